@@ -1,0 +1,111 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Targets predicted from one observation -> the target due at any time inside them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+TWIST_NAMES = (
+    'linear.x',
+    'linear.y',
+    'linear.z',
+    'angular.x',
+    'angular.y',
+    'angular.z',
+    'gripper',
+)
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """What the numbers of an action mean.
+
+    Attributes:
+        kind: 'joint_position' [rad] ([m] for prismatic joints) or 'end_effector_twist', a
+            twist [m/s], [rad/s] followed by the gripper opening [m].
+        names: One per entry of an action: joint names, or `TWIST_NAMES`.
+        frame: Frame of a twist (REP-103 axes); empty for joints.
+    """
+
+    kind: Literal['joint_position', 'end_effector_twist']
+    names: tuple[str, ...]
+    frame: str = ''
+
+    def __post_init__(self) -> None:
+        """Refuse a space whose entries nobody could interpret."""
+        if self.kind not in ('joint_position', 'end_effector_twist'):
+            raise ValueError(
+                f'Action kind {self.kind!r} is not known; '
+                "use 'joint_position' or 'end_effector_twist'."
+            )
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise ValueError(f'Action names must be unique and not empty, got {self.names}.')
+        if self.kind == 'end_effector_twist' and self.names != TWIST_NAMES:
+            raise ValueError(f'A twist action has the entries {TWIST_NAMES}, got {self.names}.')
+        if self.kind == 'end_effector_twist' and not self.frame:
+            raise ValueError('A twist action needs the frame that it is expressed in.')
+
+
+class OutsideChunk(ValueError):
+    """The chunk says nothing about the time that was asked for."""
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """A prediction: target k is due at `start_time + k * period`.
+
+    Attributes:
+        start_time: Capture time of the oldest stream of the observation [s].
+        period: Time between two targets [s].
+        targets: Physical units, in the order of `ActionSpace.names`.
+    """
+
+    start_time: float
+    period: float
+    targets: Float[np.ndarray, 'steps actions']
+
+    def __post_init__(self) -> None:
+        """Refuse what no arm may follow."""
+        if self.targets.ndim != 2 or not self.targets.size:
+            raise ValueError(f'A chunk is [steps, actions], got shape {self.targets.shape}.')
+        if not np.isfinite(self.targets).all():
+            step, action = np.argwhere(~np.isfinite(self.targets))[0]
+            raise ValueError(
+                f'The policy predicted {self.targets[step, action]} for action {action} at step '
+                f'{step}; the chunk is refused, because no arm can follow it.'
+            )
+        if not (np.isfinite(self.start_time) and self.period > 0):
+            raise ValueError(
+                f'A chunk needs a finite start and a positive period, '
+                f'got {self.start_time} s and {self.period} s.'
+            )
+
+    @property
+    def end_time(self) -> float:
+        """Time when the last target is due [s]."""
+        return self.start_time + (len(self.targets) - 1) * self.period
+
+    def at(self, time: float) -> NDArray[np.float64]:
+        """The target due at `time` [s], linear between two targets.
+
+        Raises:
+            OutsideChunk: `time` is before the first or after the last target.
+        """
+        step = (time - self.start_time) / self.period
+        # Half a microsecond: stamps near 1.8e9 s are only this exact in float64.
+        slack = 5e-7 / self.period
+        if not -slack <= step <= len(self.targets) - 1 + slack:
+            raise OutsideChunk(
+                f'{time:.3f} s is outside the chunk, which reaches from '
+                f'{self.start_time:.3f} s to {self.end_time:.3f} s.'
+            )
+        step = min(max(step, 0.0), len(self.targets) - 1.0)
+        low = min(int(step), len(self.targets) - 1)
+        high = min(low + 1, len(self.targets) - 1)
+        fraction = step - low
+        blended = (1 - fraction) * self.targets[low] + fraction * self.targets[high]
+        return np.asarray(blended, np.float64)

@@ -1,0 +1,223 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Policy <-> one folder: weights, and a manifest of everything that must agree."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .calibration import prepare_image
+from .observation import Observation
+from .policy import Policy, PolicyConfig, as_tensors
+
+FORMAT = 1
+WEIGHTS = 'policy.safetensors'
+MANIFEST = 'manifest.json'
+# The reference chunk was computed by another machine's arithmetic.
+GOLDEN_TOLERANCE = 2e-3
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint folder that must not drive an arm; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What must agree between training and deployment.
+
+    Attributes:
+        format: Version of this layout.
+        policy: Cameras, joints, action space, statistics, architecture.
+        weights_sha256: Of the weights file.
+        encoder_sha256: Of the encoder's tensors alone, see `hash_tensors`.
+        statistics_sha256: Of the normalisation statistics.
+        golden_input_sha256: Of the tensors that the golden observation becomes.
+        golden_actions: The chunk that it must give, physical units.
+        training: Data, seeds, commands.
+        results: Measured success, with sample sizes.
+    """
+
+    format: int
+    policy: PolicyConfig
+    weights_sha256: str
+    encoder_sha256: str
+    statistics_sha256: str
+    golden_input_sha256: str
+    golden_actions: tuple[tuple[float, ...], ...]
+    training: dict[str, Any]
+    results: dict[str, Any]
+
+
+def save_checkpoint(
+    policy: Policy,
+    folder: Path,
+    *,
+    training: dict[str, Any],
+    results: dict[str, Any],
+) -> None:
+    """Write weights (float16) and manifest; the manifest last, so a cut write is noticed.
+
+    Args:
+        policy: Its parameters are rounded to float16, as the file holds them.
+        folder: Created where needed.
+        training: Data, seeds, commands; JSON.
+        results: Measured; JSON.
+    """
+    policy = policy.eval()
+    for tensor in policy.state_dict().values():
+        tensor.copy_(tensor.half())
+    data = save({name: tensor.half().contiguous() for name, tensor in policy.state_dict().items()})
+    inputs = as_tensors(policy.config, golden_observation(policy.config))
+    with torch.inference_mode():
+        actions = policy(*inputs)[0][0]
+    manifest = Manifest(
+        FORMAT,
+        policy.config,
+        hashlib.sha256(data).hexdigest(),
+        hash_tensors(policy.encoder.state_dict()),
+        _statistics_hash(policy.config),
+        _hash_inputs(inputs),
+        tuple(tuple(row) for row in actions.tolist()),
+        training,
+        results,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / WEIGHTS, data)
+    text = json.dumps(cattrs.unstructure(manifest), indent=1)
+    _replace(folder / MANIFEST, text.encode())
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest alone.
+
+    Raises:
+        BadCheckpoint: It is missing, unreadable, incomplete or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BadCheckpoint(
+            f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {WEIGHTS}.'
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadCheckpoint(f'{path} cannot be read: {error}. Copy the folder again.') from error
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        version = content.get('format') if isinstance(content, dict) else None
+        raise BadCheckpoint(
+            f'{path} has format {version}, this package reads {FORMAT}; use the package version '
+            'that wrote it.'
+        )
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    try:
+        manifest = converter.structure(content, Manifest)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        problems = '; '.join(cattrs.transform_error(error))
+        raise BadCheckpoint(f'{path} does not describe a policy: {problems}.') from error
+    # A field that is missing would silently take its default.
+    if json.loads(json.dumps(cattrs.unstructure(manifest))) != content:
+        raise BadCheckpoint(
+            f'{path} lacks fields or has values of another type; write it with save_checkpoint.'
+        )
+    return manifest
+
+
+def load_checkpoint(folder: Path) -> tuple[Policy, Manifest]:
+    """Read a policy, believe it only after every hash and its golden chunk.
+
+    Raises:
+        BadCheckpoint: Anything does not agree.
+    """
+    manifest = load_manifest(folder)
+    config = manifest.policy
+    if _statistics_hash(config) != manifest.statistics_sha256:
+        raise BadCheckpoint(
+            f'The normalisation statistics in {folder / MANIFEST} were changed after training; '
+            'restore the file.'
+        )
+    try:
+        data = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise BadCheckpoint(f'{folder / WEIGHTS} cannot be read: {error}.') from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != manifest.weights_sha256:
+        raise BadCheckpoint(
+            f'{folder / WEIGHTS} has sha256 {found[:12]}..., the manifest says '
+            f'{manifest.weights_sha256[:12]}...; the file was changed or cut, copy it again.'
+        )
+    policy = Policy(config).eval()
+    try:
+        policy.load_state_dict(load(data), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise BadCheckpoint(f'{folder / WEIGHTS} does not fit its manifest: {error}') from error
+    if hash_tensors(policy.encoder.state_dict()) != manifest.encoder_sha256:
+        raise BadCheckpoint(f'The encoder in {folder} is not the one that the manifest names.')
+    inputs = as_tensors(config, golden_observation(config))
+    if _hash_inputs(inputs) != manifest.golden_input_sha256:
+        raise BadCheckpoint(
+            f'The golden observation of {folder} becomes other tensors here than in training: '
+            'this installation prepares pictures, joints or words differently. Install the '
+            'versions that the manifest names under "training".'
+        )
+    with torch.inference_mode():
+        actions = policy(*inputs)[0][0].numpy()
+    scale = np.array(config.action_statistics.scale)
+    difference = np.abs((actions - np.array(manifest.golden_actions)) / scale).max()
+    if not difference <= GOLDEN_TOLERANCE:
+        raise BadCheckpoint(
+            f'The golden observation of {folder} gives another chunk here than in training: off '
+            f'by {difference:.2g} standard deviations, {GOLDEN_TOLERANCE:.2g} are allowed.'
+        )
+    return policy, manifest
+
+
+def golden_observation(config: PolicyConfig) -> Observation:
+    """A made-up observation that is the same on every machine."""
+    width, height = config.resolution
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    images = {}
+    for index, camera in enumerate(config.cameras):
+        channels = [(7 * x + 3 * y) % 256, (x * y // 8 + 40 * index) % 256, (x ^ y) % 256]
+        rgb = np.stack(channels, -1).astype(np.uint8)
+        images[camera] = prepare_image(rgb, config.preparation)
+    mean = np.array(config.proprioception_statistics.mean)
+    joints = mean[9:] if config.uses_pose else mean
+    pose = np.array([*mean[:3], 0, 0, 0, 1.0]) if config.uses_pose else None
+    return Observation(images, joints, pose, 'golden observation', 0.0)
+
+
+def hash_tensors(tensors: dict[str, Tensor]) -> str:
+    """sha256 over names, shapes and float16 values, in order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].half().contiguous()
+        digest.update(f'{name}{tuple(tensor.shape)}'.encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _statistics_hash(config: PolicyConfig) -> str:
+    numbers = (config.proprioception_statistics, config.action_statistics)
+    return hashlib.sha256(json.dumps(cattrs.unstructure(numbers)).encode()).hexdigest()
+
+
+def _hash_inputs(inputs: tuple[Tensor, ...]) -> str:
+    digest = hashlib.sha256()
+    for tensor in inputs:
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + '.partial')
+    partial.write_bytes(data)
+    partial.replace(path)

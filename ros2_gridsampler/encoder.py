@@ -1,0 +1,218 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Image -> feature map: a ViT with MAE's parameter names, on a convolutional stem or without."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Size of a vision transformer; the defaults train on two CPU cores.
+
+    Attributes:
+        image_height: Rows of the pictures [px].
+        image_width: Columns of the pictures [px].
+        patch: Side of a patch [px].
+        width: Channels of a token.
+        depth: Transformer blocks.
+        heads: Attention heads.
+        stem: Channels of 3x3 convolutions of stride 2 before the patches are cut; none is the
+            plain ViT of MAE. They learn from few demonstrations what a plain ViT needs
+            pretraining for (arXiv:2106.14881).
+    """
+
+    image_height: int = 128
+    image_width: int = 128
+    patch: int = 16
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    stem: tuple[int, ...] = (32, 64, 128)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not divide."""
+        if self.image_height % self.patch or self.image_width % self.patch:
+            raise ValueError(
+                f'A {self.image_width}x{self.image_height} picture cannot be cut into patches of '
+                f'{self.patch} px; choose multiples of the patch.'
+            )
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(
+                f'Encoder width {self.width} must be a multiple of 4 and of its {self.heads} heads.'
+            )
+        if self.patch % 2 ** len(self.stem):
+            raise ValueError(
+                f'A stem of {len(self.stem)} halvings does not divide a patch of {self.patch} px.'
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the feature map."""
+        return self.image_height // self.patch, self.image_width // self.patch
+
+
+class Attention(nn.Module):
+    """Self-attention over tokens."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self, tokens: Float[Tensor, 'batch tokens width']
+    ) -> Float[Tensor, 'batch tokens width']:
+        """Every token looks at every token."""
+        batch, count, width = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        read = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(read.transpose(1, 2).reshape(batch, count, width))
+
+
+class Mlp(nn.Module):
+    """Two layers on each token alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(
+        self, tokens: Float[Tensor, 'batch tokens width']
+    ) -> Float[Tensor, 'batch tokens width']:
+        """Linear, GELU, linear."""
+        return self.fc2(nn.functional.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width)
+
+    def forward(
+        self, tokens: Float[Tensor, 'batch tokens width']
+    ) -> Float[Tensor, 'batch tokens width']:
+        """Attention, then the MLP, each added to its input."""
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class PatchEmbedding(nn.Module):
+    """Patches -> tokens, after the stem if there is one."""
+
+    def __init__(self, patch: int, width: int, stem: tuple[int, ...]) -> None:
+        super().__init__()
+        channels = (3, *stem)
+        layers: list[nn.Module] = []
+        for before, after in zip(channels, channels[1:], strict=False):
+            layers.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))
+            layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.GELU())
+        self.stem = nn.Sequential(*layers)
+        side = patch // 2 ** len(stem)
+        self.proj = nn.Conv2d(channels[-1], width, side, stride=side)
+
+    def forward(
+        self, images: Float[Tensor, 'batch 3 height width']
+    ) -> Float[Tensor, 'batch tokens width']:
+        """Row by row."""
+        return self.proj(self.stem(images)).flatten(2).transpose(1, 2)
+
+
+class Encoder(nn.Module):
+    """A ViT whose parameter names are those of facebookresearch/mae.
+
+    `early` and `late` cut it after any block, so that the rest may run on fewer tokens.
+    """
+
+    # Mean and deviation of ImageNet, as in MAE's recipe.
+    _mean: Tensor
+    _deviation: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        rows, columns = config.grid
+        self.patch_embed = PatchEmbedding(config.patch, config.width, config.stem)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
+        self.pos_embed = nn.Parameter(
+            sine_positions(rows, columns, config.width)[None], requires_grad=False
+        )
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        self.register_buffer('_mean', mean.view(3, 1, 1), persistent=False)
+        self.register_buffer('_deviation', deviation.view(3, 1, 1), persistent=False)
+        nn.init.normal_(self.cls_token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embed.proj.weight.data.flatten(1))
+
+    def patches(
+        self, images: UInt8[Tensor, 'batch height width 3']
+    ) -> Float[Tensor, 'batch tokens width']:
+        """Pictures -> patch tokens with their positions, without the class token."""
+        expected = (self.config.image_height, self.config.image_width, 3)
+        if images.shape[1:] != expected:
+            raise ValueError(
+                f'The encoder reads pictures of shape {expected}, got {tuple(images.shape[1:])}.'
+            )
+        pixels = (images.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
+        return self.patch_embed(pixels) + self.pos_embed[:, 1:]
+
+    def early(
+        self, images: UInt8[Tensor, 'batch height width 3'], blocks: int
+    ) -> Float[Tensor, 'batch rows columns width']:
+        """The feature map after the first `blocks` blocks; normalised if those are all."""
+        patches = self.patches(images)
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        tokens = torch.cat([first, patches], 1)
+        for block in self.blocks[:blocks]:
+            tokens = block(tokens)
+        if blocks == self.config.depth:
+            tokens = self.norm(tokens)
+        return tokens[:, 1:].unflatten(1, self.config.grid)
+
+    def late(
+        self, tokens: Float[Tensor, 'batch tokens width'], blocks: int
+    ) -> Float[Tensor, 'batch tokens width']:
+        """The blocks after the first `blocks`, on whichever tokens were kept."""
+        if blocks == self.config.depth:
+            return tokens
+        for block in self.blocks[blocks:]:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+    def forward(
+        self, images: UInt8[Tensor, 'batch height width 3']
+    ) -> Float[Tensor, 'batch rows columns width']:
+        """The whole tower, densely."""
+        return self.early(images, self.config.depth)
+
+
+def sine_positions(rows: int, columns: int, width: int) -> Float[Tensor, 'tokens width']:
+    """MAE's fixed two-dimensional sine-cosine positions, a zero row for the class token first."""
+    frequencies = 1.0 / 10000 ** (torch.arange(width // 4, dtype=torch.float64) / (width / 4))
+
+    def encode(places: Tensor) -> Tensor:
+        angles = places.double().flatten()[:, None] * frequencies
+        return torch.cat([angles.sin(), angles.cos()], 1)
+
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
+    positions = torch.cat([encode(x), encode(y)], 1)
+    return torch.cat([torch.zeros(1, width), positions.float()])

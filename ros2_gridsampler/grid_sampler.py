@@ -1,0 +1,135 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Feature map -> the few tokens that matter, and where they were read."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class GridSampler(nn.Module):
+    """GridS (arXiv:2605.11817): K predicted points, read bilinearly, with their coordinates.
+
+    Works on any feature map. Points are (x, y) in [0, 1]; 0 and 1 are the centres of the first
+    and last cell, so a map of ones reads as one everywhere. The arithmetic of coordinates stays
+    in float32 whatever the type of the map: bfloat16 near 1 steps by 0.06 of a patch.
+    In the paper the points depend on the picture alone; `context` adds what the arm is asked to
+    do and where it is.
+
+    Example:
+        tokens, points = GridSampler(channels=384, tokens=16)(feature_map)
+
+    Args:
+        channels: Channels of the map.
+        tokens: Points read per map (K).
+        context: Channels of the context vector; 0 for the paper's sampler.
+        hidden: Width of the point predictor.
+        coordinate_hidden: Width of the coordinate embedding.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        tokens: int = 16,
+        *,
+        context: int = 0,
+        hidden: int = 512,
+        coordinate_hidden: int = 256,
+    ) -> None:
+        super().__init__()
+        if tokens < 1:
+            raise ValueError(f'A sampler reads at least one point, got {tokens}.')
+        self.context = context
+        self.norm = nn.LayerNorm(channels)
+        self.predict = nn.Sequential(
+            nn.Linear(channels + context, hidden), nn.ReLU(), nn.Linear(hidden, 2 * tokens)
+        )
+        self.coordinate_embedding = nn.Sequential(
+            nn.Linear(2, coordinate_hidden), nn.ReLU(), nn.Linear(coordinate_hidden, channels)
+        )
+        last = self.predict[-1]
+        # With the default initialisation all points start within 4% of the picture.
+        nn.init.normal_(last.weight, std=0.02 / math.sqrt(hidden))
+        with torch.no_grad():
+            last.bias.copy_(torch.logit(spread_points(tokens)).flatten())
+
+    def forward(
+        self,
+        feature_map: Float[Tensor, 'batch rows columns channels'],
+        context: Float[Tensor, 'batch context'] | None = None,
+    ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
+        """Predict the points and read them.
+
+        Args:
+            feature_map: Any floating type; rows and columns may differ.
+            context: Needed exactly if the sampler was made for one.
+
+        Returns:
+            The tokens, in the type of the map, and the points (x, y) in [0, 1], float32.
+        """
+        if (context is None) != (self.context == 0):
+            raise ValueError(
+                f'This sampler was made for a context of {self.context} channels, '
+                f'got {"none" if context is None else tuple(context.shape)}.'
+            )
+        points = self._points(feature_map, context)
+        tokens = read_bilinear(feature_map, points)
+        place = self.coordinate_embedding(points.to(self.coordinate_embedding[0].weight.dtype))
+        return tokens + place.to(tokens.dtype), points
+
+    def _points(
+        self,
+        feature_map: Float[Tensor, 'batch rows columns channels'],
+        context: Float[Tensor, 'batch context'] | None,
+    ) -> Float[Tensor, 'batch tokens 2']:
+        if torch.is_autocast_enabled(feature_map.device.type):
+            with torch.autocast(feature_map.device.type, enabled=False):
+                return self._points(feature_map, context)
+        pooled = self.norm(feature_map.mean((1, 2)).to(self.norm.weight.dtype))
+        if context is not None:
+            pooled = torch.cat([pooled, context.to(pooled.dtype)], -1)
+        return torch.sigmoid(self.predict(pooled).float()).unflatten(-1, (-1, 2))
+
+
+def read_bilinear(
+    feature_map: Float[Tensor, 'batch rows columns channels'],
+    points: Float[Tensor, 'batch tokens 2'],
+) -> Float[Tensor, 'batch tokens channels']:
+    """Read a map at points between its cells.
+
+    Equals `grid_sample(align_corners=True, padding_mode='border')` in values and gradients, but
+    is one product of hat-function weights and cells: no permutation, no gather, and exact at
+    the border.
+
+    Args:
+        feature_map: Any floating type.
+        points: (x, y) in [0, 1]; 0 and 1 are the centres of the first and last cell.
+    """
+    rows, columns = feature_map.shape[1:3]
+    x, y = points.float().clamp(0, 1).unbind(-1)
+    weight_x = _hat(x, columns)
+    weight_y = _hat(y, rows)
+    weights = (weight_y[..., :, None] * weight_x[..., None, :]).flatten(2)
+    return weights.to(feature_map.dtype) @ feature_map.flatten(1, 2)
+
+
+def _hat(
+    coordinate: Float[Tensor, 'batch tokens'], cells: int
+) -> Float[Tensor, 'batch tokens cells']:
+    centres = torch.arange(cells, device=coordinate.device, dtype=torch.float32)
+    return (1 - (coordinate[..., None] * (cells - 1) - centres).abs()).clamp(min=0)
+
+
+def spread_points(tokens: int) -> Float[Tensor, 'tokens 2']:
+    """Points (x, y) in (0, 1) spread over the picture, row by row."""
+    columns = math.ceil(math.sqrt(tokens))
+    rows = math.ceil(tokens / columns)
+    index = torch.arange(tokens)
+    row = index // columns
+    in_row = torch.full((tokens,), float(columns))
+    in_row[row == rows - 1] = tokens - columns * (rows - 1)
+    x = (index % columns + 0.5) / in_row
+    y = (row + 0.5) / rows
+    return torch.stack([x, y], -1)

@@ -1,0 +1,281 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera, joint and pose streams, stamped at capture -> what the policy saw at one moment."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from .calibration import ImagePreparation, prepare_image
+from .camera_message import decode_image
+
+Sample = TypeVar('Sample')
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy saw.
+
+    Attributes:
+        images: Camera name -> RGB picture at the policy's resolution.
+        joints: Positions in the order of the manifest [rad], [m] for prismatic joints.
+        pose: End effector in the base frame, x y z [m] and quaternion x y z w; None where the
+            policy does not use it.
+        instruction: The sentence to obey.
+        time: Capture time of the oldest stream [s].
+    """
+
+    images: Mapping[str, UInt8[np.ndarray, 'height width 3']]
+    joints: Float[np.ndarray, ' joints']
+    pose: Float[np.ndarray, '7'] | None
+    instruction: str
+    time: float
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """The streams that make an observation.
+
+    Attributes:
+        cameras: Name -> how its pictures are prepared; the first one sets the pace.
+        resolution: Width and height that the cameras must publish [px].
+        joints: Names, in the order that the policy expects.
+        uses_pose: Whether the end-effector pose belongs to it.
+    """
+
+    cameras: Mapping[str, ImagePreparation]
+    resolution: tuple[int, int]
+    joints: tuple[str, ...]
+    uses_pose: bool
+
+
+@dataclass(frozen=True)
+class StreamBudget:
+    """How old and how far apart the streams of one observation may be."""
+
+    max_age: float = field(
+        default=0.5,
+        metadata={'help': 'Oldest capture time that still counts', 'unit': 's', 'minimum': 0.0},
+    )
+    max_skew: float = field(
+        default=0.1,
+        metadata={
+            'help': 'Largest capture-time difference between two streams of one observation',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
+    settle_time: float = field(
+        default=0.02,
+        metadata={
+            'help': 'How long a frame waits for samples of other streams captured by then',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
+
+
+class NotObservable(ValueError):
+    """There is no admissible observation now; the text names the stream and the reason."""
+
+
+class _Stream(Generic[Sample]):
+    """The recent samples of one stream, by capture time."""
+
+    def __init__(self, name: str, depth: int) -> None:
+        self.name = name
+        self.samples: deque[tuple[float, Sample]] = deque(maxlen=depth)
+
+    def add(self, time: float, sample: Sample) -> None:
+        if self.samples and time < self.samples[-1][0]:
+            # The clock jumped back (a bag restarted, a driver reset): old stamps say nothing.
+            self.samples.clear()
+        self.samples.append((time, sample))
+
+    def at(self, time: float) -> tuple[float, Sample] | None:
+        """The newest sample captured at or before `time` [s]."""
+        return next((pair for pair in reversed(self.samples) if pair[0] <= time), None)
+
+    @property
+    def newest(self) -> float | None:
+        return self.samples[-1][0] if self.samples else None
+
+
+class ObservationBuffer:
+    """Collects the streams and matches them by capture time.
+
+    Every frame of the first camera makes at most one observation: that frame, and of each other
+    stream the newest sample captured no later. A frame waits for streams that have not yet
+    reached its capture time, but no longer than `settle_time`, so a recording read in order and
+    the live topics give the same observations.
+    """
+
+    def __init__(self, config: ObservationConfig, budget: StreamBudget) -> None:
+        self._config = config
+        self._budget = budget
+        self._cameras: dict[str, _Stream[Any]] = {
+            name: _Stream(f'camera {name!r}', 16) for name in config.cameras
+        }
+        self._joints: _Stream[Float[np.ndarray, ' joints']] = _Stream('joint states', 256)
+        self._pose: _Stream[Float[np.ndarray, '7']] = _Stream('end-effector pose', 256)
+        self._instruction = ''
+        self._taken = -np.inf
+
+    def add_image(self, camera: str, message: Any, time: float) -> None:
+        """Store an Image or CompressedImage; it is decoded only if an observation needs it.
+
+        Args:
+            camera: A name of the config.
+            message: Anything with the fields of the message.
+            time: Capture time [s].
+        """
+        stream = self._cameras[camera]
+        if stream.newest is not None and time < stream.newest:
+            self._taken = -np.inf
+        stream.add(time, message)
+
+    def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
+        """Store joint positions, mapped by name [rad], [m].
+
+        Raises:
+            ValueError: A joint is missing, twice there, or not finite.
+        """
+        if len(names) != len(positions):
+            raise ValueError(
+                f'JointState has {len(names)} names but {len(positions)} positions; '
+                'the driver must publish one position per name.'
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f'JointState names a joint twice: {list(names)}.')
+        index = {name: i for i, name in enumerate(names)}
+        missing = [name for name in self._config.joints if name not in index]
+        if missing:
+            raise ValueError(
+                f'JointState lacks {missing}; it has {list(names)}. Publish all joints of the '
+                'checkpoint in one message, or use a checkpoint for this arm.'
+            )
+        ordered = np.array([positions[index[name]] for name in self._config.joints], np.float64)
+        if not np.isfinite(ordered).all():
+            bad = self._config.joints[int(np.argmin(np.isfinite(ordered)))]
+            raise ValueError(f'JointState gives a position that is not finite for joint {bad!r}.')
+        self._joints.add(time, ordered)
+
+    def add_pose(
+        self, position: Sequence[float], quaternion: Sequence[float], time: float
+    ) -> None:
+        """Store the end-effector pose in the base frame.
+
+        Args:
+            position: x y z [m].
+            quaternion: x y z w.
+            time: Capture time [s].
+
+        Raises:
+            ValueError: Not finite, or not a rotation.
+        """
+        pose = np.array([*position, *quaternion], np.float64)
+        if pose.shape != (7,) or not np.isfinite(pose).all():
+            raise ValueError(f'End-effector pose must be seven finite numbers, got {pose}.')
+        norm = float(np.linalg.norm(pose[3:]))
+        if abs(norm - 1) > 1e-3:
+            raise ValueError(
+                f'End-effector orientation must be a unit quaternion, its norm is {norm:.4f}.'
+            )
+        self._pose.add(time, pose)
+
+    def set_instruction(self, instruction: str) -> None:
+        """Replace the sentence."""
+        self._instruction = instruction.strip()
+
+    def newest(self, now: float) -> Observation:
+        """The newest complete observation.
+
+        Args:
+            now: The current time, of the clock that stamps the streams [s].
+
+        Raises:
+            NotObservable: A stream is silent, too old or too far from the others.
+        """
+        return self._newest(now)()
+
+    def take(self, now: float) -> Callable[[], Observation] | None:
+        """The newest observation that was not taken yet, not decoded; call it to decode.
+
+        Returns:
+            None where no new frame is ready.
+
+        Raises:
+            NotObservable: See `newest`.
+        """
+        frame_time = self._frame_time(now)
+        if frame_time <= self._taken:
+            return None
+        decode = self._newest(now)
+        self._taken = frame_time
+        return decode
+
+    def _frame_time(self, now: float) -> float:
+        """Capture time of the newest frame whose companions are in [s]."""
+        first = next(iter(self._cameras.values()))
+        others = [*self._streams()][1:]
+        silent = [stream.name for stream in (first, *others) if stream.newest is None]
+        if silent:
+            raise NotObservable(f'Nothing has come yet from: {", ".join(silent)}.')
+        reached = min((stream.newest for stream in others if stream.newest is not None), default=np.inf)
+        for time, _ in reversed(first.samples):
+            if time <= reached or now - time >= self._budget.settle_time:
+                return time
+        raise NotObservable(f'{first.name} waits for streams captured at the same time.')
+
+    def _streams(self) -> Sequence[_Stream[Any]]:
+        pose = (self._pose,) if self._config.uses_pose else ()
+        joints = (self._joints,) if self._config.joints else ()
+        return (*self._cameras.values(), *joints, *pose)
+
+    def _newest(self, now: float) -> Callable[[], Observation]:
+        frame_time = self._frame_time(now)
+        matched: list[tuple[float, Any]] = []
+        for stream in self._streams():
+            pair = stream.at(frame_time)
+            if pair is None or frame_time - pair[0] > self._budget.max_skew:
+                distance = np.inf if pair is None else frame_time - pair[0]
+                raise NotObservable(
+                    f'{stream.name} is {distance:.3f} s behind the first camera; at most '
+                    f'{self._budget.max_skew:.3f} s is allowed.'
+                )
+            matched.append(pair)
+        oldest = min(time for time, _ in matched)
+        if now - oldest > self._budget.max_age:
+            late = min(zip(matched, self._streams(), strict=True), key=lambda pair: pair[0][0])[1]
+            raise NotObservable(
+                f'{late.name} is {now - oldest:.3f} s old; at most {self._budget.max_age:.3f} s '
+                'is allowed.'
+            )
+        if not self._instruction:
+            raise NotObservable('No instruction has come yet.')
+        instruction, count = self._instruction, len(self._cameras)
+        samples = [sample for _, sample in matched]
+        joints = samples[count] if self._config.joints else np.empty(0)
+        pose = samples[-1] if self._config.uses_pose else None
+
+        def decode() -> Observation:
+            messages = zip(self._config.cameras, samples[:count], strict=True)
+            images = {name: self._picture(name, message) for name, message in messages}
+            return Observation(images, joints, pose, instruction, oldest)
+
+        return decode
+
+    def _picture(self, camera: str, message: Any) -> UInt8[np.ndarray, 'height width 3']:
+        rgb = decode_image(message)
+        size = (rgb.shape[1], rgb.shape[0])
+        if size != self._config.resolution:
+            raise ValueError(
+                f'Camera {camera!r} publishes {size[0]}x{size[1]} pictures; the checkpoint was '
+                f'trained on {self._config.resolution[0]}x{self._config.resolution[1]}. Set the '
+                'camera driver to that resolution.'
+            )
+        return prepare_image(rgb, self._config.cameras[camera])

@@ -1,0 +1,224 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observation -> ActionChunk: the stages, joined."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from .action_chunk import ActionChunk, ActionSpace
+from .action_head import ActionHead, Normaliser, Statistics
+from .calibration import ImagePreparation
+from .encoder import Encoder, EncoderConfig
+from .grid_sampler import GridSampler
+from .instruction import tokenise
+from .observation import Observation, ObservationConfig
+from .trunk import Trunk, TrunkConfig, WordEmbedding
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Everything that decides what a policy reads, computes and commands.
+
+    Attributes:
+        cameras: Names, in order; the first one sets the pace.
+        resolution: Width and height that the cameras publish [px].
+        preparation: How each picture is brought to the encoder's size.
+        joints: Names of the joints it reads, in order.
+        uses_pose: Whether it reads the end-effector pose.
+        action_space: What it commands.
+        steps: Targets per chunk.
+        period: Time between two targets [s].
+        tokens: Visual tokens kept per camera (K).
+        sample_after: Encoder block after which the points are read; the depth of the encoder
+            is the paper's place.
+        conditioned: Whether instruction and proprioception enter the point predictor.
+        landmarks: Points in space that an auxiliary query learns to locate; 0 for none.
+        proprioception_statistics: See `proprioception`.
+        action_statistics: In the units of the action space.
+    """
+
+    cameras: tuple[str, ...]
+    resolution: tuple[int, int]
+    preparation: ImagePreparation
+    joints: tuple[str, ...]
+    uses_pose: bool
+    action_space: ActionSpace
+    steps: int
+    period: float
+    tokens: int
+    sample_after: int
+    conditioned: bool
+    landmarks: int
+    proprioception_statistics: Statistics
+    action_statistics: Statistics
+    encoder: EncoderConfig
+    trunk: TrunkConfig
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit each other."""
+        size = (self.preparation.height, self.preparation.width)
+        expected = (self.encoder.image_height, self.encoder.image_width)
+        if size != expected:
+            raise ValueError(
+                f'Pictures are prepared as {size} but the encoder reads {expected} [px].'
+            )
+        if not 0 <= self.sample_after <= self.encoder.depth:
+            raise ValueError(
+                f'sample_after is {self.sample_after}; the encoder has {self.encoder.depth} blocks.'
+            )
+        if self.encoder.width != self.trunk.width:
+            raise ValueError(
+                f'Encoder width {self.encoder.width} and trunk width {self.trunk.width} differ.'
+            )
+        if len(self.action_statistics.mean) != len(self.action_space.names):
+            raise ValueError(
+                f'Statistics of {len(self.action_statistics.mean)} actions for the '
+                f'{len(self.action_space.names)} entries of the action space.'
+            )
+        numbers = len(self.joints) + 9 * self.uses_pose
+        if len(self.proprioception_statistics.mean) != numbers:
+            raise ValueError(
+                f'Statistics of {len(self.proprioception_statistics.mean)} numbers for a '
+                f'proprioception of {numbers}.'
+            )
+
+    @property
+    def observation(self) -> ObservationConfig:
+        """The streams that the policy reads."""
+        return ObservationConfig(
+            {name: self.preparation for name in self.cameras},
+            self.resolution,
+            self.joints,
+            self.uses_pose,
+        )
+
+    @property
+    def dense_tokens(self) -> int:
+        """Tokens per camera before sampling."""
+        rows, columns = self.encoder.grid
+        return rows * columns
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the policy wants and where it looked.
+
+    Attributes:
+        chunk: Targets in physical units.
+        points: Camera name -> sampled points (x, y) in [0, 1].
+    """
+
+    chunk: ActionChunk
+    points: dict[str, Float[np.ndarray, 'tokens 2']]
+
+
+class Policy(nn.Module):
+    """The network from tensors to tensors, and `predict` from Observation to ActionChunk."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.trunk.width
+        self.encoder = Encoder(config.encoder)
+        self.grid_sampler = GridSampler(
+            config.encoder.width, config.tokens, context=2 * width if config.conditioned else 0
+        )
+        self.camera_embedding = nn.Parameter(torch.zeros(len(config.cameras), 1, width))
+        self.words = WordEmbedding(width)
+        self.body_units = Normaliser(config.proprioception_statistics)
+        self.body = nn.Linear(len(config.proprioception_statistics.mean), width)
+        self.trunk = Trunk(config.trunk, queries=config.steps + (config.landmarks > 0))
+        self.action_head = ActionHead(width, config.action_statistics)
+        if config.landmarks:
+            self.landmark_head = nn.Linear(width, 3 * config.landmarks)
+        nn.init.normal_(self.camera_embedding, std=0.02)
+
+    def context(
+        self,
+        images: UInt8[Tensor, 'batch cameras height width 3'],
+        proprioception: Float[Tensor, 'batch numbers'],
+        words: Int[Tensor, 'batch words pieces'],
+    ) -> tuple[Float[Tensor, 'batch queries width'], Float[Tensor, 'batch cameras tokens 2']]:
+        """All stages up to the trunk.
+
+        Args:
+            images: RGB at the encoder's size.
+            proprioception: Physical units, see the function of that name.
+            words: From `tokenise`.
+
+        Returns:
+            The queries (one per step, then the landmarks' one) and the sampled points.
+        """
+        config = self.config
+        cameras = images.shape[1]
+        word_tokens = self.words(words)
+        body_token = self.body(self.body_units.normalise(proprioception))[:, None]
+        task = None
+        if config.conditioned:
+            task = torch.cat([word_tokens.mean(1), body_token[:, 0]], -1)
+            task = task.repeat_interleave(cameras, 0)
+
+        features = self.encoder.early(images.flatten(0, 1), config.sample_after)
+        tokens, points = self.grid_sampler(features, task)
+        tokens = self.encoder.late(tokens, config.sample_after)
+        visual = (tokens.unflatten(0, (-1, cameras)) + self.camera_embedding).flatten(1, 2)
+        queries = self.trunk(torch.cat([visual, word_tokens, body_token], 1))
+        return queries, points.unflatten(0, (-1, cameras))
+
+    def forward(
+        self,
+        images: UInt8[Tensor, 'batch cameras height width 3'],
+        proprioception: Float[Tensor, 'batch numbers'],
+        words: Int[Tensor, 'batch words pieces'],
+    ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:
+        """Actions in physical units and the sampled points; the graph that backends compile."""
+        queries, points = self.context(images, proprioception, words)
+        return self.action_head.actions(queries[:, : self.config.steps]), points
+
+    @torch.inference_mode()
+    def predict(self, observation: Observation) -> Prediction:
+        """One observation, one chunk.
+
+        Raises:
+            ValueError: The network gave numbers that no arm may follow.
+        """
+        outputs = self(*as_tensors(self.config, observation))
+        return as_prediction(self.config, observation, *outputs)
+
+
+def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
+    """The arguments of `Policy.forward`, batch of one."""
+    images = np.stack([observation.images[name] for name in config.cameras])
+    body = proprioception(observation.joints, observation.pose).astype(np.float32)
+    words = tokenise(observation.instruction)
+    return torch.from_numpy(images)[None], torch.from_numpy(body)[None], torch.from_numpy(words)[None]
+
+
+def as_prediction(
+    config: PolicyConfig, observation: Observation, actions: Tensor, points: Tensor
+) -> Prediction:
+    """The results of `Policy.forward`, batch of one, with their meaning."""
+    chunk = ActionChunk(observation.time, config.period, actions[0].double().numpy())
+    return Prediction(
+        chunk, {name: at.numpy() for name, at in zip(config.cameras, points[0], strict=True)}
+    )
+
+
+def proprioception(
+    joints: Float[np.ndarray, ' joints'], pose: Float[np.ndarray, '7'] | None
+) -> Float[np.ndarray, ' numbers']:
+    """What the arm feels, without jumps.
+
+    A quaternion and its negative are one rotation, so the pose enters as position [m] and the
+    first two columns of its rotation matrix (arXiv:1812.07035), followed by the joints.
+    """
+    if pose is None:
+        return joints
+    x, y, z, w = pose[3:]
+    first = (1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w))
+    second = (2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w))
+    return np.concatenate([pose[:3], first, second, joints])

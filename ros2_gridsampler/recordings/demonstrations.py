@@ -1,0 +1,206 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scripted demonstrations on LIBERO -> bags with the live topics and clean labels."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from ..simulation.experts import ScriptedExpert
+from ..simulation.libero_arm import ArmState, LiberoArm
+from ..simulation.placements import Placement, Sampled, Widened
+from . import arm_messages
+from .bag_writer import BagWriter, build
+
+FIRST_TRAINING_SEED = 1000
+MAXIMUM_STEPS = 220
+START_TIME = 1.0
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """What to record."""
+
+    suite: str = field(default='libero_spatial', metadata={'help': 'LIBERO suite'})
+    tasks: tuple[int, ...] = field(default=(0,), metadata={'help': 'Task numbers, from 0'})
+    episodes: int = field(
+        default=50, metadata={'help': 'Successful episodes per task', 'minimum': 1}
+    )
+    widened: float = field(
+        default=0.75,
+        metadata={
+            'help': "Share of placements widened by 5 cm; the rest as LIBERO's own problem files",
+            'minimum': 0.0,
+            'maximum': 1.0,
+        },
+    )
+    noise: float = field(
+        default=0.25,
+        metadata={
+            'help': 'Deviation of the noise in the executed twist, in parts of its range',
+            'minimum': 0.0,
+        },
+    )
+
+
+class ExecutionNoise:
+    """Correlated noise on the executed twist, in bursts; the label stays clean (DART).
+
+    The arm is pushed off the path that the expert would take, and the recording shows how the
+    expert comes back (arXiv:1703.09327).
+    """
+
+    def __init__(self, deviation: float, generator: np.random.Generator) -> None:
+        self._deviation = deviation * np.array([1, 1, 1, 0.6, 0.6, 0.6])
+        self._generator = generator
+        self._state = np.zeros(6)
+        self._active = False
+
+    def __call__(self) -> Float[np.ndarray, '6']:
+        """The next push [m/s], [rad/s]."""
+        if self._generator.random() < (0.08 if self._active else 0.05):
+            self._active = not self._active
+        drive = self._generator.normal(size=6) * self._deviation * self._active
+        self._state = 0.7 * self._state + 0.7 * drive
+        return self._state.copy()
+
+
+def record(config: RecordConfig, out: Path) -> None:
+    """Record until every task has its episodes; what is there already stays.
+
+    Tries are logged in `tries_<task>.jsonl`; a seed that was tried is not tried again.
+
+    Args:
+        config: What to record.
+        out: Folder of the bags, one per episode.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for task in config.tasks:
+        log = out / f'tries_{task:02d}.jsonl'
+        tries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        done = sum(entry['success'] for entry in tries)
+        seed = FIRST_TRAINING_SEED + len(tries)
+        if done >= config.episodes:
+            continue
+        arm = LiberoArm(config.suite, task)
+        try:
+            with (
+                tqdm(
+                    total=config.episodes,
+                    initial=done,
+                    desc=f'{config.suite} {task}',
+                    unit='episode',
+                ) as progress,
+                log.open('a') as lines,
+            ):
+                while done < config.episodes:
+                    bag = out / f'{config.suite}_{task:02d}_{seed}'
+                    steps = record_episode(arm, seed, config, bag)
+                    success = steps is not None
+                    lines.write(json.dumps({'seed': seed, 'success': success, 'steps': steps}))
+                    lines.write('\n')
+                    lines.flush()
+                    done += success
+                    seed += 1
+                    progress.update(int(success))
+                    progress.set_postfix(tries=seed - FIRST_TRAINING_SEED)
+        finally:
+            arm.close()
+
+
+def placement_of(seed: int, widened: float) -> Placement:
+    """The placement that a training seed stands for."""
+    chosen = np.random.default_rng(seed).random() < widened
+    return Widened(seed) if chosen else Sampled(seed)
+
+
+@dataclass(frozen=True)
+class _Step:
+    state: ArmState
+    label: tuple[Float[np.ndarray, '6'], float]
+    executed: tuple[Float[np.ndarray, '6'], float]
+    landmarks: Float[np.ndarray, 'landmarks 3']
+
+
+def record_episode(arm: LiberoArm, seed: int, config: RecordConfig, bag: Path) -> int | None:
+    """Run the expert once and write the bag if it succeeded.
+
+    Returns:
+        Steps of the episode; None if the expert failed, and then there is no bag.
+    """
+    generator = np.random.default_rng(seed)
+    noise = ExecutionNoise(config.noise, generator)
+    placement = placement_of(seed, config.widened)
+    arm.reset(placement)
+    _random_start(arm, generator)
+    steps = _run_expert(arm, noise)
+    if not arm.success():
+        return None
+    information = {
+        'suite': config.suite,
+        'task': arm.scene.task,
+        'placement': repr(placement),
+        'noise': config.noise,
+        'rendering': 'simplified',
+    }
+    with BagWriter(bag) as writer:
+        sentence = build('std_msgs/msg/String', data=arm.instruction)
+        writer.write(arm_messages.INSTRUCTION, sentence, START_TIME, latched=True)
+        origin = build('std_msgs/msg/String', data=json.dumps(information))
+        writer.write('/simulation/episode', origin, START_TIME, latched=True)
+        for camera in ('agentview', 'wrist'):
+            rgb = steps[0].state.images[camera]
+            matrix = arm.camera_intrinsics(camera)
+            info = arm_messages.camera_info(
+                camera, matrix, rgb.shape[1], rgb.shape[0], START_TIME
+            )
+            writer.write(f'/{camera}/camera_info', info, START_TIME)
+        for index, step in enumerate(steps):
+            write_step(writer, step, START_TIME + index * arm.period)
+    return len(steps)
+
+
+def write_step(writer: BagWriter, step: _Step, time: float) -> None:
+    """What was seen, what the expert wanted, what was done; `time` in seconds."""
+    for topic, message in arm_messages.state_messages(step.state, time, compressed=True):
+        writer.write(topic, message, time)
+    for topic, message in arm_messages.command_messages(
+        *step.label,
+        time,
+        twist_topic=arm_messages.EXPERT_TWIST,
+        gripper_topic=arm_messages.EXPERT_GRIPPER,
+    ):
+        writer.write(topic, message, time)
+    for topic, message in arm_messages.command_messages(*step.executed, time):
+        writer.write(topic, message, time)
+    landmarks = arm_messages.landmark_message(step.landmarks, time)
+    writer.write(arm_messages.LANDMARKS, landmarks, time)
+
+
+def _random_start(arm: LiberoArm, generator: np.random.Generator) -> None:
+    """Move the hand somewhere near before the recording starts."""
+    twist = np.concatenate([generator.uniform(-0.5, 0.5, 3), np.zeros(3)])
+    for _ in range(int(generator.integers(0, 12))):
+        arm.step(twist, 0.08)
+
+
+def _run_expert(arm: LiberoArm, noise: ExecutionNoise) -> Sequence[_Step]:
+    expert = ScriptedExpert(arm)
+    steps: list[_Step] = []
+    after_success = 0
+    for _ in range(MAXIMUM_STEPS):
+        state = arm.observe()
+        twist, gripper = expert.command(state)
+        executed = twist + noise()
+        steps.append(_Step(state, (twist, gripper), (executed, gripper), arm.landmarks()))
+        arm.step(executed, gripper)
+        # A few steps past success teach the policy to stay away from what it has placed.
+        after_success += arm.success()
+        if after_success > 5:
+            break
+    return steps

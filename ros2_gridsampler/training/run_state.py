@@ -1,0 +1,106 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A training run <-> one file that it can go on from exactly."""
+
+import json
+import signal
+import types
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+STATE = 'state.safetensors'
+
+
+class RunState:
+    """Model, moving average, optimiser and random state of a run; no pickle."""
+
+    def __init__(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, average_decay: float
+    ) -> None:
+        self.step = 0
+        self.model = model
+        self.optimiser = optimiser
+        self._decay = average_decay
+        self.average = {
+            name: tensor.detach().clone() for name, tensor in model.state_dict().items()
+        }
+
+    def advance(self) -> None:
+        """Count a step and move the average."""
+        self.step += 1
+        # Early on the average must follow quickly: there is nothing yet to remember.
+        decay = min(self._decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, tensor in self.model.state_dict().items():
+                average = self.average[name]
+                if average.is_floating_point():
+                    average.lerp_(tensor, 1 - decay)
+                else:
+                    average.copy_(tensor)
+
+    def save(self, folder: Path) -> None:
+        """Write the state beside itself and put it in place."""
+        tensors = {f'model.{name}': tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f'average.{name}': tensor for name, tensor in self.average.items()}
+        for index, moments in self.optimiser.state_dict()['state'].items():
+            tensors |= {f'optimiser.{index}.{name}': value for name, value in moments.items()}
+        tensors['random'] = torch.get_rng_state()
+        # Clones: safetensors refuses tensors that share memory.
+        partial = folder / f'{STATE}.partial'
+        metadata = {'step': json.dumps(self.step)}
+        save_file(
+            {name: tensor.detach().clone() for name, tensor in tensors.items()}, partial, metadata
+        )
+        partial.replace(folder / STATE)
+
+    def restore(self, folder: Path) -> bool:
+        """Go on from the state in `folder`; whether there was one.
+
+        Raises:
+            ValueError: It belongs to another model.
+        """
+        path = folder / STATE
+        if not path.exists():
+            return False
+        tensors = load_file(path)
+        model = _part(tensors, 'model.')
+        if {n: t.shape for n, t in model.items()} != {
+            n: t.shape for n, t in self.model.state_dict().items()
+        }:
+            raise ValueError(
+                f'{path} is the state of another architecture; choose a new output folder.'
+            )
+        self.model.load_state_dict(model)
+        self.average = _part(tensors, 'average.')
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _part(tensors, 'optimiser.').items():
+            index, moment = name.split('.')
+            moments.setdefault(int(index), {})[moment] = tensor
+        groups = self.optimiser.state_dict()['param_groups']
+        self.optimiser.load_state_dict({'state': moments, 'param_groups': groups})
+        torch.set_rng_state(tensors['random'])
+        self.step = int(next(iter(moments.values()))['step'].item()) if moments else 0
+        return True
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name[len(prefix) :]: tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a flag, so that a run saves before it ends."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: types.FrameType | None) -> None:
+        self.requested = True

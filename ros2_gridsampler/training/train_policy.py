@@ -1,0 +1,288 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bags with actions -> a policy checkpoint, by behaviour cloning."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from ..action_head import Statistics
+from ..checkpoint import save_checkpoint
+from ..encoder import EncoderConfig
+from ..instruction import tokenise
+from ..policy import Policy, PolicyConfig
+from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
+from ..trunk import TrunkConfig
+from .run_state import RunState, StopRequest
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a policy is trained; the defaults suit two CPU cores."""
+
+    episodes: EpisodeConfig
+    encoder: EncoderConfig
+    trunk: TrunkConfig
+    tokens: int = field(default=4, metadata={'help': 'Visual tokens kept per camera'})
+    sample_after: int = field(
+        default=4, metadata={'help': 'Encoder block after which the points are read'}
+    )
+    conditioned: bool = field(
+        default=True,
+        metadata={'help': 'Whether instruction and arm state enter the point predictor'},
+    )
+    steps: int = field(default=6000, metadata={'help': 'Optimiser steps'})
+    batch: int = field(default=64, metadata={'help': 'Samples per step'})
+    learning_rate: float = field(default=6e-4, metadata={'help': 'Peak of the cosine'})
+    warm_up: int = field(default=300, metadata={'help': 'Steps to the peak'})
+    weight_decay: float = field(default=0.02, metadata={'help': "AdamW's"})
+    average_decay: float = field(default=0.999, metadata={'help': 'Of the moving average'})
+    landmark_weight: float = field(
+        default=5.0, metadata={'help': 'Of the auxiliary position error', 'unit': '1/m'}
+    )
+    proprioception_noise: float = field(
+        default=0.05, metadata={'help': 'Added in training, in standard deviations'}
+    )
+    held_out: float = field(default=0.04, metadata={'help': 'Share of bags for validation'})
+    seed: int = field(default=0, metadata={'help': 'Of initialisation, order and noise'})
+    threads: int = field(default=1, metadata={'help': 'CPU threads'})
+    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
+
+
+def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Policy:
+    """Train, or go on with a run that was stopped.
+
+    Writes `log.jsonl`, `config.json`, the state to go on from and, at the end, the checkpoint.
+
+    Args:
+        config: How to train.
+        bags: One episode each.
+        out: Folder of the run.
+        cache: Where decoded bags are kept for all runs.
+
+    Returns:
+        The policy with averaged weights.
+
+    Raises:
+        InterruptedError: A signal stopped the run; its state is saved.
+        ValueError: The bags do not fit the config.
+    """
+    torch.set_num_threads(config.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'config.json').write_text(json.dumps(cattrs.unstructure(config), indent=1))
+    store = store_episodes(bags, config.episodes, cache)
+    training, validation = split(store, config.held_out)
+    torch.manual_seed(config.seed)
+    policy = Policy(policy_config(config, store, training))
+    run = RunState(policy, make_optimiser(policy, config), config.average_decay)
+    run.restore(out)
+    batches = Batches(store, policy.config, config.proprioception_noise, config.seed)
+    stop = StopRequest()
+    with (out / 'log.jsonl').open('a') as log, tqdm(
+        total=config.steps, initial=run.step, desc='training', unit='step'
+    ) as progress:
+        for samples in order(training, config.batch, config.seed, run.step, config.steps):
+            set_rate(run.optimiser, config, run.step)
+            losses = batch_losses(policy, batches(samples, run.step))
+            total = losses['action'] + config.landmark_weight * losses['landmark']
+            run.optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            run.optimiser.step()
+            run.advance()
+            progress.update()
+            if run.step % 50 == 0 or run.step == config.steps:
+                entry = {name: round(value.item(), 5) for name, value in losses.items()}
+                progress.set_postfix(entry)
+                log.write(json.dumps({'step': run.step, **entry}) + '\n')
+                log.flush()
+            if run.step % config.save_every == 0 or stop.requested or run.step == config.steps:
+                run.save(out)
+            if run.step % (2 * config.save_every) == 0 or run.step == config.steps:
+                scores = validate(averaged(run), batches, validation)
+                log.write(json.dumps({'step': run.step, 'validation': scores}) + '\n')
+                tqdm.write(f'step {run.step}: validation {scores}')
+            if stop.requested:
+                raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
+    result = averaged(run)
+    training_record = {
+        'bags': len(store.bags),
+        'samples': len(store),
+        'steps': config.steps,
+        'batch': config.batch,
+        'seed': config.seed,
+        'instructions': store.instructions,
+        'torch': torch.__version__,
+    }
+    scores = validate(result, batches, validation)
+    save_checkpoint(result, out, training=training_record, results={'validation': scores})
+    return result
+
+
+def policy_config(
+    config: TrainConfig, store: EpisodeStore, training: Int[np.ndarray, ' samples']
+) -> PolicyConfig:
+    """The policy that these bags call for."""
+    episodes = config.episodes
+    streams = episodes.observation
+    preparations = list(streams.cameras.values())
+    has_landmarks = bool(np.isfinite(store.landmarks).all())
+    chunks = store.chunks[training].reshape(-1, store.chunks.shape[-1])
+    return PolicyConfig(
+        cameras=tuple(streams.cameras),
+        resolution=streams.resolution,
+        preparation=preparations[0],
+        joints=streams.joints,
+        uses_pose=streams.uses_pose,
+        action_space=episodes.action_space,
+        steps=episodes.steps,
+        period=episodes.period,
+        tokens=config.tokens,
+        sample_after=config.sample_after,
+        conditioned=config.conditioned,
+        landmarks=store.landmarks.shape[1] if has_landmarks else 0,
+        proprioception_statistics=Statistics.of(store.proprioception[training]),
+        action_statistics=Statistics.of(chunks),
+        encoder=config.encoder,
+        trunk=config.trunk,
+    )
+
+
+def split(
+    store: EpisodeStore, held_out: float
+) -> tuple[Int[np.ndarray, ' training'], Int[np.ndarray, ' validation']]:
+    """Samples to train on and samples of whole other bags."""
+    bags = int(store.episode.max()) + 1
+    every = max(round(1 / held_out), 2) if held_out else bags + 1
+    held = store.episode % every == every - 1
+    if bags < 2 or not held.any():
+        return np.arange(len(store)), np.arange(len(store))
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def order(
+    samples: Int[np.ndarray, ' samples'], batch: int, seed: int, first: int, last: int
+) -> Iterator[Int[np.ndarray, ' batch']]:
+    """Batches from step `first` to `last`; the same ones whether or not a run was stopped."""
+    per_epoch = max(len(samples) // batch, 1)
+    shuffled = samples
+    epoch = -1
+    for step in range(first, last):
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
+            shuffled = np.random.default_rng((seed, epoch)).permutation(samples)
+        start = (step % per_epoch) * batch
+        yield shuffled[start : start + batch]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of some samples."""
+
+    images: UInt8[Tensor, 'batch cameras height width 3']
+    proprioception: Float[Tensor, 'batch numbers']
+    words: Int[Tensor, 'batch words pieces']
+    actions: Float[Tensor, 'batch steps actions']
+    landmarks: Float[Tensor, 'batch landmarks 3']
+
+
+class Batches:
+    """Samples -> tensors, with the noise of training."""
+
+    def __init__(
+        self, store: EpisodeStore, config: PolicyConfig, noise: float, seed: int
+    ) -> None:
+        self._store = store
+        self._words = np.stack([tokenise(text) for text in store.instructions])
+        self._noise = noise * np.array(config.proprioception_statistics.scale, np.float32)
+        self._seed = seed
+
+    def __call__(self, samples: Int[np.ndarray, ' batch'], step: int | None = None) -> Batch:
+        """Augmented for training step `step`; as it is where None."""
+        store = self._store
+        images, body = store.images(samples), store.proprioception[samples]
+        if step is not None:
+            generator = np.random.default_rng((self._seed, 1, step))
+            body = body + self._noise * generator.normal(size=body.shape).astype(np.float32)
+            images = jitter(images, generator)
+        return Batch(
+            torch.from_numpy(images),
+            torch.from_numpy(body),
+            torch.from_numpy(self._words[store.sentence[samples]]),
+            torch.from_numpy(store.chunks[samples]),
+            torch.from_numpy(store.landmarks[samples]),
+        )
+
+
+def jitter(
+    images: UInt8[np.ndarray, 'batch cameras height width 3'], generator: np.random.Generator
+) -> UInt8[np.ndarray, 'batch cameras height width 3']:
+    """Brightness, contrast and tint of each picture changed a little."""
+    shape = (*images.shape[:2], 1, 1, 3)
+    gain = generator.uniform(0.9, 1.1, shape).astype(np.float32)
+    offset = generator.uniform(-12, 12, shape).astype(np.float32)
+    return np.clip(images * gain + offset, 0, 255).astype(np.uint8)
+
+
+def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
+    """Mean absolute action error [standard deviations] and landmark error [m]."""
+    queries, _ = policy.context(batch.images, batch.proprioception, batch.words)
+    steps = policy.config.steps
+    losses = {'action': policy.action_head.loss(queries[:, :steps], batch.actions)}
+    losses['landmark'] = torch.zeros(())
+    if policy.config.landmarks:
+        located = policy.landmark_head(queries[:, steps]).unflatten(-1, (-1, 3))
+        losses['landmark'] = (located - batch.landmarks).abs().mean()
+    return losses
+
+
+@torch.inference_mode()
+def validate(
+    policy: Policy, batches: Batches, samples: Int[np.ndarray, ' samples']
+) -> dict[str, float]:
+    """The losses on bags that were not trained on."""
+    chosen = np.random.default_rng(0).permutation(samples)[:1024]
+    parts = np.array_split(chosen, max(len(chosen) // 64, 1))
+    losses = [batch_losses(policy, batches(part)) for part in parts]
+    return {
+        name: round(float(np.mean([loss[name].item() for loss in losses])), 5)
+        for name in losses[0]
+    }
+
+
+def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW; biases, norms and embeddings do not decay."""
+    decayed = [p for p in policy.parameters() if p.requires_grad and p.ndim == 2]
+    others = [p for p in policy.parameters() if p.requires_grad and p.ndim != 2]
+    groups: list[dict[str, Any]] = [
+        {'params': decayed, 'weight_decay': config.weight_decay},
+        {'params': others, 'weight_decay': 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, config: TrainConfig, step: int) -> None:
+    """Linear warm-up, then a cosine to zero."""
+    rising = (step + 1) / config.warm_up
+    falling = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    for group in optimiser.param_groups:
+        group['lr'] = config.learning_rate * min(rising, falling)
+
+
+def averaged(run: RunState) -> Policy:
+    """A copy of the policy with the averaged weights."""
+    model = run.model
+    assert isinstance(model, Policy)
+    policy = Policy(model.config).eval()
+    policy.load_state_dict(run.average)
+    return policy

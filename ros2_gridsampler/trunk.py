@@ -1,0 +1,67 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Picture, word and joint tokens -> what to do, in one vector per future step."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .encoder import Block
+from .instruction import BUCKETS, WORDS
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """Size of the trunk.
+
+    Attributes:
+        width: Channels of a token.
+        depth: Transformer blocks.
+        heads: Attention heads.
+    """
+
+    width: int = 128
+    depth: int = 3
+    heads: int = 4
+
+
+class WordEmbedding(nn.Module):
+    """Hashed words -> tokens; an absent word is a learned blank."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pieces = nn.Embedding(BUCKETS, width, padding_idx=0)
+        self.places = nn.Parameter(torch.zeros(WORDS, width))
+        nn.init.normal_(self.pieces.weight, std=0.1)
+        nn.init.normal_(self.places, std=0.02)
+        with torch.no_grad():
+            self.pieces.weight[0] = 0
+
+    def forward(self, words: Int[Tensor, 'batch words pieces']) -> Float[Tensor, 'batch words width']:
+        """Sum the pieces of each word."""
+        return self.pieces(words).sum(2) + self.places
+
+
+class Trunk(nn.Module):
+    """A transformer over all tokens; learned queries collect the answer."""
+
+    def __init__(self, config: TrunkConfig, *, queries: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.zeros(queries, config.width))
+        nn.init.normal_(self.queries, std=0.02)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, tokens: Float[Tensor, 'batch tokens width']
+    ) -> Float[Tensor, 'batch queries width']:
+        """Let every token and every query look at each other, return the queries."""
+        queries = self.queries.expand(len(tokens), -1, -1)
+        mixed = torch.cat([tokens, queries.to(tokens.dtype)], 1)
+        for block in self.blocks:
+            mixed = block(mixed)
+        return self.norm(mixed[:, -self.queries.shape[0] :])
