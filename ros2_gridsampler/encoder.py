@@ -20,9 +20,9 @@ class EncoderConfig:
         width: Channels of a token.
         depth: Transformer blocks.
         heads: Attention heads.
-        stem: Channels of 3x3 convolutions of stride 2 before the patches are cut; none is the
-            plain ViT of MAE. They learn from few demonstrations what a plain ViT needs
-            pretraining for (arXiv:2106.14881).
+        stem: Channels of the convolutions before the patches are cut, the first of stride 4,
+            the others of stride 2; none is the plain ViT of MAE. They learn from few
+            demonstrations what a plain ViT needs pretraining for (arXiv:2106.14881).
     """
 
     image_height: int = 128
@@ -31,7 +31,7 @@ class EncoderConfig:
     width: int = 128
     depth: int = 4
     heads: int = 4
-    stem: tuple[int, ...] = (32, 64, 128)
+    stem: tuple[int, ...] = (48, 96)
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not divide."""
@@ -44,10 +44,16 @@ class EncoderConfig:
             raise ValueError(
                 f'Encoder width {self.width} must be a multiple of 4 and of its {self.heads} heads.'
             )
-        if self.patch % 2 ** len(self.stem):
+        if self.patch % self.stem_stride:
             raise ValueError(
-                f'A stem of {len(self.stem)} halvings does not divide a patch of {self.patch} px.'
+                f'A stem of {len(self.stem)} convolutions has stride {self.stem_stride}, which '
+                f'does not divide a patch of {self.patch} px.'
             )
+
+    @property
+    def stem_stride(self) -> int:
+        """Pixels per pixel that the stem hands on."""
+        return 2 ** (len(self.stem) + 1) if self.stem else 1
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -111,17 +117,22 @@ class Block(nn.Module):
 class PatchEmbedding(nn.Module):
     """Patches -> tokens, after the stem if there is one."""
 
-    def __init__(self, patch: int, width: int, stem: tuple[int, ...]) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        channels = (3, *stem)
         layers: list[nn.Module] = []
-        for before, after in zip(channels, channels[1:], strict=False):
-            layers.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))
-            layers.append(nn.BatchNorm2d(after))
-            layers.append(nn.GELU())
-        self.stem = nn.Sequential(*layers)
-        side = patch // 2 ** len(stem)
-        self.proj = nn.Conv2d(channels[-1], width, side, stride=side)
+        channels = 3
+        for index, wider in enumerate(config.stem):
+            kernel, stride = (3, 2) if index else (7, 4)
+            layers.append(
+                nn.Conv2d(channels, wider, kernel, stride, padding=kernel // 2, bias=False)
+            )
+            layers.append(nn.BatchNorm2d(wider))
+            layers.append(nn.ReLU())
+            channels = wider
+        # Channels last: twice as fast on a CPU.
+        self.stem = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        side = config.patch // config.stem_stride
+        self.proj = nn.Conv2d(channels, config.width, side, stride=side)
 
     def forward(
         self, images: Float[Tensor, 'batch 3 height width']
@@ -144,7 +155,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         rows, columns = config.grid
-        self.patch_embed = PatchEmbedding(config.patch, config.width, config.stem)
+        self.patch_embed = PatchEmbedding(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(
             sine_positions(rows, columns, config.width)[None], requires_grad=False

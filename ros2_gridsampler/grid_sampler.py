@@ -42,7 +42,8 @@ class GridSampler(nn.Module):
         if tokens < 1:
             raise ValueError(f'A sampler reads at least one point, got {tokens}.')
         self.context = context
-        self.norm = nn.LayerNorm(channels)
+        # Without an affine part: the layer that follows is linear.
+        self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.predict = nn.Sequential(
             nn.Linear(channels + context, hidden), nn.ReLU(), nn.Linear(hidden, 2 * tokens)
         )
@@ -87,7 +88,7 @@ class GridSampler(nn.Module):
         if torch.is_autocast_enabled(feature_map.device.type):
             with torch.autocast(feature_map.device.type, enabled=False):
                 return self._points(feature_map, context)
-        pooled = self.norm(feature_map.mean((1, 2)).to(self.norm.weight.dtype))
+        pooled = self.norm(feature_map.mean((1, 2)).to(self.predict[0].weight.dtype))
         if context is not None:
             pooled = torch.cat([pooled, context.to(pooled.dtype)], -1)
         return torch.sigmoid(self.predict(pooled).float()).unflatten(-1, (-1, 2))

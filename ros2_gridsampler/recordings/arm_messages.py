@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..camera_message import encode_jpeg
-from ..simulation.libero_arm import ArmState
+from ..simulation.arm_state import ArmState
 from .bag_writer import build, build_header, build_numbers
 
 BASE_FRAME = 'panda_link0'

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rosbag2 recording -> Observations and actions, through the code that runs live."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import yaml
 from mcap.exceptions import McapError
 from mcap.reader import NonSeekingReader
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from ..camera_message import stamp_seconds
@@ -84,6 +86,20 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     return bags
 
 
+def read_topics(bag: Path) -> dict[str, str]:
+    """Topic -> message type, such as 'sensor_msgs/msg/Image', of all that was recorded."""
+    try:
+        with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            return {connection.topic: connection.msgtype for connection in reader.connections}
+    except FileNotFoundError:
+        raise
+    except Exception:  # no index to read; the messages themselves may still be whole
+        found: dict[str, str] = {}
+        with suppress(DamagedBag):
+            found.update((m.topic, m.type) for m in read_serialised(bag))
+        return found
+
+
 def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
     """Messages in order of their log time.
 
@@ -94,13 +110,27 @@ def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedM
     Raises:
         DamagedBag: At the end, if the bag was cut off or lacks messages.
     """
+    return _read(bag, topics, _deserialise)
+
+
+def read_serialised(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
+    """As `read_messages`, but each message is its CDR bytes, ready to be published."""
+    return _read(bag, topics, lambda store, data, message_type: bytes(data))
+
+
+def _read(
+    bag: Path, topics: Collection[str], unpack: Callable[[Any, bytes, str], Any]
+) -> Iterator[RecordedMessage]:
     store = get_typestore(Stores.ROS2_JAZZY)
     count = 0
+    _refuse_missing_files(bag)
     try:
         with AnyReader([bag], default_typestore=store) as reader:
             wanted = [c for c in reader.connections if not topics or c.topic in topics]
-            for connection, nanoseconds, data in reader.messages(connections=wanted):
-                message = _deserialise(reader, data, connection.msgtype)
+            # To rosbags an empty list means all connections.
+            messages = reader.messages(connections=wanted) if wanted else ()
+            for connection, nanoseconds, data in messages:
+                message = unpack(reader.typestore, data, connection.msgtype)
                 count += 1
                 yield RecordedMessage(
                     connection.topic, connection.msgtype, nanoseconds * 1e-9, message
@@ -110,7 +140,7 @@ def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedM
     except Exception as error:  # every storage plugin fails in its own way on a cut file
         if count:
             raise DamagedBag(f'{bag} broke off after {count} messages: {error}') from error
-        yield from _salvage(bag, topics, error)
+        yield from _salvage(bag, topics, unpack, error)
         return
     expected = _expected_count(bag, topics)
     if expected is not None and expected != count:
@@ -167,20 +197,43 @@ def feed(buffer: ObservationBuffer, topics: StreamTopics, recorded: RecordedMess
         buffer.add_pose((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w), time)
 
 
-def _deserialise(reader: AnyReader, data: bytes, message_type: str) -> Any:
+def _deserialise(store: Any, data: bytes, message_type: str) -> Any:
     try:
-        return reader.deserialize(data, message_type)
-    except AnyReaderError:
+        return store.deserialize_cdr(data, message_type)
+    except SerdeError:
         # rclpy may leave padding after a message that ends in empty sequences.
-        definition = reader.typestore.get_msgdef(message_type)
-        return definition.deserialize_cdr_le(data[4:], 0, definition.cls, reader.typestore)[0]
+        definition = store.get_msgdef(message_type)
+        return definition.deserialize_cdr_le(data[4:], 0, definition.cls, store)[0]
+
+
+def _metadata(bag: Path) -> Any:
+    path = bag / 'metadata.yaml'
+    if not path.is_file():
+        return None
+    try:
+        return yaml.safe_load(path.read_text())['rosbag2_bagfile_information']
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DamagedBag(
+            f'{path} is not the metadata of a bag ({type(error).__name__}); restore it, or name '
+            'the .mcap file itself.'
+        ) from error
+
+
+def _refuse_missing_files(bag: Path) -> None:
+    information = _metadata(bag)
+    files = information['relative_file_paths'] if information else []
+    missing = [name for name in files if not (bag / name).exists()]
+    if missing:
+        raise DamagedBag(
+            f'{bag} lacks {len(missing)} of its {len(files)} files, {missing[0]} for one; copy the '
+            'whole folder, or name the file that is there.'
+        )
 
 
 def _expected_count(bag: Path, topics: Collection[str]) -> int | None:
-    metadata = bag / 'metadata.yaml'
-    if not metadata.is_file():
+    information = _metadata(bag)
+    if information is None:
         return None
-    information = yaml.safe_load(metadata.read_text())['rosbag2_bagfile_information']
     return sum(
         int(entry['message_count'])
         for entry in information['topics_with_message_count']
@@ -188,7 +241,12 @@ def _expected_count(bag: Path, topics: Collection[str]) -> int | None:
     )
 
 
-def _salvage(bag: Path, topics: Collection[str], reason: Exception) -> Iterator[RecordedMessage]:
+def _salvage(
+    bag: Path,
+    topics: Collection[str],
+    unpack: Callable[[Any, bytes, str], Any],
+    reason: Exception,
+) -> Iterator[RecordedMessage]:
     """The whole messages of MCAP files without an index, then the damage."""
     files = [bag] if bag.is_file() else sorted(bag.glob('*.mcap'))
     files = [file for file in files if file.suffix == '.mcap']
@@ -202,7 +260,7 @@ def _salvage(bag: Path, topics: Collection[str], reason: Exception) -> Iterator[
                 for schema, channel, message in reader.iter_messages(log_time_order=False):
                     if schema is None or (topics and channel.topic not in topics):
                         continue
-                    content = store.deserialize_cdr(message.data, schema.name)
+                    content = unpack(store, message.data, schema.name)
                     count += 1
                     yield RecordedMessage(
                         channel.topic, schema.name, message.log_time * 1e-9, content

@@ -1,0 +1,206 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fields of Image, CompressedImage and CameraInfo -> RGB array, camera intrinsics, seconds."""
+
+import importlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+
+# Encoding -> bytes per pixel and what OpenCV has to do to make RGB of it (None: nothing).
+_CONVERSIONS: dict[str, tuple[int, int | None]] = {
+    'rgb8': (3, None),
+    'bgr8': (3, cv2.COLOR_BGR2RGB),
+    'rgba8': (4, cv2.COLOR_RGBA2RGB),
+    'bgra8': (4, cv2.COLOR_BGRA2RGB),
+    'mono8': (1, cv2.COLOR_GRAY2RGB),
+    'mono16': (2, cv2.COLOR_GRAY2RGB),
+}
+_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
+
+
+class UncalibratedCamera(ValueError):
+    """CameraInfo of a camera that nobody has calibrated: its K is all zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class CameraIntrinsics:
+    """How a camera projects.
+
+    Attributes:
+        width: Of the pictures it was calibrated with [px].
+        height: Likewise [px].
+        matrix: K, from the optical frame (x right, y down, z forward) to pixels.
+        distortion_model: 'plumb_bob', 'rational_polynomial', 'equidistant', or empty.
+        distortion: Coefficients in the order of OpenCV.
+    """
+
+    width: int
+    height: int
+    matrix: Float[NDArray[np.float64], '3 3']
+    distortion_model: str
+    distortion: Float[NDArray[np.float64], ' coefficients']
+
+
+def stamp_seconds(stamp: Any) -> float:
+    """Seconds of a `builtin_interfaces/Time` [s]."""
+    return float(stamp.sec) + float(stamp.nanosec) * 1e-9
+
+
+def decode_image(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+    """Decode a picture.
+
+    Args:
+        message: Anything with the fields of `sensor_msgs/Image` or `CompressedImage`.
+
+    Returns:
+        RGB. For rgb8 a view of the message's own data, read-only where that is.
+
+    Raises:
+        ValueError: Unknown encoding, empty, too short, or not a whole JPEG or PNG file.
+    """
+    if hasattr(message, 'encoding'):
+        return _decode_raw(message)
+    return _decode_compressed(message)
+
+
+def encode_jpeg(rgb: UInt8[NDArray[np.uint8], 'height width 3'], quality: int = 95) -> bytes:
+    """Encode an RGB picture as JPEG; `quality` is 0 to 100.
+
+    Raises:
+        ValueError: Not an RGB picture of bytes.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        raise ValueError(
+            f'A JPEG is made of uint8 [height, width, 3], got {rgb.dtype} {rgb.shape}.'
+        )
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def intrinsics(message: Any) -> CameraIntrinsics:
+    """Read the intrinsics of a camera.
+
+    Args:
+        message: Anything with the fields of `sensor_msgs/CameraInfo`.
+
+    Raises:
+        UncalibratedCamera: K is all zero, which by REP 104 says "not calibrated".
+        ValueError: K or the coefficients cannot belong to a camera.
+    """
+    matrix = np.array(message.k, np.float64)
+    distortion = np.array(message.d, np.float64)
+    if not matrix.any():
+        raise UncalibratedCamera(
+            'CameraInfo has K = 0, so the camera is not calibrated; calibrate it, or use a '
+            'checkpoint whose cameras are not rectified.'
+        )
+    if matrix.size != 9 or not np.isfinite(matrix).all() or matrix[0] <= 0 or matrix[4] <= 0:
+        raise ValueError(
+            'CameraInfo needs nine finite numbers in K with positive focal lengths, '
+            f'got {matrix.tolist()}.'
+        )
+    if not np.isfinite(distortion).all():
+        raise ValueError(f'CameraInfo has distortion that is not finite: {distortion.tolist()}.')
+    return CameraIntrinsics(
+        int(message.width),
+        int(message.height),
+        matrix.reshape(3, 3),
+        str(message.distortion_model),
+        distortion,
+    )
+
+
+def _decode_raw(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+    encoding = str(message.encoding)
+    if encoding not in _CONVERSIONS:
+        return _decode_with_cv_bridge(message)
+    pixel_bytes, conversion = _CONVERSIONS[encoding]
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    flat = np.frombuffer(message.data, np.uint8)
+    if not (height and width and flat.size):
+        raise ValueError(
+            f'Camera image is empty: {width}x{height} pixels, {flat.size} bytes; check the driver.'
+        )
+    if step < width * pixel_bytes:
+        raise ValueError(
+            f'Camera image has step {step}, but {width} pixels of {encoding!r} take '
+            f'{width * pixel_bytes} bytes; the driver must set step to the bytes per row.'
+        )
+    if flat.size < step * height:
+        raise ValueError(
+            f'Camera image has {flat.size} bytes, but {height} rows of step {step} are '
+            f'{step * height}; the message was cut short.'
+        )
+    rows = flat[: step * height].reshape(height, step)[:, : width * pixel_bytes]
+    if encoding == 'mono16':
+        order = '>u2' if message.is_bigendian else '<u2'
+        # 65535 / 255 = 257: full scale stays full scale, as in cv_bridge.
+        rows = ((np.ascontiguousarray(rows).view(order) + np.uint32(128)) // 257).astype(np.uint8)
+        pixel_bytes = 1
+    # The row padding, where there is one, becomes a stride: nothing is copied.
+    pixels = rows.reshape(height, width, pixel_bytes)
+    if conversion is None:
+        return pixels
+    return np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
+
+
+def _decode_compressed(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+    # compressed_image_transport writes '<encoding>; jpeg compressed <stored encoding>'.
+    label = str(message.format)
+    data = bytes(message.data)
+    if not data:
+        raise ValueError(f'Compressed camera image ({label!r}) is empty; check the driver.')
+    if 'compressedDepth' in label or not data.startswith((_JPEG_START, _PNG_START)):
+        raise ValueError(
+            f'Compressed camera image of format {label!r} is neither JPEG nor PNG '
+            f'(it starts with {data[:4].hex()}); publish one of these.'
+        )
+    # Decoders fill the missing part of a cut file with grey and do not complain.
+    end = _JPEG_END if data.startswith(_JPEG_START) else _PNG_END
+    whole = data.rstrip(b'\0').endswith(end)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+    if picture is None:
+        raise ValueError(
+            f'Compressed camera image ({label!r}, {len(data)} bytes) is '
+            f'{"damaged" if whole else "cut short"}; drop it and check the transport.'
+        )
+    if 'compressed rgb8' in label:
+        # Stored without the customary swap, so what OpenCV takes for blue is red.
+        return np.asarray(picture, np.uint8)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _decode_with_cv_bridge(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+    """Bayer, YUV and the like, where a ROS 2 installation brings cv_bridge."""
+    supported = (
+        f'Camera encoding {message.encoding!r} is not supported; publish one of '
+        f'{sorted(_CONVERSIONS)}'
+    )
+    if not _has_ros2_cv_bridge():
+        raise ValueError(f'{supported}, or install cv_bridge of your ROS 2 distribution.')
+    bridge = importlib.import_module('cv_bridge').CvBridge()
+    try:
+        return np.asarray(bridge.imgmsg_to_cv2(message, 'rgb8'), np.uint8)
+    except Exception as error:  # cv_bridge raises its own, OpenCV's and KeyError
+        raise ValueError(f'{supported}: cv_bridge cannot convert it either ({error}).') from error
+
+
+def _has_ros2_cv_bridge() -> bool:
+    """Whether `import cv_bridge` finds a ROS 2 package; PyPI's is ROS 1 code that fails later."""
+    spec = importlib.util.find_spec('cv_bridge')
+    if spec is None or not spec.origin:
+        return False
+    prefixes = [Path(p) for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
+    marker = Path('share/ament_index/resource_index/packages/cv_bridge')
+    return any(
+        (prefix / marker).exists() and prefix in Path(spec.origin).parents for prefix in prefixes
+    )

@@ -1,0 +1,127 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler`: one command with a subcommand per job."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
+application = tyro.extras.SubcommandApp()
+
+
+@application.command
+def demo(out: Path = Path('build/demo'), episodes: int = 5, policy: str = 'libero_spatial') -> None:
+    """Watch a simulated arm being driven by the policy node over real ROS 2 topics.
+
+    Args:
+        out: Folder for the page, the film and the figures.
+        episodes: How many episodes, over as many tasks.
+        policy: Checkpoint folder, or the name of one that comes with the package.
+    """
+    from .nodes.demonstration import run_demonstration
+
+    run_demonstration(policy, episodes, out)
+
+
+@application.command
+def record(
+    out: Path,
+    suite: str = 'libero_spatial',
+    tasks: str = '0',
+    episodes: int = 50,
+    widened: float = 0.75,
+    noise: float = 0.25,
+) -> None:
+    """Record scripted demonstrations on LIBERO as rosbag2 bags; go on where it stopped.
+
+    Args:
+        out: Folder of the bags, one per episode.
+        suite: LIBERO suite.
+        tasks: Task numbers from 0, separated by commas.
+        episodes: Successful episodes per task.
+        widened: Share of placements widened by 5 cm; the rest as LIBERO samples them.
+        noise: Deviation of the noise in the executed twist; labels stay clean.
+    """
+    from .recordings.demonstrations import RecordConfig, record
+
+    numbers = tuple(int(task) for task in tasks.split(','))
+    record(RecordConfig(suite, numbers, episodes, widened, noise), out)
+
+
+@application.command
+def train(recipe: Path, bags: Bags, out: Path, cache: Path | None = None) -> None:
+    """Train a policy on bags by behaviour cloning; go on where it stopped.
+
+    Args:
+        recipe: YAML file, see models/recipes.
+        bags: Bags, or folders of bags.
+        out: Folder of the run; the checkpoint is written there at the end.
+        cache: Where decoded bags are kept for all runs; default OUT/cache.
+    """
+    from .recordings.bag_reader import find_bags
+    from .training.recipe import load_recipe
+    from .training.train_policy import train
+
+    train(load_recipe(recipe), find_bags(bags), out, cache or out / 'cache')
+
+
+@application.command
+def success(
+    policy: str = 'libero_spatial',
+    suite: str = 'libero_spatial',
+    placements: Literal['official', 'widened'] = 'official',
+    tasks: str = '',
+    episodes: int = 2,
+    json: Path | None = None,
+    rendering: Literal['simplified', 'original'] = 'simplified',
+) -> None:
+    """Measure closed-loop success of a policy on LIBERO, in process.
+
+    Args:
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        suite: LIBERO suite.
+        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
+        tasks: Task numbers separated by commas; all if empty.
+        episodes: Per task.
+        json: File for the result.
+        rendering: 'simplified' or 'original'.
+    """
+    from .backends import load
+    from .calibration import load_arm
+    from .checkpoint import load_checkpoint
+    from .installed_files import find
+    from .recordings.closed_loop import measure_success
+
+    folder = find('models', policy)
+    model, manifest = load_checkpoint(folder)
+    result = measure_success(
+        load(model, 'eager'),
+        manifest.policy,
+        load_arm(find('calibration', 'panda', '.yaml')),
+        name=policy,
+        suite=suite,
+        tasks=[int(task) for task in tasks.split(',')] if tasks else range(10),
+        episodes=episodes,
+        placements=placements,
+        rendering=rendering,
+    )
+    print(result)
+    if json:
+        json.write_text(result.to_json())
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one sentence, not a traceback."""
+    try:
+        application.cli(prog='gridsampler', description='GridS policies on ROS 2.')
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except InterruptedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        print(f'gridsampler: {error}', file=sys.stderr)
+        sys.exit(1)

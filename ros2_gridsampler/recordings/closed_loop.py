@@ -1,0 +1,208 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy and simulated tasks -> how often it succeeds, through the code that runs live."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from ..action_chunk import ActionChunk
+from ..backends import Backend
+from ..calibration import ArmLimits
+from ..chunk_schedule import ScheduleConfig
+from ..controller import Controller
+from ..observation import Observation, ObservationBuffer, StreamBudget
+from ..policy import PolicyConfig, Prediction
+from ..simulation.libero_arm import ArmState, LiberoArm
+from ..simulation.placements import Official, Placement, Widened
+from .arm_messages import INSTRUCTION, JOINT_STATES, POSE, image_topic, state_messages
+from .bag_reader import RecordedMessage, StreamTopics, feed
+
+Placements = Literal['official', 'widened']
+PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How the loop is closed.
+
+    Attributes:
+        latency: From capture to the command that answers it [s]; the arm follows the old chunk
+            meanwhile.
+        replan_every: Control periods between two predictions.
+        maximum_steps: Control periods before an episode counts as failed.
+    """
+
+    latency: float = 0.05
+    replan_every: int = 2
+    maximum_steps: int = 220
+
+
+@dataclass(frozen=True)
+class Success:
+    """Measured success.
+
+    Attributes:
+        suite: LIBERO suite.
+        policy: Name of the checkpoint.
+        placements: 'official' or 'widened'.
+        episodes: In all.
+        successes: In all.
+        interval: Wilson's 95% interval of the rate.
+        per_task: Instruction -> successes and episodes.
+        tokens_per_camera: Visual tokens kept.
+        dense_tokens_per_camera: Visual tokens of the whole map.
+        rendering: 'simplified' or 'original'.
+    """
+
+    suite: str
+    policy: str
+    placements: str
+    episodes: int
+    successes: int
+    interval: tuple[float, float]
+    per_task: dict[str, tuple[int, int]]
+    tokens_per_camera: int
+    dense_tokens_per_camera: int
+    rendering: str
+
+    def to_json(self) -> str:
+        """All of it."""
+        return json.dumps(asdict(self), indent=1)
+
+    def __str__(self) -> str:
+        rows = [f'{done:3d} / {tried:<3d}  {name}' for name, (done, tried) in self.per_task.items()]
+        low, high = (100 * bound for bound in self.interval)
+        rate = 100 * self.successes / self.episodes
+        summary = (
+            f'{self.successes} of {self.episodes} episodes ({rate:.0f}%, 95% interval '
+            f'{low:.0f} to {high:.0f}%), {self.placements} placements, {self.rendering} rendering, '
+            f'{self.tokens_per_camera} of {self.dense_tokens_per_camera} visual tokens per camera'
+        )
+        return '\n'.join([*rows, summary])
+
+
+def measure_success(
+    policy: Backend,
+    config: PolicyConfig,
+    limits: ArmLimits,
+    *,
+    name: str,
+    suite: str,
+    tasks: Sequence[int],
+    episodes: int,
+    placements: Placements,
+    rendering: Literal['simplified', 'original'] = 'simplified',
+    loop: LoopConfig | None = None,
+) -> Success:
+    """Run every task from its first `episodes` evaluation states.
+
+    Args:
+        policy: The engine.
+        config: Of the policy.
+        limits: Of the arm, in [m], [s], [rad].
+        name: Of the checkpoint, for the table.
+        suite: LIBERO suite.
+        tasks: Numbers from 0.
+        episodes: Per task.
+        placements: Official initial states, or those widened by 5 cm with fixed seeds.
+        rendering: Of the cameras.
+        loop: How the loop is closed.
+    """
+    loop = loop or LoopConfig()
+    per_task: dict[str, tuple[int, int]] = {}
+    with tqdm(total=len(tasks) * episodes, desc=f'{suite} {placements}', unit='episode') as progress:
+        for task in tasks:
+            arm = LiberoArm(suite, task, image_size=config.resolution[0], rendering=rendering)
+            done = 0
+            try:
+                for index in range(episodes):
+                    arm.reset(PLACEMENTS[placements](index))
+                    done += any(state is None for state in drive(policy, config, limits, arm, loop))
+                    progress.update()
+            finally:
+                arm.close()
+            per_task[arm.instruction] = (done, episodes)
+            solved = sum(successes for successes, _ in per_task.values())
+            progress.set_postfix(successes=solved)
+    total = len(tasks) * episodes
+    solved = sum(successes for successes, _ in per_task.values())
+    return Success(
+        suite,
+        name,
+        placements,
+        total,
+        solved,
+        wilson_interval(solved, total),
+        per_task,
+        config.tokens,
+        config.dense_tokens,
+        rendering,
+    )
+
+
+def drive(
+    policy: Backend,
+    config: PolicyConfig,
+    limits: ArmLimits,
+    arm: LiberoArm,
+    loop: LoopConfig,
+) -> Iterator[tuple[ArmState, Prediction | None] | None]:
+    """One episode: what was seen and what was predicted at each control period.
+
+    The pictures go through the arm's messages and the observation buffer, the chunks through
+    schedule and safety filter, as on the live topics.
+
+    Yields:
+        State and, where one was made, the prediction; None at the end if the task was solved.
+    """
+    topics = StreamTopics(
+        {camera: image_topic(camera, compressed=True) for camera in config.cameras},
+        JOINT_STATES,
+        POSE if config.uses_pose else '',
+        INSTRUCTION,
+    )
+    buffer = ObservationBuffer(config.observation, StreamBudget())
+    buffer.set_instruction(arm.instruction)
+    controller = Controller(config.action_space, limits, ScheduleConfig(), max_state_age=1.0)
+    waiting: list[tuple[float, ActionChunk]] = []
+    for step in range(loop.maximum_steps):
+        now = 1.0 + step * arm.period
+        looking = step % loop.replan_every == 0
+        state = arm.observe(images=looking)
+        controller.measure(state.pose[:3], now)
+        prediction = None
+        if looking:
+            prediction = policy.predict(_observe(buffer, topics, state, now))
+            waiting.append((now + loop.latency, prediction.chunk))
+        while waiting and waiting[0][0] <= now + 1e-6:
+            controller.add(waiting.pop(0)[1], now)
+        yield state, prediction
+        values = controller.command(now, arm.period).values
+        arm.step(values[:6], float(values[6]))
+        if arm.success():
+            yield None
+            return
+
+
+def _observe(
+    buffer: ObservationBuffer, topics: StreamTopics, state: ArmState, now: float
+) -> Observation:
+    for topic, message in state_messages(state, now, compressed=True):
+        feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
+    return buffer.newest(now)
+
+
+def wilson_interval(successes: int, episodes: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a rate, 95% by default."""
+    rate = successes / episodes
+    spread = z * math.sqrt(rate * (1 - rate) / episodes + (z / (2 * episodes)) ** 2)
+    centre = rate + z * z / (2 * episodes)
+    scale = 1 + z * z / episodes
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))

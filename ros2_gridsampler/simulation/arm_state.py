@@ -1,0 +1,40 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a simulated arm shows at one instant; needs no simulator."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+JOINT_NAMES = (
+    *(f'panda_joint{number}' for number in range(1, 8)),
+    'panda_finger_joint1',
+    'panda_finger_joint2',
+)
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """What the simulated arm shows at one instant.
+
+    Attributes:
+        images: Camera name -> RGB [height, width, 3], upright.
+        joint_names: Seven joints, then the two fingers.
+        joint_positions: [rad], fingers [m].
+        joint_velocities: [rad/s], fingers [m/s].
+        pose: End effector in panda_link0: x y z [m], quaternion x y z w.
+        time: Simulated [s].
+    """
+
+    images: dict[str, NDArray[np.uint8]]
+    joint_names: tuple[str, ...]
+    joint_positions: NDArray[np.float64]
+    joint_velocities: NDArray[np.float64]
+    pose: NDArray[np.float64]
+    time: float
+
+    @property
+    def gripper_opening(self) -> float:
+        """Sum of both fingers [m]."""
+        return float(self.joint_positions[7] + self.joint_positions[8])

@@ -1,0 +1,150 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""MuJoCo model and state -> upright RGB images of its cameras, cheap enough for a CPU."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# MuJoCo and PyOpenGL choose their OpenGL when they are imported, Mesa its threads when it starts:
+# headless, and one thread, because Mesa's threads fight the policy's for the same cores.
+os.environ.setdefault('MUJOCO_GL', 'egl')
+os.environ.setdefault('PYOPENGL_PLATFORM', os.environ['MUJOCO_GL'])
+os.environ.setdefault('LP_NUM_THREADS', '1')
+
+import mujoco  # noqa: E402
+
+MAX_FACES = 2000
+"""A visual mesh keeps at most this many triangles in the simplified picture."""
+GRIDS = (96, 80, 64, 52, 44, 36, 30, 25, 20, 16, 12, 8)
+TEXTURE_BINS = 8
+COLLISION_GROUP = 0
+
+
+class Renderer:
+    """One off-screen OpenGL context for one compiled model."""
+
+    def __init__(self, model: Any, width: int, height: int, simplified: bool) -> None:
+        self._model = model
+        self._width, self._height = width, height
+        self._simplified = simplified
+        model.vis.global_.offwidth = width
+        model.vis.global_.offheight = height
+        if simplified:
+            simplify(model)
+        self._context = mujoco.GLContext(width, height)
+        self._context.make_current()
+        self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[COLLISION_GROUP] = 0
+        self._gpu = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._viewport = mujoco.MjrRect(0, 0, width, height)
+        if simplified:
+            self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+            self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+
+    def render(self, data: Any, camera: str) -> NDArray[np.uint8]:
+        """Upright RGB image [height, width, 3] of a named camera."""
+        self._context.make_current()
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
+        self._camera.fixedcamid = self._model.camera(camera).id
+        mujoco.mjv_updateScene(
+            self._model,
+            data,
+            self._options,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        mujoco.mjr_render(self._viewport, self._scene, self._gpu)
+        image = np.empty((self._height, self._width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(image, None, self._viewport, self._gpu)
+        # OpenGL's first row is the lowest one.
+        return np.ascontiguousarray(image[::-1])
+
+    def close(self) -> None:
+        """Free the context now: at interpreter exit its library may already be gone."""
+        self._gpu.free()
+        self._context.free()
+
+
+def simplify(model: Any) -> None:
+    """Take multisampling away and thin the visual meshes, in the compiled model's own arrays.
+
+    Collision meshes stay as they are, so the physics does not change.
+    """
+    model.vis.quality.offsamples = 0
+    shown = (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (
+        model.geom_group != COLLISION_GROUP
+    )
+    collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    visual = set(model.geom_dataid[shown].tolist()) - set(model.geom_dataid[collides].tolist())
+    for mesh in visual:
+        if model.mesh_facenum[mesh] > MAX_FACES:
+            _cluster(model, mesh)
+
+
+def _cluster(model: Any, mesh: int) -> None:
+    """Merge the vertices of one mesh on the finest grid that leaves at most MAX_FACES triangles."""
+    start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
+    first, vertices = _block(model, mesh, 'vert')
+    faces = model.mesh_face[start : start + count]
+    lowest, extent = vertices.min(axis=0), float(np.ptp(vertices, axis=0).max())
+    for cells in GRIDS:
+        cell = _groups(np.floor((vertices - lowest) / extent * cells))
+        corners = cell[faces]
+        # The same triangle seen from its other side is another one: thin walls have two.
+        turned = np.take_along_axis(
+            corners, (corners.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1
+        )
+        _, kept = np.unique(turned, axis=0, return_index=True)
+        a, b, c = corners[kept].T
+        kept = np.sort(kept[(a != b) & (b != c) & (c != a)])
+        if len(kept) <= MAX_FACES:
+            break
+    model.mesh_vert[first : first + len(vertices)] = _means(vertices, cell)
+    first, normals = _block(model, mesh, 'normal')
+    indices = model.mesh_facenormal[start : start + count]
+    place = np.zeros(len(normals), dtype=np.int64)
+    place[indices.ravel()] = corners.ravel()
+    smooth = _means(normals, _groups(np.column_stack([place, normals > 0])))
+    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-9)
+    model.mesh_normal[first : first + len(normals)] = smooth
+    model.mesh_facenormal[start : start + len(kept)] = indices[kept]
+    if model.mesh_texcoordadr[mesh] >= 0:
+        first, coordinates = _block(model, mesh, 'texcoord')
+        indices = model.mesh_facetexcoord[start : start + count]
+        place = np.zeros(len(coordinates), dtype=np.int64)
+        place[indices.ravel()] = corners.ravel()
+        # Coarse bins keep apart the islands of the texture that meet in one cell.
+        bins = np.floor(coordinates * TEXTURE_BINS)
+        model.mesh_texcoord[first : first + len(coordinates)] = _means(
+            coordinates, _groups(np.column_stack([place, bins]))
+        )
+        model.mesh_facetexcoord[start : start + len(kept)] = indices[kept]
+    model.mesh_face[start : start + len(kept)] = faces[kept]
+    model.mesh_facenum[mesh] = len(kept)
+
+
+def _block(model: Any, mesh: int, kind: str) -> tuple[int, NDArray[np.float32]]:
+    first = int(getattr(model, f'mesh_{kind}adr')[mesh])
+    count = int(getattr(model, f'mesh_{kind}num')[mesh])
+    return first, getattr(model, f'mesh_{kind}')[first : first + count].copy()
+
+
+def _groups(keys: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows -> the number of the group of equal rows that each belongs to."""
+    _, group = np.unique(keys.astype(np.int64), axis=0, return_inverse=True)
+    return np.asarray(group, dtype=np.int64).reshape(-1)
+
+
+def _means(values: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Every row replaced by the mean of its group."""
+    sums = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(sums, group, values)
+    return np.asarray((sums / np.bincount(group)[:, None])[group], dtype=np.float32)

@@ -1,0 +1,39 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A small policy with random weights, for tests that are about the path."""
+
+import torch
+
+from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.action_head import Statistics
+from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.encoder import EncoderConfig
+from ros2_gridsampler.policy import Policy, PolicyConfig
+from ros2_gridsampler.trunk import TrunkConfig
+
+
+def tiny_policy(
+    *, tokens: int = 2, sample_after: int = 2, conditioned: bool = True, seed: int = 0
+) -> Policy:
+    """64 px, 16 patches, two cameras, a twist."""
+    torch.manual_seed(seed)
+    return Policy(
+        PolicyConfig(
+            cameras=('front', 'wrist'),
+            resolution=(96, 72),
+            preparation=ImagePreparation(64, 64),
+            joints=('finger',),
+            uses_pose=True,
+            action_space=ActionSpace('end_effector_twist', TWIST_NAMES, 'panda_link0'),
+            steps=5,
+            period=0.05,
+            tokens=tokens,
+            sample_after=sample_after,
+            conditioned=conditioned,
+            landmarks=2,
+            proprioception_statistics=Statistics((0.5,) * 10, (0.2,) * 10),
+            action_statistics=Statistics((0.0,) * 7, (0.1,) * 7),
+            encoder=EncoderConfig(64, 64, patch=16, width=32, depth=3, heads=2, stem=(8,)),
+            trunk=TrunkConfig(width=32, depth=1, heads=2),
+        )
+    ).eval()

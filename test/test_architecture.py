@@ -1,0 +1,106 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The import order is the pipeline; a foreign library stays behind its own door."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / 'ros2_gridsampler'
+STAGES = (
+    'camera_message',
+    'calibration',
+    'observation',
+    'instruction',
+    'encoder',
+    'grid_sampler',
+    'trunk',
+    'action_chunk',
+    'action_head',
+    'policy',
+    'sampled_points',
+    'checkpoint',
+    'backends',
+    'chunk_schedule',
+    'safety_filter',
+    'stopping',
+    'controller',
+    'command_message',
+    'latency',
+    'installed_files',
+)
+# A folder may use the stages and the folders before it.
+FOLDERS = ('simulation', 'recordings', 'training', 'nodes', 'command_line')
+ORDER = (*STAGES, *FOLDERS)
+DOORS = {
+    'rosbags': ('recordings/',),
+    'mcap': ('recordings/',),
+    'rclpy': ('nodes/',),
+    'libero': ('simulation/',),
+    'robosuite': ('simulation/',),
+    'mujoco': ('simulation/',),
+    'openvino': ('backends/openvino.py',),
+    'onnxruntime': ('backends/onnxruntime.py',),
+    'tensorrt': ('backends/tensorrt.py',),
+    'torch_tensorrt': ('backends/tensorrt.py',),
+}
+FILES = sorted(PACKAGE.rglob('*.py'))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of all that a file imports, inside functions too."""
+    package = ('ros2_gridsampler', *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = '.'.join(package[: len(package) - node.level + 1]) if node.level else ''
+            module = '.'.join(part for part in (base, node.module) if part)
+            yield module
+            yield from (f'{module}.{alias.name}' for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'import_module':
+            first = node.args[0]
+            if isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+def place(path: Path) -> str:
+    """The stage or folder that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_comes_before_it(path):
+    if path == PACKAGE / '__init__.py':
+        return
+    own = place(path)
+    assert own in ORDER, f'{own} has no place in the pipeline yet'
+    for name in imports(path):
+        parts = name.split('.')
+        if parts[0] == 'ros2_gridsampler' and len(parts) > 1 and parts[1] in ORDER:
+            later = ORDER.index(parts[1]) > ORDER.index(own)
+            assert not later, f'{own} imports {parts[1]}, which comes later'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_foreign_library_stays_behind_its_door(path):
+    here = str(path.relative_to(PACKAGE))
+    for name in imports(path):
+        root = name.split('.')[0]
+        doors = ('nodes/',) if root.endswith('_msgs') or root.endswith('_srvs') else DOORS.get(root)
+        assert doors is None or here.startswith(doors), f'{here} must not import {root}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_is_unpickled_or_evaluated(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ('eval', 'exec', 'torch.load', 'torch.save', 'pickle.load')
+
+
+def test_folders_hold_things_and_not_leftovers():
+    names = {path.stem for path in PACKAGE.rglob('*')}
+    assert not names & {'utils', 'util', 'common', 'core', 'helpers', 'misc'}

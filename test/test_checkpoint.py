@@ -1,0 +1,120 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint is believed only when everything in it agrees."""
+
+import hashlib
+import json
+
+import pytest
+from policies import tiny_policy
+
+from ros2_gridsampler.checkpoint import (
+    MANIFEST,
+    WEIGHTS,
+    BadCheckpoint,
+    golden_observation,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A whole checkpoint."""
+    save_checkpoint(tiny_policy(), tmp_path, training={'seed': 0}, results={'success': 'none'})
+    return tmp_path
+
+
+def edit(folder, change):
+    """Apply `change` to the manifest."""
+    path = folder / MANIFEST
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_what_was_saved_is_loaded_and_predicts_the_same(folder):
+    policy, manifest = load_checkpoint(folder)
+    original = tiny_policy()
+    assert policy.config == original.config == manifest.policy
+    golden = golden_observation(policy.config)
+    chunk = policy.predict(golden).chunk.targets
+    assert abs(chunk - original.predict(golden).chunk.targets).max() < 1e-2
+    assert manifest.results == {'success': 'none'}
+
+
+@pytest.mark.parametrize('place', [0.1, 0.5, 0.99])
+def test_one_flipped_byte_is_found(folder, place):
+    path = folder / WEIGHTS
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadCheckpoint, match='copy it again'):
+        load_checkpoint(folder)
+
+
+def test_a_cut_file_and_a_missing_file_are_found(folder):
+    path = folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BadCheckpoint, match='sha256'):
+        load_checkpoint(folder)
+    path.unlink()
+    with pytest.raises(BadCheckpoint, match='cannot be read'):
+        load_checkpoint(folder)
+    with pytest.raises(BadCheckpoint, match='a checkpoint is a folder with'):
+        load_checkpoint(folder / 'nowhere')
+
+
+def test_statistics_of_another_robot_are_found(folder):
+    edit(folder, lambda m: m['policy']['action_statistics'].update(mean=[1.0] * 7))
+    with pytest.raises(BadCheckpoint, match='statistics'):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize('field', ['resolution', 'joints', 'period', 'encoder', 'trunk'])
+def test_a_missing_field_is_named(folder, field):
+    edit(folder, lambda m: m['policy'].pop(field))
+    with pytest.raises(BadCheckpoint, match=field):
+        load_checkpoint(folder)
+
+
+def test_a_missing_field_does_not_take_its_default(folder):
+    edit(folder, lambda m: m['policy']['encoder'].pop('patch'))
+    with pytest.raises(BadCheckpoint, match='lacks fields'):
+        load_checkpoint(folder)
+
+
+def test_an_unknown_field_is_named(folder):
+    edit(folder, lambda m: m['policy'].update(surprise=1))
+    with pytest.raises(BadCheckpoint, match='surprise'):
+        load_checkpoint(folder)
+
+
+def test_weights_of_another_architecture_are_refused(folder, tmp_path):
+    edit(folder, lambda m: m['policy']['trunk'].update(depth=2))
+    with pytest.raises(BadCheckpoint, match='does not fit'):
+        load_checkpoint(folder)
+
+
+def test_other_preprocessing_is_found_by_the_golden_observation(folder):
+    edit(folder, lambda m: m['policy'].update(resolution=[80, 72]))
+    with pytest.raises(BadCheckpoint, match='golden observation'):
+        load_checkpoint(folder)
+
+
+def test_another_result_is_found_by_the_golden_chunk(folder):
+    edit(folder, lambda m: m['golden_actions'][3].__setitem__(2, 5.0))
+    with pytest.raises(BadCheckpoint, match='another chunk'):
+        load_checkpoint(folder)
+
+
+def test_another_format_is_refused(folder):
+    edit(folder, lambda m: m.update(format=99))
+    with pytest.raises(BadCheckpoint, match='format 99'):
+        load_checkpoint(folder)
+
+
+def test_the_encoder_has_a_hash_of_its_own(folder):
+    content = json.loads((folder / MANIFEST).read_text())
+    whole = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    assert content['weights_sha256'] == whole != content['encoder_sha256']

@@ -1,0 +1,37 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Any sentence becomes numbers, and words that look alike share some of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ros2_gridsampler.instruction import BUCKETS, PIECES, WORDS, tokenise
+
+
+@given(st.text(min_size=1).filter(lambda text: any(c.isalnum() for c in text)))
+def test_any_sentence_in_any_script_becomes_rows_of_the_table(sentence):
+    tokens = tokenise(sentence)
+    assert tokens.shape == (WORDS, PIECES)
+    assert tokens.min() >= 0
+    assert tokens.max() < BUCKETS
+    assert tokens[0, 0] > 0
+
+
+@given(st.text(alphabet='abc dé,.', min_size=1).filter(lambda t: any(c.isalpha() for c in t)))
+def test_case_and_punctuation_do_not_matter(sentence):
+    loud = sentence.upper().replace(',', ' ').replace('.', ' ')
+    np.testing.assert_array_equal(tokenise(sentence), tokenise(loud))
+
+
+def test_words_that_look_alike_share_pieces():
+    bowl, bowls, plate = (set(tokenise(word)[0]) - {0} for word in ('bowl', 'bowls', 'plate'))
+    assert len(bowl & bowls) >= 3
+    assert not bowl & plate
+
+
+@pytest.mark.parametrize('sentence', ['', '   ', '?!'])
+def test_a_sentence_without_words_is_refused(sentence):
+    with pytest.raises(ValueError, match='at least one word'):
+        tokenise(sentence)

@@ -1,0 +1,153 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Streams become an observation by capture time, or a sentence says why not."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.observation import (
+    NotObservable,
+    ObservationBuffer,
+    ObservationConfig,
+    StreamBudget,
+)
+
+SIZE = (8, 6)
+CONFIG = ObservationConfig(
+    {name: ImagePreparation(*SIZE) for name in ('front', 'wrist')}, SIZE, ('a', 'b'), False
+)
+
+
+def picture(value: int, width: int = SIZE[0], height: int = SIZE[1]) -> SimpleNamespace:
+    """An Image's fields."""
+    data = np.full((height, width, 3), value, np.uint8).tobytes()
+    return SimpleNamespace(
+        encoding='rgb8', width=width, height=height, step=3 * width, is_bigendian=0, data=data
+    )
+
+
+def filled(time: float = 10.0, budget: StreamBudget | None = None) -> ObservationBuffer:
+    """A buffer with one sample of every stream."""
+    buffer = ObservationBuffer(CONFIG, budget or StreamBudget())
+    buffer.set_instruction('pick up the bowl')
+    buffer.add_joints(['a', 'b'], [0.1, 0.2], time)
+    buffer.add_image('wrist', picture(2), time)
+    buffer.add_image('front', picture(1), time)
+    return buffer
+
+
+def test_joints_are_mapped_by_name_whatever_their_order():
+    buffer = filled()
+    buffer.add_joints(['other', 'b', 'a'], [9, 2, 1], 10.0)
+    np.testing.assert_array_equal(buffer.newest(10.0).joints, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ('names', 'positions', 'words'),
+    [
+        (['a'], [1.0], "lacks \\['b'\\]"),
+        (['a', 'b'], [1.0, np.nan], "not finite for joint 'b'"),
+        (['a', 'b', 'a'], [1.0, 2.0, 3.0], 'twice'),
+        (['a', 'b'], [1.0], '2 names but 1 positions'),
+    ],
+)
+def test_joint_states_that_cannot_be_trusted_are_refused_and_not_stored(names, positions, words):
+    buffer = filled()
+    with pytest.raises(ValueError, match=words):
+        buffer.add_joints(names, positions, 10.1)
+    np.testing.assert_array_equal(buffer.newest(10.1).joints, [0.1, 0.2])
+
+
+def test_the_observation_carries_the_capture_time_of_its_oldest_stream():
+    buffer = filled()
+    buffer.add_image('front', picture(3), 10.05)
+    buffer.add_joints(['a', 'b'], [1, 2], 10.05)
+    observation = buffer.newest(10.2)
+    assert observation.time == 10.0
+    assert observation.images['front'][0, 0, 0] == 3
+
+
+@pytest.mark.parametrize('silent', ['front', 'wrist', 'joint states'])
+def test_a_stream_that_never_came_is_named(silent):
+    buffer = ObservationBuffer(CONFIG, StreamBudget())
+    buffer.set_instruction('go')
+    for camera in ('front', 'wrist'):
+        if camera != silent:
+            buffer.add_image(camera, picture(0), 1.0)
+    if silent != 'joint states':
+        buffer.add_joints(['a', 'b'], [0, 0], 1.0)
+    with pytest.raises(NotObservable, match=silent):
+        buffer.newest(1.0)
+
+
+def test_an_old_stream_stops_observations():
+    buffer = filled()
+    assert buffer.newest(10.4).time == 10.0
+    with pytest.raises(NotObservable, match=r'0\.600 s old'):
+        buffer.newest(10.6)
+
+
+def test_cameras_that_are_too_far_apart_stop_observations():
+    buffer = filled()
+    buffer.add_image('front', picture(3), 10.2)
+    buffer.add_joints(['a', 'b'], [1, 2], 10.2)
+    with pytest.raises(NotObservable, match="camera 'wrist' is 0.200 s behind"):
+        buffer.newest(10.25)
+
+
+def test_without_an_instruction_there_is_no_observation():
+    buffer = filled()
+    buffer.set_instruction('  ')
+    with pytest.raises(NotObservable, match='instruction'):
+        buffer.newest(10.0)
+
+
+def test_a_picture_of_another_resolution_is_refused_with_both_sizes():
+    buffer = filled()
+    buffer.add_image('front', picture(1, 16, 12), 10.05)
+    with pytest.raises(ValueError, match='publishes 16x12 pictures.*trained on 8x6'):
+        buffer.newest(10.1)
+
+
+def test_a_clock_that_jumps_back_starts_anew():
+    buffer = filled(100.0)
+    assert buffer.take(100.0) is not None
+    buffer.add_joints(['a', 'b'], [5, 6], 1.0)
+    buffer.add_image('wrist', picture(8), 1.0)
+    buffer.add_image('front', picture(7), 1.0)
+    decode = buffer.take(1.0)
+    assert decode is not None
+    observation = decode()
+    assert observation.time == 1.0
+    np.testing.assert_array_equal(observation.joints, [5, 6])
+
+
+@given(st.permutations(range(3)), st.integers(1, 6))
+@settings(deadline=None)
+def test_the_order_of_arrival_within_one_frame_does_not_matter(arrival, frames):
+    buffer = ObservationBuffer(CONFIG, StreamBudget())
+    buffer.set_instruction('go')
+    seen = []
+    for frame in range(frames):
+        time = 1 + 0.05 * frame
+        adds = (
+            lambda t=time, f=frame: buffer.add_image('front', picture(f), t),
+            lambda t=time, f=frame: buffer.add_image('wrist', picture(f), t),
+            lambda t=time, f=frame: buffer.add_joints(['a', 'b'], [f, f], t),
+        )
+        for index in arrival:
+            adds[index]()
+            try:
+                decode = buffer.take(time)
+            except NotObservable:
+                continue
+            if decode:
+                seen.append(decode())
+    assert [o.images['front'][0, 0, 0] for o in seen] == list(range(frames))
+    assert [o.images['wrist'][0, 0, 0] for o in seen] == list(range(frames))
+    assert [o.joints[0] for o in seen] == list(range(frames))

@@ -1,0 +1,120 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The stages joined: shapes, units, who can influence what."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from policies import tiny_policy
+
+from ros2_gridsampler.checkpoint import golden_observation
+from ros2_gridsampler.encoder import Encoder, EncoderConfig, sine_positions
+from ros2_gridsampler.policy import as_tensors, proprioception
+
+
+@pytest.mark.parametrize('sample_after', [0, 2, 3])
+@pytest.mark.parametrize('conditioned', [True, False])
+def test_an_observation_becomes_a_chunk_stamped_with_its_capture_time(sample_after, conditioned):
+    policy = tiny_policy(sample_after=sample_after, conditioned=conditioned)
+    observation = dataclasses.replace(golden_observation(policy.config), time=12.5)
+    prediction = policy.predict(observation)
+    assert prediction.chunk.start_time == 12.5
+    assert prediction.chunk.targets.shape == (5, 7)
+    assert set(prediction.points) == {'front', 'wrist'}
+    assert all(points.shape == (2, 2) for points in prediction.points.values())
+
+
+def test_the_sentence_moves_the_points_only_of_a_conditioned_policy():
+    for conditioned in (True, False):
+        policy = tiny_policy(conditioned=conditioned)
+        golden = golden_observation(policy.config)
+        other = dataclasses.replace(golden, instruction='something else entirely')
+        one, two = (policy.predict(o).points['front'] for o in (golden, other))
+        assert np.array_equal(one, two) == (not conditioned)
+
+
+def test_every_input_reaches_the_action():
+    policy = tiny_policy()
+    golden = golden_observation(policy.config)
+    dark = {name: image // 2 for name, image in golden.images.items()}
+    pose = np.array([0.4, 0, 0, 0, 0, 0, 1])
+    reference = policy.predict(golden).chunk.targets
+    for change in (
+        {'images': dark},
+        {'joints': golden.joints + 0.1},
+        {'pose': pose},
+        {'instruction': 'put it back'},
+    ):
+        changed = policy.predict(dataclasses.replace(golden, **change)).chunk.targets
+        assert not np.array_equal(changed, reference), f'{list(change)} has no influence'
+
+
+@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1))
+def test_a_quaternion_and_its_negative_feel_the_same(quaternion):
+    unit = np.array(quaternion) / np.linalg.norm(quaternion)
+    one = proprioception(np.zeros(1), np.array([1, 2, 3, *unit]))
+    other = proprioception(np.zeros(1), np.array([1, 2, 3, *-unit]))
+    np.testing.assert_allclose(one, other, atol=1e-12)
+    first, second = one[3:6], one[6:9]
+    np.testing.assert_allclose([first @ first, second @ second, first @ second], [1, 1, 0], atol=1e-9)
+
+
+def test_a_plain_encoder_has_the_parameter_names_of_mae():
+    names = set(Encoder(EncoderConfig(depth=1, stem=())).state_dict())
+    block = {
+        f'blocks.0.{part}.{kind}'
+        for part in ('norm1', 'attn.qkv', 'attn.proj', 'norm2', 'mlp.fc1', 'mlp.fc2')
+        for kind in ('weight', 'bias')
+    }
+    assert names == block | {
+        'cls_token',
+        'pos_embed',
+        'patch_embed.proj.weight',
+        'patch_embed.proj.bias',
+        'norm.weight',
+        'norm.bias',
+    }
+
+
+def test_the_positions_of_maes_vit_are_reproduced():
+    # The first patch token of facebookresearch/mae is sin(0), cos(0) in both directions.
+    positions = sine_positions(14, 14, 768)
+    assert positions.shape == (197, 768)
+    assert positions[0].abs().sum() == 0
+    torch.testing.assert_close(positions[1, :192], torch.zeros(192))
+    torch.testing.assert_close(positions[1, 192:384], torch.ones(192))
+
+
+def test_early_and_late_make_the_whole_tower_when_every_token_is_kept():
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(64, 64, width=32, heads=2, depth=3, stem=())).eval()
+    images = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8)
+    torch.testing.assert_close(encoder.early(images, 3), encoder(images))
+    assert encoder.late(encoder.early(images, 1).flatten(1, 2), 1).shape == (2, 16, 32)
+
+
+def test_a_picture_of_another_size_is_refused():
+    with pytest.raises(ValueError, match='reads pictures of shape'):
+        Encoder(EncoderConfig(64, 64))(torch.zeros(1, 32, 64, 3, dtype=torch.uint8))
+
+
+def test_parts_that_do_not_fit_are_refused():
+    config = tiny_policy().config
+    with pytest.raises(ValueError, match='3 blocks'):
+        dataclasses.replace(config, sample_after=4)
+    with pytest.raises(ValueError, match='proprioception of 11'):
+        dataclasses.replace(config, joints=('finger', 'thumb'))
+
+
+def test_the_batch_of_one_carries_physical_numbers():
+    policy = tiny_policy()
+    golden = golden_observation(policy.config)
+    images, body, words = as_tensors(policy.config, golden)
+    assert images.dtype == torch.uint8
+    assert images.shape == (1, 2, 64, 64, 3)
+    np.testing.assert_allclose(body[0, :3], golden.pose[:3], rtol=1e-6)
+    assert words.shape == (1, 20, 12)
