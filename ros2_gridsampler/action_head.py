@@ -49,11 +49,15 @@ class Normaliser(nn.Module):
         self.register_buffer('mean', torch.tensor(statistics.mean, dtype=torch.float32))
         self.register_buffer('scale', torch.tensor(statistics.scale, dtype=torch.float32))
 
-    def normalise(self, physical: Float[Tensor, '*batch numbers']) -> Float[Tensor, '*batch numbers']:
+    def normalise(
+        self, physical: Float[Tensor, '*batch numbers']
+    ) -> Float[Tensor, '*batch numbers']:
         """To about unit size."""
         return (physical - self.mean) / self.scale
 
-    def physical(self, normalised: Float[Tensor, '*batch numbers']) -> Float[Tensor, '*batch numbers']:
+    def physical(
+        self, normalised: Float[Tensor, '*batch numbers']
+    ) -> Float[Tensor, '*batch numbers']:
         """Back to physical units."""
         return normalised.float() * self.scale + self.mean
 

@@ -13,7 +13,9 @@ application = tyro.extras.SubcommandApp()
 
 
 @application.command
-def demo(out: Path = Path('build/demo'), episodes: int = 5, policy: str = 'libero_spatial') -> None:
+def demo(
+    out: Path = Path('build/demo'), episodes: int = 5, policy: str = 'libero_spatial'
+) -> None:
     """Watch a simulated arm being driven by the policy node over real ROS 2 topics.
 
     Args:
@@ -89,8 +91,8 @@ def success(
         json: File for the result.
         rendering: 'simplified' or 'original'.
     """
+    from .arm_limits import load_arm
     from .backends import load
-    from .calibration import load_arm
     from .checkpoint import load_checkpoint
     from .installed_files import find
     from .recordings.closed_loop import measure_success

@@ -130,7 +130,8 @@ class PatchEmbedding(nn.Module):
             layers.append(nn.ReLU())
             channels = wider
         # Channels last: twice as fast on a CPU.
-        self.stem = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.stem = nn.Sequential(*layers)
+        self.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         side = config.patch // config.stem_stride
         self.proj = nn.Conv2d(channels, config.width, side, stride=side)
 
@@ -160,9 +161,7 @@ class Encoder(nn.Module):
         self.pos_embed = nn.Parameter(
             sine_positions(rows, columns, config.width)[None], requires_grad=False
         )
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads) for _ in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         self.register_buffer('_mean', mean.view(3, 1, 1), persistent=False)

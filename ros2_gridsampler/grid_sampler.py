@@ -44,17 +44,19 @@ class GridSampler(nn.Module):
         self.context = context
         # Without an affine part: the layer that follows is linear.
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
-        self.predict = nn.Sequential(
-            nn.Linear(channels + context, hidden), nn.ReLU(), nn.Linear(hidden, 2 * tokens)
-        )
+        last = nn.Linear(hidden, 2 * tokens)
+        self.predict = nn.Sequential(nn.Linear(channels + context, hidden), nn.ReLU(), last)
         self.coordinate_embedding = nn.Sequential(
             nn.Linear(2, coordinate_hidden), nn.ReLU(), nn.Linear(coordinate_hidden, channels)
         )
-        last = self.predict[-1]
         # With the default initialisation all points start within 4% of the picture.
         nn.init.normal_(last.weight, std=0.02 / math.sqrt(hidden))
         with torch.no_grad():
             last.bias.copy_(torch.logit(spread_points(tokens)).flatten())
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     def forward(
         self,
@@ -77,7 +79,7 @@ class GridSampler(nn.Module):
             )
         points = self._points(feature_map, context)
         tokens = read_bilinear(feature_map, points)
-        place = self.coordinate_embedding(points.to(self.coordinate_embedding[0].weight.dtype))
+        place = self.coordinate_embedding(points.to(self._dtype))
         return tokens + place.to(tokens.dtype), points
 
     def _points(
@@ -88,7 +90,7 @@ class GridSampler(nn.Module):
         if torch.is_autocast_enabled(feature_map.device.type):
             with torch.autocast(feature_map.device.type, enabled=False):
                 return self._points(feature_map, context)
-        pooled = self.norm(feature_map.mean((1, 2)).to(self.predict[0].weight.dtype))
+        pooled = self.norm(feature_map.mean((1, 2)).to(self._dtype))
         if context is not None:
             pooled = torch.cat([pooled, context.to(pooled.dtype)], -1)
         return torch.sigmoid(self.predict(pooled).float()).unflatten(-1, (-1, 2))

@@ -225,7 +225,9 @@ class ObservationBuffer:
         silent = [stream.name for stream in (first, *others) if stream.newest is None]
         if silent:
             raise NotObservable(f'Nothing has come yet from: {", ".join(silent)}.')
-        reached = min((stream.newest for stream in others if stream.newest is not None), default=np.inf)
+        reached = min(
+            (stream.newest for stream in others if stream.newest is not None), default=np.inf
+        )
         for time, _ in reversed(first.samples):
             if time <= reached or now - time >= self._budget.settle_time:
                 return time

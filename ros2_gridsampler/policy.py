@@ -195,7 +195,11 @@ def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, 
     images = np.stack([observation.images[name] for name in config.cameras])
     body = proprioception(observation.joints, observation.pose).astype(np.float32)
     words = tokenise(observation.instruction)
-    return torch.from_numpy(images)[None], torch.from_numpy(body)[None], torch.from_numpy(words)[None]
+    return (
+        torch.from_numpy(images)[None],
+        torch.from_numpy(body)[None],
+        torch.from_numpy(words)[None],
+    )
 
 
 def as_prediction(

@@ -39,7 +39,9 @@ class WordEmbedding(nn.Module):
         with torch.no_grad():
             self.pieces.weight[0] = 0
 
-    def forward(self, words: Int[Tensor, 'batch words pieces']) -> Float[Tensor, 'batch words width']:
+    def forward(
+        self, words: Int[Tensor, 'batch words pieces']
+    ) -> Float[Tensor, 'batch words width']:
         """Sum the pieces of each word."""
         return self.pieces(words).sum(2) + self.places
 
@@ -51,9 +53,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.zeros(queries, config.width))
         nn.init.normal_(self.queries, std=0.02)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads) for _ in range(config.depth)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
     def forward(

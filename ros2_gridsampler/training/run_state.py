@@ -48,11 +48,16 @@ class RunState:
         for index, moments in self.optimiser.state_dict()['state'].items():
             tensors |= {f'optimiser.{index}.{name}': value for name, value in moments.items()}
         tensors['random'] = torch.get_rng_state()
-        # Clones: safetensors refuses tensors that share memory.
+        # Safetensors refuses tensors that share memory or lie channels last.
         partial = folder / f'{STATE}.partial'
         metadata = {'step': json.dumps(self.step)}
         save_file(
-            {name: tensor.detach().clone() for name, tensor in tensors.items()}, partial, metadata
+            {
+                name: tensor.detach().clone(memory_format=torch.contiguous_format)
+                for name, tensor in tensors.items()
+            },
+            partial,
+            metadata,
         )
         partial.replace(folder / STATE)
 
@@ -88,9 +93,7 @@ class RunState:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
-        name[len(prefix) :]: tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
+        name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)
     }
 
 

@@ -88,9 +88,10 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     run.restore(out)
     batches = Batches(store, policy.config, config.proprioception_noise, config.seed)
     stop = StopRequest()
-    with (out / 'log.jsonl').open('a') as log, tqdm(
-        total=config.steps, initial=run.step, desc='training', unit='step'
-    ) as progress:
+    with (
+        (out / 'log.jsonl').open('a') as log,
+        tqdm(total=config.steps, initial=run.step, desc='training', unit='step') as progress,
+    ):
         for samples in order(training, config.batch, config.seed, run.step, config.steps):
             set_rate(run.optimiser, config, run.step)
             losses = batch_losses(policy, batches(samples, run.step))
@@ -109,12 +110,12 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
             if run.step % config.save_every == 0 or stop.requested or run.step == config.steps:
                 run.save(out)
             if run.step % (2 * config.save_every) == 0 or run.step == config.steps:
-                scores = validate(averaged(run), batches, validation)
+                scores = validate(averaged(policy, run), batches, validation)
                 log.write(json.dumps({'step': run.step, 'validation': scores}) + '\n')
                 tqdm.write(f'step {run.step}: validation {scores}')
             if stop.requested:
                 raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
-    result = averaged(run)
+    result = averaged(policy, run)
     training_record = {
         'bags': len(store.bags),
         'samples': len(store),
@@ -199,9 +200,7 @@ class Batch:
 class Batches:
     """Samples -> tensors, with the noise of training."""
 
-    def __init__(
-        self, store: EpisodeStore, config: PolicyConfig, noise: float, seed: int
-    ) -> None:
+    def __init__(self, store: EpisodeStore, config: PolicyConfig, noise: float, seed: int) -> None:
         self._store = store
         self._words = np.stack([tokenise(text) for text in store.instructions])
         self._noise = noise * np.array(config.proprioception_statistics.scale, np.float32)
@@ -279,10 +278,8 @@ def set_rate(optimiser: torch.optim.Optimizer, config: TrainConfig, step: int) -
         group['lr'] = config.learning_rate * min(rising, falling)
 
 
-def averaged(run: RunState) -> Policy:
+def averaged(policy: Policy, run: RunState) -> Policy:
     """A copy of the policy with the averaged weights."""
-    model = run.model
-    assert isinstance(model, Policy)
-    policy = Policy(model.config).eval()
-    policy.load_state_dict(run.average)
-    return policy
+    copy = Policy(policy.config).eval()
+    copy.load_state_dict(run.average)
+    return copy

@@ -1,0 +1,205 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""YAML of an arm -> its limits: joints, end effector, gripper."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+# 'fraction': 0 to 1 of the range, as dexterous hands report it.
+_UNITS = ('rad', 'm', 'fraction')
+
+
+@dataclass(frozen=True, eq=False)
+class JointLimits:
+    """Limits of some joints, one entry per joint, in [rad], [m] or fractions, and seconds."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    min_position: Float[NDArray[np.float64], ' joints']
+    max_position: Float[NDArray[np.float64], ' joints']
+    max_velocity: Float[NDArray[np.float64], ' joints']
+    max_acceleration: Float[NDArray[np.float64], ' joints']
+    max_jerk: Float[NDArray[np.float64], ' joints']
+
+    def select(self, names: Sequence[str]) -> 'JointLimits':
+        """The limits of `names`, in that order.
+
+        Raises:
+            ValueError: There is no limit for one of them.
+        """
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise ValueError(
+                f'There are no limits for the joints {missing}, only for {list(self.names)}; '
+                "add them to the arm's calibration file."
+            )
+        rows = [self.names.index(name) for name in names]
+        return JointLimits(
+            tuple(names),
+            tuple(self.units[row] for row in rows),
+            *(getattr(self, key)[rows] for key in _keys(JointLimits, skip=2)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EndEffectorLimits:
+    """Limits of the end effector in the base frame.
+
+    Attributes:
+        workspace_min: Lower corner of the box that it stays in, x y z [m].
+        workspace_max: Upper corner [m].
+        max_speed: Of the linear velocity's norm [m/s].
+        max_acceleration: [m/s^2].
+        max_jerk: [m/s^3].
+        max_rotation_rate: Of the angular velocity's norm [rad/s].
+        max_rotation_acceleration: [rad/s^2].
+        max_rotation_jerk: [rad/s^3].
+    """
+
+    workspace_min: Float[NDArray[np.float64], '3']
+    workspace_max: Float[NDArray[np.float64], '3']
+    max_speed: float
+    max_acceleration: float
+    max_jerk: float
+    max_rotation_rate: float
+    max_rotation_acceleration: float
+    max_rotation_jerk: float
+
+
+@dataclass(frozen=True)
+class GripperLimits:
+    """Limits of a parallel gripper: opening [m] (0 is closed) and its change [m/s]."""
+
+    max_opening: float
+    max_speed: float
+
+
+@dataclass(frozen=True, eq=False)
+class ArmLimits:
+    """All limits of an arm; a part that it does not have is None, and says so in its file."""
+
+    name: str
+    base_frame: str
+    source: str
+    joints: JointLimits
+    end_effector: EndEffectorLimits | None
+    gripper: GripperLimits | None
+
+
+def load_arm(path: Path | str) -> ArmLimits:
+    """Read the limits of an arm; every limit must be there.
+
+    Raises:
+        ValueError: Names the file, the key and what to write instead.
+    """
+    try:
+        # A SafeLoader all the same.
+        tree = yaml.load(Path(path).read_text('utf-8'), _UniqueKeys)  # noqa: S506
+        arm = _mapping(tree, 'the file', _keys(ArmLimits))
+        for key in ('name', 'base_frame', 'source'):
+            if not isinstance(arm[key], str) or not arm[key].strip():
+                raise ValueError(f'{key} must be a text, got {arm[key]!r}.')
+        joints, end_effector, gripper = arm['joints'], arm['end_effector'], arm['gripper']
+        return ArmLimits(
+            arm['name'],
+            arm['base_frame'],
+            arm['source'],
+            _joints(joints),
+            None if end_effector is None else _end_effector(end_effector),
+            None if gripper is None else _gripper(gripper),
+        )
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys silently; a limit must not vanish like that."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise ValueError(f'{twice} written twice (line {node.start_mark.line + 1}).')
+        return super().construct_mapping(node, deep)
+
+
+def _keys(limits: type, skip: int = 0) -> list[str]:
+    return [field.name for field in fields(limits)][skip:]
+
+
+def _mapping(value: Any, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f'{where} must have the keys {list(keys)}, got {value!r}.')
+    missing = [key for key in keys if key not in value]
+    unknown = [key for key in value if key not in keys]
+    if missing or unknown:
+        raise ValueError(
+            f'{where} lacks {missing} and has unknown {unknown}; it needs exactly {list(keys)}.'
+        )
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        hint = ' (YAML reads 1e3 as text: write 1000.0)' if isinstance(value, str) else ''
+        raise ValueError(f'{where} must be a finite number without a unit, got {value!r}{hint}.')
+    return float(value)
+
+
+def _positives(value: Mapping[str, Any], where: str, keys: Sequence[str]) -> list[float]:
+    numbers = [_number(value[key], f'{where}: {key}') for key in keys]
+    for key, number in zip(keys, numbers, strict=True):
+        if number <= 0:
+            raise ValueError(f'{where}: {key} must be greater than 0, got {number}.')
+    return numbers
+
+
+def _joints(value: Any) -> JointLimits:
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f'joints must name at least one joint, got {value!r}.')
+    keys = _keys(JointLimits, skip=2)
+    rows = []
+    for name, joint in value.items():
+        where = f'joint {name!r}'
+        limits = _mapping(joint, where, ['unit', *keys])
+        if limits['unit'] not in _UNITS:
+            raise ValueError(
+                f'{where}: unit must be one of {list(_UNITS)} (per second for the velocity, and '
+                f'so on), got {limits["unit"]!r}; convert the numbers.'
+            )
+        low, high = (_number(limits[key], f'{where}: {key}') for key in keys[:2])
+        if low >= high:
+            raise ValueError(f'{where}: min_position {low} must be below max_position {high}.')
+        rows.append([low, high, *_positives(limits, where, keys[2:])])
+    units = tuple(str(joint['unit']) for joint in value.values())
+    return JointLimits(tuple(map(str, value)), units, *np.array(rows, np.float64).T.copy())
+
+
+def _end_effector(value: Any) -> EndEffectorLimits:
+    keys = _keys(EndEffectorLimits, skip=2)
+    limits = _mapping(value, 'end_effector', ['workspace', *keys])
+    workspace = _mapping(limits['workspace'], 'end_effector: workspace', ['min', 'max'])
+    for key, corner in workspace.items():
+        where = f'end_effector: workspace: {key}'
+        if not isinstance(corner, list) or len(corner) != 3:
+            raise ValueError(f'{where} must be [x, y, z] in metres, got {corner!r}.')
+        for number in corner:
+            _number(number, where)
+    low, high = np.array([workspace['min'], workspace['max']], np.float64)
+    if (low >= high).any():
+        raise ValueError(
+            f'end_effector: workspace: min {low.tolist()} must be below max {high.tolist()}.'
+        )
+    return EndEffectorLimits(low, high, *_positives(limits, 'end_effector', keys))
+
+
+def _gripper(value: Any) -> GripperLimits:
+    keys = _keys(GripperLimits)
+    return GripperLimits(*_positives(_mapping(value, 'gripper', keys), 'gripper', keys))

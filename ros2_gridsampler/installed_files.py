@@ -1,0 +1,39 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Name of an arm or a policy -> its file, wherever the package was installed."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def find(folder: str, name: str, suffix: str = '') -> Path:
+    """Find what the package brings along, or what the user names by its path.
+
+    Args:
+        folder: 'calibration' or 'models'.
+        name: A path, or the name of something in that folder, for instance 'panda'.
+        suffix: Of the files in that folder, for instance '.yaml'.
+
+    Raises:
+        FileNotFoundError: There is no such path and no such name.
+    """
+    path = Path(name).expanduser()
+    if name and path.exists():
+        return path
+    known: set[str] = set()
+    for place in _places():
+        if name and (place / folder / f'{name}{suffix}').exists():
+            return place / folder / f'{name}{suffix}'
+        known.update(found.stem for found in (place / folder).glob(f'*{suffix}'))
+    raise FileNotFoundError(
+        f'{name!r} is neither a path nor one of {sorted(known)} in {folder}; name one of them or '
+        'write a path.'
+    )
+
+
+def _places() -> list[Path]:
+    """The source tree, the prefixes of colcon workspaces, the prefix of pip."""
+    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
+    shares = [Path(prefix) / 'share/ros2_gridsampler' for prefix in prefixes if prefix]
+    return [Path(__file__).resolve().parents[1], *shares]

@@ -1,0 +1,75 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""When each stage of a chunk was done -> how long the stages take (p50, p99, max)."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+STAGES = ('wait', 'decode', 'inference', 'schedule', 'total')
+
+
+@dataclass(frozen=True)
+class ChunkTimes:
+    """The life of one executed chunk, all on the clock that stamps the cameras [s].
+
+    Attributes:
+        captured: Capture time of the oldest stream.
+        taken: The observation was picked up for inference.
+        decoded: Its pictures were ready.
+        predicted: The chunk was there.
+        commanded: The first command that follows the chunk was published.
+    """
+
+    captured: float
+    taken: float
+    decoded: float
+    predicted: float
+    commanded: float
+
+    def durations(self) -> tuple[float, ...]:
+        """One per entry of `STAGES` [s]; the stages add up to the total."""
+        moments = (self.captured, self.taken, self.decoded, self.predicted, self.commanded)
+        stages = [after - before for before, after in pairwise(moments)]
+        return (*stages, self.commanded - self.captured)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Some durations, summed up [s]."""
+
+    count: int
+    p50: float
+    p99: float
+    maximum: float
+
+    @classmethod
+    def of(cls, durations: Sequence[float]) -> 'Summary':
+        """Percentiles by linear interpolation; NaN where nothing was measured."""
+        if not durations:
+            return cls(0, np.nan, np.nan, np.nan)
+        p50, p99 = np.percentile(durations, (50, 99))
+        return cls(len(durations), float(p50), float(p99), max(durations))
+
+    def __str__(self) -> str:
+        return f'{1e3 * self.p50:.1f} / {1e3 * self.p99:.1f} / {1e3 * self.maximum:.1f} ms'
+
+
+class LatencyWindow:
+    """The durations of the most recent chunks, so that one cold start is forgotten again."""
+
+    def __init__(self, chunks: int = 1000) -> None:
+        """Remember so many chunks."""
+        self._durations: deque[tuple[float, ...]] = deque(maxlen=chunks)
+
+    def add(self, times: ChunkTimes) -> None:
+        """Append one chunk."""
+        self._durations.append(times.durations())
+
+    def summaries(self) -> Mapping[str, Summary]:
+        """Stage -> its summary."""
+        columns = list(zip(*self._durations, strict=True)) or [()] * len(STAGES)
+        return {name: Summary.of(column) for name, column in zip(STAGES, columns, strict=True)}

@@ -1,0 +1,124 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Speed, acceleration and limits -> how far a stop goes, and what is allowed before it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+
+def largest_rate(room: Numbers, max_change: Numbers, period: float) -> Numbers:
+    """The largest rate for one period after which it can still fall to zero within `room`.
+
+    For a distance to a wall it is a velocity, for a distance to the largest velocity it is an
+    acceleration. rate * period + rate^2 / (2 max_change) = room: the second term is what is
+    covered while the rate falls by `max_change` [1/s], and bounds it for any later periods.
+    """
+    step = max_change * period
+    root = np.sqrt(np.maximum(step**2 + 2 * max_change * room, 0))
+    return np.asarray(2 * max_change * room / (root + step))
+
+
+def stopping_distance(
+    velocity: Numbers, acceleration: Numbers, max_acceleration: Numbers, max_jerk: Numbers
+) -> Numbers:
+    """How far a jerk-limited stop goes in the positive direction; never negative.
+
+    The stop brakes harder and harder by `max_jerk` up to `max_acceleration`, holds that, and lets
+    go so that velocity and acceleration become zero together. The distance is the one in
+    continuous time. Stepping through the stop (velocity += acceleration * period, position +=
+    velocity * period) goes no farther, whatever the periods are, which is why a filter that
+    keeps this distance free at every step never runs out of it, though timers jitter.
+
+    Args:
+        velocity: [rad/s] or [m/s], elementwise like all others.
+        acceleration: [rad/s^2] or [m/s^2].
+        max_acceleration: Likewise, positive.
+        max_jerk: [rad/s^3] or [m/s^3], positive.
+
+    Returns:
+        [rad] or [m].
+    """
+    braking = np.minimum(-acceleration, max_acceleration)
+    # The stop is part of a longer one that starts without acceleration, at this velocity.
+    top = np.maximum(velocity + braking**2 / (2 * max_jerk), 0)
+    triangle = top * np.sqrt(top / max_jerk)
+    trapezoid = top / 2 * (top / max_acceleration + max_acceleration / max_jerk)
+    whole = np.where(top * max_jerk <= max_acceleration**2, triangle, trapezoid)
+    distance = whole - braking * (velocity / max_jerk + braking**2 / (3 * max_jerk**2))
+    # Braking so hard already that the velocity turns around: letting go is what takes longest.
+    forward = np.maximum(velocity, 0)
+    letting_go = forward * np.sqrt(2 * forward / max_jerk) / 3
+    turns = (braking >= 0) & (braking**2 >= 2 * max_jerk * velocity)
+    distance = np.where(turns, letting_go, distance)
+    return np.maximum(np.where(top > 0, distance, 0), 0)
+
+
+def largest_acceleration(
+    room: Numbers,
+    velocity: Numbers,
+    between: tuple[Numbers, Numbers],
+    max_acceleration: Numbers,
+    max_jerk: Numbers,
+    period: float,
+) -> Numbers:
+    """The largest acceleration for one period after which a stop is possible within `room`.
+
+    Args:
+        room: What is left in the positive direction [rad] or [m].
+        velocity: Now.
+        between: Lower and upper bound of the answer.
+        max_acceleration: Of the stop.
+        max_jerk: Of the stop.
+        period: [s].
+
+    Returns:
+        The lower bound where even that is too much.
+    """
+
+    def fits(acceleration: Numbers) -> NDArray[np.bool_]:
+        next_velocity = velocity + acceleration * period
+        needed = stopping_distance(next_velocity, acceleration, max_acceleration, max_jerk)
+        return np.asarray(next_velocity * period + needed <= room)
+
+    low, high = between
+    # What is needed grows with the acceleration, so halving finds where it exceeds the room.
+    low = np.where(fits(high), high, low)
+    if (low < high).any():
+        for _ in range(40):
+            middle = (low + high) / 2
+            possible = fits(middle)
+            low, high = np.where(possible, middle, low), np.where(possible, high, middle)
+    return low
+
+
+def admissible_accelerations(
+    room: tuple[Numbers, Numbers],
+    velocity: Numbers,
+    acceleration: Numbers,
+    limits: tuple[Numbers, Numbers, Numbers],
+    period: float,
+) -> tuple[Numbers, Numbers]:
+    """The accelerations for one period that keep all limits now and leave a stop possible.
+
+    Args:
+        room: Distance to the lowest and to the highest position.
+        velocity: Now.
+        acceleration: Now.
+        limits: Largest velocity, acceleration and jerk.
+        period: [s].
+
+    Returns:
+        The smallest and the largest one.
+    """
+    max_velocity, max_acceleration, max_jerk = limits
+    low = np.maximum(acceleration - max_jerk * period, -max_acceleration)
+    high = np.minimum(acceleration + max_jerk * period, max_acceleration)
+    # The acceleration must be gone before the velocity reaches its limit.
+    low = np.maximum(low, -largest_rate(max_velocity + velocity, max_jerk, period))
+    high = np.minimum(high, largest_rate(max_velocity - velocity, max_jerk, period))
+    stop = (max_acceleration, max_jerk, period)
+    largest = largest_acceleration(room[1], velocity, (low, high), *stop)
+    smallest = -largest_acceleration(room[0], -velocity, (-high, -low), *stop)
+    return smallest, largest

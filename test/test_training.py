@@ -1,0 +1,167 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run that was stopped goes on to the same losses, and refuses data that does not fit."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.checkpoint import load_checkpoint
+from ros2_gridsampler.encoder import EncoderConfig
+from ros2_gridsampler.observation import ObservationConfig
+from ros2_gridsampler.recordings import arm_messages
+from ros2_gridsampler.recordings.bag_reader import StreamTopics
+from ros2_gridsampler.recordings.bag_writer import BagWriter, build
+from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
+from ros2_gridsampler.training import train_policy
+from ros2_gridsampler.training.recipe import load_recipe
+from ros2_gridsampler.training.train_policy import TrainConfig, train
+from ros2_gridsampler.trunk import TrunkConfig
+
+SIZE = (32, 32)
+CONFIG = TrainConfig(
+    EpisodeConfig(
+        ObservationConfig(
+            {'agentview': ImagePreparation(*SIZE)}, SIZE, ('panda_finger_joint1',), True
+        ),
+        StreamTopics({'agentview': '/agentview/image_raw'}, pose=arm_messages.POSE),
+        ActionTopics(
+            arm_messages.EXPERT_TWIST, arm_messages.EXPERT_GRIPPER, arm_messages.LANDMARKS
+        ),
+        ActionSpace('end_effector_twist', TWIST_NAMES, arm_messages.BASE_FRAME),
+        steps=4,
+        period=0.05,
+    ),
+    EncoderConfig(32, 32, patch=8, width=16, depth=1, heads=2, stem=(4,)),
+    TrunkConfig(width=16, depth=1, heads=2),
+    tokens=1,
+    sample_after=1,
+    steps=12,
+    batch=8,
+    warm_up=2,
+    save_every=5,
+    held_out=0.34,
+)
+
+
+@pytest.fixture(scope='module')
+def bags(tmp_path_factory):
+    """Three episodes of an arm that follows a bright spot."""
+    folder = tmp_path_factory.mktemp('bags')
+    for episode in range(3):
+        generator = np.random.default_rng(episode)
+        with BagWriter(folder / f'episode_{episode}') as writer:
+            sentence = build('std_msgs/msg/String', data=f'follow spot {episode % 2}')
+            writer.write('/instruction', sentence, 1.0, latched=True)
+            for step in range(15):
+                time = 1 + 0.05 * step
+                x, y = generator.integers(2, 28, 2)
+                image = np.zeros((32, 32, 3), np.uint8)
+                image[y : y + 3, x : x + 3] = 255
+                spot = np.array([x / 32, y / 32, 0.0])
+                pose = np.array([0.5, 0, 0.2, 0, 0, 0, 1])
+                state = ArmState(
+                    {'agentview': image}, JOINT_NAMES, np.zeros(9), np.zeros(9), pose, time
+                )
+                for topic, message in arm_messages.state_messages(state, time, compressed=False):
+                    writer.write(topic, message, time)
+                twist = np.concatenate([spot - 0.5, [0, 0, 0.1 * step]])
+                for topic, message in arm_messages.command_messages(
+                    twist,
+                    0.08,
+                    time,
+                    twist_topic=arm_messages.EXPERT_TWIST,
+                    gripper_topic=arm_messages.EXPERT_GRIPPER,
+                ):
+                    writer.write(topic, message, time)
+                marks = arm_messages.landmark_message(spot[None], time)
+                writer.write(arm_messages.LANDMARKS, marks, time)
+    return sorted(folder.iterdir())
+
+
+def losses(folder):
+    """The logged losses by step."""
+    lines = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
+    return {line['step']: line for line in lines if 'action' in line}
+
+
+def test_a_chunk_label_holds_the_actions_from_its_time_on_and_then_a_hold(bags, tmp_path):
+    store = store_episodes(bags, CONFIG.episodes, tmp_path)
+    assert len(store) == 45
+    # Entry 5 counts the steps of the episode.
+    np.testing.assert_allclose(store.chunks[4][:, 5], [0.4, 0.5, 0.6, 0.7], atol=1e-6)
+    np.testing.assert_allclose(store.chunks[13][:, 5], [1.3, 1.4, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(store.chunks[13][:, 6], 0.08)
+    np.testing.assert_allclose(store.landmarks[4][0], store.chunks[4][0, :3] + 0.5 * (np.arange(3) < 3), atol=1e-6)
+    assert store.images(np.array([3, 40])).shape == (2, 1, 32, 32, 3)
+    again = store_episodes(bags, CONFIG.episodes, tmp_path)
+    np.testing.assert_array_equal(again.images(np.array([7])), store.images(np.array([7])))
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monkeypatch):
+    whole = train(CONFIG, bags, tmp_path / 'whole', tmp_path / 'cache')
+
+    class StopAtSeven:
+        """As if SIGTERM came during step 7."""
+
+        calls = 0
+
+        @property
+        def requested(self) -> bool:
+            return run_of[0].step == 7
+
+    run_of = []
+    restored = train_policy.RunState
+
+    class Watched(restored):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            run_of[:] = [self]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_policy, 'RunState', Watched)
+        patch.setattr(train_policy, 'StopRequest', StopAtSeven)
+        with pytest.raises(InterruptedError, match='step 7'):
+            train(CONFIG, bags, tmp_path / 'cut', tmp_path / 'cache')
+    resumed = train(CONFIG, bags, tmp_path / 'cut', tmp_path / 'cache')
+    assert losses(tmp_path / 'cut')[12] == losses(tmp_path / 'whole')[12]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    loaded, manifest = load_checkpoint(tmp_path / 'cut')
+    assert manifest.training['instructions'] == ['follow spot 0', 'follow spot 1']
+    assert loaded.config.landmarks == 1
+
+
+def test_a_run_of_another_architecture_is_not_gone_on_with(bags, tmp_path):
+    train(CONFIG, bags, tmp_path / 'run', tmp_path / 'cache')
+    wider = dataclasses.replace(CONFIG, tokens=3)
+    with pytest.raises(ValueError, match='another architecture'):
+        train(wider, bags, tmp_path / 'run', tmp_path / 'cache')
+
+
+def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):
+    episodes = CONFIG.episodes
+    nowhere = dataclasses.replace(episodes.labels, action='/nowhere')
+    with pytest.raises(ValueError, match='no action on /nowhere'):
+        store_episodes(bags, dataclasses.replace(episodes, labels=nowhere), tmp_path)
+    other = dataclasses.replace(episodes.observation, joints=('elbow',))
+    with pytest.raises(ValueError, match="lacks \\['elbow'\\]"):
+        store_episodes(bags, dataclasses.replace(episodes, observation=other), tmp_path)
+
+
+def test_the_published_recipe_is_read_and_a_mistyped_one_is_refused(tmp_path, request):
+    recipe = request.config.rootpath / 'models' / 'recipes' / 'libero_spatial.yaml'
+    config = load_recipe(recipe)
+    assert config.tokens < 0.1 * config.encoder.grid[0] * config.encoder.grid[1]
+    content = yaml.safe_load(recipe.read_text())
+    content['tokns'] = 4
+    (tmp_path / 'bad.yaml').write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match='tokns'):
+        load_recipe(tmp_path / 'bad.yaml')
