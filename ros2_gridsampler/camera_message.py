@@ -143,8 +143,9 @@ def _decode_raw(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
     rows = flat[: step * height].reshape(height, step)[:, : width * pixel_bytes]
     if encoding == 'mono16':
         order = '>u2' if message.is_bigendian else '<u2'
+        deep = np.ascontiguousarray(rows).view(order).astype(np.uint32)
         # 65535 / 255 = 257: full scale stays full scale, as in cv_bridge.
-        rows = ((np.ascontiguousarray(rows).view(order) + np.uint32(128)) // 257).astype(np.uint8)
+        rows = ((deep + 128) // 257).astype(np.uint8)
         pixel_bytes = 1
     # The row padding, where there is one, becomes a stride: nothing is copied.
     pixels = rows.reshape(height, width, pixel_bytes)

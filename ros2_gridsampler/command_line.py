@@ -14,18 +14,26 @@ application = tyro.extras.SubcommandApp()
 
 @application.command
 def demo(
-    out: Path = Path('build/demo'), episodes: int = 5, policy: str = 'libero_spatial'
+    out: Path = Path('build/demo'),
+    policy: str = 'libero_spatial',
+    tasks: str = '0,1,2,3,4',
+    episodes: int = 1,
+    placements: Literal['official', 'widened'] = 'official',
 ) -> None:
     """Watch a simulated arm being driven by the policy node over real ROS 2 topics.
 
     Args:
-        out: Folder for the page, the film and the figures.
-        episodes: How many episodes, over as many tasks.
+        out: Folder for the page, the film, the numbers and the logs.
         policy: Checkpoint folder, or the name of one that comes with the package.
+        tasks: Task numbers of libero_spatial from 0, separated by commas.
+        episodes: Of each task.
+        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
     """
-    from .nodes.demonstration import run_demonstration
+    from .nodes.demonstration import DemonstrationConfig, run_demonstration
 
-    run_demonstration(policy, episodes, out)
+    numbers = tuple(int(task) for task in tasks.split(','))
+    print(run_demonstration(DemonstrationConfig(policy, numbers, episodes, placements), out))
+    print(f'\nThe film and all figures: {(out / "index.html").resolve().as_uri()}')
 
 
 @application.command

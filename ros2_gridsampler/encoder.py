@@ -42,7 +42,8 @@ class EncoderConfig:
             )
         if self.width % self.heads or self.width % 4:
             raise ValueError(
-                f'Encoder width {self.width} must be a multiple of 4 and of its {self.heads} heads.'
+                f'Encoder width {self.width} must be a multiple of 4 and of its '
+                f'{self.heads} heads.'
             )
         if self.patch % self.stem_stride:
             raise ValueError(

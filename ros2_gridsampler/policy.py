@@ -68,7 +68,8 @@ class PolicyConfig:
             )
         if not 0 <= self.sample_after <= self.encoder.depth:
             raise ValueError(
-                f'sample_after is {self.sample_after}; the encoder has {self.encoder.depth} blocks.'
+                f'sample_after is {self.sample_after}; the encoder has '
+                f'{self.encoder.depth} blocks.'
             )
         if self.encoder.width != self.trunk.width:
             raise ValueError(

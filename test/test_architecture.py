@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / 'ros2_gridsampler'
 STAGES = (
     'camera_message',
     'calibration',
+    'arm_limits',
     'observation',
     'instruction',
     'encoder',
@@ -24,8 +25,9 @@ STAGES = (
     'checkpoint',
     'backends',
     'chunk_schedule',
-    'safety_filter',
     'stopping',
+    'safety_filter',
+    'twist_safety_filter',
     'controller',
     'command_message',
     'latency',
@@ -89,7 +91,9 @@ def test_a_foreign_library_stays_behind_its_door(path):
     here = str(path.relative_to(PACKAGE))
     for name in imports(path):
         root = name.split('.')[0]
-        doors = ('nodes/',) if root.endswith('_msgs') or root.endswith('_srvs') else DOORS.get(root)
+        doors = (
+            ('nodes/',) if root.endswith('_msgs') or root.endswith('_srvs') else DOORS.get(root)
+        )
         assert doors is None or here.startswith(doors), f'{here} must not import {root}'
 
 

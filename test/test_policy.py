@@ -53,14 +53,18 @@ def test_every_input_reaches_the_action():
         assert not np.array_equal(changed, reference), f'{list(change)} has no influence'
 
 
-@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1))
+@given(
+    st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1)
+)
 def test_a_quaternion_and_its_negative_feel_the_same(quaternion):
     unit = np.array(quaternion) / np.linalg.norm(quaternion)
     one = proprioception(np.zeros(1), np.array([1, 2, 3, *unit]))
     other = proprioception(np.zeros(1), np.array([1, 2, 3, *-unit]))
     np.testing.assert_allclose(one, other, atol=1e-12)
     first, second = one[3:6], one[6:9]
-    np.testing.assert_allclose([first @ first, second @ second, first @ second], [1, 1, 0], atol=1e-9)
+    np.testing.assert_allclose(
+        [first @ first, second @ second, first @ second], [1, 1, 0], atol=1e-9
+    )
 
 
 def test_a_plain_encoder_has_the_parameter_names_of_mae():

@@ -29,9 +29,7 @@ def image_topic(camera: str, *, compressed: bool) -> str:
     return f'/{camera}/image_raw' + ('/compressed' if compressed else '')
 
 
-def state_messages(
-    state: ArmState, time: float, *, compressed: bool
-) -> Iterator[tuple[str, Any]]:
+def state_messages(state: ArmState, time: float, *, compressed: bool) -> Iterator[tuple[str, Any]]:
     """Topic and message of all that the arm feels and sees.
 
     Args:
@@ -139,9 +137,7 @@ def command_messages(
 def landmark_message(landmarks: Float[np.ndarray, 'landmarks 3'], time: float) -> Any:
     """Positions in the base frame [m] as a PoseArray; for training only, no policy sees it."""
     poses = [_pose(position, (0.0, 0.0, 0.0, 1.0)) for position in landmarks]
-    return build(
-        'geometry_msgs/msg/PoseArray', header=build_header(time, BASE_FRAME), poses=poses
-    )
+    return build('geometry_msgs/msg/PoseArray', header=build_header(time, BASE_FRAME), poses=poses)
 
 
 def _vector(values: Any) -> Any:

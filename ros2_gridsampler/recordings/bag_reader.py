@@ -225,8 +225,8 @@ def _refuse_missing_files(bag: Path) -> None:
     missing = [name for name in files if not (bag / name).exists()]
     if missing:
         raise DamagedBag(
-            f'{bag} lacks {len(missing)} of its {len(files)} files, {missing[0]} for one; copy the '
-            'whole folder, or name the file that is there.'
+            f'{bag} lacks {len(missing)} of its {len(files)} files, {missing[0]} for one; copy '
+            'the whole folder, or name the file that is there.'
         )
 
 

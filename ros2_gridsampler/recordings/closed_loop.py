@@ -12,13 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ..action_chunk import ActionChunk
+from ..arm_limits import ArmLimits
 from ..backends import Backend
-from ..calibration import ArmLimits
 from ..chunk_schedule import ScheduleConfig
 from ..controller import Controller
 from ..observation import Observation, ObservationBuffer, StreamBudget
 from ..policy import PolicyConfig, Prediction
-from ..simulation.libero_arm import ArmState, LiberoArm
+from ..simulation.arm_state import ArmState
+from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import Official, Placement, Widened
 from .arm_messages import INSTRUCTION, JOINT_STATES, POSE, image_topic, state_messages
 from .bag_reader import RecordedMessage, StreamTopics, feed
@@ -76,7 +77,9 @@ class Success:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        rows = [f'{done:3d} / {tried:<3d}  {name}' for name, (done, tried) in self.per_task.items()]
+        rows = [
+            f'{done:3d} / {tried:<3d}  {name}' for name, (done, tried) in self.per_task.items()
+        ]
         low, high = (100 * bound for bound in self.interval)
         rate = 100 * self.successes / self.episodes
         summary = (
@@ -116,14 +119,18 @@ def measure_success(
     """
     loop = loop or LoopConfig()
     per_task: dict[str, tuple[int, int]] = {}
-    with tqdm(total=len(tasks) * episodes, desc=f'{suite} {placements}', unit='episode') as progress:
+    with tqdm(
+        total=len(tasks) * episodes, desc=f'{suite} {placements}', unit='episode'
+    ) as progress:
         for task in tasks:
             arm = LiberoArm(suite, task, image_size=config.resolution[0], rendering=rendering)
             done = 0
             try:
                 for index in range(episodes):
                     arm.reset(PLACEMENTS[placements](index))
-                    done += any(state is None for state in drive(policy, config, limits, arm, loop))
+                    done += any(
+                        state is None for state in drive(policy, config, limits, arm, loop)
+                    )
                     progress.update()
             finally:
                 arm.close()
@@ -175,7 +182,7 @@ def drive(
         now = 1.0 + step * arm.period
         looking = step % loop.replan_every == 0
         state = arm.observe(images=looking)
-        controller.measure(state.pose[:3], now)
+        controller.measure(np.append(state.pose[:3], state.gripper_opening), now)
         prediction = None
         if looking:
             prediction = policy.predict(_observe(buffer, topics, state, now))

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ..simulation.arm_state import ArmState
 from ..simulation.experts import ScriptedExpert
-from ..simulation.libero_arm import ArmState, LiberoArm
+from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import Placement, Sampled, Widened
 from . import arm_messages
 from .bag_writer import BagWriter, build
@@ -156,9 +157,7 @@ def record_episode(arm: LiberoArm, seed: int, config: RecordConfig, bag: Path) -
         for camera in ('agentview', 'wrist'):
             rgb = steps[0].state.images[camera]
             matrix = arm.camera_intrinsics(camera)
-            info = arm_messages.camera_info(
-                camera, matrix, rgb.shape[1], rgb.shape[0], START_TIME
-            )
+            info = arm_messages.camera_info(camera, matrix, rgb.shape[1], rgb.shape[0], START_TIME)
             writer.write(f'/{camera}/camera_info', info, START_TIME)
         for index, step in enumerate(steps):
             write_step(writer, step, START_TIME + index * arm.period)

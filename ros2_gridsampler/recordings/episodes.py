@@ -19,8 +19,13 @@ from tqdm import tqdm
 from ..action_chunk import ActionSpace
 from ..camera_message import stamp_seconds
 from ..command_message import read_joint_trajectory, read_twist
-from ..observation import NotObservable, Observation, ObservationBuffer, ObservationConfig
-from ..observation import StreamBudget
+from ..observation import (
+    NotObservable,
+    Observation,
+    ObservationBuffer,
+    ObservationConfig,
+    StreamBudget,
+)
 from ..policy import proprioception
 from .bag_reader import StreamTopics, feed, read_messages
 
@@ -136,9 +141,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
                 pictures = np.stack([observation.images[name] for name in config.topics.cameras])
                 shape = pictures.shape
                 frames.write(pictures.tobytes())
-                rows['proprioception'].append(
-                    proprioception(observation.joints, observation.pose)
-                )
+                rows['proprioception'].append(proprioception(observation.joints, observation.pose))
                 rows['chunks'].append(labels.chunk(bag, observation.time))
                 rows['landmarks'].append(labels.landmarks_at(observation.time))
                 rows['episode'].append(number)
@@ -155,9 +158,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     partial.replace(folder / 'samples.npz')
 
 
-def _observations(
-    bag: Path, config: EpisodeConfig, labels: '_Labels'
-) -> Iterator[Observation]:
+def _observations(bag: Path, config: EpisodeConfig, labels: '_Labels') -> Iterator[Observation]:
     """The observations of a bag, while its labels are collected beside them."""
     buffer = ObservationBuffer(config.observation, StreamBudget())
     topics = (*config.topics.names, *labels.topics)

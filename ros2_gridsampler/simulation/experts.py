@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ros2_gridsampler.simulation.grasps import Grasp, grasp_of
-from ros2_gridsampler.simulation.libero_arm import OPEN, ArmState, LiberoArm
+from ros2_gridsampler.simulation.libero_arm import ArmState, LiberoArm
 
 Vector = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class ScriptedExpert:
         self._grasp: Grasp = grasp_of(arm.suite, arm.task)
         self._phase = 'reach'
         self._twist = np.zeros(6)
-        self._opening = OPEN
+        self._opening = 0.0
         self._held_offset = np.zeros(3)
         start = arm.object_positions()[self._object][2]
         self._travel_height = max(start + 0.10, arm.object_positions()[self._goal][2] + 0.16)
@@ -57,7 +57,7 @@ class ScriptedExpert:
         grasp = bowl + self._grasp.offset
         self._advance(hand, bowl, plate, grasp, opening)
         rotation = rotation_vector(self._grasp.rotation, state.pose[3:])
-        target, gripper = hand, OPEN
+        target, gripper = hand, self._grasp.opening
         if self._phase == 'reach':
             distance = float(np.linalg.norm(grasp[:2] - hand[:2]))
             turn = float(np.linalg.norm(rotation))
@@ -100,7 +100,7 @@ class ScriptedExpert:
             elif np.linalg.norm(above[:2]) < 0.015 and above[2] < self._grasp.release_height:
                 self._phase = 'release'
         elif self._phase == 'release':
-            if opening > 0.05:
+            if opening > 0.7 * self._grasp.opening:
                 self._phase = 'retreat'
                 self._rise = hand[2] + 0.10
         elif self._phase == 'retry':

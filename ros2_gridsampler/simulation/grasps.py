@@ -17,6 +17,7 @@ class Grasp:
     offset: Vector
     rotation: Vector
     release_height: float
+    opening: float
 
 
 def top_down(yaw: float) -> Vector:
@@ -31,12 +32,12 @@ def rim_grasp(angle: float, height: float, radius: float = 0.05) -> Grasp:
     """Take a bowl by its rim, at an angle [rad] from its x axis, fingers across the rim."""
     yaw = (angle - np.pi / 2 + np.pi / 2) % np.pi - np.pi / 2
     offset = np.array([radius * np.cos(angle), radius * np.sin(angle), height])
-    return Grasp(offset, top_down(yaw), 0.03)
+    return Grasp(offset, top_down(yaw), 0.03, 0.05)
 
 
 def grasp_of(suite: str, task: int) -> Grasp:
     """The grasp of the arm's task; one per task, so that a policy sees no arbitrary choice."""
     import os
-    angle = {4: -26.0, 6: -90.0}.get(task, 90.0)
+    angle = {4: 129.0, 6: 60.0}.get(task, 90.0)
     angle = float(os.environ.get('ANGLE', angle))
     return rim_grasp(np.deg2rad(angle), 0.037)

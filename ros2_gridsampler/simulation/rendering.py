@@ -14,7 +14,7 @@ os.environ.setdefault('MUJOCO_GL', 'egl')
 os.environ.setdefault('PYOPENGL_PLATFORM', os.environ['MUJOCO_GL'])
 os.environ.setdefault('LP_NUM_THREADS', '1')
 
-import mujoco  # noqa: E402
+import mujoco
 
 MAX_FACES = 2000
 """A visual mesh keeps at most this many triangles in the simplified picture."""

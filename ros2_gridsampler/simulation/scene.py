@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ros2_gridsampler.simulation.rendering import Renderer, mujoco
 
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Hide what robosuite and LIBERO print and log while they load; exceptions pass unchanged."""

@@ -1,0 +1,89 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py policy:=... arm:=..."""
+
+import sys
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+
+# Name, default (None: must be given), what it is.
+ARGUMENTS = (
+    ('policy', None, 'Checkpoint folder, or the name of one under models/'),
+    ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
+    ('camera_topics', None, 'One topic per camera of the checkpoint, separated by commas'),
+    ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
+    ('backend', 'eager', 'Engine that computes the policy'),
+    ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
+    ('command_rate', '50.0', 'Commands per second [Hz]'),
+    ('joint_states_topic', '/joint_states', 'JointState of the arm'),
+    ('pose_topic', '/end_effector_pose', 'PoseStamped of the end effector'),
+    ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
+    ('use_sim_time', 'false', 'Take the time from /clock'),
+    ('autostart', 'true', 'Configure and activate without a lifecycle manager'),
+    ('log_level', 'info', 'debug, info, warn or error'),
+)
+# Argument -> topic of the node that it renames.
+TOPICS = {
+    'instruction_topic': '~/instruction',
+    'twist_topic': '~/twist_command',
+    'gripper_topic': '~/gripper_command',
+    'pose_command_topic': '~/pose_command',
+    'joint_trajectory_topic': '~/joint_trajectory',
+    'joint_positions_topic': '~/joint_positions',
+}
+
+
+def start(context):
+    given = context.launch_configurations
+    parameters = {
+        name: given[name]
+        for name in (
+            'policy',
+            'arm',
+            'encoder',
+            'backend',
+            'output',
+            'joint_states_topic',
+            'pose_topic',
+        )
+    }
+    for name in ('camera_topics', 'gripper_joints'):
+        if given[name]:
+            parameters[name] = given[name].split(',')
+    for name in ('use_sim_time', 'autostart'):
+        parameters[name] = given[name].lower() == 'true'
+    parameters['command_rate'] = float(given['command_rate'])
+    return [
+        # As a module: found alike in a colcon workspace and in a virtual environment.
+        Node(
+            executable=sys.executable,
+            arguments=[
+                '-m',
+                'ros2_gridsampler.nodes.policy_node',
+                '--ros-args',
+                '--log-level',
+                given['log_level'],
+            ],
+            parameters=[parameters],
+            remappings=[(topic, given[name]) for name, topic in TOPICS.items()],
+            output='screen',
+        )
+    ]
+
+
+def generate_launch_description():
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            *(
+                DeclareLaunchArgument(name, default_value=topic, description=f'Instead of {topic}')
+                for name, topic in TOPICS.items()
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )

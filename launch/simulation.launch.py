@@ -1,0 +1,66 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A LIBERO task as a robot, and the policy node that drives it over its topics."""
+
+import sys
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import ThisLaunchFileDir
+from launch_ros.actions import Node
+
+# Name, default, what it is.
+ARGUMENTS = (
+    ('policy', 'libero_spatial', 'Checkpoint folder, or the name of one under models/'),
+    ('arm', 'panda', 'YAML with the limits of the arm, or the name of one in calibration/'),
+    ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
+    ('backend', 'eager', 'Engine that computes the policy'),
+    ('output', 'twist', 'The simulated arm takes twists'),
+    ('suite', 'libero_spatial', 'LIBERO suite'),
+    ('tasks', '0,1,2', 'Task numbers, separated by commas'),
+    ('episodes_per_task', '1', 'Episodes of each task'),
+    ('placements', 'official', 'official or widened (by 5 cm)'),
+    ('rendering', 'simplified', 'simplified or original'),
+    ('image_transport', 'compressed', 'compressed or raw'),
+)
+
+
+def start(context):
+    given = context.launch_configurations
+    suffix = '/compressed' if given['image_transport'] == 'compressed' else ''
+    cameras = ','.join(f'/{camera}/image_raw{suffix}' for camera in ('agentview', 'wrist'))
+    simulation = {
+        name: given[name] for name in ('suite', 'placements', 'rendering', 'image_transport')
+    }
+    simulation['tasks'] = [int(task) for task in given['tasks'].split(',')]
+    simulation['episodes_per_task'] = int(given['episodes_per_task'])
+    passed = {name: given[name] for name in ('policy', 'arm', 'encoder', 'backend', 'output')}
+    topics = {
+        'camera_topics': cameras,
+        'instruction_topic': '/instruction',
+        'twist_topic': '/arm/twist_command',
+        'gripper_topic': '/arm/gripper_command',
+    }
+    return [
+        Node(
+            executable=sys.executable,
+            arguments=['-m', 'ros2_gridsampler.nodes.simulated_arm_node'],
+            parameters=[simulation],
+            # Mesa's own threads would fight those of the policy.
+            additional_env={'LP_NUM_THREADS': '1'},
+            output='screen',
+        ),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource([ThisLaunchFileDir(), '/policy.launch.py']),
+            launch_arguments={**passed, **topics}.items(),
+        ),
+    ]
+
+
+def generate_launch_description():
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])

@@ -1,0 +1,112 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node's module, parameters and remappings -> a process that is always ended."""
+
+import ctypes
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+# Longer than the policy node takes to decelerate and to let go.
+_PATIENCE = 10.0
+
+
+class ChildProcess:
+    """`python -m ros2_gridsampler.nodes.MODULE`; use it as a context.
+
+    Args:
+        module: File in `nodes`, for instance 'policy_node'.
+        parameters: ROS parameters.
+        remappings: Topic of the node -> topic in the graph.
+        environment: Of the process.
+        log: File for all that it says.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        parameters: Mapping[str, Any],
+        remappings: Mapping[str, str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        """Prepare; entering the context starts it."""
+        self._module = module
+        self._environment = dict(environment)
+        self._log = log
+        self._arguments = [sys.executable, '-m', f'ros2_gridsampler.nodes.{module}', '--ros-args']
+        for name, value in parameters.items():
+            # JSON is YAML, in which rcl reads parameters.
+            self._arguments += ['-p', f'{name}:={json.dumps(value)}']
+        for inside, outside in remappings.items():
+            self._arguments += ['-r', f'{inside}:={outside}']
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> 'ChildProcess':
+        """Start."""
+        with self._log.open('wb') as stream:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                self._arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                # Ctrl-C in the terminal is for the parent, which ends its children in order.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ask it to end, and make it."""
+        process = self._process
+        if process is None:
+            return
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is None:
+                process.send_signal(number)
+            if _ended(process):
+                return
+
+    def check(self) -> None:
+        """Return while it runs.
+
+        Raises:
+            ChildProcessError: It has ended; the text holds its last words.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            raise ChildProcessError(
+                f'{self._module} ended with {self._process.returncode}. {self.last_words()}'
+            )
+
+    def last_words(self, lines: int = 12) -> str:
+        """The end of its log."""
+        said = self._log.read_text(errors='replace').splitlines()[-lines:]
+        quoted = ''.join(f'\n  {line}' for line in said)
+        return f'The end of {self._log}:{quoted or " it is empty."}'
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the end; polling, because a signal must not cut the wait short."""
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return process.poll() is not None
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: a parent that was killed cannot end its children."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,170 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Admissible command -> the message that the arm's controller takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from ..action_chunk import ActionSpace
+from ..command_message import (
+    fill_float64_multi_array,
+    fill_joint_trajectory,
+    fill_pose,
+    fill_twist,
+    integrate_twist,
+)
+from .topics import NEWEST_RELIABLE
+
+Numbers = NDArray[np.float64]
+
+
+class CommandOutput:
+    """One way to command an arm.
+
+    Args:
+        node: Owns the publishers.
+        topics: Topic -> message class.
+    """
+
+    def __init__(self, node: Any, topics: dict[str, Any]) -> None:
+        """Advertise the topics."""
+        self._node = node
+        self._publishers = [
+            node.create_publisher(kind, topic, NEWEST_RELIABLE) for topic, kind in topics.items()
+        ]
+
+    def start(self, pose: Numbers | None) -> None:
+        """Commanding begins with the end effector at `pose`; None where nobody measures it."""
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """Send a command; `time` is now [s]."""
+        raise NotImplementedError
+
+    def wait_until_received(self) -> None:
+        """Return when reliable subscribers have the last command, or after half a second."""
+        for publisher in self._publishers:
+            publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+    def destroy(self) -> None:
+        """Take the topics back."""
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
+
+
+class TwistOutput(CommandOutput):
+    """TwistStamped on `~/twist_command`, the opening [m] on `~/gripper_command`."""
+
+    def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
+        """Advertise the topics."""
+        topics = {'~/twist_command': TwistStamped, '~/gripper_command': Float64MultiArray}
+        super().__init__(node, topics)
+        self._frame = space.frame
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """See `CommandOutput`."""
+        message = TwistStamped()
+        fill_twist(message, values[:6], self._frame, time)
+        self._publishers[0].publish(message)
+        self._publishers[1].publish(_numbers(values[6:]))
+
+
+class PoseOutput(CommandOutput):
+    """PoseStamped on `~/pose_command`, the opening [m] on `~/gripper_command`.
+
+    The pose is where the twists lead from where the end effector was at the start.
+    """
+
+    def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
+        """Advertise the topics."""
+        topics = {'~/pose_command': PoseStamped, '~/gripper_command': Float64MultiArray}
+        super().__init__(node, topics)
+        self._frame = space.frame
+        self._period = period
+        self._pose: Numbers | None = None
+
+    def start(self, pose: Numbers | None) -> None:
+        """See `CommandOutput`."""
+        self._pose = pose
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """See `CommandOutput`."""
+        if self._pose is None:
+            raise RuntimeError('A pose is commanded before the end effector was measured.')
+        self._pose = integrate_twist(self._pose, values[:6], self._period)
+        message = PoseStamped()
+        fill_pose(message, self._pose, self._frame, time)
+        self._publishers[0].publish(message)
+        self._publishers[1].publish(_numbers(values[6:]))
+
+
+class JointTrajectoryOutput(CommandOutput):
+    """JointTrajectory on `~/joint_trajectory`: one point, to be reached within one period."""
+
+    def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
+        """Advertise the topic."""
+        super().__init__(node, {'~/joint_trajectory': JointTrajectory})
+        self._names = space.names
+        self._period = period
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """See `CommandOutput`."""
+        message = JointTrajectory()
+        due = np.array([self._period])
+        # Without a stamp it starts on arrival; a late one with a stamp would be over, and refused.
+        fill_joint_trajectory(message, JointTrajectoryPoint, self._names, values[None], due)
+        self._publishers[0].publish(message)
+
+
+class JointPositionArrayOutput(CommandOutput):
+    """Float64MultiArray on `~/joint_positions`, in the order of the checkpoint's joints."""
+
+    def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
+        """Advertise the topic."""
+        super().__init__(node, {'~/joint_positions': Float64MultiArray})
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """See `CommandOutput`."""
+        self._publishers[0].publish(_numbers(values))
+
+
+# The first of each is the natural one.
+_OUTPUTS: dict[str, dict[str, Callable[[Any, ActionSpace, float], CommandOutput]]] = {
+    'end_effector_twist': {'twist': TwistOutput, 'pose': PoseOutput},
+    'joint_position': {
+        'joint_trajectory': JointTrajectoryOutput,
+        'joint_position_array': JointPositionArrayOutput,
+    },
+}
+
+
+def choose_output(name: str, space: ActionSpace) -> str:
+    """The output of that name; the natural one where it is empty.
+
+    Raises:
+        ValueError: The actions cannot be sent that way.
+    """
+    possible = _OUTPUTS[space.kind]
+    if name and name not in possible:
+        raise ValueError(
+            f'The checkpoint commands {space.kind}, which cannot be sent as {name!r}; choose one '
+            f"of {list(possible)}, or '' for {next(iter(possible))!r}."
+        )
+    return name or next(iter(possible))
+
+
+def make_output(node: Any, name: str, space: ActionSpace, period: float) -> CommandOutput:
+    """Advertise the topics of an output that `choose_output` gave."""
+    return _OUTPUTS[space.kind][name](node, space, period)
+
+
+def _numbers(values: Numbers) -> Any:
+    message = Float64MultiArray()
+    fill_float64_multi_array(message, values)
+    return message

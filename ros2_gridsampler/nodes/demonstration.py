@@ -1,0 +1,259 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy -> a simulated arm driven by it over DDS, and a page that shows it."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from tqdm import tqdm
+
+from ..checkpoint import load_manifest
+from ..installed_files import find
+from ..latency import Summary
+from ..policy import PolicyConfig
+from ..recordings import arm_messages
+from ..recordings.demonstration import Demonstration
+from ..recordings.demonstration_page import write_page
+from ..recordings.hardware import describe_hardware
+from ..simulation.libero_arm import LiberoArm
+from .child_process import ChildProcess
+from .demonstration_watcher import DemonstrationWatcher
+from .node_setup import prepare_process
+
+# A scene is built in 6 to 10 s, three times that on a busy machine [s].
+_PATIENCE = 60.0
+_MOST_PER_EPISODE = 120.0
+# The policy node reports once a second.
+_REPORT_TIMEOUT = 3.0
+
+
+@dataclass(frozen=True)
+class DemonstrationConfig:
+    """What is shown.
+
+    Attributes:
+        policy: Checkpoint folder, or the name of one under models/.
+        tasks: Task numbers, from 0.
+        episodes: Of each task.
+        placements: 'official', or 'widened' by 5 cm.
+        suite: LIBERO suite.
+        arm: Limits, a name in calibration/ or a YAML file.
+    """
+
+    policy: str
+    tasks: Sequence[int]
+    episodes: int = 1
+    placements: Literal['official', 'widened'] = 'official'
+    suite: str = 'libero_spatial'
+    arm: str = 'panda'
+
+
+def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
+    """Start simulated arm and policy node as two processes, watch them as a third.
+
+    Sets the ROS variables of this process's environment.
+
+    Args:
+        config: What to show.
+        out: Folder for the page, the film, the numbers and the logs of both nodes.
+
+    Returns:
+        The table of all that was measured.
+
+    Raises:
+        ChildProcessError: A node ended; its last words are in the text.
+        TimeoutError: Nothing moved for a minute, or all of it took far too long.
+        InterruptedError: SIGINT or SIGTERM came.
+        ValueError: The checkpoint is not fit to be used, or an episode was cut short.
+    """
+    folder = find('models', config.policy)
+    policy = load_manifest(folder).policy
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        # The signals first: whatever is started later is ended.
+        check_signals = stack.enter_context(_signals())
+        domain = stack.enter_context(_free_domain())
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        prepare_process()
+        watcher = stack.enter_context(_watcher(policy.cameras))
+        arm, node = _children(config, folder, policy, out)
+        children = [stack.enter_context(child) for child in (arm, node)]
+        _watch(watcher, children, config, check_signals)
+        hardware = describe_hardware()
+        _wait_for_report(watcher, check_signals)
+    if any(result['result'].get('interrupted') for result in watcher.results):
+        raise ValueError('An episode was cut short by a call of /simulated_arm/reset; try again.')
+    seen = Demonstration(
+        policy=folder.name,
+        suite=config.suite,
+        period=LiberoArm.period,
+        episodes=watcher.episodes(),
+        stages=watcher.stages,
+        cameras=watcher.traffic(),
+        tokens=policy.tokens,
+        dense_tokens=policy.dense_tokens,
+        hardware=hardware,
+    )
+    return write_page(seen, out, progress=True)
+
+
+def _children(
+    config: DemonstrationConfig, folder: Path, policy: PolicyConfig, out: Path
+) -> tuple[ChildProcess, ChildProcess]:
+    # On two cores Mesa's and OpenMP's own threads would only fight each other.
+    threads = {'LP_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
+    environment = {**threads, **os.environ}
+    arm = ChildProcess(
+        'simulated_arm_node',
+        {
+            'suite': config.suite,
+            'tasks': list(config.tasks),
+            'episodes_per_task': config.episodes,
+            'placements': config.placements,
+            'image_size': policy.resolution[0],
+        },
+        {},
+        environment=environment,
+        log=out / 'simulated_arm.log',
+    )
+    node = ChildProcess(
+        'policy_node',
+        {
+            'policy': str(folder.resolve()),
+            'arm': config.arm,
+            'camera_topics': [
+                arm_messages.image_topic(camera, compressed=True) for camera in policy.cameras
+            ],
+        },
+        {
+            '~/instruction': arm_messages.INSTRUCTION,
+            '~/twist_command': arm_messages.TWIST_COMMAND,
+            '~/gripper_command': arm_messages.GRIPPER_COMMAND,
+        },
+        environment=environment,
+        log=out / 'policy_node.log',
+    )
+    return arm, node
+
+
+def _watch(
+    watcher: DemonstrationWatcher,
+    children: Sequence[ChildProcess],
+    config: DemonstrationConfig,
+    check_signals: Callable[[], None],
+) -> None:
+    """Return when all episodes are over."""
+    total = len(config.tasks) * config.episodes
+    deadline = time.monotonic() + _PATIENCE + total * _MOST_PER_EPISODE
+    with tqdm(total=total, desc='episodes', unit='episode') as bar:
+        show = _Progress(bar, watcher)
+        while not watcher.done:
+            watcher.executor.spin_once(timeout_sec=0.1)
+            check_signals()
+            for child in children:
+                child.check()
+            if watcher.refusal:
+                raise ValueError(f'The policy node refuses to work: {watcher.refusal}')
+            waited, missing = watcher.stuck()
+            late = time.monotonic() > deadline
+            if late or waited > _PATIENCE:
+                reason = 'It took too long' if late else f'No {missing} for {waited:.0f} s'
+                words = '\n'.join(child.last_words() for child in children)
+                raise TimeoutError(f'{reason}; {len(watcher.results)} of {total} done.\n{words}')
+            show()
+
+
+class _Progress:
+    """What the watcher saw -> a bar, with a line for each instruction and each outcome."""
+
+    def __init__(self, bar: 'tqdm[Any]', watcher: DemonstrationWatcher) -> None:
+        self._bar = bar
+        self._watcher = watcher
+        self._shown = -1
+        bar.write(f'To look on: export ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
+
+    def __call__(self) -> None:
+        watcher, bar = self._watcher, self._bar
+        for announced in watcher.results[bar.n :]:
+            result = announced['result']
+            outcome = 'solved' if result['success'] else 'not solved'
+            bar.write(f'   {outcome} after {result["steps"]} steps')
+            bar.update()
+        if watcher.current > self._shown:
+            self._shown = watcher.current
+            bar.write(f'{self._shown + 1}. {watcher.instruction}')
+        latency = Summary.of(watcher.stages.get('total', ()))
+        if latency.count:
+            words = f'{watcher.commands} commands, {1e3 * latency.p50:.0f} ms camera to command'
+            bar.set_postfix_str(words)
+
+
+def _wait_for_report(watcher: DemonstrationWatcher, check_signals: Callable[[], None]) -> None:
+    """The last frames are counted by the policy node's next report."""
+    deadline = time.monotonic() + _REPORT_TIMEOUT
+    while not watcher.settled and time.monotonic() < deadline:
+        watcher.executor.spin_once(timeout_sec=0.1)
+        check_signals()
+
+
+@contextlib.contextmanager
+def _watcher(cameras: Sequence[str]) -> Iterator[DemonstrationWatcher]:
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        watcher = DemonstrationWatcher(cameras, context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(watcher)
+        try:
+            yield watcher
+        finally:
+            executor.shutdown()
+            watcher.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+@contextlib.contextmanager
+def _free_domain() -> Iterator[int]:
+    """A ROS domain that no other demonstration on this machine uses."""
+    try:
+        from domain_coordinator import domain_id
+    except ImportError:
+        yield random.randint(1, 100)  # noqa: S311 - not a secret
+        return
+    with domain_id() as domain:
+        yield domain
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], None]]:
+    """Turns SIGINT and SIGTERM into an exception at places where all can be ended."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    def check() -> None:
+        if came:
+            raise InterruptedError(f'Stopped by {signal.Signals(came[0]).name}.')
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, note) for number in numbers]
+    try:
+        yield check
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,146 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Streams, as they come -> predictions, in a thread of their own."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..observation import NotObservable, Observation, ObservationBuffer
+from ..policy import Prediction
+
+
+@dataclass(frozen=True)
+class TimedPrediction:
+    """A prediction, what it was made from, and when its stages were done [s]."""
+
+    observation: Observation
+    prediction: Prediction
+    taken: float
+    decoded: float
+    predicted: float
+
+
+class InferenceThread:
+    """Predicts from the newest observation that was not used yet, over and over.
+
+    The streams are added from the thread of the ROS callbacks; pictures are decoded here.
+
+    Args:
+        buffer: Filled and read under this object's lock only.
+        predict: The policy.
+        now: The clock that stamps the streams [s].
+        deliver: Called in this thread with every prediction.
+        refuse: Called in this thread with the name and the text of what cannot be used.
+    """
+
+    # A frame may become ready by the passing of time alone (`settle_time`).
+    _POLL = 0.02
+
+    def __init__(
+        self,
+        buffer: ObservationBuffer,
+        predict: Callable[[Observation], Prediction],
+        *,
+        now: Callable[[], float],
+        deliver: Callable[[TimedPrediction], None],
+        refuse: Callable[[str, str], None],
+    ) -> None:
+        """Know everybody; `start` begins."""
+        self._buffer = buffer
+        self._predict = predict
+        self._now = now
+        self._deliver = deliver
+        self._refuse = refuse
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self.reason = ''
+        """Why there was no observation when last looked for; empty if there was one."""
+        self.decoded = 0
+        """Observations whose pictures were decoded."""
+        self.failure: Exception | None = None
+        """What ended the thread, where it was not `stop`."""
+
+    def start(self) -> None:
+        """Begin to predict."""
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when no prediction is being made any more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def add_image(self, camera: str, message: Any, time: float) -> None:
+        """See `ObservationBuffer.add_image`."""
+        with self._changed:
+            self._buffer.add_image(camera, message, time)
+            self._changed.notify()
+
+    def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
+        """See `ObservationBuffer.add_joints`."""
+        with self._changed:
+            self._buffer.add_joints(names, positions, time)
+            self._wake_if_waiting()
+
+    def add_pose(
+        self, position: Sequence[float], quaternion: Sequence[float], time: float
+    ) -> None:
+        """See `ObservationBuffer.add_pose`."""
+        with self._changed:
+            self._buffer.add_pose(position, quaternion, time)
+            self._wake_if_waiting()
+
+    def set_instruction(self, instruction: str) -> None:
+        """See `ObservationBuffer.set_instruction`."""
+        with self._changed:
+            self._buffer.set_instruction(instruction)
+            self._changed.notify()
+
+    def _wake_if_waiting(self) -> None:
+        # Joints come up to 1000 times a second; only a frame that waits for them is worth a look.
+        if self.reason:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        try:
+            while (decode := self._wait()) is not None:
+                taken = self._now()
+                try:
+                    observation = decode()
+                except ValueError as error:
+                    self._refuse('picture', str(error))
+                    continue
+                decoded = self._now()
+                self.decoded += 1
+                try:
+                    prediction = self._predict(observation)
+                except ValueError as error:
+                    self._refuse('prediction', str(error))
+                    continue
+                self._deliver(
+                    TimedPrediction(observation, prediction, taken, decoded, self._now())
+                )
+        except Exception as error:  # the command timer has to hear of it, whatever it is
+            self.failure = error
+
+    def _wait(self) -> Callable[[], Observation] | None:
+        """The next observation to decode; None when stopping."""
+        with self._changed:
+            while not self._stopping:
+                try:
+                    decode = self._buffer.take(self._now())
+                    if decode is not None:
+                        self.reason = ''
+                        return decode
+                except NotObservable as error:
+                    self.reason = str(error)
+                self._changed.wait(self._POLL)
+        return None

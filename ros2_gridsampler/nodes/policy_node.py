@@ -1,0 +1,251 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera, joint and instruction topics -> command topics, as a lifecycle node."""
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from std_srvs.srv import Trigger
+
+from .. import backends
+from ..arm_limits import load_arm
+from ..checkpoint import Manifest, golden_observation, load_checkpoint
+from ..installed_files import find
+from .node_setup import declare_parameters, read_parameters, run
+from .policy_loop import PolicyLoop
+from .policy_parameters import PolicyParameters
+from .policy_reports import PolicyReports
+from .problems import Problems
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class PolicyNode(LifecycleNode):
+    """Configure loads and verifies, activate commands, every way out ends with a safe command.
+
+    In: the cameras, JointState, the end-effector pose where needed, `~/instruction` (String,
+    latched). Out, by the checkpoint's actions and `output`: `~/twist_command` (TwistStamped) with
+    `~/gripper_command` (Float64MultiArray), `~/pose_command` (PoseStamped),
+    `~/joint_trajectory` or `~/joint_positions`; see `command_outputs`. To watch:
+    `~/action_chunk`, `~/sampled_points`, `~/timing`, `~/policy`, `/diagnostics`.
+    Services: `~/stop` and `~/resume` (Trigger).
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Declare everything, load nothing; `options` are those of rclpy's Node."""
+        super().__init__('policy_node', **options)
+        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._names = set(declare_parameters(self, PolicyParameters))
+        self.add_on_set_parameters_callback(self._refuse_while_configured)
+        self._problems = Problems(self.get_logger(), self._steady)
+        self._reports = PolicyReports(self, self._steady)
+        self._loop: PolicyLoop | None = None
+        self._state = 'unconfigured'
+        self._refusal = ''
+        self._about: dict[str, Any] = {}
+        self._refuse_invalid_transitions()
+        self.create_service(Trigger, '~/stop', self._pause)
+        self.create_service(Trigger, '~/resume', self._resume)
+        self.create_timer(1.0, self._report, clock=self.steady_clock)
+        if read_parameters(self, PolicyParameters).autostart:
+            self._autostart = self.create_timer(0.01, self._start, clock=self.steady_clock)
+
+    @property
+    def finished(self) -> bool:
+        """Never by itself."""
+        return False
+
+    def stop(self) -> None:
+        """Decelerate, hold, let go."""
+        if self._state != 'finalized':
+            self.trigger_shutdown()
+
+    def on_configure(self, state: Any) -> Any:
+        """Load checkpoint and arm, check that they fit, warm up."""
+        return self._transition(self._configure, 'inactive', refusals=(ValueError, OSError))
+
+    def on_activate(self, state: Any) -> Any:
+        """Begin to predict and to command."""
+        return self._transition(self._existing_loop().start, 'active')
+
+    def on_deactivate(self, state: Any) -> Any:
+        """Decelerate and hold."""
+        return self._transition(self._existing_loop().stop, 'inactive')
+
+    def on_cleanup(self, state: Any) -> Any:
+        """Let go of checkpoint and topics."""
+        return self._transition(self._release, 'unconfigured')
+
+    def on_shutdown(self, state: Any) -> Any:
+        """From wherever the node is: decelerate, hold, let go."""
+        return self._transition(self._release, 'finalized')
+
+    def on_error(self, state: Any) -> Any:
+        """As after cleanup."""
+        return self._transition(self._release, 'unconfigured')
+
+    def _transition(
+        self,
+        act: Callable[[], None],
+        reached: str,
+        refusals: tuple[type[Exception], ...] = (),
+    ) -> Any:
+        """Act; a sentence for what was refused, a traceback for what nobody foresaw."""
+        try:
+            act()
+        except refusals as error:
+            self._refusal = str(error)
+            self.get_logger().error(f'Not {reached}: {error}')
+            return FAILURE
+        except Exception:  # rclpy would drop it without a word
+            self._refusal = traceback.format_exc()
+            self.get_logger().fatal(f'Not {reached}:\n{self._refusal}')
+            return TransitionCallbackReturn.ERROR
+        self._state, self._refusal = reached, ''
+        return SUCCESS
+
+    def _configure(self) -> None:
+        parameters = read_parameters(self, PolicyParameters)
+        if parameters.encoder:
+            raise ValueError(
+                f'Parameter encoder is {parameters.encoder!r}, but this version uses the '
+                "checkpoint's own encoder; leave it empty."
+            )
+        if not parameters.policy or not parameters.arm:
+            raise ValueError(
+                'Parameters policy and arm must be set: a checkpoint folder, and the YAML with '
+                'the limits of the arm that it commands.'
+            )
+        folder = find('models', parameters.policy)
+        arm = load_arm(find('calibration', parameters.arm, '.yaml'))
+        torch.set_num_threads(parameters.torch_threads)
+        policy, manifest = load_checkpoint(folder)
+        backend = backends.load(policy, parameters.backend)
+        for _ in range(2):
+            begin = time.monotonic()
+            backend.predict(golden_observation(policy.config))
+        duration = time.monotonic() - begin
+        self._loop = PolicyLoop(
+            self,
+            parameters,
+            config=policy.config,
+            backend=backend,
+            arm=arm,
+            reports=self._reports,
+            problems=self._problems,
+            steady=self._steady,
+        )
+        self._about = {
+            'backend': parameters.backend,
+            'arm': arm.name,
+            **_describe(folder, manifest),
+        }
+        self._reports.policy({**self._about, 'output': self._loop.output})
+        self.get_logger().info(
+            f'{folder} is ready: {self._loop.output} for {arm.name}, {1e3 * duration:.1f} ms '
+            f'per prediction ({parameters.backend}).'
+        )
+
+    def _release(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.destroy()
+
+    def _existing_loop(self) -> PolicyLoop:
+        if self._loop is None:
+            raise RuntimeError('The lifecycle let an unconfigured node start or stop.')
+        return self._loop
+
+    def _steady(self) -> float:
+        return float(self.steady_clock.now().nanoseconds * 1e-9)
+
+    def _start(self) -> None:
+        self.destroy_timer(self._autostart)
+        if self._state == 'unconfigured' and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def _pause(self, request: Any, response: Any) -> Any:
+        return self._answer(response, lambda loop: setattr(loop, 'paused', True))
+
+    def _resume(self, request: Any, response: Any) -> Any:
+        return self._answer(response, PolicyLoop.resume)
+
+    def _answer(self, response: Any, act: Callable[[PolicyLoop], None]) -> Any:
+        response.success = self._state == 'active' and self._loop is not None
+        response.message = '' if response.success else f'The node is {self._state}, not active.'
+        if self._loop is not None and response.success:
+            act(self._loop)
+        return response
+
+    def _report(self) -> None:
+        wrong: list[str] = [self._refusal] if self._refusal else []
+        values: dict[str, Any] = {'state': self._state, **self._about}
+        if self._loop is not None:
+            found, numbers = self._loop.status()
+            wrong += found
+            values |= numbers
+        level = DiagnosticStatus.ERROR if self._refusal else DiagnosticStatus.WARN
+        status = (level, wrong[0]) if wrong else (DiagnosticStatus.OK, self._state)
+        now = self.get_clock().now().nanoseconds * 1e-9
+        hardware = str(self._about.get('arm', ''))
+        self._reports.diagnostics(now, self.get_fully_qualified_name(), hardware, status, values)
+
+    def _refuse_while_configured(self, parameters: list[Any]) -> Any:
+        fixed = [p.name for p in parameters if p.name in self._names]
+        if self._state != 'unconfigured' and fixed:
+            return SetParametersResult(
+                successful=False,
+                reason=f'{fixed} are read by configure; deactivate and clean up the node first.',
+            )
+        return SetParametersResult(successful=True)
+
+    def _refuse_invalid_transitions(self) -> None:
+        """Answer "no" where Jazzy's rclpy throws an error out of its executor (rclpy#1209)."""
+        service = next(s for s in self.services if s.srv_type is ChangeState)
+        change_state = service.callback
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:  # RCLError, which rclpy does not export
+                self.get_logger().error(
+                    f'Transition {request.transition.id} {request.transition.label!r} is not '
+                    f'possible while {self._state}: {error}'
+                )
+                response.success = False
+                return response
+
+        service.callback = answer
+
+
+def _describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    config = manifest.policy
+    return {
+        'policy': folder.name,
+        'weights sha256': manifest.weights_sha256,
+        'encoder sha256': manifest.encoder_sha256,
+        'statistics sha256': manifest.statistics_sha256,
+        'cameras': list(config.cameras),
+        'joints': list(config.joints),
+        'actions': list(config.action_space.names),
+        'tokens per camera': config.tokens,
+        'dense tokens per camera': config.dense_tokens,
+    }
+
+
+def main() -> int:
+    """Run the node."""
+    return run(PolicyNode)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

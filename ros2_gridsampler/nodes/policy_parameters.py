@@ -1,0 +1,84 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the policy node, with units and bounds; `ros2 param describe` shows them."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..chunk_schedule import ScheduleConfig
+from ..observation import StreamBudget
+
+Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
+
+
+@dataclass(frozen=True)
+class PolicyParameters:
+    """Read when the node is configured; see the fields' help."""
+
+    policy: str = field(
+        default='', metadata={'help': 'Checkpoint folder, or the name of one under models/'}
+    )
+    encoder: str = field(
+        default='', metadata={'help': 'Encoder folder; empty for the encoder of the checkpoint'}
+    )
+    arm: str = field(
+        default='',
+        metadata={'help': 'YAML with the limits of the arm, or the name of one in calibration/'},
+    )
+    backend: str = field(default='eager', metadata={'help': 'Engine that computes the policy'})
+    torch_threads: int = field(
+        default=1,
+        metadata={'help': 'CPU threads of one inference', 'minimum': 1, 'maximum': 256},
+    )
+    camera_topics: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            'help': "One topic per camera of the checkpoint, in its order; '/compressed' at the "
+            'end means CompressedImage, else Image'
+        },
+    )
+    reliable_cameras: bool = field(
+        default=False,
+        metadata={'help': 'Subscribe reliably; then the cameras must publish reliably too'},
+    )
+    camera_silence_timeout: float = field(
+        default=2.0,
+        metadata={'help': 'Without a picture for so long: warn', 'unit': 's', 'minimum': 0.1},
+    )
+    joint_states_topic: str = field(
+        default='/joint_states', metadata={'help': 'JointState with all joints of the checkpoint'}
+    )
+    pose_topic: str = field(
+        default='/end_effector_pose',
+        metadata={'help': 'PoseStamped of the end effector in the base frame of the arm'},
+    )
+    gripper_joints: tuple[str, ...] = field(
+        default=('panda_finger_joint1', 'panda_finger_joint2'),
+        metadata={
+            'help': 'Joints whose positions add up to the opening of the gripper; needed where '
+            'the checkpoint commands a twist',
+            'unit': 'm',
+        },
+    )
+    output: Output = field(
+        default='',
+        metadata={'help': "Kind of command; empty for what suits the checkpoint's actions"},
+    )
+    command_rate: float = field(
+        default=50.0,
+        metadata={'help': 'Commands per second', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 1000.0},
+    )
+    stop_time: float = field(
+        default=5.0,
+        metadata={
+            'help': 'Longest deceleration before the node lets go',
+            'unit': 's',
+            'minimum': 0.1,
+        },
+    )
+    autostart: bool = field(
+        default=True,
+        metadata={'help': 'Configure and activate without a lifecycle manager'},
+    )
+    streams: StreamBudget = field(default_factory=StreamBudget)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

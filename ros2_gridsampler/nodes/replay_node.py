@@ -1,0 +1,229 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bag -> its topics and /clock, live: recorded messages, byte for byte, at their own pace."""
+
+import importlib
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from trajectory_msgs.msg import JointTrajectory
+
+from ..camera_message import stamp_seconds
+from ..recordings.bag_reader import DamagedBag, RecordedMessage, read_serialised, read_topics
+from .node_setup import Refused, declare_parameters, read_parameters, run
+from .topics import LATCHED, STATE, ros_time
+
+# What a policy reads. Recorded commands are played only if they are named: an arm may listen.
+_STREAMS = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped', 'String')
+_CLOCK_PERIOD = 0.005
+_CAMERAS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+
+
+@dataclass(frozen=True)
+class ReplayParameters:
+    """What to play and how; see the fields' help."""
+
+    bag: str = field(default='', metadata={'help': 'Bag folder, or an .mcap or .db3 file'})
+    topics: tuple[str, ...] = field(
+        default=(),
+        metadata={'help': f'Topics to play; by default those of type {", ".join(_STREAMS)}'},
+    )
+    rate: float = field(
+        default=1.0,
+        metadata={'help': 'Speed; 1 is as recorded', 'minimum': 0.01, 'maximum': 1000.0},
+    )
+    loop: bool = field(default=False, metadata={'help': 'Begin anew at the end'})
+    patience: float = field(
+        default=15.0,
+        metadata={
+            'help': 'How long to wait for a subscriber of the pace topic before the start',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
+    lockstep: bool = field(
+        default=False,
+        metadata={'help': 'Before each picture wait for the chunk that answers the one before'},
+    )
+    pace_topic: str = field(
+        default='', metadata={'help': 'Camera that sets the pace; by default the first played'}
+    )
+    chunk_topic: str = field(
+        default='/policy_node/action_chunk', metadata={'help': 'Answers of the policy node'}
+    )
+    chunk_timeout: float = field(
+        default=5.0,
+        metadata={'help': 'Longest wait for one answer', 'unit': 's', 'minimum': 0.0},
+    )
+
+
+class ReplayNode(Node):
+    """Plays a bag; every node that listens must run with `use_sim_time`, for stamps stay."""
+
+    def __init__(self, **options: Any) -> None:
+        """Begin to play as soon as somebody listens; `options` are those of rclpy's Node."""
+        super().__init__('replay_node', **options)
+        declare_parameters(self, ReplayParameters)
+        self._chosen = parameters = read_parameters(self, ReplayParameters)
+        self._bag = Path(parameters.bag).expanduser()
+        self._types = self._choose_topics()
+        self._outputs = {
+            topic: publisher
+            for topic, kind in self._types.items()
+            if (publisher := self._advertise(topic, kind)) is not None
+        }
+        cameras = [topic for topic in self._outputs if self._types[topic] in _CAMERAS]
+        self._pace = parameters.pace_topic or (cameras[0] if cameras else '')
+        if self._pace not in self._outputs and (self._pace or parameters.lockstep):
+            raise Refused(f'The pace_topic {self._pace!r} is none of {sorted(self._outputs)}.')
+        self._clock_topic = self.create_publisher(Clock, '/clock', STATE)
+        self._answered = threading.Condition()
+        self._answers = 0
+        self._newest_answer = float('-inf')
+        if parameters.lockstep:
+            self.create_subscription(
+                JointTrajectory, parameters.chunk_topic, self._take_answer, STATE
+            )
+        self._stopping = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._play, name='replay', daemon=True)
+        self._thread.start()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the bag is played; raises what went wrong with it."""
+        if self._failure is not None:
+            raise self._failure
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Play no further."""
+        self._stopping.set()
+        with self._answered:
+            self._answered.notify_all()
+        self._thread.join()
+
+    def _choose_topics(self) -> dict[str, str]:
+        if not self._chosen.bag:
+            raise Refused('Parameter bag is empty; name a bag folder or file.')
+        try:
+            recorded = read_topics(self._bag)
+        except OSError as error:
+            raise Refused(f'{self._bag} cannot be read: {error}') from error
+        missing = [topic for topic in self._chosen.topics if topic not in recorded]
+        if missing or not recorded:
+            raise Refused(f'{self._bag} has no topics {missing}; it has {sorted(recorded)}.')
+        if self._chosen.topics:
+            return {topic: recorded[topic] for topic in self._chosen.topics}
+        return {t: kind for t, kind in recorded.items() if kind.split('/')[-1] in _STREAMS}
+
+    def _advertise(self, topic: str, kind: str) -> Any:
+        package, name = kind.split('/')[0], kind.split('/')[-1]
+        try:
+            message_class = getattr(importlib.import_module(f'{package}.msg'), name)
+        except (ImportError, AttributeError):
+            self.get_logger().warning(f'{topic} is not played: {kind} is not installed here.')
+            return None
+        # A sentence is said once and must reach whoever comes later.
+        return self.create_publisher(message_class, topic, LATCHED if name == 'String' else STATE)
+
+    def _take_answer(self, message: Any) -> None:
+        stamp = stamp_seconds(message.header.stamp)
+        with self._answered:
+            if stamp > self._newest_answer:
+                self._newest_answer = stamp
+                self._answers += 1
+                self._answered.notify_all()
+
+    def _play(self) -> None:
+        try:
+            self._wait_for_listeners()
+            while not self._stopping.is_set():
+                self._play_once()
+                if not self._chosen.loop:
+                    break
+            for publisher in self._outputs.values():
+                publisher.wait_for_all_acked(Duration(seconds=1))
+        except DamagedBag as error:
+            self._failure = Refused(str(error))
+        except Exception as error:  # the ROS thread has to hear of it, whatever it is
+            self._failure = error
+
+    def _wait_for_listeners(self) -> None:
+        """Until the pace topic is subscribed and, in lockstep, somebody answers."""
+        if not self._pace:
+            return
+        deadline = time.monotonic() + self._chosen.patience
+        while not self._heard() and not self._stopping.wait(0.05):
+            if time.monotonic() > deadline:
+                self.get_logger().warning(f'Nobody listens to {self._pace}; playing nevertheless.')
+                return
+        # The other side may still be about to learn of this one.
+        self._stopping.wait(0.5)
+
+    def _heard(self) -> bool:
+        heard = bool(self._outputs[self._pace].get_subscription_count())
+        if self._chosen.lockstep:
+            heard &= bool(self.count_publishers(self._chosen.chunk_topic))
+        return heard
+
+    def _play_once(self) -> None:
+        played = unanswered = 0
+        answers = self._answers
+        asked = False
+        self._newest_answer = float('-inf')
+        begin: float | None = None
+        origin = 0.0
+        recorded: RecordedMessage
+        self.get_logger().info(f'Playing {sorted(self._outputs)} of {self._bag}.')
+        for recorded in read_serialised(self._bag, tuple(self._outputs)):
+            if begin is None:
+                begin, origin = time.monotonic(), recorded.time
+            self._sleep_until(begin, origin, recorded.time)
+            if self._chosen.lockstep and recorded.topic == self._pace:
+                waiting = time.monotonic()
+                unanswered += asked and not self._wait_for_answer(answers)
+                asked, answers = True, self._answers
+                # The rest of the bag is later by so much.
+                begin += time.monotonic() - waiting
+            if self._stopping.is_set():
+                return
+            self._outputs[recorded.topic].publish(recorded.message)
+            played += 1
+        unanswered += asked and not self._wait_for_answer(answers)
+        self.get_logger().info(f'Played {played} messages, {unanswered} pictures unanswered.')
+
+    def _sleep_until(self, begin: float, origin: float, moment: float) -> None:
+        """Let the simulated time run from `origin`, which was at `begin`, to `moment` [s]."""
+        rate = self._chosen.rate
+        due = begin + (moment - origin) / rate
+        while (left := due - time.monotonic()) > 0 and not self._stopping.is_set():
+            # In simulated time, lest the listeners' clock stand still between two messages.
+            self._publish_clock(moment - left * rate)
+            self._stopping.wait(min(left, _CLOCK_PERIOD))
+        self._publish_clock(moment)
+
+    def _publish_clock(self, moment: float) -> None:
+        self._clock_topic.publish(Clock(clock=ros_time(moment)))
+
+    def _wait_for_answer(self, before: int) -> bool:
+        with self._answered:
+            return self._answered.wait_for(
+                lambda: self._answers > before or self._stopping.is_set(),
+                self._chosen.chunk_timeout,
+            )
+
+
+def main() -> int:
+    """Run the node."""
+    return run(ReplayNode)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,131 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Twist and gripper topics -> the camera, joint and success topics of a LIBERO task."""
+
+import dataclasses
+import json
+import time
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from std_msgs.msg import Bool, Float64MultiArray, String
+from std_srvs.srv import Trigger
+
+from ..command_message import read_float64_multi_array, read_twist
+from ..recordings import arm_messages
+from ..recordings.bag_writer import serialise
+from .node_setup import BadParameter, declare_parameters, read_parameters, run
+from .problems import Problems
+from .simulation_parameters import SimulationParameters
+from .simulation_thread import Episode, SimulationThread
+from .topics import LATCHED, NEWEST, STATE
+
+_KINDS = {
+    f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}': kind
+    for kind in (Bool, CameraInfo, CompressedImage, Image, JointState, PoseStamped, String)
+}
+
+
+class SimulatedArmNode(Node):
+    """A LIBERO task as a robot with cameras.
+
+    Publishes what `arm_messages` names, as the very bytes that a recording would hold, and
+    `~/episode` (String, latched): JSON of the current episode and the results of those before;
+    at the end `done`. `~/reset` (Trigger) goes to the next episode.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Start to simulate; `options` are those of rclpy's Node."""
+        super().__init__('simulated_arm', **options)
+        declare_parameters(self, SimulationParameters)
+        parameters = read_parameters(self, SimulationParameters)
+        if not parameters.tasks:
+            raise BadParameter('Parameter tasks is empty; name at least one, for instance [0].')
+        self._problems = Problems(self.get_logger(), time.monotonic)
+        self._outputs: dict[str, Any] = {}
+        self._episode = self.create_publisher(String, '~/episode', LATCHED)
+        self._simulation = SimulationThread(
+            parameters,
+            now=lambda: self.get_clock().now().nanoseconds * 1e-9,
+            publish=self._publish,
+            announce=self._announce,
+        )
+        self.create_subscription(
+            TwistStamped, arm_messages.TWIST_COMMAND, self._take_twist, NEWEST
+        )
+        self.create_subscription(
+            Float64MultiArray, arm_messages.GRIPPER_COMMAND, self._take_gripper, NEWEST
+        )
+        self.create_service(Trigger, '~/reset', self._reset)
+        # A failure of the other thread has to end the process.
+        self.create_timer(0.5, self._check)
+        self.get_logger().info(f'Building the first scene of {parameters.suite}, some seconds ...')
+        self._simulation.start()
+
+    @property
+    def finished(self) -> bool:
+        """Never: the last summary stays to be read."""
+        return False
+
+    def stop(self) -> None:
+        """End the simulation."""
+        self._simulation.stop()
+
+    def _check(self) -> None:
+        if self._simulation.failure is not None:
+            raise self._simulation.failure
+
+    def _publish(self, topic: str, message: Any) -> None:
+        if topic not in self._outputs:
+            qos = LATCHED if topic == arm_messages.INSTRUCTION else STATE
+            kind = _KINDS[message.__msgtype__]
+            self._outputs[topic] = self.create_publisher(kind, topic, qos)
+        self._outputs[topic].publish(serialise(message))
+
+    def _announce(self, episode: Episode | None, finished: list[Episode]) -> None:
+        results = [dataclasses.asdict(past) for past in finished]
+        content: dict[str, Any] = {'done': episode is None, 'results': results}
+        if episode is None:
+            successes = sum(past.result['success'] for past in finished)
+            self.get_logger().info(f'Done: {successes} of {len(finished)} episodes succeeded.')
+        else:
+            content = {**dataclasses.asdict(episode), **content}
+            previous = f' (before: {finished[-1].result})' if finished else ''
+            self.get_logger().info(
+                f'Episode {episode.index}: task {episode.task}, {episode.placement}, '
+                f'{episode.instruction!r}{previous}'
+            )
+        self._episode.publish(String(data=json.dumps(content)))
+
+    def _take_twist(self, message: Any) -> None:
+        try:
+            self._simulation.move(read_twist(message, arm_messages.BASE_FRAME))
+        except ValueError as error:
+            self._problems.report('twist', f'{error} The command was ignored.')
+
+    def _take_gripper(self, message: Any) -> None:
+        try:
+            self._simulation.grip(float(read_float64_multi_array(message, 1)[0]))
+        except ValueError as error:
+            self._problems.report('gripper', f'{error} The command was ignored.')
+
+    def _reset(self, request: Any, response: Any) -> Any:
+        episode = self._simulation.skip()
+        response.success = episode is not None
+        response.message = (
+            'All episodes are done.'
+            if episode is None
+            else json.dumps(dataclasses.asdict(episode))
+        )
+        return response
+
+
+def main() -> int:
+    """Run the node."""
+    return run(SimulatedArmNode)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,52 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the simulated arm, with units and bounds."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SimulationParameters:
+    """What to simulate; see the fields' help."""
+
+    suite: str = field(default='libero_spatial', metadata={'help': 'LIBERO suite'})
+    tasks: tuple[int, ...] = field(default=(0,), metadata={'help': 'Task numbers, from 0'})
+    episodes_per_task: int = field(
+        default=1, metadata={'help': 'Episodes of each task', 'minimum': 1}
+    )
+    placements: Literal['official', 'widened'] = field(
+        default='official', metadata={'help': 'Where the objects stand at the start'}
+    )
+    first_episode: int = field(
+        default=0, metadata={'help': 'Number of the first placement', 'minimum': 0}
+    )
+    rendering: Literal['simplified', 'original'] = field(
+        default='simplified', metadata={'help': 'Simplified pictures take a sixth of the time'}
+    )
+    image_size: int = field(
+        default=128,
+        metadata={'help': 'Side of the pictures', 'unit': 'px', 'minimum': 16, 'maximum': 2048},
+    )
+    image_transport: Literal['compressed', 'raw'] = field(
+        default='compressed', metadata={'help': 'CompressedImage (JPEG) or Image'}
+    )
+    command_timeout: float = field(
+        default=0.25,
+        metadata={'help': 'The arm holds when commands stop', 'unit': 's', 'minimum': 0.0},
+    )
+    maximum_steps: int = field(
+        default=250, metadata={'help': 'An episode ends after so many periods', 'minimum': 1}
+    )
+    pause: float = field(
+        default=0.5,
+        metadata={
+            'help': 'At the start of an episode commands are ignored for so long: they still '
+            'answer the scene before',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
+    auto_reset: bool = field(
+        default=True, metadata={'help': 'Go on to the next episode without being asked'}
+    )

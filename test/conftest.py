@@ -1,0 +1,73 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS 2 domain of its own for every run of the tests, found fast and left clean."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared/data'
+
+
+@pytest.fixture(scope='session')
+def ros_domain(tmp_path_factory):
+    """Environment for this process and the nodes it starts; none of it reaches other machines."""
+    pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
+    coordinator = pytest.importorskip('domain_coordinator')
+    from ros2_gridsampler.nodes.node_setup import prepare_process
+
+    with coordinator.domain_id() as domain, pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(domain))
+        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        patch.setenv('ROS_LOG_DIR', str(tmp_path_factory.mktemp('ros_log')))
+        if not os.environ.get('AMENT_PREFIX_PATH'):
+            patch.setenv('AMENT_PREFIX_PATH', sys.prefix)
+        patch.setenv('OMP_NUM_THREADS', '1')
+        for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+            # Set by prepare_process; recorded here so that they are taken back.
+            patch.setenv(name, '')
+            patch.delenv(name)
+        prepare_process()
+        yield domain
+
+
+@pytest.fixture
+def shared_bag():
+    """Finds a recording of a real robot; skips where it is not there."""
+
+    def find(name):
+        bag = SHARED_DATA / 'bags' / name
+        if not bag.exists():
+            pytest.skip(f'{bag} is not here: the real recordings are not part of this repository')
+        return bag
+
+    return find
+
+
+@pytest.fixture
+def watcher(ros_domain):
+    """Another process's view of the nodes under test."""
+    from ros_watcher import Watcher
+
+    watching = Watcher()
+    yield watching
+    watching.close()
+
+
+@pytest.fixture
+def start_node(ros_domain, tmp_path):
+    """Starts nodes as processes of their own and ends those that a failed test leaves."""
+    from ros_watcher import NodeProcess
+
+    running = []
+
+    def start(module, *arguments, **parameters):
+        process = NodeProcess(module, arguments, parameters, tmp_path / f'{len(running)}.log')
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()

@@ -1,0 +1,150 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes, and what another process sees and hears of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+
+from ros2_gridsampler.camera_message import encode_jpeg
+from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE
+
+TIMEOUT = 30.0
+
+
+class NodeProcess:
+    """`python -m MODULE` with ROS parameters; its log is a file."""
+
+    def __init__(self, module, arguments, parameters, log):
+        command = [sys.executable, '-m', module, '--ros-args', *arguments]
+        for name, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            command += ['-p', f'{name.replace("__", ".")}:={text}']
+        self.log = log
+        with log.open('wb') as stream:
+            self.process = subprocess.Popen(
+                command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def text(self):
+        return self.log.read_text(errors='replace')
+
+    def wait(self, timeout=TIMEOUT):
+        """The exit code."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'still running after {timeout} s:\n{self.text}') from None
+
+    def end(self, number=signal.SIGINT):
+        """The exit code after a signal."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def kill(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Watcher:
+    """A node in this process, spun only while a test waits for something."""
+
+    def __init__(self):
+        self.context = Context()
+        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node('watcher', context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def until(self, condition, process, timeout=TIMEOUT):
+        """Spin until `condition()`; what it returned."""
+        deadline = time.monotonic() + timeout
+        while not (result := condition()):
+            assert time.monotonic() < deadline, f'waited in vain for {timeout} s:\n{process.text}'
+            self.executor.spin_once(timeout_sec=0.02)
+        return result
+
+    def spin(self, duration):
+        """Spin for some seconds."""
+        deadline = time.monotonic() + duration
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def collect(self, kind, topic, qos=STATE):
+        """A list that every message of the topic is appended to."""
+        messages = []
+        self.node.create_subscription(kind, topic, messages.append, qos)
+        return messages
+
+    def call(self, kind, service, request, process):
+        client = self.node.create_client(kind, service)
+        self.until(client.service_is_ready, process)
+        future = client.call_async(request)
+        self.until(future.done, process)
+        self.node.destroy_client(client)
+        return future.result()
+
+
+class FakeArm:
+    """Cameras, joints and pose of a resting arm, for the tiny policy; each part can be spoiled."""
+
+    def __init__(self, watcher, *, cameras=('front', 'wrist'), size=(96, 72)):
+        self.node = watcher.node
+        self.size = size
+        self.joint_names = ['finger', 'other']
+        self.joint_positions = [0.04, 0.1]
+        self.position = [0.5, 0.0, 0.3]
+        self.encoding = 'rgb8'
+        self.cut = 0
+        self.pictures = {
+            name: self.node.create_publisher(Image, f'/{name}/image', STATE) for name in cameras
+        }
+        self.compressed = {}
+        self.joints = self.node.create_publisher(JointState, '/joint_states', EVERY)
+        self.pose = self.node.create_publisher(PoseStamped, '/end_effector_pose', EVERY)
+        self.sentence = self.node.create_publisher(String, '/instruction', LATCHED)
+        self.timer = self.node.create_timer(0.05, self.publish)
+
+    def say(self, sentence):
+        self.sentence.publish(String(data=sentence))
+
+    def publish(self):
+        stamp = self.node.get_clock().now().to_msg()
+        joints = JointState(name=self.joint_names, position=self.joint_positions)
+        joints.header.stamp = stamp
+        self.joints.publish(joints)
+        pose = PoseStamped()
+        pose.header.stamp, pose.header.frame_id = stamp, 'panda_link0'
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = self.position
+        pose.pose.orientation.w = 1.0
+        self.pose.publish(pose)
+        width, height = self.size
+        rgb = np.full((height, width, 3), 90, np.uint8)
+        rgb[10:30, 20:50] = (200, 40, 10)
+        for publisher in self.pictures.values():
+            picture = Image(height=height, width=width, encoding=self.encoding, step=3 * width)
+            picture.header.stamp = stamp
+            picture.data = rgb.tobytes()[: rgb.size - self.cut]
+            publisher.publish(picture)
+        for publisher in self.compressed.values():
+            picture = CompressedImage(format='jpeg', data=encode_jpeg(rgb))
+            picture.header.stamp = stamp
+            publisher.publish(picture)

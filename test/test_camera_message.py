@@ -1,0 +1,218 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A picture comes out of a message as it was taken, or a sentence says why not."""
+
+import array
+import sys
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rosbags.typesys import Stores, get_typestore
+
+from ros2_gridsampler.camera_message import (
+    UncalibratedCamera,
+    decode_image,
+    encode_jpeg,
+    intrinsics,
+    stamp_seconds,
+)
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+HEADER = STORE.types['std_msgs/msg/Header'](
+    stamp=STORE.types['builtin_interfaces/msg/Time'](sec=3, nanosec=500_000_000), frame_id='camera'
+)
+COLOURS = {'rgb8': (0, 1, 2), 'bgr8': (2, 1, 0), 'rgba8': (0, 1, 2, 0), 'bgra8': (2, 1, 0, 0)}
+
+
+def image(encoding, width, height, step, data, is_bigendian=0):
+    return STORE.types['sensor_msgs/msg/Image'](
+        HEADER, height, width, encoding, is_bigendian, step, np.frombuffer(data, np.uint8)
+    )
+
+
+def compressed(label, data):
+    return STORE.types['sensor_msgs/msg/CompressedImage'](
+        HEADER, label, np.frombuffer(data, np.uint8)
+    )
+
+
+def scene(height=48, width=64):
+    """A smooth picture, so that JPEG changes little; red left, blue below."""
+    rows, columns = np.mgrid[:height, :width]
+    red, blue = 255 * (1 - columns / width), 255 * rows / height
+    return np.stack([red, np.full_like(red, 40), blue], -1).astype(np.uint8)
+
+
+@st.composite
+def pictures(draw):
+    height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    seed = draw(st.integers(0, 2**32 - 1))
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def padded(rows, padding):
+    """Rows of bytes, with rubbish after each."""
+    rubbish = np.full((len(rows), padding), 171, np.uint8)
+    return np.hstack([rows, rubbish]).tobytes(), rows.shape[1] + padding
+
+
+@settings(deadline=None)
+@given(rgb=pictures(), encoding=st.sampled_from(sorted(COLOURS)), padding=st.integers(0, 5))
+def test_colours_and_padding_do_not_matter(rgb, encoding, padding):
+    height, width = rgb.shape[:2]
+    data, step = padded(rgb[..., COLOURS[encoding]].reshape(height, -1), padding)
+    decoded = decode_image(image(encoding, width, height, step, data))
+    np.testing.assert_array_equal(decoded, rgb)
+
+
+@settings(deadline=None)
+@given(rgb=pictures(), padding=st.integers(0, 5), big=st.booleans())
+def test_grey_of_both_depths_becomes_the_same_rgb(rgb, padding, big):
+    grey = rgb[..., 0]
+    height, width = grey.shape
+    data, step = padded(grey, padding)
+    expected = np.repeat(grey[..., None], 3, 2)
+    np.testing.assert_array_equal(
+        decode_image(image('mono8', width, height, step, data)), expected
+    )
+    deep = (grey.astype(np.uint16) * 257).astype('>u2' if big else '<u2')
+    data, step = padded(deep.view(np.uint8).reshape(height, -1), padding)
+    np.testing.assert_array_equal(
+        decode_image(image('mono16', width, height, step, data, int(big))), expected
+    )
+
+
+@pytest.mark.parametrize('make', [bytes, lambda data: array.array('B', data)])
+def test_rgb_is_read_where_it_lies(make):
+    data = make(scene().tobytes())
+    message = SimpleNamespace(
+        encoding='rgb8', height=48, width=64, step=192, is_bigendian=0, data=data
+    )
+    decoded = decode_image(message)
+    np.testing.assert_array_equal(decoded, scene())
+    assert np.shares_memory(decoded, np.frombuffer(data, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ('label', 'extension'),
+    [
+        ('jpeg', '.jpg'),
+        ('rgb8; jpeg compressed bgr8', '.jpg'),
+        ('png', '.png'),
+        ('bgr8; png compressed bgr8', '.png'),
+    ],
+)
+def test_compressed_pictures_keep_their_colours(label, extension):
+    data = cv2.imencode(extension, scene()[..., ::-1])[1].tobytes()
+    difference = decode_image(compressed(label, data)).astype(int) - scene()
+    assert np.abs(difference).mean() < 3
+
+
+def test_a_jpeg_stored_without_swapping_keeps_its_colours():
+    data = cv2.imencode('.png', scene())[1].tobytes()
+    decoded = decode_image(compressed('rgb8; png compressed rgb8', data))
+    np.testing.assert_array_equal(decoded, scene())
+
+
+def test_what_is_encoded_is_decoded():
+    data = encode_jpeg(scene(), quality=95)
+    difference = decode_image(compressed('jpeg', data)).astype(int) - scene()
+    assert np.abs(difference).max() < 12
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png'])
+def test_a_file_cut_anywhere_is_refused(extension):
+    data = cv2.imencode(extension, scene())[1].tobytes()
+    for size in (1, 3, len(data) // 2, len(data) - 1):
+        with pytest.raises(ValueError, match='cut short|neither JPEG nor PNG'):
+            decode_image(compressed('jpeg', data[:size]))
+
+
+def test_a_damaged_file_is_refused():
+    with pytest.raises(ValueError, match='damaged'):
+        decode_image(compressed('jpeg', b'\xff\xd8' + bytes(200) + b'\xff\xd9'))
+
+
+@pytest.mark.parametrize(
+    ('message', 'words'),
+    [
+        (image('rgb8', 4, 4, 12, bytes(47)), '47 bytes, but 4 rows of step 12 are 48'),
+        (image('rgb8', 4, 4, 11, bytes(48)), 'step 11, but 4 pixels'),
+        (image('rgb8', 0, 0, 0, b''), 'empty'),
+        (image('rgb8', 4, 4, 12, b''), 'empty'),
+        (image('16UC1', 4, 4, 8, bytes(32)), "'16UC1' is not supported; publish one of"),
+        (compressed('jpeg', b''), 'empty'),
+        (compressed('16UC1; compressedDepth', bytes(90)), 'neither JPEG nor PNG'),
+    ],
+)
+def test_what_cannot_be_a_picture_is_refused_with_words(message, words):
+    with pytest.raises(ValueError, match=words):
+        decode_image(message)
+
+
+def test_the_ros_1_cv_bridge_of_pypi_is_never_imported(tmp_path, monkeypatch):
+    (tmp_path / 'cv_bridge').mkdir()
+    (tmp_path / 'cv_bridge' / '__init__.py').write_text('raise RuntimeError("imported")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    with pytest.raises(ValueError, match='or install cv_bridge of your ROS 2'):
+        decode_image(image('bayer_rggb8', 4, 4, 4, bytes(16)))
+
+
+def test_a_ros_2_cv_bridge_converts_other_encodings(tmp_path, monkeypatch):
+    package = tmp_path / 'lib' / 'cv_bridge'
+    package.mkdir(parents=True)
+    (package / '__init__.py').write_text(
+        'import numpy as np\n'
+        'class CvBridge:\n'
+        '    def imgmsg_to_cv2(self, message, encoding):\n'
+        '        if message.encoding != "bayer_rggb8": raise KeyError(message.encoding)\n'
+        '        return np.full((message.height, message.width, 3), 7, np.uint8)\n'
+    )
+    index = tmp_path / 'share/ament_index/resource_index/packages'
+    index.mkdir(parents=True)
+    (index / 'cv_bridge').touch()
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    try:
+        assert (decode_image(image('bayer_rggb8', 4, 3, 4, bytes(12))) == 7).all()
+        with pytest.raises(ValueError, match='cv_bridge cannot convert it either'):
+            decode_image(image('strange', 4, 3, 4, bytes(12)))
+    finally:
+        sys.modules.pop('cv_bridge', None)
+
+
+def camera_info(k, d=(0.1, 0.0, 0.0, 0.0, 0.0)):
+    return SimpleNamespace(width=64, height=48, k=k, d=list(d), distortion_model='plumb_bob')
+
+
+def test_intrinsics_are_read_row_by_row():
+    camera = intrinsics(camera_info([50.0, 0.0, 32.0, 0.0, 51.0, 24.0, 0.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(camera.matrix, [[50, 0, 32], [0, 51, 24], [0, 0, 1]])
+    assert (camera.width, camera.height, camera.distortion_model) == (64, 48, 'plumb_bob')
+    np.testing.assert_array_equal(camera.distortion, [0.1, 0, 0, 0, 0])
+
+
+def test_an_uncalibrated_camera_is_told_from_a_broken_one():
+    with pytest.raises(UncalibratedCamera, match='not calibrated'):
+        intrinsics(camera_info([0.0] * 9))
+    with pytest.raises(ValueError, match='positive focal lengths') as caught:
+        intrinsics(camera_info([-1.0] * 9))
+    assert not isinstance(caught.value, UncalibratedCamera)
+
+
+def test_a_stamp_is_seconds():
+    assert stamp_seconds(HEADER.stamp) == 3.5
+
+
+def test_live_messages_are_read_like_recorded_ones():
+    messages = pytest.importorskip('sensor_msgs.msg')
+    message = messages.Image(encoding='bgr8', height=48, width=64, step=192)
+    message.data = scene()[..., ::-1].tobytes()
+    np.testing.assert_array_equal(decode_image(message), scene())
+    info = messages.CameraInfo(width=64, height=48, k=[50.0, 0, 32, 0, 50, 24, 0, 0, 1])
+    assert intrinsics(info).matrix[0, 2] == 32

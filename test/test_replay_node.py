@@ -1,0 +1,151 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of a real robot, played to the live node over DDS, gives what it gives offline."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from policies import tiny_policy
+
+from ros2_gridsampler.action_chunk import ActionSpace
+from ros2_gridsampler.action_head import Statistics
+from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.command_message import read_joint_trajectory
+from ros2_gridsampler.observation import ObservationBuffer, StreamBudget
+from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_messages, read_observations
+
+CAMERA = '/camera/high/image_raw/compressed'
+TOPICS = StreamTopics({'high': CAMERA})
+ARM = Path(__file__).parents[1] / 'calibration/g1.yaml'
+COMMAND_RATE = 50.0
+
+
+@pytest.fixture
+def bag(shared_bag):
+    return shared_bag('g1_real_bottle_010')
+
+
+def g1_policy(bag):
+    """Random weights; 26 joints, one camera of 320x240, actions around the first pose."""
+    first = next(m.message for m in read_messages(bag, ['/joint_states']))
+    names = tuple(first.name)
+    mean = tuple(first.position.tolist())
+    config = dataclasses.replace(
+        tiny_policy().config,
+        cameras=('high',),
+        resolution=(320, 240),
+        joints=names,
+        uses_pose=False,
+        action_space=ActionSpace('joint_position', names),
+        steps=16,
+        period=1 / 30,
+        proprioception_statistics=Statistics(mean, (0.3,) * len(names)),
+        action_statistics=Statistics(mean, (0.3,) * len(names)),
+    )
+    return Policy(config).eval()
+
+
+def test_a_real_recording_gives_the_same_chunks_live_and_offline(
+    bag, tmp_path, watcher, start_node
+):
+    from ros2_gridsampler.nodes.topics import STATE
+    from trajectory_msgs.msg import JointTrajectory
+
+    save_checkpoint(g1_policy(bag), tmp_path / 'policy', training={}, results={})
+    policy, _ = load_checkpoint(tmp_path / 'policy')
+    names = policy.config.action_space.names
+    buffer = ObservationBuffer(policy.config.observation, StreamBudget())
+    offline = [policy.predict(o).chunk for o in read_observations(bag, TOPICS, buffer)]
+    frames = sum(1 for _ in read_messages(bag, [CAMERA]))
+    assert len(offline) == frames
+
+    chunks = watcher.collect(JointTrajectory, '/policy_node/action_chunk')
+    commands = []
+    watcher.node.create_subscription(
+        JointTrajectory,
+        '/policy_node/joint_trajectory',
+        lambda message, about: commands.append((about['publication_sequence_number'], message)),
+        STATE,
+    )
+    live = start_node(
+        'ros2_gridsampler.nodes.policy_node',
+        *('-r', '~/instruction:=/instruction'),
+        policy=tmp_path / 'policy',
+        arm=ARM,
+        camera_topics=f'[{CAMERA}]',
+        command_rate=COMMAND_RATE,
+        use_sim_time=True,
+    )
+    watcher.until(lambda: 'is ready' in live.text, live)
+    player = start_node(
+        'ros2_gridsampler.nodes.replay_node', bag=bag, lockstep=True, rate=3.0, chunk_timeout=10.0
+    )
+    watcher.until(lambda: player.process.poll() is not None, player, 60)
+    assert player.wait() == 0, player.text
+    assert '0 pictures unanswered' in player.text
+    watcher.until(lambda: len(chunks) >= frames, live)
+    assert live.end() == 0
+    watcher.spin(0.2)
+
+    for message, expected in zip(chunks, offline, strict=True):
+        stamp = message.header.stamp
+        assert stamp.sec + stamp.nanosec * 1e-9 == pytest.approx(expected.start_time, abs=1e-6)
+        targets = read_joint_trajectory(message, names)
+        assert list(message.joint_names) == list(names)
+        assert targets == pytest.approx(expected.targets, abs=1e-5)
+
+    limits = load_arm(ARM).joints.select(names)
+    sent = {number: read_joint_trajectory(m, names)[0] for number, m in commands}
+    assert all(list(m.joint_names) == list(names) and len(m.points) == 1 for _, m in commands)
+    assert len(sent) > 100
+    moved = 0.0
+    for number, positions in sent.items():
+        assert (positions >= limits.min_position - 1e-9).all()
+        assert (positions <= limits.max_position + 1e-9).all()
+        if number + 1 in sent:
+            speed = np.abs(sent[number + 1] - positions) * COMMAND_RATE
+            moved = max(moved, speed.max())
+            assert (speed <= limits.max_velocity * (1 + 1e-6)).all()
+    assert moved > 0
+    last = max(sent)
+    assert sent[last] == pytest.approx(sent[last - 1], abs=1e-6), 'the arm was left moving'
+
+
+def test_recorded_commands_are_not_played_unless_named(bag, watcher, start_node):
+    from sensor_msgs.msg import CompressedImage
+
+    pictures = watcher.collect(CompressedImage, CAMERA)
+    player = start_node('ros2_gridsampler.nodes.replay_node', bag=bag, rate=10.0)
+    watcher.until(lambda: len(pictures) > 5, player)
+    topics = {name for name, _ in watcher.node.get_topic_names_and_types()}
+    assert '/joint_states' in topics
+    assert '/joint_trajectory_controller/joint_trajectory' not in topics
+    assert player.end() == 0
+
+
+def test_a_bag_cut_in_the_middle_is_played_as_far_as_it_is_whole(
+    bag, tmp_path, watcher, start_node
+):
+    from sensor_msgs.msg import CompressedImage
+
+    cut = tmp_path / 'cut.mcap'
+    whole = next(bag.glob('*.mcap')).read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    pictures = watcher.collect(CompressedImage, CAMERA)
+    player = start_node('ros2_gridsampler.nodes.replay_node', bag=cut, rate=100.0)
+    watcher.until(lambda: player.process.poll() is not None, player)
+    assert player.wait() == 1
+    assert 'is not whole' in player.text
+    assert 'Traceback' not in player.text
+    assert len(pictures) > 50
+
+
+def test_a_bag_that_is_not_there_is_refused_with_a_sentence(tmp_path, start_node):
+    player = start_node('ros2_gridsampler.nodes.replay_node', bag=tmp_path / 'nothing')
+    assert player.wait() == 1
+    assert 'cannot be read' in player.text
+    assert 'Traceback' not in player.text
