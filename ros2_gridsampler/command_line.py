@@ -135,3 +135,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         print(f'gridsampler: {error}', file=sys.stderr)
         sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+# Two threads on a busy machine of two cores wait for each other: twenty times slower.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared/data'
 
 
@@ -24,7 +26,6 @@ def ros_domain(tmp_path_factory):
         patch.setenv('ROS_LOG_DIR', str(tmp_path_factory.mktemp('ros_log')))
         if not os.environ.get('AMENT_PREFIX_PATH'):
             patch.setenv('AMENT_PREFIX_PATH', sys.prefix)
-        patch.setenv('OMP_NUM_THREADS', '1')
         for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
             # Set by prepare_process; recorded here so that they are taken back.
             patch.setenv(name, '')

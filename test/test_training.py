@@ -99,7 +99,9 @@ def test_a_chunk_label_holds_the_actions_from_its_time_on_and_then_a_hold(bags, 
     np.testing.assert_allclose(store.chunks[4][:, 5], [0.4, 0.5, 0.6, 0.7], atol=1e-6)
     np.testing.assert_allclose(store.chunks[13][:, 5], [1.3, 1.4, 0, 0], atol=1e-6)
     np.testing.assert_allclose(store.chunks[13][:, 6], 0.08)
-    np.testing.assert_allclose(store.landmarks[4][0], store.chunks[4][0, :3] + 0.5 * (np.arange(3) < 3), atol=1e-6)
+    np.testing.assert_allclose(
+        store.landmarks[4][0], store.chunks[4][0, :3] + 0.5 * (np.arange(3) < 3), atol=1e-6
+    )
     assert store.images(np.array([3, 40])).shape == (2, 1, 32, 32, 3)
     again = store_episodes(bags, CONFIG.episodes, tmp_path)
     np.testing.assert_array_equal(again.images(np.array([7])), store.images(np.array([7])))

@@ -10,8 +10,9 @@ from ros2_gridsampler.simulation.libero_arm import ArmState, LiberoArm
 
 Vector = NDArray[np.float64]
 
-GAIN = 20.0
+GAIN = 25.0
 """Commanded speed per distance [1/s]: the distance of one period, LIBERO's position goal."""
+TURN_GAIN = 40.0
 MAX_SPEED = 1.0
 MAX_RATE = 2.4
 MAX_SPEED_CHANGE = 0.55
@@ -22,7 +23,7 @@ FUNNEL = 2.0
 """Height above the target per horizontal distance from it, so that approaches end vertically."""
 TURN_FUNNEL = 0.5
 """The same per angle that the gripper has yet to turn [m/rad]."""
-ARRIVED = 0.012
+ARRIVED = 0.016
 CLOSED_ON_NOTHING = 0.003
 
 
@@ -36,6 +37,7 @@ class ScriptedExpert:
         self._phase = 'reach'
         self._twist = np.zeros(6)
         self._opening = 0.0
+        self._height = np.inf
         self._held_offset = np.zeros(3)
         start = arm.object_positions()[self._object][2]
         self._travel_height = max(start + 0.10, arm.object_positions()[self._goal][2] + 0.16)
@@ -60,7 +62,7 @@ class ScriptedExpert:
         target, gripper = hand, self._grasp.opening
         if self._phase == 'reach':
             distance = float(np.linalg.norm(grasp[:2] - hand[:2]))
-            turn = float(np.linalg.norm(rotation))
+            turn = abs(float(rotation[2]))
             rise = FUNNEL * max(distance - ARRIVED, 0.0) + TURN_FUNNEL * max(turn - 0.1, 0.0)
             rise = min(rise, CLEARANCE)
             target = grasp + np.array([0.0, 0.0, rise])
@@ -75,13 +77,15 @@ class ScriptedExpert:
             target[2] = self._rise
         self._opening = opening
         linear = GAIN * (target - hand)
-        angular = GAIN * rotation
+        angular = TURN_GAIN * rotation
         return self._smooth(linear, angular), gripper
 
     def _advance(
         self, hand: Vector, bowl: Vector, plate: Vector, grasp: Vector, opening: float
     ) -> None:
         moved = abs(opening - self._opening)
+        fallen = self._height - hand[2]
+        self._height = hand[2]
         if self._phase == 'reach':
             error = np.abs(grasp - hand)
             if np.linalg.norm(error[:2]) < ARRIVED and error[2] < 0.008:
@@ -97,7 +101,9 @@ class ScriptedExpert:
             above = bowl - plate
             if opening < CLOSED_ON_NOTHING or slip > 0.05:
                 self._start_over(hand)
-            elif np.linalg.norm(above[:2]) < 0.015 and above[2] < self._grasp.release_height:
+            elif np.linalg.norm(above[:2]) < 0.02 and (
+                above[2] < self._grasp.release_height or (above[2] < 0.06 and fallen < 0.001)
+            ):
                 self._phase = 'release'
         elif self._phase == 'release':
             if opening > 0.7 * self._grasp.opening:

@@ -38,6 +38,6 @@ def rim_grasp(angle: float, height: float, radius: float = 0.05) -> Grasp:
 def grasp_of(suite: str, task: int) -> Grasp:
     """The grasp of the arm's task; one per task, so that a policy sees no arbitrary choice."""
     import os
-    angle = {4: 129.0, 6: 60.0}.get(task, 90.0)
+    angle = {4: 129.0, 6: 165.0}.get(task, 90.0)
     angle = float(os.environ.get('ANGLE', angle))
     return rim_grasp(np.deg2rad(angle), 0.037)

@@ -20,6 +20,8 @@ MIN_CLEARANCE = 0.01
 """Between objects that do not stand on one another [m]."""
 FINGER_CLEARANCE = 0.065
 """From the outer finger, at the grasp and at the goal, to any other object's centre [m]."""
+MAX_REACH = 0.785
+"""From the base to a grasp on the table, gripper pointing down [m]."""
 OWN_SHIFT = 0.015
 """What the object to grasp moves against its landmark, in x and in y [m]."""
 MAX_SETTLING = 0.01
@@ -136,6 +138,9 @@ def _clear(scene: 'Scene', touching: set[frozenset[str]]) -> bool:
     target, goal = scene.objects_of_interest[:2]
     grasp = grasp_of(scene.suite, scene.task)
     outer = grasp.offset[:2] * 1.9
+    reach = [float(np.linalg.norm(positions[name][:2] + grasp.offset[:2])) for name in (target, goal)]
+    if reach[0] > MAX_REACH or reach[1] > MAX_REACH + 0.03:
+        return False
     for name, position in positions.items():
         for taken in (target, goal):
             if name in (target, goal) or frozenset((name, taken)) in touching:

@@ -1,0 +1,108 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""package.xml, setup.py, README and the folders say the same."""
+
+import ast
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+import ros2_gridsampler
+
+ROOT = Path(__file__).parents[1]
+
+
+def setup_arguments():
+    """Literal keyword arguments of setup(), with EXTRAS."""
+    tree = ast.parse((ROOT / 'setup.py').read_text())
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'EXTRAS':
+            found['extras'] = ast.literal_eval(node.value)
+        if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'setup':
+            for keyword in node.keywords:
+                if isinstance(keyword.value, ast.Constant):
+                    found[keyword.arg] = ast.literal_eval(keyword.value)
+    return found
+
+
+def test_the_version_and_licence_stand_in_three_places_and_agree():
+    package = ElementTree.parse(ROOT / 'package.xml').getroot()
+    arguments = setup_arguments()
+    versions = {package.findtext('version'), arguments['version'], ros2_gridsampler.__version__}
+    assert len(versions) == 1
+    assert package.findtext('license') == arguments['license'] == 'Apache-2.0'
+    assert package.find('maintainer').get('email') == arguments['maintainer_email']
+
+
+def test_every_message_package_that_the_nodes_import_is_a_dependency():
+    package = ElementTree.parse(ROOT / 'package.xml').getroot()
+    declared = {element.text for element in package.findall('exec_depend')}
+    wheels = ' '.join(setup_arguments()['extras']['ros'])
+    used = set()
+    for path in (ROOT / 'ros2_gridsampler' / 'nodes').glob('*.py'):
+        used |= set(re.findall(r'^from (\w+_(?:msgs|srvs|interfaces))\.', path.read_text(), re.M))
+    assert used <= declared
+    # These arrive with rclpy's own wheels.
+    implied = {
+        'std_msgs',
+        'geometry_msgs',
+        'rcl_interfaces',
+        'rosgraph_msgs',
+        'builtin_interfaces',
+    }
+    assert all(name.replace('_', '-') in wheels for name in used - implied)
+
+
+def test_every_python_file_says_whose_it_is_and_under_which_licence():
+    for path in [*ROOT.glob('*.py'), *ROOT.glob('[lrt]*/**/*.py')]:
+        if 'build' not in path.parts:
+            assert 'SPDX-License-Identifier: Apache-2.0' in path.read_text()[:200], path
+
+
+def test_the_readme_is_short_and_names_files_that_exist():
+    text = (ROOT / 'README.md').read_text()
+    assert len(text.splitlines()) <= 120
+    for name in re.findall(
+        r'`((?:nodes|training|models|calibration|ros2_gridsampler)/[\w./*]+)`', text
+    ):
+        places = [*ROOT.glob(name), *(ROOT / 'ros2_gridsampler').glob(name)]
+        assert places, f'README names {name}'
+
+
+@pytest.mark.parametrize('command', ['record', 'train', 'success', 'demo'])
+def test_the_commands_of_the_readme_explain_themselves(command):
+    readme = (ROOT / 'README.md').read_text()
+    help_text = subprocess.run(
+        [sys.executable, '-m', 'ros2_gridsampler.command_line', command, '--help'],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={'COLUMNS': '200', 'HOME': '/tmp'},
+    ).stdout
+    for line in re.findall(rf'gridsampler {command} (.*)', readme):
+        for option in re.findall(r'--[\w-]+', line):
+            assert option in help_text
+
+
+def test_the_make_targets_of_the_readme_exist():
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in re.findall(r'^make (\w+)', (ROOT / 'README.md').read_text(), re.M):
+        assert re.search(rf'^{target}:', makefile, re.M)
+
+
+def test_a_mistake_is_one_sentence_and_a_failure():
+    result = subprocess.run(
+        [sys.executable, '-m', 'ros2_gridsampler.command_line', 'success', '--policy', 'nobody'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={'HOME': '/tmp'},
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("gridsampler: 'nobody' is neither a path nor one of")
+    assert 'Traceback' not in result.stderr

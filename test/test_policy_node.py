@@ -1,0 +1,274 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node as a process of its own: whatever comes in, only safe commands come out."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from policies import tiny_policy
+
+from ros2_gridsampler.checkpoint import WEIGHTS, save_checkpoint
+
+NODE = 'ros2_gridsampler.nodes.policy_node'
+TWIST, GRIPPER = '/policy_node/twist_command', '/policy_node/gripper_command'
+PARAMETERS = {
+    'arm': 'panda',
+    'camera_topics': '[/front/image, /wrist/image]',
+    'gripper_joints': '[finger]',
+    'camera_silence_timeout': 1.0,
+}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A tiny policy that always wants to go up at about 0.1 m/s."""
+    policy = tiny_policy()
+    with torch.no_grad():
+        policy.action_head.units.mean[2] = 0.1
+        policy.action_head.units.scale[:] = 0.01
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+    return tmp_path / 'policy'
+
+
+@pytest.fixture
+def node(start_node, checkpoint):
+    """A running policy node that waits for its streams."""
+    return start_node(NODE, '-r', '~/instruction:=/instruction', policy=checkpoint, **PARAMETERS)
+
+
+@pytest.fixture
+def arm(watcher):
+    from ros_watcher import FakeArm
+
+    return FakeArm(watcher)
+
+
+@pytest.fixture
+def twists(watcher):
+    """All twists that were commanded, as [six] arrays."""
+    from geometry_msgs.msg import TwistStamped
+    from ros2_gridsampler.command_message import read_twist
+    from ros2_gridsampler.nodes.topics import STATE
+
+    seen = []
+    watcher.node.create_subscription(
+        TwistStamped, TWIST, lambda message: seen.append(read_twist(message, 'panda_link0')), STATE
+    )
+    return seen
+
+
+@pytest.fixture
+def diagnostics(watcher):
+    """Key -> value of the newest diagnostics, and 'message'."""
+    from diagnostic_msgs.msg import DiagnosticArray
+    from ros2_gridsampler.nodes.topics import STATE
+
+    newest = {}
+
+    def store(message):
+        newest.clear()
+        newest.update({pair.key: pair.value for pair in message.status[0].values})
+        newest['message'] = message.status[0].message
+
+    watcher.node.create_subscription(DiagnosticArray, '/diagnostics', store, STATE)
+    return newest
+
+
+def moves(twists):
+    """Whether the arm is being moved now."""
+    return len(twists) > 3 and all(twist[2] > 0.05 for twist in twists[-3:])
+
+
+def holds(twists):
+    """Whether the arm is being held now."""
+    return len(twists) > 3 and not any(twist.any() for twist in twists[-3:])
+
+
+def test_the_arm_is_moved_and_every_stage_is_accounted_for(node, arm, watcher, twists):
+    from ros2_gridsampler.nodes.policy_reports import TIMING_COLUMNS
+    from sensor_msgs.msg import CompressedImage
+    from std_msgs.msg import Float64MultiArray, String
+
+    timings = watcher.collect(Float64MultiArray, '/policy_node/timing')
+    grippers = watcher.collect(Float64MultiArray, GRIPPER)
+    pictures = watcher.collect(CompressedImage, '/policy_node/sampled_points')
+    from ros2_gridsampler.nodes.topics import LATCHED
+
+    about = watcher.collect(String, '/policy_node/policy', LATCHED)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: moves(twists) and len(timings) > 5 and pictures and about, node)
+    for timing in timings:
+        columns = timing.layout.dim[0].label.split(',')
+        assert tuple(columns) == TIMING_COLUMNS
+        row = dict(zip(columns, timing.data, strict=True))
+        stages = [row[name] for name in ('wait', 'decode', 'inference', 'schedule')]
+        assert min(stages) >= 0
+        assert sum(stages) == pytest.approx(row['total'], abs=1e-6)
+    assert json.loads(about[0].data)['output'] == 'twist'
+    assert all(0 <= message.data[0] <= 0.08 for message in grippers)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_stop_within_the_limits(number, node, arm, watcher, twists):
+    from ros2_gridsampler.arm_limits import load_arm
+    from ros2_gridsampler.installed_files import find
+
+    arm.say('Lift the cup.')
+    watcher.until(lambda: moves(twists), node)
+    assert node.end(number) == 0, node.text
+    watcher.spin(0.3)
+    assert not twists[-1].any()
+    limits = load_arm(find('calibration', 'panda', '.yaml')).end_effector
+    changes = np.linalg.norm(np.diff([twist[:3] for twist in twists[-20:]], axis=0), axis=1)
+    assert (changes <= limits.max_acceleration / 50 + 1e-9).all()
+    assert 'Traceback' not in node.text
+
+
+def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
+    node, arm, watcher, twists, diagnostics
+):
+    from ros2_gridsampler.nodes.topics import STATE
+    from sensor_msgs.msg import Image
+
+    def says(*parts):
+        text = node.text + ' '.join(diagnostics.values())
+        return all(part in text for part in parts)
+
+    wrist = arm.pictures.pop('wrist')
+    watcher.node.destroy_publisher(wrist)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: says("Camera 'wrist': nobody publishes /wrist/image"), node)
+    wrist = watcher.node.create_publisher(Image, '/wrist/image', STATE)
+    watcher.until(lambda: says('no picture has come', 'fast_dds_profile.xml'), node)
+    watcher.until(lambda: holds(twists), node)
+    assert not any(twist.any() for twist in twists)
+
+    def recovers():
+        watcher.until(lambda: moves(twists), node)
+
+    def spoils(*parts):
+        watcher.until(lambda: says(*parts) and holds(twists), node)
+
+    arm.pictures['wrist'] = wrist
+    recovers()
+    arm.joint_positions = [float('nan'), 0.1]
+    spoils("not finite for joint 'finger'")
+    arm.joint_names, arm.joint_positions = ['other', 'finger'], [0.1, 0.04]
+    recovers()
+    arm.joint_names, arm.joint_positions = ['other'], [0.1]
+    spoils("JointState lacks ['finger']")
+    arm.joint_names, arm.joint_positions = ['finger', 'finger'], [0.04, 0.04]
+    spoils('names a joint twice')
+    arm.joint_names, arm.joint_positions = ['finger', 'other'], [0.04, 0.1]
+    recovers()
+    arm.encoding = 'yuv422_yuy2'
+    spoils("encoding 'yuv422_yuy2' is not supported", "'rgb8'")
+    arm.encoding = 'rgb8'
+    recovers()
+    arm.cut = 100
+    spoils('the message was cut short')
+    arm.cut = 0
+    recovers()
+    arm.size = (64, 48)
+    spoils('publishes 64x48 pictures', '96x72')
+    assert 'Traceback' not in node.text
+    assert node.end() == 0
+
+
+def test_any_sentence_is_obeyed_and_one_without_words_holds_the_arm(node, arm, watcher, twists):
+    for sentence in ('拿起黄色的瓶子', 'Возьми чашку', 'ارفع الكوب', 'e\u0301te\u0301', 'x' * 5000):
+        arm.say(sentence)
+        watcher.until(lambda: moves(twists), node)
+        arm.say('🤖!')
+        watcher.until(lambda: holds(twists), node)
+    assert 'needs at least one word' in node.text
+    assert node.end() == 0
+
+
+def test_stop_and_resume_pause_the_arm(node, arm, watcher, twists):
+    from std_srvs.srv import Trigger
+
+    arm.say('Lift the cup.')
+    watcher.until(lambda: moves(twists), node)
+    assert watcher.call(Trigger, '/policy_node/stop', Trigger.Request(), node).success
+    watcher.until(lambda: holds(twists), node)
+    assert watcher.call(Trigger, '/policy_node/resume', Trigger.Request(), node).success
+    watcher.until(lambda: moves(twists), node)
+
+
+def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
+    start_node, checkpoint, tmp_path, watcher, arm
+):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    flipped = tmp_path / 'flipped'
+    save_checkpoint(tiny_policy(), flipped, training={}, results={})
+    data = bytearray((flipped / WEIGHTS).read_bytes())
+    data[len(data) // 2] ^= 1
+    (flipped / WEIGHTS).write_bytes(data)
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'autostart': False}
+    node = start_node(NODE, **parameters)
+
+    def change(name):
+        request = ChangeState.Request()
+        request.transition.id = getattr(Transition, f'TRANSITION_{name}')
+        return watcher.call(ChangeState, '/policy_node/change_state', request, node).success
+
+    def set_parameter(name, value):
+        message = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[message])
+        return watcher.call(SetParameters, '/policy_node/set_parameters', request, node).results[0]
+
+    def state():
+        request = GetState.Request()
+        return watcher.call(GetState, '/policy_node/get_state', request, node).current_state.label
+
+    cameras = ['/front/image', '/wrist/image']
+    for name, bad, good, reason in (
+        ('policy', str(flipped), str(checkpoint), 'the file was changed or cut'),
+        ('camera_topics', ['/front/image'], cameras, "looks through the cameras ['front', 'wrist']"),
+        ('arm', 'ur5e', 'panda', 'has no limits for both'),
+        ('arm', 'nothing', 'panda', "is neither a path nor one of ['g1', 'panda'"),
+        ('output', 'joint_trajectory', '', 'cannot be sent as'),
+        ('backend', 'telepathy', 'eager', "Backend 'telepathy' is not known"),
+    ):
+        assert set_parameter(name, bad).successful
+        assert not change('CONFIGURE')
+        assert reason in node.text
+        assert state() == 'unconfigured'
+        assert watcher.node.count_publishers(TWIST) == 0
+        assert set_parameter(name, good).successful
+    assert not change('ACTIVATE'), 'an unconfigured node cannot be activated'
+    assert change('CONFIGURE')
+    refused = set_parameter('arm', 'g1')
+    assert not refused.successful
+    assert 'read by configure' in refused.reason
+    assert change('ACTIVATE')
+    assert not change('CONFIGURE')
+    assert change('DEACTIVATE')
+    assert change('CLEANUP')
+    assert state() == 'unconfigured'
+    assert node.end() == 0
+    assert 'Traceback' not in node.text
+
+
+def test_a_twist_becomes_a_pose_that_starts_where_the_hand_is(
+    start_node, checkpoint, watcher, arm
+):
+    from geometry_msgs.msg import PoseStamped
+
+    poses = watcher.collect(PoseStamped, '/policy_node/pose_command')
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'output': 'pose'}
+    node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: poses and poses[-1].pose.position.z > 0.32, node)
+    heights = [message.pose.position.z for message in poses]
+    assert heights[0] == pytest.approx(0.3, abs=0.02)
+    assert np.diff(heights) == pytest.approx(np.clip(np.diff(heights), -0.001, 0.02))
+    assert node.end() == 0
