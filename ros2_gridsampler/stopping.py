@@ -86,7 +86,7 @@ def largest_acceleration(
     # What is needed grows with the acceleration, so halving finds where it exceeds the room.
     low = np.where(fits(high), high, low)
     if (low < high).any():
-        for _ in range(40):
+        for _ in range(24):
             middle = (low + high) / 2
             possible = fits(middle)
             low, high = np.where(possible, middle, low), np.where(possible, high, middle)

@@ -50,6 +50,7 @@ def arm(watcher):
 def twists(watcher):
     """All twists that were commanded, as [six] arrays."""
     from geometry_msgs.msg import TwistStamped
+
     from ros2_gridsampler.command_message import read_twist
     from ros2_gridsampler.nodes.topics import STATE
 
@@ -64,6 +65,7 @@ def twists(watcher):
 def diagnostics(watcher):
     """Key -> value of the newest diagnostics, and 'message'."""
     from diagnostic_msgs.msg import DiagnosticArray
+
     from ros2_gridsampler.nodes.topics import STATE
 
     newest = {}
@@ -88,9 +90,10 @@ def holds(twists):
 
 
 def test_the_arm_is_moved_and_every_stage_is_accounted_for(node, arm, watcher, twists):
-    from ros2_gridsampler.nodes.policy_reports import TIMING_COLUMNS
     from sensor_msgs.msg import CompressedImage
     from std_msgs.msg import Float64MultiArray, String
+
+    from ros2_gridsampler.nodes.policy_reports import TIMING_COLUMNS
 
     timings = watcher.collect(Float64MultiArray, '/policy_node/timing')
     grippers = watcher.collect(Float64MultiArray, GRIPPER)
@@ -130,8 +133,9 @@ def test_a_signal_ends_with_a_stop_within_the_limits(number, node, arm, watcher,
 def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
     node, arm, watcher, twists, diagnostics
 ):
-    from ros2_gridsampler.nodes.topics import STATE
     from sensor_msgs.msg import Image
+
+    from ros2_gridsampler.nodes.topics import STATE
 
     def says(*parts):
         text = node.text + ' '.join(diagnostics.values())
@@ -179,7 +183,13 @@ def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
 
 
 def test_any_sentence_is_obeyed_and_one_without_words_holds_the_arm(node, arm, watcher, twists):
-    for sentence in ('拿起黄色的瓶子', 'Возьми чашку', 'ارفع الكوب', 'e\u0301te\u0301', 'x' * 5000):
+    for sentence in (
+        '拿起黄色的瓶子',
+        'Возьми чашку',
+        'ارفع الكوب',
+        'e\u0301te\u0301',
+        'x' * 5000,
+    ):
         arm.say(sentence)
         watcher.until(lambda: moves(twists), node)
         arm.say('🤖!')
@@ -232,7 +242,12 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
     cameras = ['/front/image', '/wrist/image']
     for name, bad, good, reason in (
         ('policy', str(flipped), str(checkpoint), 'the file was changed or cut'),
-        ('camera_topics', ['/front/image'], cameras, "looks through the cameras ['front', 'wrist']"),
+        (
+            'camera_topics',
+            ['/front/image'],
+            cameras,
+            "looks through the cameras ['front', 'wrist']",
+        ),
         ('arm', 'ur5e', 'panda', 'has no limits for both'),
         ('arm', 'nothing', 'panda', "is neither a path nor one of ['g1', 'panda'"),
         ('output', 'joint_trajectory', '', 'cannot be sent as'),
@@ -270,5 +285,7 @@ def test_a_twist_becomes_a_pose_that_starts_where_the_hand_is(
     watcher.until(lambda: poses and poses[-1].pose.position.z > 0.32, node)
     heights = [message.pose.position.z for message in poses]
     assert heights[0] == pytest.approx(0.3, abs=0.02)
-    assert np.diff(heights) == pytest.approx(np.clip(np.diff(heights), -0.001, 0.02))
+    assert (np.diff(heights) >= 0).all()
+    # 0.1 m/s at 50 Hz; a few messages may be missing in between.
+    assert (np.diff(heights) < 0.02).all()
     assert node.end() == 0

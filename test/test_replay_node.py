@@ -52,8 +52,9 @@ def g1_policy(bag):
 def test_a_real_recording_gives_the_same_chunks_live_and_offline(
     bag, tmp_path, watcher, start_node
 ):
-    from ros2_gridsampler.nodes.topics import STATE
     from trajectory_msgs.msg import JointTrajectory
+
+    from ros2_gridsampler.nodes.topics import STATE
 
     save_checkpoint(g1_policy(bag), tmp_path / 'policy', training={}, results={})
     policy, _ = load_checkpoint(tmp_path / 'policy')

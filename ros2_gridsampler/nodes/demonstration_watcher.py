@@ -62,7 +62,8 @@ class DemonstrationWatcher(Node):
         self._begins: list[_Begin] = []
         self._pictures: list[Picture] = []
         self._command_times: list[float] = []
-        self._last_info = self._last_command = time.monotonic()
+        self._last_picture = time.monotonic()
+        self._last_command: float | None = None
         self._frame_times: list[float] = []
         self.results: list[dict[str, Any]] = []
         """Episodes that are over, as the simulated arm announces them."""
@@ -100,13 +101,13 @@ class DemonstrationWatcher(Node):
         """How many came."""
         return len(self._command_times)
 
-    def stuck(self) -> tuple[float, str]:
-        """For how long something has been missing [s], and what."""
-        now = time.monotonic()
-        return max(
-            (now - self._last_info, 'picture of the simulated arm'),
-            (now - self._last_command, 'command of the policy node'),
-        )
+    @property
+    def silence(self) -> tuple[float, float]:
+        """For how long no picture has come, and for how long pictures have had no answer [s]."""
+        no_picture = time.monotonic() - self._last_picture
+        # While a scene is built there is no picture, and nobody has to answer.
+        answered = self._last_picture if self._last_command is None else self._last_command
+        return no_picture, self._last_picture - answered
 
     def traffic(self) -> dict[str, CameraTraffic]:
         """Frames of each camera between the first and the last report that can be compared."""
@@ -144,7 +145,9 @@ class DemonstrationWatcher(Node):
 
         def see(message: Any) -> None:
             count.published += 1
-            self._last_info = time.monotonic()
+            self._last_picture = time.monotonic()
+            if self._last_command is None:
+                self._last_command = self._last_picture
             self.settled = False
             if count is next(iter(self._cameras.values())):
                 self._frame_times.append(stamp_seconds(message.header.stamp))
@@ -172,7 +175,7 @@ class DemonstrationWatcher(Node):
 
     def _compare(self, received: dict[str, int]) -> None:
         """Take both counts when no frame is under way, or the one would be ahead."""
-        since = time.monotonic() - self._last_info
+        since = time.monotonic() - self._last_picture
         between = 0.01 < since < 0.03
         quiet = since > 0.5
         if not (between or quiet):

@@ -185,10 +185,9 @@ class PolicyLoop:
         now = self._now()
         if now != self._clock_value:
             self._clock_value, self._clock_moved = now, self._steady()
-        measured = self._measured()
-        if measured is None:
-            needed = 'joint states' if self._by_joints else 'joint states and end-effector pose'
-            self._holding = f'The arm was not measured yet: waiting for {needed}.'
+        measured = self._inputs.measured(since=now - self._max_age)
+        if measured is None and not self._controller.started:
+            self._holding = f'The arm was not measured yet: waiting for {self._inputs.needed}.'
             self._problems.report('no command', self._holding)
             return
         if not self._controller.started:
@@ -202,20 +201,11 @@ class PolicyLoop:
         self._interventions.update(command.interventions)
         self._holding = command.holding
         if command.holding:
-            why = self._inference.reason or '; '.join(self._inputs.silent_cameras())
-            self._problems.report('holding', f'The arm holds: {command.holding} {why}')
+            why = self._inference.reason
+            self._problems.report('holding', f'The arm holds: {command.holding} {why}'.rstrip())
         elif self._newest is not None:
             self._account(self._newest)
             self._newest = None
-
-    def _measured(self) -> Measured | None:
-        """What the safety filter has to know of the arm."""
-        joints, pose = self._inputs.measured_joints, self._inputs.measured_pose
-        if self._by_joints or joints is None or pose is None:
-            return joints if self._by_joints else None
-        opening = joints.values.sum()
-        state = np.array([*pose.values[:3], opening])
-        return Measured(state, min(pose.time, joints.time))
 
     def _take_predictions(self, now: float) -> None:
         while self._predictions:

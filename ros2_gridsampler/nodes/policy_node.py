@@ -71,30 +71,31 @@ class PolicyNode(LifecycleNode):
 
     def on_configure(self, state: Any) -> Any:
         """Load checkpoint and arm, check that they fit, warm up."""
-        return self._transition(self._configure, 'inactive', refusals=(ValueError, OSError))
+        return self._transition('configure', self._configure, 'inactive', (ValueError, OSError))
 
     def on_activate(self, state: Any) -> Any:
         """Begin to predict and to command."""
-        return self._transition(self._existing_loop().start, 'active')
+        return self._transition('activate', self._existing_loop().start, 'active')
 
     def on_deactivate(self, state: Any) -> Any:
         """Decelerate and hold."""
-        return self._transition(self._existing_loop().stop, 'inactive')
+        return self._transition('deactivate', self._existing_loop().stop, 'inactive')
 
     def on_cleanup(self, state: Any) -> Any:
         """Let go of checkpoint and topics."""
-        return self._transition(self._release, 'unconfigured')
+        return self._transition('cleanup', self._release, 'unconfigured')
 
     def on_shutdown(self, state: Any) -> Any:
         """From wherever the node is: decelerate, hold, let go."""
-        return self._transition(self._release, 'finalized')
+        return self._transition('shutdown', self._release, 'finalized')
 
     def on_error(self, state: Any) -> Any:
         """As after cleanup."""
-        return self._transition(self._release, 'unconfigured')
+        return self._transition('cleanup', self._release, 'unconfigured')
 
     def _transition(
         self,
+        name: str,
         act: Callable[[], None],
         reached: str,
         refusals: tuple[type[Exception], ...] = (),
@@ -104,11 +105,11 @@ class PolicyNode(LifecycleNode):
             act()
         except refusals as error:
             self._refusal = str(error)
-            self.get_logger().error(f'Not {reached}: {error}')
+            self.get_logger().error(f'Cannot {name}: {error}')
             return FAILURE
         except Exception:  # rclpy would drop it without a word
             self._refusal = traceback.format_exc()
-            self.get_logger().fatal(f'Not {reached}:\n{self._refusal}')
+            self.get_logger().fatal(f'Cannot {name}:\n{self._refusal}')
             return TransitionCallbackReturn.ERROR
         self._state, self._refusal = reached, ''
         return SUCCESS

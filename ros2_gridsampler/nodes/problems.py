@@ -2,46 +2,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things that go wrong many times a second -> a count each, and a log that can be read."""
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
 class Problems:
-    """Counts problems by name and logs each name at most once per period.
+    """Counts problems by name and logs them less and less often while they last.
 
     May be called from any thread.
 
     Args:
         log: A logger of rclpy.
         now: Steady time [s].
-        period: Between two logs of one name [s].
     """
 
-    def __init__(self, log: Any, now: Callable[[], float], period: float = 2.0) -> None:
+    # Between two logs of the same sentence: at first, and at most; gone for so long, it is news.
+    _FIRST, _LONGEST, _NEWS = 2.0, 60.0, 10.0
+    _MOST_SENTENCES = 1000
+
+    def __init__(self, log: Any, now: Callable[[], float]) -> None:
         """Nothing has gone wrong yet."""
         self._log = log
         self._now = now
-        self._period = period
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._logged: dict[str, float] = {}
         self._last: dict[str, str] = {}
+        self._told: dict[str, _Told] = {}
 
     def report(self, name: str, text: str) -> None:
         """Count a problem; `text` says what came, what was expected, what to do."""
         now = self._now()
+        # Numbers change with every message and make no other sentence.
+        key = name + re.sub(r'\d+', '#', text)
         with self._lock:
             self._counts[name] += 1
-            # Another text under the same name is news, but may change with every message.
-            due = now - self._logged.get(name, float('-inf')) >= self._period
             self._last[name] = text
-            if due:
-                self._logged[name] = now
+            if len(self._told) > self._MOST_SENTENCES:
+                self._told.clear()
+            told = self._told.get(key)
+            if told is None or now - told.seen > self._NEWS:
+                told = self._told[key] = _Told(float('-inf'), self._FIRST / 2, now)
+            told.seen = now
+            if now - told.logged < told.period:
+                return
+            told.logged, told.period = now, min(2 * told.period, self._LONGEST)
             count = self._counts[name]
-        if due:
-            self._log.warning(f'{text} ({name}, {count} so far)')
+        self._log.warning(f'{text} ({name}, {count} so far)')
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -54,3 +64,12 @@ class Problems:
         """Name -> the most recent text."""
         with self._lock:
             return dict(self._last)
+
+
+@dataclass
+class _Told:
+    """When a sentence was logged, when again at the earliest, when it was last true [s]."""
+
+    logged: float
+    period: float
+    seen: float

@@ -3,7 +3,6 @@
 """A policy and simulated tasks -> how often it succeeds, through the code that runs live."""
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -23,6 +22,7 @@ from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import Official, Placement, Widened
 from .arm_messages import INSTRUCTION, JOINT_STATES, POSE, image_topic, state_messages
 from .bag_reader import RecordedMessage, StreamTopics, feed
+from .success_rate import wilson_interval
 
 Placements = Literal['official', 'widened']
 PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
@@ -203,13 +203,3 @@ def _observe(
     for topic, message in state_messages(state, now, compressed=True):
         feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
     return buffer.newest(now)
-
-
-def wilson_interval(successes: int, episodes: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a rate, 95% by default."""
-    rate = successes / episodes
-    spread = z * math.sqrt(rate * (1 - rate) / episodes + (z / (2 * episodes)) ** 2)
-    centre = rate + z * z / (2 * episodes)
-    scale = 1 + z * z / episodes
-    low, high = (centre - spread) / scale, (centre + spread) / scale
-    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..latency import STAGES, Summary
-from .closed_loop import wilson_interval
 from .film import Picture
+from .success_rate import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,14 @@ class Demonstration:
         factors = [episode.real_time_factor for episode in self.episodes]
         return [factor for factor in factors if factor is not None]
 
+    @property
+    def pace(self) -> float | None:
+        """Mean real-time factor; None where no episode was timed."""
+        factors = self.real_time_factors()
+        return sum(factors) / len(factors) if factors else None
+
     def numbers(self) -> dict[str, Any]:
         """All of it but the pictures, for JSON; times in [s]."""
-        factors = self.real_time_factors()
         return {
             'policy': self.policy,
             'suite': self.suite,
@@ -142,8 +147,8 @@ class Demonstration:
             },
             'visual_tokens_per_camera': {'used': self.tokens, 'available': self.dense_tokens},
             'real_time_factor': {
-                'mean': float(np.mean(factors)) if factors else None,
-                'minimum': min(factors, default=None),
+                'mean': self.pace,
+                'minimum': min(self.real_time_factors(), default=None),
             },
             'hardware': dict(self.hardware),
         }
@@ -182,11 +187,9 @@ class Demonstration:
         rows.append(
             f'{"visual tokens per camera":34s}{self.tokens} of {self.dense_tokens} ({share:.1f}%)'
         )
-        factors = self.real_time_factors()
-        if factors:
-            rows.append(
-                f'{"real-time factor":34s}{np.mean(factors):.2f} (slowest {min(factors):.2f})'
-            )
+        if self.pace:
+            slowest = min(self.real_time_factors())
+            rows.append(f'{"real-time factor":34s}{self.pace:.2f} (slowest {slowest:.2f})')
         held, steps = (sum(getattr(e, name) for e in self.episodes) for name in ('held', 'steps'))
         rows.append(f'{"steps without a fresh command":34s}{held} of {steps}')
         words = (self.hardware.get(key, '') for key in ('processor', 'cores', 'load'))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A demonstration -> index.html, episodes.mp4, latency.png and result.json in one folder."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def write_page(seen: Demonstration, folder: Path, *, progress: bool = False) -> 
 def _clip(seen: Demonstration, number: int) -> Clip:
     episode = seen.episodes[number]
     heading = f'Episode {number + 1} of {len(seen.episodes)}  ·  {seen.suite} task {episode.task}'
-    return Clip(
-        heading, episode.instruction, episode.success, _verdict(seen, episode), episode.pictures
-    )
+    # Where the machine is too slow to simulate in real time, the film still is not.
+    pace = episode.real_time_factor or 1.0
+    pictures = [dataclasses.replace(p, time=pace * p.time) for p in episode.pictures]
+    return Clip(heading, episode.instruction, episode.success, _verdict(seen, episode), pictures)
 
 
 def _verdict(seen: Demonstration, episode: EpisodeSeen) -> str:
@@ -69,7 +71,7 @@ def _plot_latency(seen: Demonstration, path: Path) -> None:
     summaries = seen.latency()
     totals = [1e3 * total for total in seen.stages['total']]
     # Neither pyplot nor its global state: the page may be written by any thread.
-    figure = Figure(figsize=(7.2, 4.8), layout='constrained')
+    figure = Figure(figsize=(6, 4.6), layout='constrained')
     FigureCanvasAgg(figure)
     bars, histogram = figure.subplots(2, 1, height_ratios=(1, 2.6))
     left = 0.0
@@ -79,17 +81,25 @@ def _plot_latency(seen: Demonstration, path: Path) -> None:
         left += width
     bars.set_yticks([])
     bars.set_xlabel('median of each stage [ms]')
-    bars.set_title('From camera stamp to command stamp', loc='left', fontsize=12)
-    bars.legend(ncols=4, loc='lower center', bbox_to_anchor=(0.5, 1.3), frameon=False, fontsize=9)
+    bars.set_title('From camera stamp to command stamp', loc='left', fontsize=11)
+    bars.legend(
+        ncols=4,
+        loc='lower center',
+        bbox_to_anchor=(0.5, 1.3),
+        frameon=False,
+        fontsize=9,
+        columnspacing=1.0,
+    )
     histogram.hist(totals, bins=40, color=_COLOURS[2])
-    for name, value in (('p50', summaries['total'].p50), ('p99', summaries['total'].p99)):
+    total = summaries['total']
+    for name, value, side in (('p50', total.p50, 'left'), ('p99', total.p99, 'right')):
         histogram.axvline(1e3 * value, color=_COLOURS[3], linewidth=1.5)
         histogram.annotate(
-            f' {name} {1e3 * value:.1f} ms',
+            f' {name} {1e3 * value:.1f} ms ',
             (1e3 * value, 0.97),
             xycoords=('data', 'axes fraction'),
+            ha=side,
             va='top',
-            fontsize=9,
         )
     histogram.set_xlabel('total [ms]')
     histogram.set_ylabel('chunks')

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+PERIOD = 0.05
+"""Control period of LIBERO's controller [s]."""
 JOINT_NAMES = (
     *(f'panda_joint{number}' for number in range(1, 8)),
     'panda_finger_joint1',

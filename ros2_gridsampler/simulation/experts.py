@@ -5,165 +5,162 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ros2_gridsampler.simulation.grasps import Grasp, grasp_of
-from ros2_gridsampler.simulation.libero_arm import ArmState, LiberoArm
+from .arm_state import ArmState
+from .grasps import grasp_of
+from .libero_arm import LiberoArm
 
 Vector = NDArray[np.float64]
 
-GAIN = 25.0
-"""Commanded speed per distance [1/s]: the distance of one period, LIBERO's position goal."""
-TURN_GAIN = 40.0
-MAX_SPEED = 1.0
-MAX_RATE = 2.4
-MAX_SPEED_CHANGE = 0.55
-MAX_RATE_CHANGE = 1.2
+GAIN, TURN_GAIN = 25.0, 40.0
+"""Commanded speed per distance and per angle [1/s]; 20 aims at the target itself."""
+MAX_SPEED, MAX_RATE = 1.0, 2.4
+"""Of the commanded twist [m/s], [rad/s]."""
+MAX_SPEED_CHANGE, MAX_RATE_CHANGE = 0.55, 1.2
+"""Of the commanded twist from one period to the next [m/s], [rad/s]."""
 CLEARANCE = 0.10
 """Height above the grasp at which the gripper travels to the object [m]."""
 FUNNEL = 2.0
 """Height above the target per horizontal distance from it, so that approaches end vertically."""
 TURN_FUNNEL = 0.5
 """The same per angle that the gripper has yet to turn [m/rad]."""
-ARRIVED = 0.016
+ARRIVED, ARRIVED_HEIGHT = 0.016, 0.008
+"""The gripper closes when it is this near to the grasp, horizontally and above it [m]."""
+PLACED = 0.02
+"""The gripper opens when the object is horizontally this near to its goal [m]."""
 CLOSED_ON_NOTHING = 0.003
+CLOSED = 0.035
+AT_REST = 0.0015
+"""The fingers have closed when they move less than this in a period [m]."""
+SLIPPED = 0.05
+"""The object is lost when it moves this much in the hand [m]."""
+PATIENCE = {'reach': 120, 'grasp': 30, 'carry': 150, 'release': 30}
+"""Periods after which a phase that does not end is given up."""
 
 
 class ScriptedExpert:
-    """Reach, grasp, carry, release, retreat; starts over when the object is not in the hand."""
+    """Reach, grasp, carry, release, retreat; start over when the object is not in the hand.
+
+    The command follows from what can be seen (poses, opening of the fingers) and the phase,
+    so that a policy can learn it. Its change is bounded, as a safety filter bounds it.
+    Make a new one for every episode, after the arm's reset.
+    """
 
     def __init__(self, arm: LiberoArm) -> None:
         self._arm = arm
         self._object, self._goal = arm.scene.objects_of_interest[:2]
-        self._grasp: Grasp = grasp_of(arm.suite, arm.task)
+        self._grasp = grasp_of(arm.suite, arm.task)
         self._phase = 'reach'
+        self._waited = 0
         self._twist = np.zeros(6)
         self._opening = 0.0
         self._height = np.inf
-        self._held_offset = np.zeros(3)
-        start = arm.object_positions()[self._object][2]
-        self._travel_height = max(start + 0.10, arm.object_positions()[self._goal][2] + 0.16)
+        self._rise_to = 0.0
+        self._held = np.zeros(3)
+        start, goal = arm.landmarks()
+        self._travel_height = max(start[2] + 0.10, goal[2] + 0.16)
 
     @property
     def phase(self) -> str:
+        """One of reach, grasp, carry, release, retreat, retry, done."""
         return self._phase
 
     @property
     def done(self) -> bool:
+        """Whether the object is on its goal and the gripper away from it."""
         return self._phase == 'done'
 
     def command(self, state: ArmState) -> tuple[Vector, float]:
         """Twist [m/s], [rad/s] in the base frame and gripper opening [m] for this period."""
-        positions = self._arm.object_positions()
         hand = state.pose[:3]
-        bowl, plate = positions[self._object], positions[self._goal]
-        opening = state.gripper_opening
-        grasp = bowl + self._grasp.offset
-        self._advance(hand, bowl, plate, grasp, opening)
-        rotation = rotation_vector(self._grasp.rotation, state.pose[3:])
-        target, gripper = hand, self._grasp.opening
+        thing, goal = self._arm.landmarks()
+        grasp = thing + self._grasp.offset
+        self._advance(hand, thing, goal, state.gripper_opening)
+        turn = rotation_vector(self._grasp.rotation, state.pose[3:])
+        target, opening = hand, self._grasp.opening
         if self._phase == 'reach':
-            distance = float(np.linalg.norm(grasp[:2] - hand[:2]))
-            turn = abs(float(rotation[2]))
-            rise = FUNNEL * max(distance - ARRIVED, 0.0) + TURN_FUNNEL * max(turn - 0.1, 0.0)
-            rise = min(rise, CLEARANCE)
-            target = grasp + np.array([0.0, 0.0, rise])
+            target = grasp + np.array([0.0, 0.0, _rise(grasp - hand, float(turn[2]))])
         elif self._phase == 'grasp':
-            target, gripper = grasp, 0.0
+            target, opening = grasp, 0.0
         elif self._phase == 'carry':
-            target, gripper = self._carry_target(hand, bowl, plate), 0.0
-        elif self._phase == 'release':
-            target = hand
-        elif self._phase in ('retry', 'retreat', 'done'):
-            target = hand.copy()
-            target[2] = self._rise
-        self._opening = opening
-        linear = GAIN * (target - hand)
-        angular = TURN_GAIN * rotation
-        return self._smooth(linear, angular), gripper
+            target, opening = self._carry_target(hand, thing, goal), 0.0
+        elif self._phase != 'release':
+            target = np.array([hand[0], hand[1], self._rise_to])
+        return self._smooth(GAIN * (target - hand), TURN_GAIN * turn), opening
 
-    def _advance(
-        self, hand: Vector, bowl: Vector, plate: Vector, grasp: Vector, opening: float
-    ) -> None:
-        moved = abs(opening - self._opening)
-        fallen = self._height - hand[2]
-        self._height = hand[2]
-        if self._phase == 'reach':
-            error = np.abs(grasp - hand)
-            if np.linalg.norm(error[:2]) < ARRIVED and error[2] < 0.008:
-                self._phase = 'grasp'
+    def _advance(self, hand: Vector, thing: Vector, goal: Vector, opening: float) -> None:
+        """Go on to the next phase when this one has reached its end."""
+        closing, sinking = abs(opening - self._opening), self._height - hand[2]
+        self._opening, self._height = opening, float(hand[2])
+        self._waited += 1
+        away, above = thing + self._grasp.offset - hand, thing - goal
+        if self._waited > PATIENCE.get(self._phase, 1000):
+            self._enter('retry', hand)
+        elif self._phase == 'reach':
+            if np.linalg.norm(away[:2]) < ARRIVED and abs(away[2]) < ARRIVED_HEIGHT:
+                self._enter('grasp', hand)
         elif self._phase == 'grasp':
             if opening < CLOSED_ON_NOTHING:
-                self._start_over(hand)
-            elif opening < 0.035 and moved < 0.0015:
-                self._phase = 'carry'
-                self._held_offset = bowl - hand
+                self._enter('retry', hand)
+            elif opening < CLOSED and closing < AT_REST:
+                self._held = thing - hand
+                self._enter('carry', hand)
         elif self._phase == 'carry':
-            slip = float(np.linalg.norm(bowl - hand - self._held_offset))
-            above = bowl - plate
-            if opening < CLOSED_ON_NOTHING or slip > 0.05:
-                self._start_over(hand)
-            elif np.linalg.norm(above[:2]) < 0.02 and (
-                above[2] < self._grasp.release_height or (above[2] < 0.06 and fallen < 0.001)
-            ):
-                self._phase = 'release'
+            low = above[2] < self._grasp.release_height
+            stopped = above[2] < 2 * self._grasp.release_height and sinking < 0.001
+            if opening < CLOSED_ON_NOTHING or np.linalg.norm(thing - hand - self._held) > SLIPPED:
+                self._enter('retry', hand)
+            elif np.linalg.norm(above[:2]) < PLACED and (low or stopped):
+                self._enter('release', hand)
         elif self._phase == 'release':
             if opening > 0.7 * self._grasp.opening:
-                self._phase = 'retreat'
-                self._rise = hand[2] + 0.10
-        elif self._phase == 'retry':
-            if hand[2] > self._rise - 0.03:
-                self._phase = 'reach'
-        elif self._phase == 'retreat':
-            if hand[2] > self._rise - 0.03:
-                if self._arm.success():
-                    self._phase = 'done'
-                else:
-                    self._start_over(hand)
+                self._enter('retreat', hand)
+        elif hand[2] > self._rise_to - 0.03 and not self.done:
+            placed = self._phase == 'retreat' and self._arm.success()
+            lost = self._phase == 'retreat' and not placed
+            self._enter('done' if placed else 'retry' if lost else 'reach', hand)
 
-    def _start_over(self, hand: Vector) -> None:
-        self._phase = 'retry'
-        self._rise = hand[2] + CLEARANCE
+    def _enter(self, phase: str, hand: Vector) -> None:
+        self._phase, self._waited = phase, 0
+        if phase in ('retry', 'retreat'):
+            self._rise_to = float(hand[2]) + CLEARANCE
 
-    def _carry_target(self, hand: Vector, bowl: Vector, plate: Vector) -> Vector:
-        above = plate[:2] - bowl[:2]
-        distance = float(np.linalg.norm(above))
-        lowest = hand[2] + plate[2] + self._grasp.release_height - 0.02 - bowl[2]
-        height = min(self._travel_height, bowl[2] + 10.0)
-        rise = np.clip(FUNNEL * (distance - 0.02), 0.0, 1.0)
-        goal_height = lowest + rise
-        travel = hand[2] + self._travel_height - bowl[2]
-        z = min(goal_height, travel)
+    def _carry_target(self, hand: Vector, thing: Vector, goal: Vector) -> Vector:
+        """Up, across and down again, in one path without corners."""
+        across = goal[:2] - thing[:2]
+        rise = FUNNEL * max(float(np.linalg.norm(across)) - PLACED, 0.0)
+        lowest = goal[2] + self._grasp.release_height - 0.02
+        climb = min(lowest + rise, self._travel_height) - thing[2]
         # Sideways only as far as the object is already up, so that it clears what it stood in.
-        lifted = float(np.clip(1.0 - (z - hand[2] - 0.03) / 0.05, 0.0, 1.0))
-        return np.array([hand[0] + lifted * above[0], hand[1] + lifted * above[1], z])
+        lifted = float(np.clip(1.0 - (climb - 0.03) / 0.05, 0.0, 1.0))
+        return hand + np.array([lifted * across[0], lifted * across[1], climb])
 
     def _smooth(self, linear: Vector, angular: Vector) -> Vector:
-        wanted = np.concatenate([capped(linear, MAX_SPEED), capped(angular, MAX_RATE)])
+        wanted = np.concatenate([_capped(linear, MAX_SPEED), _capped(angular, MAX_RATE)])
         change = wanted - self._twist
         self._twist = self._twist + np.concatenate(
-            [capped(change[:3], MAX_SPEED_CHANGE), capped(change[3:], MAX_RATE_CHANGE)]
+            [_capped(change[:3], MAX_SPEED_CHANGE), _capped(change[3:], MAX_RATE_CHANGE)]
         )
         return self._twist.copy()
 
 
-def capped(vector: Vector, limit: float) -> Vector:
+def _rise(away: Vector, yaw: float) -> float:
+    """How far above the grasp to be, at this horizontal distance [m] and angle [rad] from it."""
+    distance = float(np.linalg.norm(away[:2]))
+    rise = FUNNEL * max(distance - ARRIVED, 0.0) + TURN_FUNNEL * max(abs(yaw) - 0.1, 0.0)
+    return min(rise, CLEARANCE)
+
+
+def _capped(vector: Vector, limit: float) -> Vector:
     """The same direction, no longer than the limit."""
     return vector * min(1.0, limit / max(float(np.linalg.norm(vector)), 1e-9))
 
 
 def rotation_vector(target: Vector, quaternion: Vector) -> Vector:
-    """Rotation [rad] in the base frame from a quaternion x y z w to a target quaternion."""
-    x, y, z, w = quaternion
-    a, b, c, d = target
-    # target * conjugate(quaternion)
-    product = np.array(
-        [
-            -d * x + a * w - b * z + c * y,
-            -d * y + a * z + b * w - c * x,
-            -d * z - a * y + b * x + c * w,
-            d * w + a * x + b * y + c * z,
-        ]
-    )
-    if product[3] < 0:
-        product = -product
-    angle = 2.0 * np.arctan2(np.linalg.norm(product[:3]), product[3])
-    return np.asarray(angle * product[:3] / max(float(np.linalg.norm(product[:3])), 1e-9))
+    """Rotation [rad] in the base frame that turns a quaternion x y z w into the target."""
+    vector, scalar = quaternion[:3], quaternion[3]
+    axis = scalar * target[:3] - target[3] * vector - np.cross(target[:3], vector)
+    cosine = float(target @ quaternion)
+    sine = float(np.linalg.norm(axis))
+    # q and -q are the same rotation: take the shorter way.
+    angle = 2.0 * np.arctan2(sine, abs(cosine)) * (1.0 if cosine >= 0.0 else -1.0)
+    return np.asarray(angle * axis / max(sine, 1e-9))

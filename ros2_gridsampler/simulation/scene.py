@@ -1,211 +1,134 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmark suite and task -> the MuJoCo scene of LIBERO, stepped with LIBERO's own controller."""
+"""Benchmark suite and task -> the MuJoCo scene of LIBERO, stepped by LIBERO's own controller."""
 
-import contextlib
-import io
-import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ros2_gridsampler.simulation.rendering import Renderer, mujoco
+from .arm_state import PERIOD
+from .benchmark import build_task, quiet, seeded
+from .rendering import mujoco
 
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide what robosuite and LIBERO print and log while they load; exceptions pass unchanged."""
-    logger = logging.getLogger('robosuite_logs')
-    level = logger.level
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-        logger.setLevel(level)
-
-
-with quiet():
-    from libero.libero import get_libero_path
-    from libero.libero.benchmark import get_benchmark
-    from libero.libero.envs.env_wrapper import ControlEnv
-
-PERIOD = 0.05
-"""Control period of LIBERO's controller [s]."""
-ROBOT_JOINTS = 9
-OPEN_GRIPPER = -1.0
 Vector = NDArray[np.float64]
+
+OPEN_GRIPPER = -1.0
+FINGER_STEP = 0.01
+"""LIBERO moves the fingers by this much of their range [-1, 1] in one physics step."""
 
 
 class Scene:
-    """One LIBERO task; world frame inside, panda_link0 in everything that ends with _in_base."""
+    """The world of one LIBERO task.
+
+    Positions are in the base frame (panda_link0, parallel to the world frame) [m].
+    """
 
     def __init__(self, suite: str, task: int) -> None:
-        with quiet():
-            benchmark = get_benchmark(suite)()
-            description = benchmark.get_task(task)
-            self.official_states: Vector = np.asarray(benchmark.get_task_init_states(task))
-        bddl = os.path.join(
-            get_libero_path('bddl_files'), description.problem_folder, description.bddl_file
-        )
-        random_state = np.random.get_state()
-        np.random.seed(0)
-        with quiet():
-            self._environment = ControlEnv(
-                bddl_file_name=bddl,
-                use_camera_obs=False,
-                has_offscreen_renderer=False,
-                hard_reset=False,
-                ignore_done=True,
-            ).env
-        np.random.set_state(random_state)
+        built = build_task(suite, task)
+        self._environment = built.environment
+        self.official_states = built.official_states
+        self.instruction = built.instruction
         self.suite, self.task = suite, task
-        self.instruction: str = description.language
         self.model: Any = self._environment.sim.model._model
         self.data: Any = self._environment.sim.data._data
         self._robot = self._environment.robots[0]
         self.base_position: Vector = self.data.body('robot0_link0').xpos.copy()
-        self._renderer: Renderer | None = None
-        self._sampled_fixtures()
+        self.objects_of_interest: tuple[str, ...] = tuple(self._environment.obj_of_interest)
+        self._find_fixtures()
         self.sample(0)
 
-    def _sampled_fixtures(self) -> None:
-        """Remember where the compiled model had the fixtures, and the centre of their regions."""
-        environment = self._environment
-        self.fixture_bodies = {
-            name: environment.sim.model.body_name2id(fixture.root_body)
-            for name, fixture in environment.fixtures_dict.items()
-        }
-        compiled = mujoco.MjModel.from_xml_string(environment.model.get_xml())
-        self._compiled_pos: Vector = compiled.body_pos.copy()
-        self._compiled_quat: Vector = compiled.body_quat.copy()
-        self._central_pos: Vector = self.model.body_pos.copy()
-        self._central_quat: Vector = self.model.body_quat.copy()
-        for name, body in self.fixture_bodies.items():
-            sampler = environment.placement_initializer.samplers.get(f'{name}_sampler')
-            if sampler is None:
-                continue
-            reference = np.asarray(sampler.reference_pos)
-            self._central_pos[body, 0] = reference[0] + np.mean(sampler.x_ranges[0])
-            self._central_pos[body, 1] = reference[1] + np.mean(sampler.y_ranges[0])
-            if sampler.rotation is not None:
-                yaw = float(np.mean(sampler.rotation))
-                self._central_quat[body] = (np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
+    def _find_fixtures(self) -> None:
+        """Where the fixtures are before LIBERO's sampler moves them, and on average after."""
+        self.fixture_bodies: dict[str, int] = {}
+        self._unplaced: dict[int, tuple[Vector, Vector]] = {}
+        self._central: dict[int, tuple[Vector, Vector]] = {}
+        samplers = self._environment.placement_initializer.samplers
+        for name, fixture in self._environment.fixtures_dict.items():
+            body = self.model.body(fixture.root_body).id
+            self.fixture_bodies[name] = body
+            element = fixture.get_obj()
+            self._unplaced[body] = (
+                np.array(element.get('pos', '0 0 0').split(), dtype=float),
+                np.array(element.get('quat', '1 0 0 0').split(), dtype=float),
+            )
+            position = self.model.body_pos[body].copy()
+            quaternion = self.model.body_quat[body].copy()
+            sampler = samplers.get(f'{name}_sampler')
+            if sampler is not None:
+                reference = np.asarray(sampler.reference_pos)
+                centre = np.mean(sampler.x_ranges[0]), np.mean(sampler.y_ranges[0])
+                position[:2] = reference[:2] + centre
+                yaw = float(np.mean(sampler.rotation)) if sampler.rotation is not None else 0.0
+                quaternion = np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+            self._central[body] = position, quaternion
 
-    @property
-    def movable(self) -> tuple[str, ...]:
-        return tuple(self._environment.objects_dict)
-
-    @property
-    def objects_of_interest(self) -> tuple[str, ...]:
-        return tuple(self._environment.obj_of_interest)
-
-    def object_joint(self, name: str) -> int:
-        """Index of a movable object's free joint in qpos: x y z [m] qw qx qy qz, world frame."""
-        joint = self._environment.objects_dict[name].joints[-1]
-        return int(self.model.jnt_qposadr[self.model.joint(joint).id])
+    def _place_fixtures(self, poses: Mapping[int, tuple[Vector, Vector]]) -> None:
+        for body, (position, quaternion) in poses.items():
+            self.model.body_pos[body] = position
+            self.model.body_quat[body] = quaternion
 
     def sample(self, seed: int) -> None:
-        """LIBERO's own sampler, made reproducible."""
-        # LIBERO reads the fixtures' sites before it moves them, so they must stand where the
-        # compiled model has them; a reset without this adds the last shift again.
-        self.model.body_pos[:] = self._compiled_pos
-        self.model.body_quat[:] = self._compiled_quat
-        random_state = np.random.get_state()
-        np.random.seed(seed)
-        try:
-            with quiet():
-                self._environment.reset()
-        finally:
-            np.random.set_state(random_state)
+        """Reset with LIBERO's own sampler; the same seed gives the same state."""
+        # The sampler reads where the fixtures are and adds its shift to it: without this line,
+        # objects on or in a fixture are placed wrongly from the second reset on.
+        self._place_fixtures(self._unplaced)
+        with seeded(seed), quiet():
+            self._environment.reset()
         self._start()
 
     def restore(self, state: Vector) -> None:
-        """Set a flat MuJoCo state (time, qpos, qvel) with the fixtures central in their regions."""
-        expected = 1 + self.model.nq + self.model.nv
-        if state.shape != (expected,):
+        """Set a flat MuJoCo state (time, qpos, qvel), the fixtures central in their regions."""
+        expected = (1 + self.model.nq + self.model.nv,)
+        if state.shape != expected:
             raise ValueError(
-                f'The initial state has shape {state.shape}, this scene needs ({expected},): '
-                'take a state of the same task.'
+                f'The state has shape {state.shape}, {self.suite} task {self.task} needs '
+                f'{expected}: take a state of the same task.'
             )
-        self._environment.sim.reset()
-        self.model.body_pos[:] = self._central_pos
-        self.model.body_quat[:] = self._central_quat
+        mujoco.mj_resetData(self.model, self.data)
+        self._place_fixtures(self._central)
         self.data.qpos[:] = state[1 : 1 + self.model.nq]
         self.data.qvel[:] = state[1 + self.model.nq :]
         mujoco.mj_forward(self.model, self.data)
         self._start()
 
     def state(self) -> Vector:
+        """Flat MuJoCo state: time, qpos, qvel."""
         return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
 
     def _start(self) -> None:
         self.data.time = 0.0
-        controller = self._robot.controller
-        controller.update(force=True)
-        controller.reset_goal()
+        self._robot.controller.update(force=True)
+        self._robot.controller.reset_goal()
         self._robot.gripper.current_action = np.zeros(2)
 
-    def owners(self) -> dict[int, str]:
-        """Root body -> name, for everything that a task names: objects and fixtures."""
-        bodies = dict(self._environment.obj_body_id)
-        return {int(self.model.body_rootid[body]): name for name, body in bodies.items()}
-
-    def near_pairs(self, distance: float) -> set[frozenset[str]]:
-        """Names of the objects and fixtures that are nearer to each other than distance [m]."""
-        owners = self.owners()
-        margin = self.model.geom_margin.copy()
-        self.model.geom_margin[:] = distance
-        try:
-            mujoco.mj_kinematics(self.model, self.data)
-            mujoco.mj_comPos(self.model, self.data)
-            mujoco.mj_collision(self.model, self.data)
-            pairs = set()
-            for contact in self.data.contact[: self.data.ncon]:
-                roots = (
-                    int(self.model.body_rootid[self.model.geom_bodyid[contact.geom1]]),
-                    int(self.model.body_rootid[self.model.geom_bodyid[contact.geom2]]),
-                )
-                if roots[0] != roots[1] and roots[0] in owners and roots[1] in owners:
-                    pairs.add(frozenset((owners[roots[0]], owners[roots[1]])))
-        finally:
-            self.model.geom_margin[:] = margin
-        return pairs
-
-    def shift(self, shifts: dict[str, Vector]) -> None:
-        """Move objects and fixtures by x y [m]; everything stands still afterwards."""
-        for name, shift in shifts.items():
-            if name in self.fixture_bodies:
-                self.model.body_pos[self.fixture_bodies[name], :2] += shift
-            else:
-                start = self.object_joint(name)
-                self.data.qpos[start : start + 2] += shift
-        self.data.qvel[:] = 0.0
-
     def settle(self, steps: int) -> None:
+        """Let objects come to rest while the arm holds still and opens its gripper."""
         for _ in range(steps):
             self.step(np.zeros(6), OPEN_GRIPPER)
 
     def step(self, delta: Vector, gripper: float) -> None:
-        """One control period. delta: LIBERO's action in [-1, 1]; gripper: -1 open .. 1 closed."""
-        environment = self._environment
-        substeps = round(environment.control_timestep / environment.model_timestep)
-        simulation = environment.sim
-        controller = self._robot.controller
-        action = np.concatenate([delta, [0.0]])
-        current = self._robot.gripper
-        forward, simulation.forward = simulation.forward, lambda: None
+        """One control period.
+
+        Same physics as LIBERO's own step, without its observations and doubled forward passes.
+
+        Args:
+            delta: LIBERO's action in [-1, 1], position and rotation [6].
+            gripper: Where the fingers shall go, -1 (open) to 1 (closed).
+        """
+        environment, simulation = self._environment, self._environment.sim
+        controller, fingers = self._robot.controller, self._robot.gripper
+        action = np.append(delta, 0.0)
+        # The controller asks for a forward pass, which mj_step1 has just made.
+        simulation.forward = lambda: None
         try:
-            for substep in range(substeps):
+            for substep in range(round(PERIOD / environment.model_timestep)):
                 mujoco.mj_step1(self.model, self.data)
                 controller.new_update = True
-                difference = gripper - float(current.current_action[1])
-                action[6] = np.sign(difference) if abs(difference) > 0.006 else 0.0
-                environment._pre_action(action, substep == 0)
+                missing = gripper - float(fingers.current_action[1])
+                action[6] = np.sign(missing) * (abs(missing) > 0.6 * FINGER_STEP)
+                environment._pre_action(action, policy_step=substep == 0)
                 mujoco.mj_step2(self.model, self.data)
         finally:
             del simulation.forward
@@ -213,13 +136,65 @@ class Scene:
         environment._post_process()
 
     def success(self) -> bool:
+        """Whether LIBERO's goal condition holds now."""
         return bool(self._environment._check_success())
 
-    def body_position(self, name: str) -> Vector:
-        return self.data.xpos[self._environment.obj_body_id[name]] - self.base_position
+    def position(self, name: str) -> Vector:
+        """Position of an object, a fixture or one of its regions."""
+        bodies = self._environment.obj_body_id
+        world = self.data.xpos[bodies[name]] if name in bodies else self.data.site(name).xpos
+        return np.asarray(world - self.base_position, dtype=float)
 
     def object_positions(self) -> dict[str, Vector]:
-        return {name: self.body_position(name) for name in self.movable}
+        """Positions of all movable objects."""
+        return {name: self.position(name) for name in self._environment.objects_dict}
+
+    def object_quaternions(self) -> dict[str, Vector]:
+        """Orientations x y z w of all movable objects."""
+        bodies = self._environment.obj_body_id
+        return {
+            name: np.roll(self.data.xquat[bodies[name]], -1)
+            for name in self._environment.objects_dict
+        }
+
+    def shift(self, shifts: Mapping[str, Vector]) -> None:
+        """Move objects and fixtures by x, y [m] each and stop them."""
+        for name, shift in shifts.items():
+            if name in self.fixture_bodies:
+                self.model.body_pos[self.fixture_bodies[name], :2] += shift
+            else:
+                joint = self._environment.objects_dict[name].joints[-1]
+                start = int(self.model.joint(joint).qposadr[0])
+                self.data.qpos[start : start + 2] += shift
+        self.data.qvel[:] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
+    def near_pairs(self, distance: float) -> set[frozenset[str]]:
+        """Names of the objects and fixtures that are nearer to each other than distance [m]."""
+        bodies = self._environment.obj_body_id
+        roots = self.model.body_rootid[self.model.geom_bodyid]
+        names = {int(self.model.body_rootid[body]): name for name, body in bodies.items()}
+        margin = self.model.geom_margin.copy()
+        self.model.geom_margin[:] = distance
+        try:
+            mujoco.mj_fwdPosition(self.model, self.data)
+            contacts = self.data.contact[: self.data.ncon]
+            pairs = [(int(roots[c.geom1]), int(roots[c.geom2])) for c in contacts]
+        finally:
+            self.model.geom_margin[:] = margin
+        return {
+            frozenset((names[a], names[b]))
+            for a, b in pairs
+            if a != b and a in names and b in names
+        }
+
+    def project(self, camera: str, position: Vector) -> Vector:
+        """Where a camera sees a position: column and row in parts of the image, 0 to 1 inside."""
+        view = self.data.camera(camera)
+        x, y, z = view.xmat.reshape(3, 3).T @ (position + self.base_position - view.xpos)
+        focal = 0.5 / np.tan(0.5 * np.deg2rad(self.model.camera(camera).fovy[0]))
+        return np.array([0.5 - focal * x / z, 0.5 + focal * y / z])
 
     def close(self) -> None:
+        """Free the simulation."""
         self._environment.close()

@@ -1,0 +1,111 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks become commands only while chunks and the arm's state are fresh; else the arm holds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
+from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.chunk_schedule import ScheduleConfig
+from ros2_gridsampler.controller import Controller
+
+CALIBRATION = Path(__file__).parents[1] / 'calibration'
+PANDA = load_arm(CALIBRATION / 'panda.yaml')
+TWIST = ActionSpace('end_effector_twist', TWIST_NAMES, 'panda_link0')
+JOINTS = ActionSpace('joint_position', tuple(f'panda_joint{i}' for i in range(1, 8)))
+REST = np.array([0.0, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0])
+HAND = np.array([0.5, 0.0, 0.3, 0.04])
+PERIOD = 0.02
+
+
+def make(space=TWIST, max_state_age=0.2):
+    return Controller(space, PANDA, ScheduleConfig(), max_state_age)
+
+
+def upwards(start, gripper=0.04, steps=10):
+    """A chunk that goes up at 0.1 m/s."""
+    targets = np.tile([0, 0, 0.1, 0, 0, 0, gripper], (steps, 1))
+    return ActionChunk(start, 0.05, targets.astype(float))
+
+
+def run(controller, begin, duration, state=HAND):
+    """Commands over some time, the state measured with each."""
+    commands = []
+    for now in np.arange(begin, begin + duration, PERIOD):
+        controller.measure(state, now)
+        commands.append(controller.command(now, PERIOD))
+    return commands
+
+
+def test_nothing_is_commanded_before_the_arm_was_measured():
+    controller = make()
+    controller.add(upwards(1.0), 1.0)
+    with pytest.raises(ValueError, match='not measured yet'):
+        controller.command(1.0, PERIOD)
+
+
+def test_a_chunk_is_followed_and_its_end_holds_the_arm():
+    controller = make()
+    controller.add(upwards(1.0), 1.0)
+    commands = run(controller, 1.0, 1.2)
+    assert max(command.values[2] for command in commands) == pytest.approx(0.1)
+    assert not commands[5].holding
+    assert 'The last chunk is over' in commands[-1].holding
+    assert commands[-1].at_rest
+    assert not commands[-1].values[:6].any()
+
+
+def test_the_arm_is_stopped_when_nobody_says_where_it_is():
+    controller = make(max_state_age=0.1)
+    controller.add(upwards(1.0, steps=100), 1.0)
+    run(controller, 1.0, 0.5)
+    commands = [controller.command(now, PERIOD) for now in np.arange(1.5, 2.5, PERIOD)]
+    assert not commands[0].holding
+    assert 'measured state of the arm is' in commands[-1].holding
+    assert commands[-1].at_rest
+
+
+def test_chunks_for_another_instruction_move_nothing():
+    controller = make()
+    controller.add(upwards(1.0), 1.0)
+    run(controller, 1.0, 0.1)
+    controller.forget()
+    assert all(command.holding for command in run(controller, 1.1, 0.1))
+
+
+def test_joints_hold_where_they_were_measured_until_a_chunk_comes():
+    controller = make(JOINTS)
+    commands = run(controller, 1.0, 0.2, REST)
+    for command in commands:
+        assert command.holding
+        assert command.values == pytest.approx(REST)
+
+
+def test_after_a_restart_joints_start_from_where_they_are_then():
+    controller = make(JOINTS)
+    run(controller, 1.0, 0.2, REST)
+    controller.restart()
+    assert not controller.started
+    elsewhere = REST + 0.3
+    assert run(controller, 5.0, 0.1, elsewhere)[0].values == pytest.approx(elsewhere)
+
+
+def test_a_gripper_that_holds_something_goes_on_squeezing_after_a_restart():
+    controller = make()
+    controller.add(upwards(1.0, gripper=0.0), 1.0)
+    assert run(controller, 1.0, 0.9)[-1].values[6] == pytest.approx(0.0)
+    controller.restart()
+    # The fingers stand at 0.04 m, because something is between them.
+    assert run(controller, 2.0, 0.1)[0].values[6] == pytest.approx(0.0)
+
+
+def test_an_arm_without_limits_for_the_actions_is_refused():
+    with pytest.raises(ValueError, match='has no limits for both'):
+        Controller(TWIST, load_arm(CALIBRATION / 'ur5e.yaml'), ScheduleConfig(), 0.2)
+    with pytest.raises(ValueError, match='panda_joint9'):
+        make(ActionSpace('joint_position', ('panda_joint9',)))
+    with pytest.raises(ValueError, match="'world'"):
+        make(ActionSpace('end_effector_twist', TWIST_NAMES, 'world'))

