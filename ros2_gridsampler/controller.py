@@ -86,7 +86,7 @@ class Controller:
 
     @property
     def started(self) -> bool:
-        """Whether the state of the arm was measured since the last `restart`."""
+        """Whether a fresh state of the arm came since the last `restart`."""
         return self._started
 
     def restart(self) -> None:
@@ -98,16 +98,20 @@ class Controller:
         """Drop the chunks, for instance because they answer another instruction."""
         self._schedule.clear()
 
-    def measure(self, state: Float[np.ndarray, ' numbers'], time: float) -> None:
-        """Tell where the arm is.
+    def measure(
+        self, state: Float[np.ndarray, ' numbers'], time: float, now: float | None = None
+    ) -> None:
+        """Tell where the arm is; commands start from the first state that is not too old.
 
         Args:
             state: Joint positions in the order of the actions, or for a twist the position of
                 the end effector in the base frame, x y z, and the gripper's opening [m].
             time: Capture time [s].
+            now: Of the same clock; by default the state is of now [s].
         """
+        age = 0.0 if now is None else now - time
         self._measured, self._measured_time = state, time
-        if not self._started:
+        if not self._started and abs(age) <= self._max_state_age:
             self._reset(state)
             self._started = True
 

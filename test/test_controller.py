@@ -35,7 +35,7 @@ def run(controller, begin, duration, state=HAND):
     """Commands over some time, the state measured with each."""
     commands = []
     for now in np.arange(begin, begin + duration, PERIOD):
-        controller.measure(state, now)
+        controller.measure(state, now, now)
         commands.append(controller.command(now, PERIOD))
     return commands
 
@@ -82,6 +82,14 @@ def test_joints_hold_where_they_were_measured_until_a_chunk_comes():
     for command in commands:
         assert command.holding
         assert command.values == pytest.approx(REST)
+
+
+def test_commands_do_not_start_from_where_the_arm_was_long_ago():
+    controller = make(JOINTS, max_state_age=0.2)
+    controller.measure(REST, 1.0, 9.0)
+    assert not controller.started
+    controller.measure(REST + 0.3, 9.0, 9.0)
+    assert controller.command(9.0, PERIOD).values == pytest.approx(REST + 0.3)
 
 
 def test_after_a_restart_joints_start_from_where_they_are_then():

@@ -37,6 +37,7 @@ class InferenceThread:
 
     # A frame may become ready by the passing of time alone (`settle_time`).
     _POLL = 0.02
+    _LONGEST = 5.0
 
     def __init__(
         self,
@@ -70,12 +71,13 @@ class InferenceThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when no prediction is being made any more."""
+        """Return when no prediction is being made any more, or after five seconds."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         if self._thread is not None:
-            self._thread.join()
+            # A prediction that never returns must not keep the process from ending.
+            self._thread.join(self._LONGEST)
             self._thread = None
 
     def add_image(self, camera: str, message: Any, time: float) -> None:

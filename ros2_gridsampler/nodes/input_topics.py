@@ -88,7 +88,8 @@ class InputTopics:
         self._on_instruction = on_instruction
         self._silence = parameters.camera_silence_timeout
         self._reliable = parameters.reliable_cameras
-        self.measured_joints: Measured | None = None
+        self._needs_pose = needs_pose
+        self._measured_joints: Measured | None = None
         self.measured_pose: Measured | None = None
         self.cameras = [
             self._camera(name, topic)
@@ -107,6 +108,24 @@ class InputTopics:
         cameras = [camera.subscription for camera in self.cameras]
         for subscription in (*cameras, *self._subscriptions):
             self._node.destroy_subscription(subscription)
+
+    @property
+    def needed(self) -> str:
+        """What `measured` waits for."""
+        return 'joint states and end-effector pose' if self._needs_pose else 'joint states'
+
+    def measured(self) -> Measured | None:
+        """What the safety filter has to know of the arm; None before all of it has come.
+
+        Joint positions; or the hand's x y z and the gripper's opening [m].
+        """
+        joints, pose = self._measured_joints, self.measured_pose
+        if joints is None or not self._needs_pose:
+            return joints
+        if pose is None:
+            return None
+        state = np.array([*pose.values[:3], joints.values.sum()])
+        return Measured(state, min(pose.time, joints.time))
 
     def silent_cameras(self) -> list[str]:
         """What is wrong with each camera from which nothing has come for a while."""
@@ -172,7 +191,7 @@ class InputTopics:
                 self._inference.add_joints(message.name, message.position, time)
             if self._needed_joints:
                 positions = order_positions(message.name, message.position, self._needed_joints)
-                self.measured_joints = Measured(positions, time)
+                self._measured_joints = Measured(positions, time)
         except ValueError as error:
             self._problems.report('joint_states', str(error))
 

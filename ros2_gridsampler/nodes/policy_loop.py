@@ -8,8 +8,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..controller import Command, Controller
@@ -18,7 +16,7 @@ from ..observation import ObservationBuffer
 from ..policy import PolicyConfig
 from .command_outputs import choose_output, make_output
 from .inference_thread import InferenceThread, TimedPrediction
-from .input_topics import InputTopics, Measured
+from .input_topics import InputTopics
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
@@ -74,7 +72,7 @@ class PolicyLoop:
         self._stop_time = parameters.stop_time
         space = config.action_space
         self._controller = Controller(space, arm, parameters.schedule, parameters.streams.max_age)
-        self._by_joints = space.kind == 'joint_position'
+        by_joints = space.kind == 'joint_position'
         self.output = choose_output(parameters.output, space)
         self._output = make_output(node, self.output, space, self._period)
         self._inference = InferenceThread(
@@ -88,8 +86,8 @@ class PolicyLoop:
             node,
             parameters,
             config=config.observation,
-            measured_joints=space.names if self._by_joints else parameters.gripper_joints,
-            needs_pose=not self._by_joints,
+            measured_joints=space.names if by_joints else parameters.gripper_joints,
+            needs_pose=not by_joints,
             base_frame=arm.base_frame,
             inference=self._inference,
             problems=problems,
@@ -185,15 +183,16 @@ class PolicyLoop:
         now = self._now()
         if now != self._clock_value:
             self._clock_value, self._clock_moved = now, self._steady()
-        measured = self._inputs.measured(since=now - self._max_age)
-        if measured is None and not self._controller.started:
+        waited = not self._controller.started
+        if (measured := self._inputs.measured()) is not None:
+            self._controller.measure(measured.values, measured.time, now)
+        if not self._controller.started:
             self._holding = f'The arm was not measured yet: waiting for {self._inputs.needed}.'
             self._problems.report('no command', self._holding)
             return
-        if not self._controller.started:
+        if waited:
             pose = self._inputs.measured_pose
             self._output.start(None if pose is None else pose.values)
-        self._controller.measure(measured.values, measured.time)
         self._take_predictions(now)
         command = self._command(now)
         self._output.publish(command.values, now)

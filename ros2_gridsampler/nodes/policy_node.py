@@ -122,10 +122,7 @@ class PolicyNode(LifecycleNode):
                 "checkpoint's own encoder; leave it empty."
             )
         if not parameters.policy or not parameters.arm:
-            raise ValueError(
-                'Parameters policy and arm must be set: a checkpoint folder, and the YAML with '
-                'the limits of the arm that it commands.'
-            )
+            raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
         folder = find('models', parameters.policy)
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         torch.set_num_threads(parameters.torch_threads)

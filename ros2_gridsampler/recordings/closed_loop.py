@@ -119,9 +119,8 @@ def measure_success(
     """
     loop = loop or LoopConfig()
     per_task: dict[str, tuple[int, int]] = {}
-    with tqdm(
-        total=len(tasks) * episodes, desc=f'{suite} {placements}', unit='episode'
-    ) as progress:
+    title = f'{suite} {placements}'
+    with tqdm(total=len(tasks) * episodes, desc=title, unit='episode') as progress:
         for task in tasks:
             arm = LiberoArm(suite, task, image_size=config.resolution[0], rendering=rendering)
             done = 0

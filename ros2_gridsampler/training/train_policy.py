@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -124,6 +125,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         'seed': config.seed,
         'instructions': store.instructions,
         'torch': torch.__version__,
+        'numpy': np.__version__,
+        'opencv': cv2.__version__,
     }
     scores = validate(result, batches, validation)
     save_checkpoint(result, out, training=training_record, results={'validation': scores})
