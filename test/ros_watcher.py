@@ -20,7 +20,8 @@ from std_msgs.msg import String
 from ros2_gridsampler.camera_message import encode_jpeg
 from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE
 
-TIMEOUT = 30.0
+# A check takes as long as the machine is busy; only what never happens fails.
+TIMEOUT = 60.0
 
 
 class NodeProcess:

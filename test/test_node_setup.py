@@ -172,7 +172,7 @@ def run_program(ros_domain, tmp_path):
 )
 def test_a_node_is_stopped_while_it_can_still_publish(run_program, job, code, text):
     process = run_program(job)
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode == code, output
     assert text in output
     assert 'stopped' in output
@@ -187,12 +187,12 @@ def test_a_second_signal_does_not_cut_the_stop_short(run_program, number):
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.25)
     process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
     assert 'stopped' in output
 
 
 def test_a_node_starts_without_a_home(run_program):
     process = run_program('finish', HOME=None, ROS_LOG_DIR=None, ROS_HOME=None)
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output

@@ -85,7 +85,7 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
     player = start_node(
         'ros2_gridsampler.nodes.replay_node', bag=bag, lockstep=True, rate=3.0, chunk_timeout=10.0
     )
-    watcher.until(lambda: player.process.poll() is not None, player, 60)
+    watcher.until(lambda: player.process.poll() is not None, player, 200)
     assert player.wait() == 0, player.text
     assert '0 pictures unanswered' in player.text
     watcher.until(lambda: len(chunks) >= frames, live)
@@ -137,12 +137,12 @@ def test_a_bag_cut_in_the_middle_is_played_as_far_as_it_is_whole(
     whole = next(bag.glob('*.mcap')).read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     pictures = watcher.collect(CompressedImage, CAMERA)
-    player = start_node('ros2_gridsampler.nodes.replay_node', bag=cut, rate=100.0)
+    player = start_node('ros2_gridsampler.nodes.replay_node', bag=cut, rate=20.0)
     watcher.until(lambda: player.process.poll() is not None, player)
     assert player.wait() == 1
     assert 'is not whole' in player.text
     assert 'Traceback' not in player.text
-    assert len(pictures) > 50
+    assert len(pictures) > 20
 
 
 def test_a_bag_that_is_not_there_is_refused_with_a_sentence(tmp_path, start_node):

@@ -14,8 +14,6 @@ from types import TracebackType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
-# Longer than the policy node takes to decelerate and to let go.
-_PATIENCE = 10.0
 
 
 class ChildProcess:
@@ -27,6 +25,7 @@ class ChildProcess:
         remappings: Topic of the node -> topic in the graph.
         environment: Of the process.
         log: File for all that it says.
+        patience: From asking it to end to making it [s].
     """
 
     def __init__(
@@ -37,11 +36,13 @@ class ChildProcess:
         *,
         environment: Mapping[str, str],
         log: Path,
+        patience: float,
     ) -> None:
         """Prepare; entering the context starts it."""
         self._module = module
         self._environment = dict(environment)
         self._log = log
+        self._patience = patience
         self._arguments = [sys.executable, '-m', f'ros2_gridsampler.nodes.{module}', '--ros-args']
         for name, value in parameters.items():
             # JSON is YAML, in which rcl reads parameters.
@@ -72,14 +73,16 @@ class ChildProcess:
         trace: TracebackType | None,
     ) -> None:
         """Ask it to end, and make it."""
-        process = self._process
-        if process is None:
+        if self._process is None or self._process.poll() is not None:
             return
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if process.poll() is None:
-                process.send_signal(number)
-            if _ended(process):
-                return
+        self._process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + self._patience
+        # Polling, because a signal must not cut the wait short.
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
     def check(self) -> None:
         """Return while it runs.
@@ -97,14 +100,6 @@ class ChildProcess:
         said = self._log.read_text(errors='replace').splitlines()[-lines:]
         quoted = ''.join(f'\n  {line}' for line in said)
         return f'The end of {self._log}:{quoted or " it is empty."}'
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    """Wait for the end; polling, because a signal must not cut the wait short."""
-    deadline = time.monotonic() + _PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return process.poll() is not None
 
 
 def _die_with_parent() -> None:

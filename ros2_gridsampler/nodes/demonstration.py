@@ -5,12 +5,10 @@
 import contextlib
 import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import rclpy
@@ -31,6 +29,7 @@ from .child_process import ChildProcess
 from .demonstration_progress import DemonstrationProgress
 from .demonstration_watcher import DemonstrationWatcher
 from .node_setup import prepare_process
+from .stop_signals import raise_on_signals
 
 # A scene is built in 6 to 10 s, but ten times that where others use the machine too [s].
 _PICTURE_TIMEOUT = 150.0
@@ -75,7 +74,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
 
     Raises:
         ChildProcessError: A node ended; its last words are in the text.
-        TimeoutError: Nothing moved for a minute, or all of it took far too long.
+        TimeoutError: Nothing moved any more, or all of it took far too long.
         InterruptedError: SIGINT or SIGTERM came.
         ValueError: The checkpoint is not fit to be used, or an episode was cut short.
     """
@@ -84,7 +83,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         # The signals first: whatever is started later is ended.
-        check_signals = stack.enter_context(_signals())
+        check_signals = stack.enter_context(raise_on_signals())
         domain = stack.enter_context(_free_domain())
         os.environ['ROS_DOMAIN_ID'] = str(domain)
         os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -129,6 +128,8 @@ def _children(
         {},
         environment=environment,
         log=out / 'simulated_arm.log',
+        # It cannot end while it builds a scene, and has nothing to lose.
+        patience=3.0,
     )
     node = ChildProcess(
         'policy_node',
@@ -146,6 +147,8 @@ def _children(
         },
         environment=environment,
         log=out / 'policy_node.log',
+        # It decelerates first.
+        patience=15.0,
     )
     return arm, node
 
@@ -170,8 +173,9 @@ def _watch(
                 raise ValueError(f'The policy node refuses to work: {watcher.refusal}')
             reason = _stuck(watcher, deadline)
             if reason:
-                words = '\n'.join(child.last_words() for child in children)
-                raise TimeoutError(f'{reason}; {len(watcher.results)} of {total} done.\n{words}')
+                words = [child.last_words() for child in children]
+                done = f'{reason}; {len(watcher.results)} of {total} episodes are done.'
+                raise TimeoutError('\n'.join([done, *words]))
             show()
             if watcher.done:
                 return
@@ -225,24 +229,3 @@ def _free_domain() -> Iterator[int]:
     finally:
         # It would break at an exception, so it is not told of one.
         claim.__exit__(None, None, None)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], None]]:
-    """Turns SIGINT and SIGTERM into an exception at places where all can be ended."""
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    def check() -> None:
-        if came:
-            raise InterruptedError(f'Stopped by {signal.Signals(came[0]).name}.')
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, note) for number in numbers]
-    try:
-        yield check
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -41,8 +41,8 @@ class DemonstrationProgress:
         if watcher.current > self._shown:
             self._shown = watcher.current
             bar.write(f'{self._shown + 1}. {watcher.instruction}')
-        latency = Summary.of(watcher.stages.get('total', ()))
-        if latency.count and time.monotonic() - self._refreshed > self._pause:
+        if time.monotonic() - self._refreshed > self._pause:
             self._refreshed = time.monotonic()
+            latency = Summary.of(watcher.stages.get('total', ()))
             words = f'{watcher.commands} commands, {1e3 * latency.p50:.0f} ms camera to command'
-            bar.set_postfix_str(words)
+            bar.set_postfix_str(words if latency.count else 'starting')

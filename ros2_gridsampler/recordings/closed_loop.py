@@ -84,8 +84,9 @@ class Success:
         rate = 100 * self.successes / self.episodes
         summary = (
             f'{self.successes} of {self.episodes} episodes ({rate:.0f}%, 95% interval '
-            f'{low:.0f} to {high:.0f}%), {self.placements} placements, {self.rendering} rendering, '
-            f'{self.tokens_per_camera} of {self.dense_tokens_per_camera} visual tokens per camera'
+            f'{low:.0f} to {high:.0f}%), {self.placements} placements, {self.rendering} '
+            f'rendering, {self.tokens_per_camera} of {self.dense_tokens_per_camera} visual '
+            'tokens per camera'
         )
         return '\n'.join([*rows, summary])
 
