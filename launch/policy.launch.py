@@ -20,6 +20,7 @@ ARGUMENTS = (
     ('joint_states_topic', '/joint_states', 'JointState of the arm'),
     ('pose_topic', '/end_effector_pose', 'PoseStamped of the end effector'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
+    ('reliable_streams', 'false', 'Subscribe reliably to cameras, joints and pose'),
     ('use_sim_time', 'false', 'Take the time from /clock'),
     ('autostart', 'true', 'Configure and activate without a lifecycle manager'),
     ('log_level', 'info', 'debug, info, warn or error'),
@@ -52,7 +53,7 @@ def start(context):
     for name in ('camera_topics', 'gripper_joints'):
         if given[name]:
             parameters[name] = given[name].split(',')
-    for name in ('use_sim_time', 'autostart'):
+    for name in ('reliable_streams', 'use_sim_time', 'autostart'):
         parameters[name] = given[name].lower() == 'true'
     parameters['command_rate'] = float(given['command_rate'])
     return [

@@ -59,7 +59,12 @@ def start(context):
         player,
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource([ThisLaunchFileDir(), '/policy.launch.py']),
-            launch_arguments={**passed, 'use_sim_time': 'true'}.items(),
+            launch_arguments={
+                **passed,
+                'use_sim_time': 'true',
+                # Nothing that was recorded gets lost on the way.
+                'reliable_streams': 'true',
+            }.items(),
         ),
         RegisterEventHandler(
             OnProcessExit(target_action=player, on_exit=[EmitEvent(event=Shutdown())])

@@ -80,6 +80,7 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
         camera_topics=f'[{CAMERA}]',
         command_rate=COMMAND_RATE,
         use_sim_time=True,
+        reliable_streams=True,
     )
     watcher.until(lambda: 'is ready' in live.text, live)
     player = start_node(

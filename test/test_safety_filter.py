@@ -92,7 +92,7 @@ def assert_within(limits, start, commands, periods):
         assert (np.abs(rate) <= limit * (1 + 1e-9) + rounding).all()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(motions)
 def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_within_them(motion):
     made = motion.filter()
@@ -101,7 +101,7 @@ def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_within_them(m
     assert_within(motion.limits, motion.start, commands + stopping, [*motion.periods, *periods])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(motions)
 def test_filtering_twice_is_filtering_once(motion):
     once = motion.commands(motion.filter())
@@ -111,7 +111,7 @@ def test_filtering_twice_is_filtering_once(motion):
         assert second.interventions == ()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(
     period=st.floats(1e-3, 0.05),
     fraction=st.floats(0.01, 0.9),
@@ -122,7 +122,7 @@ def test_admissible_motion_passes_bit_for_bit(period, fraction, frequency):
     limits = one_joint(jerk=2000.0)
     omega = 2 * np.pi * frequency
     amplitude = fraction * min(1, 2 / omega, 10 / omega**2) * 0.25
-    times = np.arange(period, 2 / frequency, period)[:500]
+    times = np.arange(period, 2 / frequency, period)[:200]
     swing = amplitude * np.sin(omega * times) ** 3
     made = JointSafetyFilter(limits)
     made.reset(np.zeros(1))
@@ -227,7 +227,7 @@ def test_a_target_that_is_not_finite_changes_nothing(motion, bad):
         np.testing.assert_array_equal(disturbed.filter(target, period).values, expected.values)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(motions)
 def test_a_joint_that_starts_outside_moves_back_in_and_never_farther_out(motion):
     limits = motion.limits

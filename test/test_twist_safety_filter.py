@@ -61,7 +61,7 @@ motions = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(motions)
 def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_in_the_box(motion):
     motion.run()

@@ -21,7 +21,7 @@ from .inference_thread import InferenceThread
 from .node_setup import FAST_DDS_PROFILE
 from .policy_parameters import PolicyParameters
 from .problems import Problems
-from .topics import EVERY, LATCHED, NEWEST, NEWEST_RELIABLE
+from .topics import EVERY, LATCHED, NEWEST, NEWEST_RELIABLE, STATE
 
 
 @dataclass
@@ -87,7 +87,7 @@ class InputTopics:
         self._steady = steady
         self._on_instruction = on_instruction
         self._silence = parameters.camera_silence_timeout
-        self._reliable = parameters.reliable_cameras
+        self._reliable = parameters.reliable_streams
         self._needs_pose = needs_pose
         self._measured_joints: Measured | None = None
         self.measured_pose: Measured | None = None
@@ -95,12 +95,13 @@ class InputTopics:
             self._camera(name, topic)
             for name, topic in zip(config.cameras, parameters.camera_topics, strict=True)
         ]
+        samples = STATE if self._reliable else EVERY
         wanted = [(String, '~/instruction', self._set_instruction, LATCHED)]
         if config.joints or measured_joints:
             topic = parameters.joint_states_topic
-            wanted.append((JointState, topic, self._add_joints, EVERY))
+            wanted.append((JointState, topic, self._add_joints, samples))
         if config.uses_pose or needs_pose:
-            wanted.append((PoseStamped, parameters.pose_topic, self._add_pose, EVERY))
+            wanted.append((PoseStamped, parameters.pose_topic, self._add_pose, samples))
         self._subscriptions = [node.create_subscription(*each) for each in wanted]
 
     def destroy(self) -> None:
@@ -150,14 +151,14 @@ class InputTopics:
         offers = {info.qos_profile.reliability for info in publishers}
         if self._reliable and ReliabilityPolicy.RELIABLE not in offers:
             return (
-                f'Camera {camera.name!r}: {topic} is published best effort, but reliable_cameras '
+                f'Camera {camera.name!r}: {topic} is published best effort, but reliable_streams '
                 'asks for reliable; set it to false.'
             )
         return (
             f'Camera {camera.name!r}: {topic} has {len(publishers)} publisher(s), but no picture '
             f'has come for {self._steady() - camera.heard:.1f} s. Fast DDS loses best-effort '
             'pictures over 512 KiB: publish CompressedImage, or publish reliably and set '
-            'reliable_cameras, or start the DRIVER with '
+            'reliable_streams, or start the DRIVER with '
             f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
         )
 

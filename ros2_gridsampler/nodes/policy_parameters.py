@@ -37,9 +37,11 @@ class PolicyParameters:
             'end means CompressedImage, else Image'
         },
     )
-    reliable_cameras: bool = field(
+    reliable_streams: bool = field(
         default=False,
-        metadata={'help': 'Subscribe reliably; then the cameras must publish reliably too'},
+        metadata={
+            'help': 'Subscribe reliably; then cameras, joints and pose must be published reliably'
+        },
     )
     camera_silence_timeout: float = field(
         default=2.0,
