@@ -13,6 +13,7 @@ import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
@@ -22,6 +23,7 @@ from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE
 
 # A check takes as long as the machine is busy; only what never happens fails.
 TIMEOUT = 60.0
+ALL = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class NodeProcess:
@@ -89,7 +91,7 @@ class Watcher:
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.02)
 
-    def collect(self, kind, topic, qos=STATE):
+    def collect(self, kind, topic, qos=ALL):
         """A list that every message of the topic is appended to."""
         messages = []
         self.node.create_subscription(kind, topic, messages.append, qos)

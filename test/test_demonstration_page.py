@@ -153,6 +153,9 @@ def test_the_numbers_are_those_of_the_measurements(folder, seen):
         assert result['latency'][stage]['p50'] == pytest.approx(np.median(ordered))
         assert result['latency'][stage]['maximum'] == pytest.approx(ordered[-1])
         assert result['latency'][stage]['count'] == 400
+    without = np.subtract(seen.stages['total'], seen.stages['inference'])
+    assert result['overhead']['p50'] == pytest.approx(np.median(without))
+    assert result['overhead']['maximum'] == pytest.approx(without.max())
     gaps = [b - a for e in seen.episodes for a, b in itertools.pairwise(e.command_times)]
     assert result['command_period']['p50'] == pytest.approx(np.median(gaps))
     # 49 gaps per episode: the time between two episodes is no command period.

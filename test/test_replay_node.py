@@ -52,9 +52,8 @@ def g1_policy(bag):
 def test_a_real_recording_gives_the_same_chunks_live_and_offline(
     bag, tmp_path, watcher, start_node
 ):
+    from ros_watcher import ALL
     from trajectory_msgs.msg import JointTrajectory
-
-    from ros2_gridsampler.nodes.topics import STATE
 
     save_checkpoint(g1_policy(bag), tmp_path / 'policy', training={}, results={})
     policy, _ = load_checkpoint(tmp_path / 'policy')
@@ -70,7 +69,7 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
         JointTrajectory,
         '/policy_node/joint_trajectory',
         lambda message, about: commands.append((about['publication_sequence_number'], message)),
-        STATE,
+        ALL,
     )
     live = start_node(
         'ros2_gridsampler.nodes.policy_node',
@@ -82,6 +81,8 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
         use_sim_time=True,
         reliable_streams=True,
     )
+    topics = ('/policy_node/action_chunk', '/policy_node/joint_trajectory')
+    watcher.until(lambda: all(watcher.node.count_publishers(topic) for topic in topics), live)
     watcher.until(lambda: 'is ready' in live.text, live)
     player = start_node(
         'ros2_gridsampler.nodes.replay_node', bag=bag, lockstep=True, rate=3.0, chunk_timeout=10.0

@@ -111,6 +111,11 @@ class Demonstration:
         """Stage -> how long it takes [s]."""
         return {stage: Summary.of(self.stages.get(stage, ())) for stage in STAGES}
 
+    def overhead(self) -> Summary:
+        """From camera stamp to command stamp without the inference [s]."""
+        pairs = zip(self.stages.get('total', ()), self.stages.get('inference', ()), strict=True)
+        return Summary.of([total - inference for total, inference in pairs])
+
     def command_period(self) -> Summary:
         """Between two commands of one episode [s]."""
         gaps = [np.diff(episode.command_times) for episode in self.episodes]
@@ -140,6 +145,7 @@ class Demonstration:
                 'per_task': self.per_task(),
             },
             'latency': {stage: _summary(summary) for stage, summary in self.latency().items()},
+            'overhead': _summary(self.overhead()),
             'command_period': _summary(self.command_period()),
             'cameras': {
                 name: {**asdict(camera), 'dropped': camera.dropped}
@@ -177,6 +183,7 @@ class Demonstration:
         for stage, summary in self.latency().items():
             name = 'camera stamp -> command stamp' if stage == 'total' else f'  {stage}'
             rows.append(f'{name:34s}{_milliseconds(summary)}')
+        rows.append(f'{"  without inference":34s}{_milliseconds(self.overhead())}')
         rows += [f'{"command period":34s}{_milliseconds(self.command_period())}', '']
         for name, camera in self.cameras.items():
             rows.append(

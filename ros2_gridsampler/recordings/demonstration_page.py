@@ -92,13 +92,13 @@ def _plot_latency(seen: Demonstration, path: Path) -> None:
     )
     histogram.hist(totals, bins=40, color=_COLOURS[2])
     total = summaries['total']
-    for name, value, side in (('p50', total.p50, 'left'), ('p99', total.p99, 'right')):
+    for name, value, height in (('p50', total.p50, 0.98), ('p99', total.p99, 0.86)):
         histogram.axvline(1e3 * value, color=_COLOURS[3], linewidth=1.5)
         histogram.annotate(
             f' {name} {1e3 * value:.1f} ms ',
-            (1e3 * value, 0.97),
+            (1e3 * value, height),
             xycoords=('data', 'axes fraction'),
-            ha=side,
+            ha='right' if value > 0.7 * total.maximum else 'left',
             va='top',
         )
     histogram.set_xlabel('total [ms]')
