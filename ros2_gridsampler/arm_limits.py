@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import yaml
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 # 'fraction': 0 to 1 of the range, as dexterous hands report it.
 _UNITS = ('rad', 'm', 'fraction')
@@ -22,11 +21,11 @@ class JointLimits:
 
     names: tuple[str, ...]
     units: tuple[str, ...]
-    min_position: Float[NDArray[np.float64], ' joints']
-    max_position: Float[NDArray[np.float64], ' joints']
-    max_velocity: Float[NDArray[np.float64], ' joints']
-    max_acceleration: Float[NDArray[np.float64], ' joints']
-    max_jerk: Float[NDArray[np.float64], ' joints']
+    min_position: Float[np.ndarray, ' joints']
+    max_position: Float[np.ndarray, ' joints']
+    max_velocity: Float[np.ndarray, ' joints']
+    max_acceleration: Float[np.ndarray, ' joints']
+    max_jerk: Float[np.ndarray, ' joints']
 
     def select(self, names: Sequence[str]) -> 'JointLimits':
         """The limits of `names`, in that order.
@@ -63,8 +62,8 @@ class EndEffectorLimits:
         max_rotation_jerk: [rad/s^3].
     """
 
-    workspace_min: Float[NDArray[np.float64], '3']
-    workspace_max: Float[NDArray[np.float64], '3']
+    workspace_min: Float[np.ndarray, '3']
+    workspace_max: Float[np.ndarray, '3']
     max_speed: float
     max_acceleration: float
     max_jerk: float

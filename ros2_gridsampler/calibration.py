@@ -45,10 +45,10 @@ class ImagePreparation:
 
 
 def prepare_image(
-    rgb: UInt8[NDArray[np.uint8], 'height width 3'],
+    rgb: UInt8[np.ndarray, 'height width 3'],
     preparation: ImagePreparation,
     camera: CameraIntrinsics | None = None,
-) -> UInt8[NDArray[np.uint8], 'out_height out_width 3']:
+) -> UInt8[np.ndarray, 'out_height out_width 3']:
     """Rectify, crop and resize a picture; the one way for training, replay and live.
 
     Args:
@@ -82,8 +82,8 @@ def prepare_image(
 
 
 def _rectify(
-    rgb: UInt8[NDArray[np.uint8], 'height width 3'], camera: CameraIntrinsics | None
-) -> UInt8[NDArray[np.uint8], 'height width 3']:
+    rgb: UInt8[np.ndarray, 'height width 3'], camera: CameraIntrinsics | None
+) -> UInt8[np.ndarray, 'height width 3']:
     if camera is None:
         raise ValueError('Rectifying needs the camera intrinsics; publish camera_info beside it.')
     if rgb.shape[:2] != (camera.height, camera.width):

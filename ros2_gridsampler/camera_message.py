@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
 
 # Encoding -> bytes per pixel and what OpenCV has to do to make RGB of it (None: nothing).
 _CONVERSIONS: dict[str, tuple[int, int | None]] = {
@@ -45,9 +44,9 @@ class CameraIntrinsics:
 
     width: int
     height: int
-    matrix: Float[NDArray[np.float64], '3 3']
+    matrix: Float[np.ndarray, '3 3']
     distortion_model: str
-    distortion: Float[NDArray[np.float64], ' coefficients']
+    distortion: Float[np.ndarray, ' coefficients']
 
 
 def stamp_seconds(stamp: Any) -> float:
@@ -55,7 +54,7 @@ def stamp_seconds(stamp: Any) -> float:
     return float(stamp.sec) + float(stamp.nanosec) * 1e-9
 
 
-def decode_image(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+def decode_image(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     """Decode a picture.
 
     Args:
@@ -72,7 +71,7 @@ def decode_image(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
     return _decode_compressed(message)
 
 
-def encode_jpeg(rgb: UInt8[NDArray[np.uint8], 'height width 3'], quality: int = 95) -> bytes:
+def encode_jpeg(rgb: UInt8[np.ndarray, 'height width 3'], quality: int = 95) -> bytes:
     """Encode an RGB picture as JPEG; `quality` is 0 to 100.
 
     Raises:
@@ -119,7 +118,7 @@ def intrinsics(message: Any) -> CameraIntrinsics:
     )
 
 
-def _decode_raw(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+def _decode_raw(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     encoding = str(message.encoding)
     if encoding not in _CONVERSIONS:
         return _decode_with_cv_bridge(message)
@@ -154,7 +153,7 @@ def _decode_raw(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
     return np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
 
 
-def _decode_compressed(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     # compressed_image_transport writes '<encoding>; jpeg compressed <stored encoding>'.
     label = str(message.format)
     data = bytes(message.data)
@@ -180,7 +179,7 @@ def _decode_compressed(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _decode_with_cv_bridge(message: Any) -> UInt8[NDArray[np.uint8], 'height width 3']:
+def _decode_with_cv_bridge(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     """Bayer, YUV and the like, where a ROS 2 installation brings cv_bridge."""
     supported = (
         f'Camera encoding {message.encoding!r} is not supported; publish one of '

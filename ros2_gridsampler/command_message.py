@@ -19,8 +19,8 @@ def fill_joint_trajectory(
     message: Any,
     point_factory: Callable[[], Any],
     names: Sequence[str],
-    positions: Float[Numbers, 'steps joints'],
-    time_from_start: Float[Numbers, ' steps'],
+    positions: Float[np.ndarray, 'steps joints'],
+    time_from_start: Float[np.ndarray, ' steps'],
     stamp: float = 0.0,
 ) -> None:
     """Fill a `trajectory_msgs/JointTrajectory` with positions only.
@@ -56,7 +56,7 @@ def fill_joint_trajectory(
     message.points = points
 
 
-def fill_float64_multi_array(message: Any, values: Float[Numbers, ' values']) -> None:
+def fill_float64_multi_array(message: Any, values: Float[np.ndarray, ' values']) -> None:
     """Fill a `std_msgs/Float64MultiArray`, as ForwardCommandController reads it.
 
     Raises:
@@ -65,7 +65,7 @@ def fill_float64_multi_array(message: Any, values: Float[Numbers, ' values']) ->
     message.data = _checked(values, 'Command values', (len(values),))
 
 
-def fill_twist(message: Any, twist: Float[Numbers, '6'], frame: str, stamp: float) -> None:
+def fill_twist(message: Any, twist: Float[np.ndarray, '6'], frame: str, stamp: float) -> None:
     """Fill a `geometry_msgs/TwistStamped`.
 
     Args:
@@ -84,7 +84,7 @@ def fill_twist(message: Any, twist: Float[Numbers, '6'], frame: str, stamp: floa
         vector.x, vector.y, vector.z = (float(number) for number in part)
 
 
-def fill_pose(message: Any, pose: Float[Numbers, '7'], frame: str, stamp: float) -> None:
+def fill_pose(message: Any, pose: Float[np.ndarray, '7'], frame: str, stamp: float) -> None:
     """Fill a `geometry_msgs/PoseStamped`.
 
     Args:
@@ -110,8 +110,8 @@ def fill_pose(message: Any, pose: Float[Numbers, '7'], frame: str, stamp: float)
 
 
 def integrate_twist(
-    pose: Float[Numbers, '7'], twist: Float[Numbers, '6'], period: float
-) -> Float[Numbers, '7']:
+    pose: Float[np.ndarray, '7'], twist: Float[np.ndarray, '6'], period: float
+) -> Float[np.ndarray, '7']:
     """Where a twist, followed for `period` [s], takes a pose; both in the base frame.
 
     Args:
@@ -140,7 +140,7 @@ def integrate_twist(
     return np.concatenate([pose[:3] + twist[:3] * period, rotated / np.linalg.norm(rotated)])
 
 
-def read_joint_trajectory(message: Any, names: Sequence[str]) -> Float[Numbers, 'steps joints']:
+def read_joint_trajectory(message: Any, names: Sequence[str]) -> Float[np.ndarray, 'steps joints']:
     """Positions of a `trajectory_msgs/JointTrajectory` in the order of `names` [rad], [m].
 
     Raises:
@@ -169,7 +169,7 @@ def read_joint_trajectory(message: Any, names: Sequence[str]) -> Float[Numbers, 
     return positions[:, [there.index(name) for name in names]]
 
 
-def read_float64_multi_array(message: Any, size: int) -> Float[Numbers, ' size']:
+def read_float64_multi_array(message: Any, size: int) -> Float[np.ndarray, ' size']:
     """The `size` values of a `std_msgs/Float64MultiArray`.
 
     Raises:
@@ -178,7 +178,7 @@ def read_float64_multi_array(message: Any, size: int) -> Float[Numbers, ' size']
     return _checked(message.data, 'Float64MultiArray data', (size,))
 
 
-def read_twist(message: Any, frame: str = '') -> Float[Numbers, '6']:
+def read_twist(message: Any, frame: str = '') -> Float[np.ndarray, '6']:
     """Linear [m/s] and angular [rad/s] velocity of a `geometry_msgs/TwistStamped`.
 
     Args:
@@ -194,7 +194,7 @@ def read_twist(message: Any, frame: str = '') -> Float[Numbers, '6']:
     return _checked(twist, 'TwistStamped', (6,))
 
 
-def read_pose(message: Any, frame: str = '') -> Float[Numbers, '7']:
+def read_pose(message: Any, frame: str = '') -> Float[np.ndarray, '7']:
     """Position x y z [m] and quaternion x y z w of a `geometry_msgs/PoseStamped`.
 
     Args:

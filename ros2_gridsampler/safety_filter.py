@@ -34,7 +34,7 @@ class SafeCommand:
         at_rest: Whether the arm stands still once this is done.
     """
 
-    values: Float[Numbers, ' actions']
+    values: Float[np.ndarray, ' actions']
     interventions: tuple[str, ...]
     at_rest: bool
 
@@ -58,7 +58,7 @@ class JointSafetyFilter:
         self._motion = (limits.max_velocity, limits.max_acceleration, limits.max_jerk)
         self._position: Numbers = np.empty(0)
 
-    def reset(self, positions: Float[Numbers, ' joints']) -> None:
+    def reset(self, positions: Float[np.ndarray, ' joints']) -> None:
         """Start at rest at `positions` [rad], [m].
 
         A joint that starts outside its limits may move back in, but no farther out.
@@ -71,7 +71,7 @@ class JointSafetyFilter:
         self._lowest = np.minimum(self._limits.min_position, position)
         self._highest = np.maximum(self._limits.max_position, position)
 
-    def filter(self, target: Float[Numbers, ' joints'], period: float) -> SafeCommand:
+    def filter(self, target: Float[np.ndarray, ' joints'], period: float) -> SafeCommand:
         """The command to send for `target` [rad], [m], `period` [s] after the last one.
 
         Raises:

@@ -57,7 +57,7 @@ class TwistSafetyFilter:
         self._angular = np.zeros(3)
 
     def filter(
-        self, target: Float[Numbers, '7'], position: Float[Numbers, '3'], period: float
+        self, target: Float[np.ndarray, '7'], position: Float[np.ndarray, '3'], period: float
     ) -> SafeCommand:
         """The twist and gripper opening nearest to `target` that may be sent now.
 

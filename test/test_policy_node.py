@@ -50,13 +50,13 @@ def arm(watcher):
 def twists(watcher):
     """All twists that were commanded, as [six] arrays."""
     from geometry_msgs.msg import TwistStamped
+    from ros_watcher import ALL
 
     from ros2_gridsampler.command_message import read_twist
-    from ros2_gridsampler.nodes.topics import STATE
 
     seen = []
     watcher.node.create_subscription(
-        TwistStamped, TWIST, lambda message: seen.append(read_twist(message, 'panda_link0')), STATE
+        TwistStamped, TWIST, lambda message: seen.append(read_twist(message, 'panda_link0')), ALL
     )
     return seen
 

@@ -154,11 +154,13 @@ class InputTopics:
                 f'Camera {camera.name!r}: {topic} is published best effort, but reliable_streams '
                 'asks for reliable; set it to false.'
             )
+        silence = f'no picture has come for {self._steady() - camera.heard:.1f} s'
+        if camera.received:
+            return f'Camera {camera.name!r}: {silence} on {topic}; look after the driver.'
         return (
-            f'Camera {camera.name!r}: {topic} has {len(publishers)} publisher(s), but no picture '
-            f'has come for {self._steady() - camera.heard:.1f} s. Fast DDS loses best-effort '
-            'pictures over 512 KiB: publish CompressedImage, or publish reliably and set '
-            'reliable_streams, or start the DRIVER with '
+            f'Camera {camera.name!r}: {topic} has {len(publishers)} publisher(s), but {silence}. '
+            'Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, or '
+            'publish reliably and set reliable_streams, or start the DRIVER with '
             f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
         )
 
