@@ -26,6 +26,8 @@ def ros_domain(tmp_path_factory):
         patch.setenv('ROS_LOG_DIR', str(tmp_path_factory.mktemp('ros_log')))
         if not os.environ.get('AMENT_PREFIX_PATH'):
             patch.setenv('AMENT_PREFIX_PATH', sys.prefix)
+        # Child processes use this tree, whether or not it is installed.
+        patch.setenv('PYTHONPATH', str(Path(__file__).parents[1]), prepend=os.pathsep)
         for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
             # Set by prepare_process; recorded here so that they are taken back.
             patch.setenv(name, '')

@@ -273,19 +273,36 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
     assert 'Traceback' not in node.text
 
 
-def test_a_twist_becomes_a_pose_that_starts_where_the_hand_is(
+def test_a_commanded_pose_waits_for_the_arm_and_stays_in_the_workspace(
     start_node, checkpoint, watcher, arm
 ):
     from geometry_msgs.msg import PoseStamped
 
-    poses = watcher.collect(PoseStamped, '/policy_node/pose_command')
-    parameters = {**PARAMETERS, 'policy': checkpoint, 'output': 'pose'}
+    from ros2_gridsampler.arm_limits import load_arm
+    from ros2_gridsampler.installed_files import find
+
+    top = load_arm(find('calibration', 'panda', '.yaml')).end_effector.workspace_max[2]
+    arm.position[2] = begin = top - 0.15
+    heights = []
+    follows = False
+
+    def take(message):
+        heights.append(message.pose.position.z)
+        if follows:
+            arm.position[2] = heights[-1]
+
+    watcher.node.create_subscription(PoseStamped, '/policy_node/pose_command', take, 1000)
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'output': 'pose', 'max_lead': 0.05}
     node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)
     arm.say('Lift the cup.')
-    watcher.until(lambda: poses and poses[-1].pose.position.z > 0.32, node)
-    heights = [message.pose.position.z for message in poses]
-    assert heights[0] == pytest.approx(0.3, abs=0.02)
-    assert (np.diff(heights) >= 0).all()
+    watcher.until(lambda: 'behind the commanded pose' in node.text, node)
+    assert heights[0] == pytest.approx(begin, abs=0.01)
+    assert max(heights) < begin + 0.05 + 0.02, 'the arm stood still, the pose went on'
+    assert min(np.diff(heights)) >= 0
     # 0.1 m/s at 50 Hz; a few messages may be missing in between.
-    assert (np.diff(heights) < 0.02).all()
+    assert max(np.diff(heights)) < 0.02
+    follows = True
+    watcher.until(lambda: heights[-1] > top - 0.02, node)
+    watcher.spin(2.0)
+    assert max(heights) <= top + 1e-6
     assert node.end() == 0

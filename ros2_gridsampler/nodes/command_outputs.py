@@ -43,6 +43,10 @@ class CommandOutput:
     def start(self, pose: Numbers | None) -> None:
         """Commanding begins with the end effector at `pose`; None where nobody measures it."""
 
+    def state(self, measured: Numbers) -> Numbers:
+        """What the next command builds on, given where the arm is; see `Controller.measure`."""
+        return measured
+
     def publish(self, values: Numbers, time: float) -> None:
         """Send a command; `time` is now [s]."""
         raise NotImplementedError
@@ -78,7 +82,8 @@ class TwistOutput(CommandOutput):
 class PoseOutput(CommandOutput):
     """PoseStamped on `~/pose_command`, the opening [m] on `~/gripper_command`.
 
-    The pose is where the twists lead from where the end effector was at the start.
+    The pose is where the twists lead from where the end effector was at the start, so it is this
+    pose, and not the arm that follows it, which has to stay in the workspace.
     """
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
@@ -92,6 +97,10 @@ class PoseOutput(CommandOutput):
     def start(self, pose: Numbers | None) -> None:
         """See `CommandOutput`."""
         self._pose = pose
+
+    def state(self, measured: Numbers) -> Numbers:
+        """The commanded position, and the gripper as measured."""
+        return measured if self._pose is None else np.array([*self._pose[:3], *measured[3:]])
 
     def publish(self, values: Numbers, time: float) -> None:
         """See `CommandOutput`."""

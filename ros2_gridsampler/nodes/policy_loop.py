@@ -28,7 +28,7 @@ _CLOCK_PATIENCE = 0.5
 class PolicyLoop:
     """All that exists between configure and cleanup.
 
-    Everything runs in the thread of the ROS callbacks but the inference.
+    All but the inference runs in the thread of the ROS callbacks.
 
     Args:
         node: Owns topics and timer.
@@ -70,6 +70,7 @@ class PolicyLoop:
         self._steady = steady
         self._period = 1 / parameters.command_rate
         self._stop_time = parameters.stop_time
+        self._max_lead, self._lead = parameters.max_lead, 0.0
         space = config.action_space
         self._controller = Controller(space, arm, parameters.schedule, parameters.streams.max_age)
         by_joints = space.kind == 'joint_position'
@@ -100,21 +101,20 @@ class PolicyLoop:
         self._instruction = ''
         self._clock_value = self._clock_moved = -math.inf
         self._interventions: Counter[str] = Counter()
-        self._commands = 0
-        self._holding = 'not active'
+        self._commands, self._holding = 0, 'not active'
         self._latency = LatencyWindow()
         self.paused = False
 
     def start(self) -> None:
         """Begin to predict and, once the state of the arm is known, to command."""
         self._controller.restart()
+        self._output.start(None)
         self._predictions.clear()
         self._newest = None
         self._commands = 0
         self._inference.start()
-        self._timer = self._node.create_timer(
-            self._period, self._tick, clock=self._node.steady_clock
-        )
+        clock = self._node.steady_clock
+        self._timer = self._node.create_timer(self._period, self._tick, clock=clock)
 
     def stop(self) -> None:
         """Decelerate inside the limits; the last message is a safe command."""
@@ -141,8 +141,7 @@ class PolicyLoop:
 
     def status(self) -> tuple[list[str], dict[str, Any]]:
         """What is wrong now, and numbers for people."""
-        wrong = self._inputs.silent_cameras()
-        for text in wrong:
+        for text in (wrong := self._inputs.silent_cameras()):
             self._problems.report('silent camera', text)
         if self._timer is not None and self._holding:
             wrong.append(self._holding)
@@ -185,7 +184,9 @@ class PolicyLoop:
             self._clock_value, self._clock_moved = now, self._steady()
         waited = not self._controller.started
         if (measured := self._inputs.measured()) is not None:
-            self._controller.measure(measured.values, measured.time, now)
+            state = self._output.state(measured.values)
+            self._lead = math.dist(state, measured.values)
+            self._controller.measure(state, measured.time, now)
         if not self._controller.started:
             self._holding = f'The arm was not measured yet: waiting for {self._inputs.needed}.'
             self._problems.report('no command', self._holding)
@@ -214,13 +215,15 @@ class PolicyLoop:
                 self._newest = timed
 
     def _command(self, now: float) -> Command:
+        reason = ''
         if self.paused:
-            return self._controller.hold('Stopped by ~/stop; call ~/resume.', self._period)
-        if now <= 0 or self._steady() - self._clock_moved > _CLOCK_PATIENCE:
-            return self._controller.hold(
-                'The clock stands still; is use_sim_time set without anybody publishing /clock?',
-                self._period,
-            )
+            reason = 'Stopped by ~/stop; call ~/resume.'
+        elif now <= 0 or self._steady() - self._clock_moved > _CLOCK_PATIENCE:
+            reason = 'The clock stands still; is use_sim_time set and nobody publishes /clock?'
+        elif self._lead > self._max_lead:
+            reason = f'The arm is {self._lead:.3f} m behind the commanded pose.'
+        if reason:
+            return self._controller.hold(reason, self._period)
         return self._controller.command(now, self._period)
 
     def _account(self, timed: TimedPrediction) -> None:

@@ -66,6 +66,14 @@ class PolicyParameters:
         default='',
         metadata={'help': "Kind of command; empty for what suits the checkpoint's actions"},
     )
+    max_lead: float = field(
+        default=0.1,
+        metadata={
+            'help': 'How far a commanded pose may be ahead of the arm before it waits',
+            'unit': 'm',
+            'minimum': 0.001,
+        },
+    )
     command_rate: float = field(
         default=50.0,
         metadata={'help': 'Commands per second', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 1000.0},

@@ -18,7 +18,7 @@ from ..latency import STAGES, ChunkTimes
 from ..policy import PolicyConfig
 from ..sampled_points import draw_points
 from .inference_thread import TimedPrediction
-from .topics import LATCHED, STATE, ros_time
+from .topics import LATCHED, REPORTS, ros_time
 
 _PICTURE_PERIOD = 0.1
 TIMING_COLUMNS = ('captured', *STAGES)
@@ -35,11 +35,11 @@ class PolicyReports:
         self._node = node
         self._steady = steady
         self._drawn = float('-inf')
-        self._chunk = node.create_publisher(JointTrajectory, '~/action_chunk', STATE)
-        self._points = node.create_publisher(CompressedImage, '~/sampled_points', STATE)
-        self._timing = node.create_publisher(Float64MultiArray, '~/timing', STATE)
+        self._chunk = node.create_publisher(JointTrajectory, '~/action_chunk', REPORTS)
+        self._points = node.create_publisher(CompressedImage, '~/sampled_points', REPORTS)
+        self._timing = node.create_publisher(Float64MultiArray, '~/timing', REPORTS)
         self._policy = node.create_publisher(String, '~/policy', LATCHED)
-        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', STATE)
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', REPORTS)
 
     def policy(self, content: Mapping[str, Any]) -> None:
         """Say which policy is loaded."""

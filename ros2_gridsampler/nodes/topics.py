@@ -21,6 +21,8 @@ EVERY = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 """To receive joints and poses: each sample helps to match the capture times."""
 STATE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 """To send anything else; whoever receives best effort is served too."""
+REPORTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+"""To send what others count or record: none may be lost when they are busy for a second."""
 
 
 def ros_time(time: float) -> Any:

@@ -33,7 +33,7 @@ AT_REST = 0.0015
 """The fingers have closed when they move less than this in a period [m]."""
 SLIPPED = 0.05
 """The object is lost when it moves this much in the hand [m]."""
-PATIENCE = {'reach': 120, 'grasp': 30, 'carry': 150, 'release': 30}
+PATIENCE = {'reach': 80, 'grasp': 30, 'carry': 150, 'release': 30}
 """Periods after which a phase that does not end is given up."""
 
 
@@ -49,6 +49,7 @@ class ScriptedExpert:
         self._arm = arm
         self._object, self._goal = arm.scene.objects_of_interest[:2]
         self._grasp = grasp_of(arm.suite, arm.task)
+        self._offset = self._grasp.offset
         self._phase = 'reach'
         self._waited = 0
         self._twist = np.zeros(6)
@@ -73,7 +74,7 @@ class ScriptedExpert:
         """Twist [m/s], [rad/s] in the base frame and gripper opening [m] for this period."""
         hand = state.pose[:3]
         thing, goal = self._arm.landmarks()
-        grasp = thing + self._grasp.offset
+        grasp = thing + self._offset
         self._advance(hand, thing, goal, state.gripper_opening)
         turn = rotation_vector(self._grasp.rotation, state.pose[3:])
         target, opening = hand, self._grasp.opening
@@ -92,8 +93,11 @@ class ScriptedExpert:
         closing, sinking = abs(opening - self._opening), self._height - hand[2]
         self._opening, self._height = opening, float(hand[2])
         self._waited += 1
-        away, above = thing + self._grasp.offset - hand, thing - goal
+        away, above = thing + self._offset - hand, thing - goal
         if self._waited > PATIENCE.get(self._phase, 1000):
+            if self._phase == 'reach':
+                # Something is in the way: take the rim on the other side, without turning.
+                self._offset = self._offset * np.array([-1.0, -1.0, 1.0])
             self._enter('retry', hand)
         elif self._phase == 'reach':
             if np.linalg.norm(away[:2]) < ARRIVED and abs(away[2]) < ARRIVED_HEIGHT:

@@ -36,7 +36,7 @@ class Grasp:
 FINGER = 0.02
 """Thickness of a finger [m]."""
 RIM_RADIUS = 0.05
-RIM_HEIGHT = 0.037
+RIM_HEIGHT = 0.030
 # Half open: the outer finger fits between the bowl and the wall of the drawer.
 RIM_OPENING = 0.05
 
@@ -44,7 +44,7 @@ RIM_OPENING = 0.05
 # One place per task, so that a policy has no arbitrary choice to learn. At 90 the gripper need
 # not turn. 4: along the drawer, whose other walls are too near. 6: on the near side, because
 # the bowl is at the end of the arm's reach, between the cookie box and the cabinet.
-RIM_ANGLES = {('libero_spatial', 4): 129.0, ('libero_spatial', 6): 165.0}
+RIM_ANGLES = {('libero_spatial', 4): 120.0, ('libero_spatial', 6): 165.0}
 
 
 def top_down(yaw: float) -> Vector:
