@@ -3,7 +3,7 @@
 """Predictions, times and problems -> the topics by which people and tools watch the policy."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -112,10 +112,3 @@ class PolicyReports:
             chunk.start_time,
         )
         self._chunk.publish(message)
-
-
-def describe_levels(problems: Sequence[str]) -> tuple[bytes, str]:
-    """OK, or a warning with the first problem."""
-    if problems:
-        return DiagnosticStatus.WARN, problems[0]
-    return DiagnosticStatus.OK, 'following the policy'
