@@ -17,8 +17,8 @@ MAX_SPEED, MAX_RATE = 1.0, 2.4
 """Of the commanded twist [m/s], [rad/s]."""
 MAX_SPEED_CHANGE, MAX_RATE_CHANGE = 0.55, 1.2
 """Of the commanded twist from one period to the next [m/s], [rad/s]."""
-CLEARANCE = 0.10
-"""Height above the grasp at which the gripper travels to the object [m]."""
+RETREAT = 0.10
+"""The gripper rises this much after a release and before a new try [m]."""
 FUNNEL = 2.0
 """Height above the target per horizontal distance from it, so that approaches end vertically."""
 TURN_FUNNEL = 0.5
@@ -28,7 +28,8 @@ ARRIVED, ARRIVED_HEIGHT = 0.016, 0.008
 PLACED = 0.02
 """The gripper opens when the object is horizontally this near to its goal [m]."""
 CLOSED_ON_NOTHING = 0.003
-CLOSED = 0.035
+CLOSED = 0.01
+"""The fingers are about to close when they are this much nearer than before [m]."""
 AT_REST = 0.0015
 """The fingers have closed when they move less than this in a period [m]."""
 SLIPPED = 0.05
@@ -47,8 +48,7 @@ class ScriptedExpert:
 
     def __init__(self, arm: LiberoArm) -> None:
         self._arm = arm
-        self._object, self._goal = arm.scene.objects_of_interest[:2]
-        self._grasp = grasp_of(arm.suite, arm.task)
+        self._grasp = grasp_of(arm.suite, arm.task, arm.scene.objects_of_interest[0])
         self._offset = self._grasp.offset
         self._phase = 'reach'
         self._waited = 0
@@ -56,9 +56,9 @@ class ScriptedExpert:
         self._opening = 0.0
         self._height = np.inf
         self._rise_to = 0.0
-        self._held = np.zeros(3)
+        self._held, self._held_opening = np.zeros(3), 0.0
         start, goal = arm.landmarks()
-        self._travel_height = max(start[2] + 0.10, goal[2] + 0.16)
+        self._travel_height = max(start[2] + 0.10, goal[2] + self._grasp.travel_height)
 
     @property
     def phase(self) -> str:
@@ -79,7 +79,7 @@ class ScriptedExpert:
         turn = rotation_vector(self._grasp.rotation, state.pose[3:])
         target, opening = hand, self._grasp.opening
         if self._phase == 'reach':
-            target = grasp + np.array([0.0, 0.0, _rise(grasp - hand, float(turn[2]))])
+            target = grasp + np.array([0.0, 0.0, self._rise(grasp - hand, float(turn[2]))])
         elif self._phase == 'grasp':
             target, opening = grasp, 0.0
         elif self._phase == 'carry':
@@ -105,18 +105,18 @@ class ScriptedExpert:
         elif self._phase == 'grasp':
             if opening < CLOSED_ON_NOTHING:
                 self._enter('retry', hand)
-            elif opening < CLOSED and closing < AT_REST:
-                self._held = thing - hand
+            elif opening < self._grasp.opening - CLOSED and closing < AT_REST:
+                self._held, self._held_opening = thing - hand, opening
                 self._enter('carry', hand)
         elif self._phase == 'carry':
             low = above[2] < self._grasp.release_height
-            stopped = above[2] < 2 * self._grasp.release_height and sinking < 0.001
+            stopped = above[2] < self._grasp.release_height + 0.03 and sinking < 0.001
             if opening < CLOSED_ON_NOTHING or np.linalg.norm(thing - hand - self._held) > SLIPPED:
                 self._enter('retry', hand)
             elif np.linalg.norm(above[:2]) < PLACED and (low or stopped):
                 self._enter('release', hand)
         elif self._phase == 'release':
-            if opening > 0.7 * self._grasp.opening:
+            if opening > max(0.7 * self._grasp.opening, self._held_opening + CLOSED):
                 self._enter('retreat', hand)
         elif hand[2] > self._rise_to - 0.03 and not self.done:
             placed = self._phase == 'retreat' and self._arm.success()
@@ -126,7 +126,13 @@ class ScriptedExpert:
     def _enter(self, phase: str, hand: Vector) -> None:
         self._phase, self._waited = phase, 0
         if phase in ('retry', 'retreat'):
-            self._rise_to = float(hand[2]) + CLEARANCE
+            self._rise_to = float(hand[2]) + RETREAT
+
+    def _rise(self, away: Vector, yaw: float) -> float:
+        """How far above the grasp to be, at this distance [m] and angle [rad] from it."""
+        distance = float(np.linalg.norm(away[:2]))
+        rise = FUNNEL * max(distance - ARRIVED, 0.0) + TURN_FUNNEL * max(abs(yaw) - 0.1, 0.0)
+        return min(rise, self._grasp.approach_height)
 
     def _carry_target(self, hand: Vector, thing: Vector, goal: Vector) -> Vector:
         """Up, across and down again, in one path without corners."""
@@ -145,13 +151,6 @@ class ScriptedExpert:
             [_capped(change[:3], MAX_SPEED_CHANGE), _capped(change[3:], MAX_RATE_CHANGE)]
         )
         return self._twist.copy()
-
-
-def _rise(away: Vector, yaw: float) -> float:
-    """How far above the grasp to be, at this horizontal distance [m] and angle [rad] from it."""
-    distance = float(np.linalg.norm(away[:2]))
-    rise = FUNNEL * max(distance - ARRIVED, 0.0) + TURN_FUNNEL * max(abs(yaw) - 0.1, 0.0)
-    return min(rise, CLEARANCE)
 
 
 def _capped(vector: Vector, limit: float) -> Vector:

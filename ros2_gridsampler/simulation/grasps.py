@@ -18,13 +18,17 @@ class Grasp:
         offset: From the object's origin to the gripper [m], base frame.
         rotation: Of the gripper, x y z w, base frame.
         release_height: Of the object's origin above the goal's when the gripper opens [m].
+        travel_height: The same on the way to the goal, at least [m].
         opening: Of the gripper before the grasp and after the release [m].
+        approach_height: Above the grasp, on the way to it [m].
     """
 
     offset: Vector
     rotation: Vector
     release_height: float
+    travel_height: float
     opening: float
+    approach_height: float = 0.10
 
     @property
     def outer_finger(self) -> Vector:
@@ -36,15 +40,32 @@ class Grasp:
 FINGER = 0.02
 """Thickness of a finger [m]."""
 RIM_RADIUS = 0.05
-RIM_HEIGHT = 0.030
+RIM_HEIGHT = 0.037
 # Half open: the outer finger fits between the bowl and the wall of the drawer.
 RIM_OPENING = 0.05
 
-# Where the rim is taken, degrees from the x axis (away from the robot) towards y (its left).
-# One place per task, so that a policy has no arbitrary choice to learn. At 90 the gripper need
-# not turn. 4: along the drawer, whose other walls are too near. 6: on the near side, because
-# the bowl is at the end of the arm's reach, between the cookie box and the cabinet.
-RIM_ANGLES = {('libero_spatial', 4): 120.0, ('libero_spatial', 6): 165.0}
+# Where the tasks of libero_spatial take the rim, in degrees from the x axis (away from the robot)
+# towards y (its left). One place per task, so that a policy has no arbitrary choice to learn; at
+# 90 the gripper need not turn. 4: along the drawer, whose other walls are too near. 6: on the
+# near side, as the bowl is at the end of the arm's reach, between cookie box and cabinet.
+RIM_ANGLES = {4: 120.0, 6: 165.0}
+
+# Of the grasp above the origin [m]: in the upper half of what stands, low on what lies.
+BASKET_HEIGHTS = {
+    'alphabet_soup': 0.012,
+    'bbq_sauce': 0.025,
+    'butter': 0.006,
+    'chocolate_pudding': 0.006,
+    'cream_cheese': 0.006,
+    'ketchup': 0.04,
+    'milk': 0.03,
+    'orange_juice': 0.03,
+    'salad_dressing': 0.04,
+    'tomato_sauce': 0.012,
+}
+
+# Tasks of libero_goal that put the bowl on something: the stove, the cabinet, the plate.
+GOAL_BOWL_TASKS = (1, 4, 8)
 
 
 def top_down(yaw: float) -> Vector:
@@ -53,20 +74,47 @@ def top_down(yaw: float) -> Vector:
     return np.sqrt(0.5) * np.array([c - s, c + s, 0.0, 0.0])
 
 
-def rim_grasp(angle: float) -> Grasp:
+def rim_grasp(angle: float, approach_height: float) -> Grasp:
     """Take a bowl by its rim, at an angle [rad] about its z axis, one finger inside."""
     # The gripper is the same after half a turn: take the smaller one.
     yaw = (angle % np.pi) - np.pi / 2
     offset = np.array([RIM_RADIUS * np.cos(angle), RIM_RADIUS * np.sin(angle), RIM_HEIGHT])
-    return Grasp(offset, top_down(yaw), release_height=0.03, opening=RIM_OPENING)
+    return Grasp(
+        offset,
+        top_down(yaw),
+        release_height=0.03,
+        travel_height=0.16,
+        opening=RIM_OPENING,
+        approach_height=approach_height,
+    )
 
 
-def grasp_of(suite: str, task: int) -> Grasp:
-    """The grasp of a task.
+def basket_grasp(kind: str) -> Grasp:
+    """Take a thing across its narrow side, drop it in the basket."""
+    height = BASKET_HEIGHTS[kind]
+    # Cream cheese lies, and the wide hand would come down on the can behind it: take its near end.
+    offset = np.array([-0.022 if kind == 'cream_cheese' else 0.0, 0.0, height])
+    # The hand is wider than the basket: it stays above the walls.
+    return Grasp(
+        offset, top_down(0.0), release_height=0.15 - height, travel_height=0.25, opening=0.08
+    )
+
+
+def grasp_of(suite: str, task: int, thing: str) -> Grasp:
+    """The grasp of a task, whose object to take is `thing`.
 
     Raises:
-        ValueError: The suite has no scripted grasps.
+        ValueError: There is no scripted grasp.
     """
-    if suite != 'libero_spatial':
-        raise ValueError(f"There are scripted grasps for 'libero_spatial', not for '{suite}'.")
-    return rim_grasp(np.deg2rad(RIM_ANGLES.get((suite, task), 90.0)))
+    kind = thing.rstrip('0123456789').rstrip('_')
+    if suite == 'libero_spatial':
+        # Task 6: above the handles of the cabinet.
+        return rim_grasp(np.deg2rad(RIM_ANGLES.get(task, 90.0)), 0.20 if task == 6 else 0.10)
+    if suite == 'libero_goal' and task in GOAL_BOWL_TASKS:
+        return rim_grasp(np.deg2rad(90.0), 0.10)
+    if suite == 'libero_object' and kind in BASKET_HEIGHTS:
+        return basket_grasp(kind)
+    raise ValueError(
+        f"There is no scripted grasp for '{thing}' of {suite} task {task}; "
+        'there are some for libero_spatial, libero_object and tasks 1, 4 and 8 of libero_goal.'
+    )

@@ -23,9 +23,9 @@ MIN_CLEARANCE = 0.01
 """Between objects that do not stand on one another [m]."""
 FINGER_CLEARANCE = 0.065
 """From the outer finger, at the grasp and at the goal, to any other object's centre [m]."""
-MAX_REACH = 0.785
+MAX_REACH = 0.77
 """From the base to a grasp near the table, gripper pointing down [m]."""
-GOAL_TILT_REACH = 0.03
+GOAL_TILT_REACH = 0.045
 """How much further a held object is still put down, with a tilted gripper [m]."""
 VIEW_MARGIN = 0.04
 """Object and goal are this far inside the agentview image, in parts of it."""
@@ -163,8 +163,8 @@ def _draw(
 def _solvable(scene: Scene, touching: set[Pair]) -> bool:
     """Object and goal in the picture and in reach, with room for the outer finger."""
     positions = scene.object_positions()
-    grasp = grasp_of(scene.suite, scene.task)
     target, goal = scene.objects_of_interest[:2]
+    grasp = grasp_of(scene.suite, scene.task, target)
     for name, reach in ((target, MAX_REACH), (goal, MAX_REACH + GOAL_TILT_REACH)):
         position = scene.position(name)
         seen = scene.project('agentview', position)
