@@ -31,7 +31,7 @@ def demo(
     """
     from .nodes.demonstration import DemonstrationConfig, run_demonstration
 
-    numbers = tuple(int(task) for task in tasks.split(','))
+    numbers = task_numbers(tasks)
     print(run_demonstration(DemonstrationConfig(policy, numbers, episodes, placements), out))
     print(f'\nThe film and all figures: {(out / "index.html").resolve().as_uri()}')
 
@@ -57,7 +57,7 @@ def record(
     """
     from .recordings.demonstrations import RecordConfig, record
 
-    numbers = tuple(int(task) for task in tasks.split(','))
+    numbers = task_numbers(tasks)
     record(RecordConfig(suite, numbers, episodes, widened, noise), out)
 
 
@@ -113,7 +113,7 @@ def success(
         load_arm(find('calibration', 'panda', '.yaml')),
         name=policy,
         suite=suite,
-        tasks=[int(task) for task in tasks.split(',')] if tasks else range(10),
+        tasks=task_numbers(tasks) if tasks else range(10),
         episodes=episodes,
         placements=placements,
         rendering=rendering,
@@ -121,6 +121,16 @@ def success(
     print(result)
     if json:
         json.write_text(result.to_json())
+
+
+def task_numbers(text: str) -> tuple[int, ...]:
+    """Task numbers written like '0,1,2'."""
+    try:
+        return tuple(int(number) for number in text.split(','))
+    except ValueError:
+        raise ValueError(
+            f'Tasks are numbers from 0 separated by commas, like 0,1,2; got {text!r}.'
+        ) from None
 
 
 def main() -> None:

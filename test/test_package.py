@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ros2_gridsampler
+from ros2_gridsampler.command_line import task_numbers
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,3 +107,13 @@ def test_a_mistake_is_one_sentence_and_a_failure():
     assert result.returncode == 1
     assert result.stderr.startswith("gridsampler: 'nobody' is neither a path nor one of")
     assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize('tasks', ['a,b', '1;2', ''])
+def test_task_numbers_that_are_none_are_refused_with_an_example(tasks):
+    with pytest.raises(ValueError, match='like 0,1,2'):
+        task_numbers(tasks)
+
+
+def test_task_numbers_are_read():
+    assert task_numbers('0,3, 9') == (0, 3, 9)

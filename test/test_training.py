@@ -151,7 +151,7 @@ def test_a_run_of_another_architecture_is_not_gone_on_with(bags, tmp_path):
 def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):
     episodes = CONFIG.episodes
     nowhere = dataclasses.replace(episodes.labels, action='/nowhere')
-    with pytest.raises(ValueError, match='no action on /nowhere'):
+    with pytest.raises(ValueError, match='no label on /nowhere'):
         store_episodes(bags, dataclasses.replace(episodes, labels=nowhere), tmp_path)
     other = dataclasses.replace(episodes.observation, joints=('elbow',))
     with pytest.raises(ValueError, match="lacks \\['elbow'\\]"):

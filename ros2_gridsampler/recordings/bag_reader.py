@@ -148,7 +148,10 @@ def _read(
 
 
 def read_observations(
-    bag: Path, topics: StreamTopics, buffer: ObservationBuffer
+    bag: Path,
+    topics: StreamTopics,
+    buffer: ObservationBuffer,
+    others: Mapping[str, Callable[[RecordedMessage], None]] | None = None,
 ) -> Iterator[Observation]:
     """Every observation that a live node could have made, at the time when it could.
 
@@ -156,6 +159,7 @@ def read_observations(
         bag: A bag folder or file.
         topics: Which topic carries which stream.
         buffer: The same object that the live node fills.
+        others: Further topics, and what takes their messages on the way.
 
     Raises:
         DamagedBag: At the end, if the bag is not whole.
@@ -163,7 +167,11 @@ def read_observations(
     """
     reason = 'no message'
     found = False
-    for recorded in read_messages(bag, topics.names):
+    others = others or {}
+    for recorded in read_messages(bag, (*topics.names, *others)):
+        if recorded.topic in others:
+            others[recorded.topic](recorded)
+            continue
         feed(buffer, topics, recorded)
         try:
             decode = buffer.take(recorded.time)

@@ -19,7 +19,7 @@ from ..observation import Observation, ObservationBuffer, StreamBudget
 from ..policy import PolicyConfig, Prediction
 from ..simulation.arm_state import ArmState
 from ..simulation.libero_arm import LiberoArm
-from ..simulation.placements import Official, Placement, Widened
+from ..simulation.placements import EVALUATION_SEEDS, Official, Placement, Widened
 from .arm_messages import INSTRUCTION, JOINT_STATES, POSE, image_topic, state_messages
 from .bag_reader import RecordedMessage, StreamTopics, feed
 from .success_rate import wilson_interval
@@ -117,7 +117,15 @@ def measure_success(
         placements: Official initial states, or those widened by 5 cm with fixed seeds.
         rendering: Of the cameras.
         loop: How the loop is closed.
+
+    Raises:
+        ValueError: There are not so many evaluation states.
     """
+    if not 1 <= episodes <= len(EVALUATION_SEEDS):
+        raise ValueError(
+            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
+            'episodes; ask for 1 to that many.'
+        )
     loop = loop or LoopConfig()
     per_task: dict[str, tuple[int, int]] = {}
     title = f'{suite} {placements}'

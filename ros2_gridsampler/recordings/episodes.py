@@ -5,7 +5,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,10 @@ from tqdm import tqdm
 
 from ..action_chunk import ActionSpace
 from ..camera_message import stamp_seconds
-from ..command_message import read_joint_trajectory, read_twist
-from ..observation import (
-    NotObservable,
-    Observation,
-    ObservationBuffer,
-    ObservationConfig,
-    StreamBudget,
-)
+from ..command_message import read_float64_multi_array, read_joint_trajectory, read_twist
+from ..observation import ObservationBuffer, ObservationConfig, StreamBudget
 from ..policy import proprioception
-from .bag_reader import StreamTopics, feed, read_messages
+from .bag_reader import RecordedMessage, StreamTopics, read_observations
 
 
 @dataclass(frozen=True)
@@ -134,16 +128,19 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     with (folder / 'frames.bin').open('wb') as frames:
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
             labels = _Labels(config)
-            observations = list(_observations(bag, config, labels))
-            if not observations:
-                raise ValueError(f'{bag} gives no observation; check its topics.')
+            buffer = ObservationBuffer(config.observation, StreamBudget())
+            # All of them first: a chunk reaches past its own observation.
+            observations = list(read_observations(bag, config.topics, buffer, labels.takers))
             for observation in observations:
-                pictures = np.stack([observation.images[name] for name in config.topics.cameras])
+                # In the order of the policy's cameras, whatever the order of the topics.
+                pictures = np.stack(
+                    [observation.images[name] for name in config.observation.cameras]
+                )
                 shape = pictures.shape
                 frames.write(pictures.tobytes())
                 rows['proprioception'].append(proprioception(observation.joints, observation.pose))
                 rows['chunks'].append(labels.chunk(bag, observation.time))
-                rows['landmarks'].append(labels.landmarks_at(observation.time))
+                rows['landmarks'].append(labels.landmarks_at(bag, observation.time))
                 rows['episode'].append(number)
                 sentence = instructions.setdefault(observation.instruction, len(instructions))
                 rows['sentence'].append(sentence)
@@ -158,21 +155,29 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     partial.replace(folder / 'samples.npz')
 
 
-def _observations(bag: Path, config: EpisodeConfig, labels: '_Labels') -> Iterator[Observation]:
-    """The observations of a bag, while its labels are collected beside them."""
-    buffer = ObservationBuffer(config.observation, StreamBudget())
-    topics = (*config.topics.names, *labels.topics)
-    for recorded in read_messages(bag, topics):
-        if recorded.topic in labels.topics:
-            labels.add(recorded.topic, recorded.message, recorded.time)
-            continue
-        feed(buffer, config.topics, recorded)
-        try:
-            decode = buffer.take(recorded.time)
-        except NotObservable:
-            continue
-        if decode is not None:
-            yield decode()
+class _Track:
+    """Values of one label topic over time."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._times: list[float] = []
+        self._values: list[NDArray[np.float64]] = []
+
+    def add(self, time: float, value: NDArray[np.float64]) -> None:
+        self._times.append(time)
+        self._values.append(value)
+
+    def at(self, times: NDArray[np.float64], bag: Path) -> NDArray[np.float64]:
+        """The newest value at each time [s]; before the first one, the first."""
+        if not self._values:
+            raise ValueError(f'{bag} has no label on {self._topic}; correct the recipe.')
+        index = np.searchsorted(self._times, times, 'right') - 1
+        return np.array([self._values[max(i, 0)] for i in index])
+
+    @property
+    def end(self) -> float:
+        """Time of the last value [s]."""
+        return self._times[-1]
 
 
 class _Labels:
@@ -180,50 +185,46 @@ class _Labels:
 
     def __init__(self, config: EpisodeConfig) -> None:
         self._config = config
-        self.topics = tuple(
-            topic
-            for topic in (config.labels.action, config.labels.gripper, config.labels.landmarks)
-            if topic
-        )
-        self._actions: list[tuple[float, NDArray[np.float64]]] = []
-        self._gripper: list[tuple[float, float]] = []
-        self._landmarks: list[tuple[float, NDArray[np.float64]]] = []
+        labels = config.labels
+        self._actions = _Track(labels.action)
+        self._gripper = _Track(labels.gripper)
+        self._landmarks = _Track(labels.landmarks)
+        takers: dict[str, Callable[[RecordedMessage], None]] = {
+            labels.action: self._take_action,
+            labels.gripper: self._take_gripper,
+            labels.landmarks: self._take_landmarks,
+        }
+        self.takers = {topic: take for topic, take in takers.items() if topic}
 
-    def add(self, topic: str, message: Any, log_time: float) -> None:
-        labels = self._config.labels
-        if topic == labels.gripper:
-            self._gripper.append((log_time, float(message.data[0])))
-        elif topic == labels.landmarks:
-            points = [(p.position.x, p.position.y, p.position.z) for p in message.poses]
-            self._landmarks.append((stamp_seconds(message.header.stamp), np.array(points)))
-        elif self._config.action_space.kind == 'end_effector_twist':
-            self._actions.append((stamp_seconds(message.header.stamp), read_twist(message)))
+    def _take_action(self, recorded: RecordedMessage) -> None:
+        space, message = self._config.action_space, recorded.message
+        if space.kind == 'end_effector_twist':
+            target = read_twist(message, space.frame)
         else:
-            names = self._config.action_space.names
-            target = read_joint_trajectory(message, names)[0]
-            self._actions.append((stamp_seconds(message.header.stamp), target))
+            target = read_joint_trajectory(message, space.names)[0]
+        self._actions.add(stamp_seconds(message.header.stamp), target)
+
+    def _take_gripper(self, recorded: RecordedMessage) -> None:
+        # Float64MultiArray has no header: the time of the recording has to do.
+        self._gripper.add(recorded.time, read_float64_multi_array(recorded.message, 1))
+
+    def _take_landmarks(self, recorded: RecordedMessage) -> None:
+        message = recorded.message
+        points = [(p.position.x, p.position.y, p.position.z) for p in message.poses]
+        self._landmarks.add(stamp_seconds(message.header.stamp), np.array(points))
 
     def chunk(self, bag: Path, time: float) -> Float[np.ndarray, 'steps actions']:
         """The actions due from `time` on; past the end the arm holds."""
         config = self._config
-        if not self._actions:
-            raise ValueError(f'{bag} has no action on {config.labels.action}; nothing to learn.')
         due = time + config.period * (np.arange(config.steps) + 0.25)
-        times = np.array([at for at, _ in self._actions])
-        index = np.searchsorted(times, due, 'right') - 1
-        targets = np.array([self._actions[max(i, 0)][1] for i in index])
-        if config.action_space.kind == 'end_effector_twist':
-            targets[due > times[-1] + config.period] = 0
-            times = np.array([at for at, _ in self._gripper])
-            index = np.searchsorted(times, due, 'right') - 1
-            opening = [self._gripper[max(i, 0)][1] for i in index]
-            targets = np.column_stack([targets, opening])
-        return targets
+        targets = self._actions.at(due, bag)
+        if config.action_space.kind == 'joint_position':
+            return targets
+        targets[due > self._actions.end + config.period] = 0
+        return np.hstack([targets, self._gripper.at(due, bag)])
 
-    def landmarks_at(self, time: float) -> Float[np.ndarray, 'landmarks 3']:
-        """The points to locate at `time`."""
-        if not self._landmarks:
+    def landmarks_at(self, bag: Path, time: float) -> Float[np.ndarray, 'landmarks 3']:
+        """The points to locate at `time`; NaN where they are not recorded."""
+        if not self._config.labels.landmarks:
             return np.full((1, 3), np.nan)
-        times = np.array([at for at, _ in self._landmarks])
-        index = max(int(np.searchsorted(times, time + 1e-6, 'right')) - 1, 0)
-        return self._landmarks[index][1]
+        return self._landmarks.at(np.array([time + 1e-6]), bag)[0]

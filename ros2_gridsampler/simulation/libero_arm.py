@@ -52,7 +52,7 @@ class LiberoArm:
             raise ValueError(f"Rendering '{rendering}' is neither 'simplified' nor 'original'.")
         self.scene = Scene(suite, task)
         self._image_size = image_size
-        self._rendering = rendering
+        self.rendering = rendering
         self._renderer: Renderer | None = None
 
     @property
@@ -96,7 +96,7 @@ class LiberoArm:
     def _images(self) -> dict[str, NDArray[np.uint8]]:
         if self._renderer is None:
             self._renderer = Renderer(
-                self.scene.model, self._image_size, simplified=self._rendering == 'simplified'
+                self.scene.model, self._image_size, simplified=self.rendering == 'simplified'
             )
         return {
             name: self._renderer.render(self.scene.data, camera)

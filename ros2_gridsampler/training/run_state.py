@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run <-> one file that it can go on from exactly."""
 
-import json
 import signal
 import types
 from pathlib import Path
@@ -50,14 +49,12 @@ class RunState:
         tensors['random'] = torch.get_rng_state()
         # Safetensors refuses tensors that share memory or lie channels last.
         partial = folder / f'{STATE}.partial'
-        metadata = {'step': json.dumps(self.step)}
         save_file(
             {
                 name: tensor.detach().clone(memory_format=torch.contiguous_format)
                 for name, tensor in tensors.items()
             },
             partial,
-            metadata,
         )
         partial.replace(folder / STATE)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cattrs
 import cv2
@@ -110,13 +110,13 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
                 log.flush()
             if run.step % config.save_every == 0 or stop.requested or run.step == config.steps:
                 run.save(out)
-            if run.step % (2 * config.save_every) == 0 or run.step == config.steps:
-                scores = validate(averaged(policy, run), batches, validation)
-                log.write(json.dumps({'step': run.step, 'validation': scores}) + '\n')
-                tqdm.write(f'step {run.step}: validation {scores}')
+            if run.step % (2 * config.save_every) == 0 and run.step < config.steps:
+                report(run.step, validate(averaged(policy, run), batches, validation), log)
             if stop.requested:
                 raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
-    result = averaged(policy, run)
+        result = averaged(policy, run)
+        scores = validate(result, batches, validation)
+        report(run.step, scores, log)
     training_record = {
         'bags': len(store.bags),
         'samples': len(store),
@@ -128,9 +128,14 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         'numpy': np.__version__,
         'opencv': cv2.__version__,
     }
-    scores = validate(result, batches, validation)
     save_checkpoint(result, out, training=training_record, results={'validation': scores})
     return result
+
+
+def report(step: int, scores: dict[str, float], log: TextIO) -> None:
+    """Write a validation to the log and to the terminal."""
+    log.write(json.dumps({'step': step, 'validation': scores}) + '\n')
+    tqdm.write(f'step {step}: validation {scores}')
 
 
 def policy_config(
