@@ -75,7 +75,7 @@ setup(
         'safetensors>=0.4.3,<1',
         'torch>=2.9,<2.15',
         'tqdm>=4.66,<5',
-        'tyro>=0.9,<2',
+        'tyro>=1.0.17,<2',
     ],
     extras_require=EXTRAS,
     entry_points={

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ros2_gridsampler
-from ros2_gridsampler.command_line import task_numbers
+from ros2_gridsampler.command_line.simulation_commands import task_numbers
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,18 +1,11 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler`: one command with a subcommand per job."""
+"""`gridsampler demo`, `record`, `success`: jobs on the simulated arm."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
-
-Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
-application = tyro.extras.SubcommandApp()
+from typing import Literal
 
 
-@application.command
 def demo(
     out: Path = Path('build/demo'),
     policy: str = 'libero_spatial',
@@ -29,14 +22,13 @@ def demo(
         episodes: Of each task.
         placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
     """
-    from .nodes.demonstration import DemonstrationConfig, run_demonstration
+    from ..nodes.demonstration import DemonstrationConfig, run_demonstration
 
     numbers = task_numbers(tasks)
     print(run_demonstration(DemonstrationConfig(policy, numbers, episodes, placements), out))
     print(f'\nThe film and all figures: {(out / "index.html").resolve().as_uri()}')
 
 
-@application.command
 def record(
     out: Path,
     suite: str = 'libero_spatial',
@@ -55,30 +47,12 @@ def record(
         widened: Share of placements widened by 5 cm; the rest as LIBERO samples them.
         noise: Deviation of the noise in the executed twist; labels stay clean.
     """
-    from .recordings.demonstrations import RecordConfig, record
+    from ..recordings.demonstrations import RecordConfig, record
 
     numbers = task_numbers(tasks)
     record(RecordConfig(suite, numbers, episodes, widened, noise), out)
 
 
-@application.command
-def train(recipe: Path, bags: Bags, out: Path, cache: Path | None = None) -> None:
-    """Train a policy on bags by behaviour cloning; go on where it stopped.
-
-    Args:
-        recipe: YAML file, see models/recipes.
-        bags: Bags, or folders of bags.
-        out: Folder of the run; the checkpoint is written there at the end.
-        cache: Where decoded bags are kept for all runs; default OUT/cache.
-    """
-    from .recordings.bag_reader import find_bags
-    from .training.recipe import load_recipe
-    from .training.train_policy import train
-
-    train(load_recipe(recipe), find_bags(bags), out, cache or out / 'cache')
-
-
-@application.command
 def success(
     policy: str = 'libero_spatial',
     suite: str = 'libero_spatial',
@@ -99,11 +73,11 @@ def success(
         json: File for the result.
         rendering: 'simplified' or 'original'.
     """
-    from .arm_limits import load_arm
-    from .backends import load
-    from .checkpoint import load_checkpoint
-    from .installed_files import find
-    from .recordings.closed_loop import measure_success
+    from ..arm_limits import load_arm
+    from ..backends import load
+    from ..checkpoint import load_checkpoint
+    from ..installed_files import find
+    from ..recordings.closed_loop import measure_success
 
     folder = find('models', policy)
     model, manifest = load_checkpoint(folder)
@@ -131,21 +105,3 @@ def task_numbers(text: str) -> tuple[int, ...]:
         raise ValueError(
             f'Tasks are numbers from 0 separated by commas, like 0,1,2; got {text!r}.'
         ) from None
-
-
-def main() -> None:
-    """Run the command; a user's mistake is one sentence, not a traceback."""
-    try:
-        application.cli(prog='gridsampler', description='GridS policies on ROS 2.')
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except InterruptedError as error:
-        print(error, file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, OSError) as error:
-        print(f'gridsampler: {error}', file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == '__main__':
-    main()
