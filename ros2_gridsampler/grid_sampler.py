@@ -9,7 +9,40 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class GridSampler(nn.Module):
+class PointReader(nn.Module):
+    """Reads a map at points and adds an embedding of where each was read.
+
+    Args:
+        channels: Channels of the map.
+        hidden: Width of the coordinate embedding.
+    """
+
+    def __init__(self, channels: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.coordinate_embedding = nn.Sequential(
+            nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, channels)
+        )
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def place(
+        self, tokens: Float[Tensor, 'batch tokens channels'], points: Float[Tensor, '*batch 2']
+    ) -> Float[Tensor, 'batch tokens channels']:
+        """The tokens with their coordinates added; `points` (x, y) in [0, 1]."""
+        return tokens + self.coordinate_embedding(points.to(self._dtype)).to(tokens.dtype)
+
+    def read(
+        self,
+        feature_map: Float[Tensor, 'batch rows columns channels'],
+        points: Float[Tensor, 'batch tokens 2'],
+    ) -> Float[Tensor, 'batch tokens channels']:
+        """The map at these points, with their coordinates; in the type of the map."""
+        return self.place(read_bilinear(feature_map, points), points)
+
+
+class GridSampler(PointReader):
     """GridS (arXiv:2605.11817): K predicted points, read bilinearly, with their coordinates.
 
     Works on any feature map. Points are (x, y) in [0, 1]; 0 and 1 are the centres of the first
@@ -38,7 +71,7 @@ class GridSampler(nn.Module):
         hidden: int = 512,
         coordinate_hidden: int = 256,
     ) -> None:
-        super().__init__()
+        super().__init__(channels, coordinate_hidden)
         if tokens < 1:
             raise ValueError(f'A sampler reads at least one point, got {tokens}.')
         self.context = context
@@ -46,17 +79,10 @@ class GridSampler(nn.Module):
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         last = nn.Linear(hidden, 2 * tokens)
         self.predict = nn.Sequential(nn.Linear(channels + context, hidden), nn.ReLU(), last)
-        self.coordinate_embedding = nn.Sequential(
-            nn.Linear(2, coordinate_hidden), nn.ReLU(), nn.Linear(coordinate_hidden, channels)
-        )
         # With the default initialisation all points start within 4% of the picture.
         nn.init.normal_(last.weight, std=0.02 / math.sqrt(hidden))
         with torch.no_grad():
             last.bias.copy_(torch.logit(spread_points(tokens)).flatten())
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
 
     def forward(
         self,
@@ -78,9 +104,7 @@ class GridSampler(nn.Module):
                 f'got {"none" if context is None else tuple(context.shape)}.'
             )
         points = self._points(feature_map, context)
-        tokens = read_bilinear(feature_map, points)
-        place = self.coordinate_embedding(points.to(self._dtype))
-        return tokens + place.to(tokens.dtype), points
+        return self.read(feature_map, points), points
 
     def _points(
         self,

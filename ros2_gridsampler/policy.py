@@ -3,6 +3,7 @@
 """Observation -> ActionChunk: the stages, joined."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from .action_chunk import ActionChunk, ActionSpace
 from .action_head import ActionHead, Normaliser, Statistics
 from .calibration import ImagePreparation
 from .encoder import Encoder, EncoderConfig
-from .grid_sampler import GridSampler
+from .flow_head import FlowHead
 from .instruction import tokenise
 from .observation import Observation, ObservationConfig
+from .token_reducers import make_reducer
 from .trunk import Trunk, TrunkConfig, WordEmbedding
 
 
@@ -32,10 +34,12 @@ class PolicyConfig:
         action_space: What it commands.
         steps: Targets per chunk.
         period: Time between two targets [s].
+        reducer: How the visual tokens become fewer, one of `token_reducers.REDUCERS`.
         tokens: Visual tokens kept per camera (K).
         sample_after: Encoder block after which the points are read; the depth of the encoder
             is the paper's place.
         conditioned: Whether instruction and proprioception enter the point predictor.
+        head: 'direct' regression of the chunk, or 'flow' matching.
         landmarks: Points in space that an auxiliary query learns to locate; 0 for none.
         proprioception_statistics: See `proprioception`.
         action_statistics: In the units of the action space.
@@ -49,9 +53,11 @@ class PolicyConfig:
     action_space: ActionSpace
     steps: int
     period: float
+    reducer: str
     tokens: int
     sample_after: int
     conditioned: bool
+    head: Literal['direct', 'flow']
     landmarks: int
     proprioception_statistics: Statistics
     action_statistics: Statistics
@@ -65,6 +71,11 @@ class PolicyConfig:
         if size != expected:
             raise ValueError(
                 f'Pictures are prepared as {size} but the encoder reads {expected} [px].'
+            )
+        kept = {'dense': self.dense_tokens, 'blind': 0}.get(self.reducer, self.tokens)
+        if self.tokens != kept:
+            raise ValueError(
+                f'A {self.reducer} policy keeps {kept} tokens per camera, got {self.tokens}.'
             )
         if not 0 <= self.sample_after <= self.encoder.depth:
             raise ValueError(
@@ -125,15 +136,22 @@ class Policy(nn.Module):
         self.config = config
         width = config.trunk.width
         self.encoder = Encoder(config.encoder)
-        self.grid_sampler = GridSampler(
-            config.encoder.width, config.tokens, context=2 * width if config.conditioned else 0
+        self.reducer = make_reducer(
+            config.reducer,
+            config.encoder.width,
+            config.tokens,
+            context=2 * width if config.conditioned else 0,
         )
         self.camera_embedding = nn.Parameter(torch.zeros(len(config.cameras), 1, width))
         self.words = WordEmbedding(width)
         self.body_units = Normaliser(config.proprioception_statistics)
         self.body = nn.Linear(len(config.proprioception_statistics.mean), width)
         self.trunk = Trunk(config.trunk, queries=config.steps + (config.landmarks > 0))
-        self.action_head = ActionHead(width, config.action_statistics)
+        self.action_head = (
+            FlowHead(width, config.action_statistics, config.steps)
+            if config.head == 'flow'
+            else ActionHead(width, config.action_statistics)
+        )
         if config.landmarks:
             self.landmark_head = nn.Linear(width, 3 * config.landmarks)
         nn.init.normal_(self.camera_embedding, std=0.02)
@@ -163,12 +181,25 @@ class Policy(nn.Module):
             task = torch.cat([word_tokens.mean(1), body_token[:, 0]], -1)
             task = task.repeat_interleave(cameras, 0)
 
-        features = self.encoder.early(images.flatten(0, 1), config.sample_after)
-        tokens, points = self.grid_sampler(features, task)
-        tokens = self.encoder.late(tokens, config.sample_after)
+        tokens, points = self.see(images.flatten(0, 1), task)
         visual = (tokens.unflatten(0, (-1, cameras)) + self.camera_embedding).flatten(1, 2)
         queries = self.trunk(torch.cat([visual, word_tokens, body_token], 1))
         return queries, points.unflatten(0, (-1, cameras))
+
+    def see(
+        self,
+        images: UInt8[Tensor, 'batch height width 3'],
+        task: Float[Tensor, 'batch context'] | None,
+    ) -> tuple[Float[Tensor, 'batch tokens width'], Float[Tensor, 'batch tokens 2']]:
+        """Pictures -> the few tokens of each and where they were read."""
+        config = self.config
+        if config.reducer == 'blind':
+            # The tower need not run for nobody.
+            nothing = torch.zeros(len(images), *config.encoder.grid, config.encoder.width)
+            return self.reducer(nothing.to(images.device))
+        features = self.encoder.early(images, config.sample_after)
+        tokens, points = self.reducer(features, task)
+        return self.encoder.late(tokens, config.sample_after), points
 
     def forward(
         self,

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small policy with random weights, for tests that are about the path."""
 
+from typing import Literal
+
 import torch
 
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
@@ -13,7 +15,13 @@ from ros2_gridsampler.trunk import TrunkConfig
 
 
 def tiny_policy(
-    *, tokens: int = 2, sample_after: int = 2, conditioned: bool = True, seed: int = 0
+    *,
+    reducer: str = 'grid_sampler',
+    tokens: int = 2,
+    sample_after: int = 2,
+    conditioned: bool = True,
+    head: Literal['direct', 'flow'] = 'direct',
+    seed: int = 0,
 ) -> Policy:
     """64 px, 16 patches, two cameras, a twist."""
     torch.manual_seed(seed)
@@ -27,9 +35,11 @@ def tiny_policy(
             action_space=ActionSpace('end_effector_twist', TWIST_NAMES, 'panda_link0'),
             steps=5,
             period=0.05,
+            reducer=reducer,
             tokens=tokens,
             sample_after=sample_after,
             conditioned=conditioned,
+            head=head,
             landmarks=2,
             proprioception_statistics=Statistics((0.5,) * 10, (0.2,) * 10),
             action_statistics=Statistics((0.0,) * 7, (0.1,) * 7),

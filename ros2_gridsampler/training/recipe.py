@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A YAML recipe -> the configuration of a training run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cattrs
@@ -10,14 +11,23 @@ import yaml
 from .train_policy import TrainConfig
 
 
-def load_recipe(path: Path) -> TrainConfig:
+def load_recipe(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
     """Read a recipe; what it does not name keeps its default.
+
+    Args:
+        path: YAML file.
+        changes: Like 'tokens=16': top-level keys with other values, in YAML.
 
     Raises:
         ValueError: A key is unknown, missing or of the wrong type; the text names it.
     """
     try:
         content = yaml.safe_load(path.read_text())
+        for change in changes:
+            key, equals, value = change.partition('=')
+            if not equals:
+                raise ValueError(f'A change of a recipe reads key=value, got {change!r}.')
+            content[key] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ValueError(f'{path} is not YAML: {error}') from error
     try:

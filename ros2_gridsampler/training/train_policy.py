@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import cattrs
 import cv2
@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..action_head import Statistics
-from ..checkpoint import save_checkpoint
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..encoder import EncoderConfig
 from ..instruction import tokenise
 from ..policy import Policy, PolicyConfig
@@ -34,6 +34,9 @@ class TrainConfig:
     episodes: EpisodeConfig
     encoder: EncoderConfig
     trunk: TrunkConfig
+    reducer: str = field(
+        default='grid_sampler', metadata={'help': 'How the visual tokens become fewer'}
+    )
     tokens: int = field(default=4, metadata={'help': 'Visual tokens kept per camera'})
     sample_after: int = field(
         default=4, metadata={'help': 'Encoder block after which the points are read'}
@@ -41,6 +44,9 @@ class TrainConfig:
     conditioned: bool = field(
         default=True,
         metadata={'help': 'Whether instruction and arm state enter the point predictor'},
+    )
+    head: Literal['direct', 'flow'] = field(
+        default='direct', metadata={'help': 'Regression of the chunk, or flow matching'}
     )
     steps: int = field(default=6000, metadata={'help': 'Optimiser steps'})
     batch: int = field(default=64, metadata={'help': 'Samples per step'})
@@ -55,6 +61,9 @@ class TrainConfig:
         default=0.05, metadata={'help': 'Added in training, in standard deviations'}
     )
     held_out: float = field(default=0.04, metadata={'help': 'Share of bags for validation'})
+    start: str = field(
+        default='', metadata={'help': 'Checkpoint whose weights to start from; fresh if empty'}
+    )
     seed: int = field(default=0, metadata={'help': 'Of initialisation, order and noise'})
     threads: int = field(default=1, metadata={'help': 'CPU threads'})
     save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
@@ -85,6 +94,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     training, validation = split(store, config.held_out)
     torch.manual_seed(config.seed)
     policy = Policy(policy_config(config, store, training))
+    if config.start:
+        start_from(policy, Path(config.start))
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
     run.restore(out)
     batches = Batches(store, policy.config, config.proprioception_noise, config.seed)
@@ -118,6 +129,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         scores = validate(result, batches, validation)
         report(run.step, scores, log)
     training_record = {
+        'start': config.start,
         'bags': len(store.bags),
         'samples': len(store),
         'steps': config.steps,
@@ -130,6 +142,28 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     }
     save_checkpoint(result, out, training=training_record, results={'validation': scores})
     return result
+
+
+def start_from(policy: Policy, folder: Path) -> None:
+    """Take over every weight of a checkpoint but the reducer's and the statistics.
+
+    Raises:
+        ValueError: Another part of the checkpoint has another architecture.
+    """
+    own = policy.state_dict()
+    weights = {
+        name: tensor
+        for name, tensor in load_checkpoint(folder)[0].state_dict().items()
+        if not name.startswith(('reducer.', 'action_head.units.', 'body_units.'))
+    }
+    for name, tensor in weights.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise ValueError(
+                f'{folder} has {name} of shape {tuple(tensor.shape)}, the recipe asks for '
+                f'{tuple(own[name].shape) if name in own else "no such tensor"}; start from a '
+                'policy of the same encoder, trunk and head.'
+            )
+    policy.load_state_dict(own | weights)
 
 
 def report(step: int, scores: dict[str, float], log: TextIO) -> None:
@@ -156,9 +190,11 @@ def policy_config(
         action_space=episodes.action_space,
         steps=episodes.steps,
         period=episodes.period,
+        reducer=config.reducer,
         tokens=config.tokens,
         sample_after=config.sample_after,
         conditioned=config.conditioned,
+        head=config.head,
         landmarks=store.landmarks.shape[1] if has_landmarks else 0,
         proprioception_statistics=Statistics.of(store.proprioception[training]),
         action_statistics=Statistics.of(chunks),
