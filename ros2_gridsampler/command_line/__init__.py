@@ -7,10 +7,10 @@ import sys
 import tyro
 
 from .simulation_commands import demo, record, success
-from .training_commands import train
+from .training_commands import compare, train
 
 application = tyro.extras.SubcommandApp()
-for command in (demo, record, train, success):
+for command in (demo, record, train, compare, success):
     application.command(command)
 
 

@@ -31,3 +31,40 @@ def train(
     from ..training.train_policy import train
 
     train(load_recipe(recipe, change), find_bags(bags), out, cache or out / 'cache')
+
+
+def compare(
+    comparison: Path,
+    bags: Bags,
+    out: Path,
+    rows: str = '',
+    cache: Path | None = None,
+    table_only: bool = False,
+) -> None:
+    """Train and measure policies that differ in one thing only; go on where it stopped.
+
+    Every row starts from one base policy and gets the same number of steps. Several processes
+    may share the work: first run with `--rows base`, then each with other rows.
+
+    Args:
+        comparison: YAML file, see models/recipes/comparison.yaml.
+        bags: Bags, or folders of bags, to train on.
+        out: Folder of all rows, of the table and of the plot.
+        rows: Names separated by commas, 'base' among them; all if empty.
+        cache: Where decoded bags are kept; default OUT/cache.
+        table_only: Only write the table of what is measured.
+    """
+    from ..recordings.bag_reader import find_bags
+    from ..training.comparison import BASE, load_comparison, run_row, train_base
+    from ..training.comparison_table import write_comparison
+
+    config = load_comparison(comparison)
+    if not table_only:
+        found, store = find_bags(bags), cache or out / 'cache'
+        for row in rows.split(',') if rows else (BASE, *config.main_rows, *config.rows):
+            if row == BASE:
+                train_base(comparison, found, out, store)
+            else:
+                run_row(comparison, row, found, out, store)
+    if not rows:
+        print(write_comparison(config, out))

@@ -40,7 +40,7 @@ class LoopConfig:
     """
 
     latency: float = 0.05
-    replan_every: int = 2
+    replan_every: int = 4
     maximum_steps: int = 220
 
 
@@ -56,6 +56,7 @@ class Success:
         successes: In all.
         interval: Wilson's 95% interval of the rate.
         per_task: Instruction -> successes and episodes.
+        outcomes: Instruction -> whether each evaluation state was solved, in order.
         tokens_per_camera: Visual tokens kept.
         dense_tokens_per_camera: Visual tokens of the whole map.
         rendering: 'simplified' or 'original'.
@@ -68,6 +69,7 @@ class Success:
     successes: int
     interval: tuple[float, float]
     per_task: dict[str, tuple[int, int]]
+    outcomes: dict[str, tuple[bool, ...]]
     tokens_per_camera: int
     dense_tokens_per_camera: int
     rendering: str
@@ -127,34 +129,44 @@ def measure_success(
             'episodes; ask for 1 to that many.'
         )
     loop = loop or LoopConfig()
-    per_task: dict[str, tuple[int, int]] = {}
+    outcomes: dict[str, tuple[bool, ...]] = {}
     title = f'{suite} {placements}'
     with tqdm(total=len(tasks) * episodes, desc=title, unit='episode') as progress:
         for task in tasks:
             arm = LiberoArm(suite, task, image_size=config.resolution[0], rendering=rendering)
-            done = 0
+            solved: list[bool] = []
             try:
                 for index in range(episodes):
                     arm.reset(PLACEMENTS[placements](index))
-                    done += any(
-                        state is None for state in drive(policy, config, limits, arm, loop)
-                    )
+                    solved.append(any(s is None for s in drive(policy, config, limits, arm, loop)))
                     progress.update()
             finally:
                 arm.close()
-            per_task[arm.instruction] = (done, episodes)
-            solved = sum(successes for successes, _ in per_task.values())
-            progress.set_postfix(successes=solved)
-    total = len(tasks) * episodes
-    solved = sum(successes for successes, _ in per_task.values())
+            outcomes[arm.instruction] = tuple(solved)
+            progress.set_postfix(successes=sum(map(sum, outcomes.values())))
+    return summarise(outcomes, config, name, suite, placements, rendering)
+
+
+def summarise(
+    outcomes: dict[str, tuple[bool, ...]],
+    config: PolicyConfig,
+    name: str,
+    suite: str,
+    placements: Placements,
+    rendering: str,
+) -> Success:
+    """Count the outcomes of some tasks."""
+    total = sum(map(len, outcomes.values()))
+    successes = sum(map(sum, outcomes.values()))
     return Success(
         suite,
         name,
         placements,
         total,
-        solved,
-        wilson_interval(solved, total),
-        per_task,
+        successes,
+        wilson_interval(successes, total),
+        {instruction: (sum(solved), len(solved)) for instruction, solved in outcomes.items()},
+        outcomes,
         config.tokens,
         config.dense_tokens,
         rendering,

@@ -1,0 +1,145 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""One recipe and a list of changes -> trained and measured rows that differ in nothing else."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import yaml
+
+from ..arm_limits import load_arm
+from ..backends import load
+from ..checkpoint import MANIFEST, load_checkpoint
+from ..installed_files import find
+from ..recordings.closed_loop import Placements, Success, measure_success, summarise
+from .recipe import load_recipe
+from .train_policy import train
+
+BASE = 'base'
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """What is compared with what.
+
+    Attributes:
+        recipe: Recipe file beside this one; everything that the rows share.
+        base: Changes of the recipe for the run from which every row starts.
+        row: Changes of the recipe for every row.
+        rows: Name of a row -> its own changes.
+        suite: LIBERO suite.
+        tasks: Numbers from 0.
+        episodes: Placements -> evaluation states per task.
+        more_episodes: The same for the rows in `main_rows`.
+        main_rows: Rows that carry the claim.
+    """
+
+    recipe: str
+    base: dict[str, Any]
+    row: dict[str, Any]
+    rows: dict[str, dict[str, Any]]
+    suite: str
+    tasks: tuple[int, ...]
+    episodes: dict[Placements, int]
+    more_episodes: dict[Placements, int]
+    main_rows: tuple[str, ...]
+
+    def episodes_of(self, row: str) -> Mapping[Placements, int]:
+        """Placements -> evaluation states per task of this row."""
+        return self.more_episodes if row in self.main_rows else self.episodes
+
+
+def load_comparison(path: Path) -> ComparisonConfig:
+    """Read a comparison from YAML.
+
+    Raises:
+        ValueError: A key is unknown, missing or of the wrong type; the text names it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+        config = cattrs.Converter(forbid_extra_keys=True).structure(content, ComparisonConfig)
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is not YAML: {error}') from error
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        problems = '; '.join(cattrs.transform_error(error))
+        raise ValueError(f'{path} is not a comparison: {problems}.') from error
+    unknown = set(config.main_rows) - set(config.rows)
+    if unknown:
+        raise ValueError(f'{path} has no rows {sorted(unknown)}; its rows are {[*config.rows]}.')
+    return config
+
+
+def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:
+    """Train what every row starts from, unless it is there."""
+    config = load_comparison(path)
+    _train(path.parent / config.recipe, config.base, bags, out / BASE, cache)
+
+
+def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) -> None:
+    """Train one row and measure it; what is there already is not done again.
+
+    Args:
+        path: The comparison.
+        row: One of its rows.
+        bags: Demonstrations.
+        out: Folder of all rows.
+        cache: Of decoded bags.
+
+    Raises:
+        ValueError: There is no such row, or the base is not trained yet.
+    """
+    config = load_comparison(path)
+    if row not in config.rows:
+        raise ValueError(f'{path} has no row {row!r}; its rows are {[*config.rows]}.')
+    if not (out / BASE / MANIFEST).exists():
+        raise ValueError(f'{out / BASE} is not trained yet; run the comparison without --rows.')
+    changes = {'start': str(out / BASE), **config.row, **config.rows[row]}
+    _train(path.parent / config.recipe, changes, bags, out / row, cache)
+    for placements, episodes in config.episodes_of(row).items():
+        measure_row(config, row, placements, episodes, out)
+
+
+def measure_row(
+    config: ComparisonConfig, row: str, placements: Placements, episodes: int, out: Path
+) -> Success:
+    """Measure success task by task; tasks that are measured already are read from their file."""
+    policy, manifest = load_checkpoint(out / row)
+    limits = load_arm(find('calibration', 'panda', '.yaml'))
+    file = out / row / f'{placements}.json'
+    known: dict[str, tuple[bool, ...]] = {}
+    numbers: dict[int, str] = {}
+    if file.exists():
+        kept = json.loads(file.read_text())
+        known = {name: tuple(solved) for name, solved in kept['outcomes'].items()}
+        numbers = {int(number): name for number, name in kept['tasks'].items()}
+    for task in config.tasks:
+        if len(known.get(numbers.get(task, ''), ())) >= episodes:
+            continue
+        result = measure_success(
+            load(policy, 'eager'),
+            manifest.policy,
+            limits,
+            name=row,
+            suite=config.suite,
+            tasks=[task],
+            episodes=episodes,
+            placements=placements,
+        )
+        numbers[task] = next(iter(result.outcomes))
+        known |= result.outcomes
+        partial = file.with_suffix('.partial')
+        partial.write_text(json.dumps({'tasks': numbers, 'outcomes': known}, indent=1))
+        partial.replace(file)
+    return summarise(known, manifest.policy, row, config.suite, placements, 'simplified')
+
+
+def _train(
+    recipe: Path, changes: Mapping[str, Any], bags: Sequence[Path], out: Path, cache: Path
+) -> None:
+    if not (out / MANIFEST).exists():
+        lines = [f'{key}={json.dumps(value)}' for key, value in changes.items()]
+        train(load_recipe(recipe, lines), bags, out, cache)

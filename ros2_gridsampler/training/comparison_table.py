@@ -1,0 +1,220 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measured rows -> a table with intervals and a plot of success against cost."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..checkpoint import MANIFEST, golden_observation, load_checkpoint
+from ..policy import Policy, as_tensors
+from ..recordings.closed_loop import PLACEMENTS
+from ..recordings.success_rate import wilson_interval
+from .comparison import ComparisonConfig
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one row.
+
+    Attributes:
+        name: Of the row.
+        tokens: Visual tokens per camera.
+        flops: Of a whole step: both cameras, encoder, trunk and head; 2 per multiply-add.
+        encoder_flops: The part of tower and reducer.
+        latency_ratio: Median time of a step on one thread, over that of the reference.
+        latency_spread: Quartiles of that ratio over rounds.
+        outcomes: Placements -> whether each state was solved, task by task.
+    """
+
+    name: str
+    tokens: int
+    flops: int
+    encoder_flops: int
+    latency_ratio: float
+    latency_spread: tuple[float, float]
+    outcomes: dict[str, list[bool]]
+
+
+def count_flops(policy: Policy) -> tuple[int, int]:
+    """Floating-point operations of one step, and of its tower and reducer alone.
+
+    Counted by PyTorch on the operations that really run (products of matrices, convolutions,
+    attention), one observation, 2 per multiply-add.
+    """
+    inputs = as_tensors(policy.config, golden_observation(policy.config))
+    with torch.no_grad(), FlopCounterMode(display=False) as whole:
+        policy(*inputs)
+    context = 2 * policy.config.trunk.width if policy.config.conditioned else 0
+    images = inputs[0].flatten(0, 1)
+    task = torch.zeros(len(images), context) if context else None
+    with torch.no_grad(), FlopCounterMode(display=False) as vision:
+        policy.see(images, task)
+    return whole.get_total_flops(), vision.get_total_flops()
+
+
+def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
+    """All rows in `out` that are trained and measured, in the order of the comparison."""
+    policies = {
+        name: load_checkpoint(out / name)[0]
+        for name in config.rows
+        if (out / name / MANIFEST).exists()
+    }
+    if reference not in policies:
+        raise ValueError(f'{out} has no trained row {reference!r}, to which others are compared.')
+    ratios = latency_ratios(policies, reference)
+    rows = []
+    for name, policy in policies.items():
+        outcomes = {}
+        for placements in PLACEMENTS:
+            file = out / name / f'{placements}.json'
+            if file.exists():
+                solved = json.loads(file.read_text())['outcomes']
+                outcomes[placements] = [state for task in solved.values() for state in task]
+        low, middle, high = np.percentile(ratios[name], (25, 50, 75))
+        rows.append(
+            Row(
+                name,
+                policy.config.tokens,
+                *count_flops(policy),
+                float(middle),
+                (float(low), float(high)),
+                outcomes,
+            )
+        )
+    return rows
+
+
+def latency_ratios(
+    policies: Mapping[str, Policy], reference: str, rounds: int = 30
+) -> dict[str, list[float]]:
+    """Time of a step of each policy over that of the reference, in turn, in every round."""
+    inputs = {
+        name: as_tensors(policy.config, golden_observation(policy.config))
+        for name, policy in policies.items()
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in policies}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for number in range(rounds + 3):
+            spent = {}
+            for name, policy in policies.items():
+                # CPU time: other work on the machine must not enter the ratio.
+                start = time.process_time()
+                with torch.inference_mode():
+                    policy(*inputs[name])
+                spent[name] = time.process_time() - start
+            if number >= 3:
+                for name in policies:
+                    ratios[name].append(spent[name] / spent[reference])
+    finally:
+        torch.set_num_threads(threads)
+    return ratios
+
+
+def paired_difference(
+    row: Sequence[bool], reference: Sequence[bool]
+) -> tuple[float, float, float] | None:
+    """Difference of two success rates on the same initial states, with a bootstrap interval.
+
+    Returns:
+        Mean and 95% interval, or None where the states are not the same ones.
+    """
+    if len(row) != len(reference) or not row:
+        return None
+    difference = np.array(row, float) - np.array(reference, float)
+    generator = np.random.default_rng(0)
+    drawn = generator.choice(difference, (RESAMPLES, len(difference))).mean(1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(difference.mean()), float(low), float(high)
+
+
+def table(rows: Sequence[Row], reference: str) -> str:
+    """Markdown: one line per row."""
+    first = next(row for row in rows if row.name == reference)
+    head = ['row', 'tokens']
+    for placements in ('widened', 'official'):
+        head += [f'{placements}', f'against {reference}']
+    head += ['MFLOP', 'cut', 'of these vision', 'CPU time']
+    lines = [head, ['---'] * len(head)]
+    for row in rows:
+        cells = [row.name, str(row.tokens)]
+        for placements in ('widened', 'official'):
+            solved = row.outcomes.get(placements, [])
+            cells.append(rate(np.array(solved, bool)) if solved else 'not measured')
+            paired = paired_difference(solved, first.outcomes.get(placements, []))
+            cells.append(
+                '{:+.0f} ({:+.0f} to {:+.0f})'.format(*(100 * part for part in paired))
+                if paired and row.name != reference
+                else ''
+            )
+        cells += [
+            f'{row.flops / 1e6:.0f}',
+            f'{100 * (1 - row.flops / first.flops):.0f}%',
+            f'{row.encoder_flops / 1e6:.0f}',
+            '{:.2f} ({:.2f} to {:.2f})'.format(row.latency_ratio, *row.latency_spread),
+        ]
+        lines.append(cells)
+    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines) + '\n'
+
+
+def rate(solved: Bool[np.ndarray, ' states']) -> str:
+    """Like '83/100 = 83% (74 to 89)', Wilson's 95% interval."""
+    low, high = wilson_interval(int(solved.sum()), len(solved))
+    share = f'{solved.sum()}/{len(solved)} = {100 * solved.mean():.0f}%'
+    return f'{share} ({100 * low:.0f} to {100 * high:.0f})'
+
+
+def write_comparison(config: ComparisonConfig, out: Path, reference: str = 'dense') -> str:
+    """Write `comparison.md`, `.json` and `.png` into `out`; returns the table."""
+    rows = read_rows(config, out, reference)
+    text = table(rows, reference)
+    (out / 'comparison.md').write_text(text)
+    (out / 'comparison.json').write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    plot(rows, out / 'comparison.png')
+    return text
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Success against the cost of a step."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7.5, 4.5), layout='constrained')
+    axes = figure.subplots()
+    styles = {'widened': ('o', 'tab:blue'), 'official': ('s', 'tab:gray')}
+    for placements, (marker, colour) in styles.items():
+        shown = [row for row in rows if row.outcomes.get(placements)]
+        for row in shown:
+            solved = row.outcomes[placements]
+            mean = 100 * float(np.mean(solved))
+            low, high = (100 * bound for bound in wilson_interval(sum(solved), len(solved)))
+            bars = [[mean - low], [high - mean]]
+            label = f'{placements} placements' if row is shown[0] else None
+            axes.errorbar(
+                row.flops / 1e6, mean, bars, fmt=marker, color=colour, capsize=2, label=label
+            )
+            if placements == 'widened':
+                axes.annotate(
+                    row.name.replace('_', ' '),
+                    (row.flops / 1e6, mean),
+                    textcoords='offset points',
+                    xytext=(5, 4),
+                    fontsize=7,
+                )
+    axes.set_xscale('log')
+    axes.set_ylim(0, 102)
+    axes.set_xlabel('MFLOP per step, whole policy, two cameras')
+    axes.set_ylabel('success [%], 95% interval')
+    axes.grid(alpha=0.3)
+    axes.legend(loc='lower right')
+    figure.savefig(path, dpi=150)
