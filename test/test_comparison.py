@@ -1,0 +1,103 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison is counted, paired and drawn from what was measured, and from nothing else."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from policies import tiny_policy
+
+from ros2_gridsampler.checkpoint import save_checkpoint
+from ros2_gridsampler.training.comparison import load_comparison, run_row
+from ros2_gridsampler.training.comparison_table import (
+    count_flops,
+    paired_difference,
+    write_comparison,
+)
+from ros2_gridsampler.training.recipe import load_recipe
+
+ROWS = {
+    'dense': {'reducer': 'dense', 'tokens': 16},
+    'grids_2': {'reducer': 'grid_sampler', 'tokens': 2},
+    'early_2': {'reducer': 'grid_sampler', 'tokens': 2, 'sample_after': 0},
+}
+
+
+@pytest.fixture
+def comparison(request):
+    return request.config.rootpath / 'models/recipes/comparison.yaml'
+
+
+def test_every_row_of_the_published_comparison_is_a_recipe_that_can_be_trained(comparison):
+    config = load_comparison(comparison)
+    recipe = comparison.parent / config.recipe
+    for name, row in config.rows.items():
+        changes = {**config.row, **row}
+        found = load_recipe(recipe, [f'{key}={json.dumps(v)}' for key, v in changes.items()])
+        assert found.tokens <= 64, name
+        assert found.steps == config.row['steps'], 'every row gets the same steps'
+    assert {'dense', 'blind', 'mean', 'fixed_2x2', 'grids_4'} <= set(config.main_rows)
+
+
+def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_path, comparison):
+    config = load_comparison(comparison)
+    config.rows.clear()
+    config.rows.update(ROWS | {'never_trained': {}})
+    outcomes = {'dense': [1, 1, 1, 0], 'grids_2': [1, 1, 0, 0], 'early_2': [1, 1, 1, 1]}
+    for name, changes in ROWS.items():
+        save_checkpoint(
+            tiny_policy(conditioned=False, **{'sample_after': 3, **changes}),
+            tmp_path / name,
+            training={},
+            results={},
+        )
+        states = {'a': [bool(x) for x in outcomes[name][:2]]}
+        states['b'] = [bool(x) for x in outcomes[name][2:]]
+        content = json.dumps({'tasks': {}, 'outcomes': states})
+        (tmp_path / name / 'widened.json').write_text(content)
+    text = write_comparison(config, tmp_path)
+    assert '3/4 = 75%' in text
+    assert '-25 ' in text
+    assert 'never_trained' not in text
+    assert text.count('not measured') == len(ROWS)
+    kept = {row['name']: row for row in json.loads((tmp_path / 'comparison.json').read_text())}
+    assert kept['early_2']['flops'] < kept['grids_2']['flops'] < kept['dense']['flops']
+    assert (tmp_path / 'comparison.png').read_bytes()[:4] == b'\x89PNG'
+
+    shutil.rmtree(tmp_path / 'dense')
+    with pytest.raises(ValueError, match="no trained row 'dense'"):
+        write_comparison(config, tmp_path)
+
+
+def test_flops_are_those_of_the_layers():
+    """Counted by hand for the products of the tower of one picture."""
+    policy = tiny_policy(reducer='dense', tokens=16, conditioned=False, sample_after=3)
+    width, tokens, cameras, blocks = 32, 17, 2, 3
+    linear = 2 * tokens * 12 * width * width
+    attention = 4 * tokens * tokens * width
+    stem = 2 * 16 * 16 * (7 * 7 * 3 * 8) + 2 * 16 * (4 * 4 * 8 * width)
+    expected = cameras * (blocks * (linear + attention) + stem)
+    assert count_flops(policy)[1] == expected
+
+
+def test_a_difference_is_paired_by_initial_state():
+    assert paired_difference([True, False], [True]) is None
+    mean, low, high = paired_difference([True] * 30 + [False] * 10, [True] * 40)
+    assert mean == -0.25
+    assert low < -0.25 < high < 0
+
+
+def test_a_comparison_that_cannot_be_run_says_why(tmp_path, comparison):
+    content = yaml.safe_load(comparison.read_text())
+    (tmp_path / 'bad.yaml').write_text(yaml.safe_dump(content | {'main_rows': ['best']}))
+    with pytest.raises(ValueError, match=r"no rows \['best'\]"):
+        load_comparison(tmp_path / 'bad.yaml')
+    (tmp_path / 'bad.yaml').write_text(yaml.safe_dump(content | {'colour': 'red'}))
+    with pytest.raises(ValueError, match='colour'):
+        load_comparison(tmp_path / 'bad.yaml')
+    with pytest.raises(ValueError, match='no row'):
+        run_row(comparison, 'best', [], tmp_path, tmp_path)
+    with pytest.raises(ValueError, match='not trained yet'):
+        run_row(comparison, 'dense', [], tmp_path, tmp_path)
