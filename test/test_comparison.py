@@ -21,6 +21,7 @@ from ros2_gridsampler.training.recipe import load_recipe
 ROWS = {
     'dense': {'reducer': 'dense', 'tokens': 16},
     'grids_2': {'reducer': 'grid_sampler', 'tokens': 2},
+    'queries_2': {'reducer': 'learned_queries', 'tokens': 2},
     'early_2': {'reducer': 'grid_sampler', 'tokens': 2, 'sample_after': 0},
 }
 
@@ -46,6 +47,7 @@ def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_
     config.rows.clear()
     config.rows.update(ROWS | {'never_trained': {}})
     outcomes = {'dense': [1, 1, 1, 0], 'grids_2': [1, 1, 0, 0], 'early_2': [1, 1, 1, 1]}
+    outcomes['queries_2'] = [0, 0, 0, 0]
     for name, changes in ROWS.items():
         save_checkpoint(
             tiny_policy(conditioned=False, **{'sample_after': 3, **changes}),

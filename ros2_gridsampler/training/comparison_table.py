@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measured rows -> a table with intervals and a plot of success against cost."""
 
+import copy
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ def count_flops(policy: Policy) -> tuple[int, int]:
     Counted by PyTorch on the operations that really run (products of matrices, convolutions,
     attention), one observation, 2 per multiply-add.
     """
+    policy = copy.deepcopy(policy).requires_grad_(False)
     inputs = as_tensors(policy.config, golden_observation(policy.config))
     # The fused attention of the CPU is not in PyTorch's count, its plain products are.
     plain = sdpa_kernel(SDPBackend.MATH)
