@@ -11,7 +11,7 @@ Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
 
 
 def train(
-    recipe: Path,
+    recipe: tyro.conf.Positional[Path],
     bags: Bags,
     out: Path,
     cache: Path | None = None,
@@ -34,7 +34,7 @@ def train(
 
 
 def compare(
-    comparison: Path,
+    comparison: tyro.conf.Positional[Path],
     bags: Bags,
     out: Path,
     rows: str = '',
