@@ -31,7 +31,10 @@ class PolicyConfig:
         preparation: How each picture is brought to the encoder's size.
         joints: Names of the joints it reads, in order.
         uses_pose: Whether it reads the end-effector pose.
+        velocity_window: Over how long joint velocities are measured [s]; 0 if it reads none.
         action_space: What it commands.
+        relative: Whether the network gives joint targets as offsets from where the joints are;
+            `action_statistics` are then those of the offsets.
         steps: Targets per chunk.
         period: Time between two targets [s].
         reducer: How the visual tokens become fewer, one of `token_reducers.REDUCERS`.
@@ -50,7 +53,9 @@ class PolicyConfig:
     preparation: ImagePreparation
     joints: tuple[str, ...]
     uses_pose: bool
+    velocity_window: float
     action_space: ActionSpace
+    relative: bool
     steps: int
     period: float
     reducer: str
@@ -91,11 +96,17 @@ class PolicyConfig:
                 f'Statistics of {len(self.action_statistics.mean)} actions for the '
                 f'{len(self.action_space.names)} entries of the action space.'
             )
-        numbers = len(self.joints) + 9 * self.uses_pose
+        numbers = len(self.joints) * (1 + (self.velocity_window > 0)) + 9 * self.uses_pose
         if len(self.proprioception_statistics.mean) != numbers:
             raise ValueError(
                 f'Statistics of {len(self.proprioception_statistics.mean)} numbers for a '
                 f'proprioception of {numbers}.'
+            )
+
+        if self.relative and self.action_space.names != self.joints:
+            raise ValueError(
+                'A relative policy commands the joints that it reads, in the same order; it reads '
+                f'{list(self.joints)} and commands {list(self.action_space.names)}.'
             )
 
     @property
@@ -106,6 +117,7 @@ class PolicyConfig:
             self.resolution,
             self.joints,
             self.uses_pose,
+            self.velocity_window,
         )
 
     @property
@@ -209,7 +221,18 @@ class Policy(nn.Module):
     ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:
         """Actions in physical units and the sampled points; the graph that backends compile."""
         queries, points = self.context(images, proprioception, words)
-        return self.action_head.actions(queries[:, : self.config.steps]), points
+        actions = self.action_head.actions(queries[:, : self.config.steps])
+        return actions + self.origin(proprioception), points
+
+    def origin(
+        self, proprioception: Float[Tensor, 'batch numbers']
+    ) -> Float[Tensor, 'batch 1 actions']:
+        """What the head's actions are relative to, physical units; zero where to nothing."""
+        actions = len(self.config.action_space.names)
+        if not self.config.relative:
+            return proprioception.new_zeros(1, 1, actions)
+        start = 9 * self.config.uses_pose
+        return proprioception[:, None, start : start + actions]
 
     @torch.inference_mode()
     def predict(self, observation: Observation) -> Prediction:
@@ -225,7 +248,7 @@ class Policy(nn.Module):
 def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
     """The arguments of `Policy.forward`, batch of one."""
     images = np.stack([observation.images[name] for name in config.cameras])
-    body = proprioception(observation.joints, observation.pose).astype(np.float32)
+    body = proprioception(observation).astype(np.float32)
     words = tokenise(observation.instruction)
     return (
         torch.from_numpy(images)[None],
@@ -244,14 +267,16 @@ def as_prediction(
     )
 
 
-def proprioception(
-    joints: Float[np.ndarray, ' joints'], pose: Float[np.ndarray, '7'] | None
-) -> Float[np.ndarray, ' numbers']:
+def proprioception(observation: Observation) -> Float[np.ndarray, ' numbers']:
     """What the arm feels, without jumps.
 
     A quaternion and its negative are one rotation, so the pose enters as position [m] and the
-    first two columns of its rotation matrix (arXiv:1812.07035), followed by the joints.
+    first two columns of its rotation matrix (arXiv:1812.07035), followed by the joints and
+    their velocities.
     """
+    joints, pose = observation.joints, observation.pose
+    if observation.velocities is not None:
+        joints = np.concatenate([joints, observation.velocities])
     if pose is None:
         return joints
     x, y, z, w = pose[3:]

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policies import tiny_policy
 
+from ros2_gridsampler.action_chunk import ActionSpace
+from ros2_gridsampler.action_head import Statistics
 from ros2_gridsampler.checkpoint import golden_observation
 from ros2_gridsampler.encoder import Encoder, EncoderConfig, sine_positions
-from ros2_gridsampler.policy import as_tensors, proprioception
+from ros2_gridsampler.observation import Observation
+from ros2_gridsampler.policy import Policy, as_tensors, proprioception
 
 
 @pytest.mark.parametrize('sample_after', [0, 2, 3])
@@ -58,8 +61,10 @@ def test_every_input_reaches_the_action():
 )
 def test_a_quaternion_and_its_negative_feel_the_same(quaternion):
     unit = np.array(quaternion) / np.linalg.norm(quaternion)
-    one = proprioception(np.zeros(1), np.array([1, 2, 3, *unit]))
-    other = proprioception(np.zeros(1), np.array([1, 2, 3, *-unit]))
+    one, other = (
+        proprioception(Observation({}, np.zeros(1), np.array([1, 2, 3, *q]), '', 0.0))
+        for q in (unit, -unit)
+    )
     np.testing.assert_allclose(one, other, atol=1e-12)
     first, second = one[3:6], one[6:9]
     np.testing.assert_allclose(
@@ -122,3 +127,26 @@ def test_the_batch_of_one_carries_physical_numbers():
     assert images.shape == (1, 2, 64, 64, 3)
     np.testing.assert_allclose(body[0, :3], golden.pose[:3], rtol=1e-6)
     assert words.shape == (1, 20, 12)
+
+
+def test_a_relative_policy_that_wants_nothing_stays_where_the_joints_are():
+    tiny = tiny_policy(conditioned=False).config
+    config = dataclasses.replace(
+        tiny,
+        joints=('elbow', 'wrist'),
+        uses_pose=False,
+        velocity_window=0.1,
+        action_space=ActionSpace('joint_position', ('elbow', 'wrist'), ''),
+        relative=True,
+        proprioception_statistics=Statistics((0.0,) * 4, (1.0,) * 4),
+        action_statistics=Statistics((0.0, 0.0), (0.1, 0.1)),
+    )
+    policy = Policy(config).eval()
+    torch.nn.init.zeros_(policy.action_head.linear.weight)
+    torch.nn.init.zeros_(policy.action_head.linear.bias)
+    golden = golden_observation(config)
+    moved = dataclasses.replace(golden, joints=np.array([0.3, -0.7]))
+    np.testing.assert_allclose(policy.predict(moved).chunk.targets, [[0.3, -0.7]] * 5, atol=1e-6)
+
+    with pytest.raises(ValueError, match='commands the joints that it reads'):
+        dataclasses.replace(config, joints=('wrist', 'elbow'))

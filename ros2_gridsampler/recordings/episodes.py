@@ -138,7 +138,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
                 )
                 shape = pictures.shape
                 frames.write(pictures.tobytes())
-                rows['proprioception'].append(proprioception(observation.joints, observation.pose))
+                rows['proprioception'].append(proprioception(observation))
                 rows['chunks'].append(labels.chunk(bag, observation.time))
                 rows['landmarks'].append(labels.landmarks_at(bag, observation.time))
                 rows['episode'].append(number)

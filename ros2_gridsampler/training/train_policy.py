@@ -45,6 +45,9 @@ class TrainConfig:
         default=True,
         metadata={'help': 'Whether instruction and arm state enter the point predictor'},
     )
+    relative: bool = field(
+        default=False, metadata={'help': 'Whether joint targets are offsets from the joints'}
+    )
     head: Literal['direct', 'flow'] = field(
         default='direct', metadata={'help': 'Regression of the chunk, or flow matching'}
     )
@@ -180,14 +183,18 @@ def policy_config(
     streams = episodes.observation
     preparations = list(streams.cameras.values())
     has_landmarks = bool(np.isfinite(store.landmarks).all())
-    chunks = store.chunks[training].reshape(-1, store.chunks.shape[-1])
+    chunks = store.chunks[training]
+    if config.relative:
+        chunks = offsets(store, training, 9 * streams.uses_pose)
     return PolicyConfig(
         cameras=tuple(streams.cameras),
         resolution=streams.resolution,
         preparation=preparations[0],
         joints=streams.joints,
         uses_pose=streams.uses_pose,
+        velocity_window=streams.velocity_window,
         action_space=episodes.action_space,
+        relative=config.relative,
         steps=episodes.steps,
         period=episodes.period,
         reducer=config.reducer,
@@ -197,10 +204,18 @@ def policy_config(
         head=config.head,
         landmarks=store.landmarks.shape[1] if has_landmarks else 0,
         proprioception_statistics=Statistics.of(store.proprioception[training]),
-        action_statistics=Statistics.of(chunks),
+        action_statistics=Statistics.of(chunks.reshape(-1, chunks.shape[-1])),
         encoder=config.encoder,
         trunk=config.trunk,
     )
+
+
+def offsets(
+    store: EpisodeStore, samples: Int[np.ndarray, ' samples'], first: int
+) -> Float[np.ndarray, 'samples steps actions']:
+    """Joint targets as offsets from where the joints are; those start at number `first`."""
+    chunks = store.chunks[samples]
+    return chunks - store.proprioception[samples, None, first : first + chunks.shape[-1]]
 
 
 def split(
@@ -232,7 +247,7 @@ def order(
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of some samples."""
+    """Tensors of some samples; actions as the head gives them."""
 
     images: UInt8[Tensor, 'batch cameras height width 3']
     proprioception: Float[Tensor, 'batch numbers']
@@ -249,11 +264,19 @@ class Batches:
         self._words = np.stack([tokenise(text) for text in store.instructions])
         self._noise = noise * np.array(config.proprioception_statistics.scale, np.float32)
         self._seed = seed
+        self._relative = config.relative
+        self._first_joint = 9 * config.uses_pose
 
     def __call__(self, samples: Int[np.ndarray, ' batch'], step: int | None = None) -> Batch:
         """Augmented for training step `step`; as it is where None."""
         store = self._store
         images, body = store.images(samples), store.proprioception[samples]
+        # Before the noise: what the arm does next starts from where it really is.
+        actions = (
+            offsets(store, samples, self._first_joint)
+            if self._relative
+            else store.chunks[samples]
+        )
         if step is not None:
             generator = np.random.default_rng((self._seed, 1, step))
             body = body + self._noise * generator.normal(size=body.shape).astype(np.float32)
@@ -262,7 +285,7 @@ class Batches:
             torch.from_numpy(images),
             torch.from_numpy(body),
             torch.from_numpy(self._words[store.sentence[samples]]),
-            torch.from_numpy(store.chunks[samples]),
+            torch.from_numpy(actions),
             torch.from_numpy(store.landmarks[samples]),
         )
 
