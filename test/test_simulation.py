@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
+from ros2_gridsampler.simulation.perturbations import perturb
 from ros2_gridsampler.simulation.placements import MAX_SHIFT, Official, Sampled, Widened
 
 BOWL, PLATE = 'akita_black_bowl_1', 'plate_1'
@@ -176,3 +177,33 @@ def test_what_does_not_exist_is_refused(arm):
         LiberoArm('libero_special', 0)
     with pytest.raises(ValueError, match='finite'):
         arm.step(np.full(6, np.nan), OPEN)
+
+
+@pytest.mark.parametrize('kind', ['camera', 'light', 'distractor', 'start'])
+def test_a_perturbation_changes_the_picture_and_the_next_reset_undoes_it(arm, kind):
+    arm.reset(Official(0))
+    before = arm.observe().images['agentview'].astype(int)
+    assert perturb(arm, kind, 3) == arm.instruction
+    changed = arm.observe().images['agentview'].astype(int)
+    assert np.abs(changed - before).mean() > 0.5
+    arm.reset(Official(0))
+    again = arm.observe().images['agentview'].astype(int)
+    np.testing.assert_array_equal(again, before)
+    perturb(arm, kind, 3)
+    np.testing.assert_array_equal(arm.observe().images['agentview'].astype(int), changed)
+
+
+def test_a_distractor_can_be_seen_but_not_touched(arm):
+    arm.reset(Official(0))
+    state, objects = arm.scene.state(), arm.object_positions()
+    perturb(arm, 'distractor', 0)
+    np.testing.assert_array_equal(arm.scene.state(), state)
+    assert arm.object_positions().keys() == objects.keys()
+
+
+def test_a_paraphrase_says_the_same_in_other_words(arm):
+    arm.reset(Official(0))
+    said = perturb(arm, 'paraphrase', 0)
+    assert said != arm.instruction
+    kept = {'black', 'bowl', 'plate', 'ramekin'}
+    assert kept <= set(said.split())

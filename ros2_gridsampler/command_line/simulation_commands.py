@@ -61,6 +61,7 @@ def success(
     episodes: int = 2,
     json: Path | None = None,
     rendering: Literal['simplified', 'original'] = 'simplified',
+    perturbation: Literal['none', 'camera', 'light', 'distractor', 'start', 'paraphrase'] = 'none',
 ) -> None:
     """Measure closed-loop success of a policy on LIBERO, in process.
 
@@ -72,17 +73,19 @@ def success(
         episodes: Per task.
         json: File for the result.
         rendering: 'simplified' or 'original'.
+        perturbation: Camera moved by 3 cm and 2 degrees, light dimmed, a thing on the table,
+            another start of the hand, or the instruction in other words.
     """
     from ..arm_limits import load_arm
     from ..backends import load
-    from ..checkpoint import load_checkpoint
+    from ..checkpoint import golden_observation, load_checkpoint
     from ..installed_files import find
     from ..recordings.closed_loop import measure_success
 
     folder = find('models', policy)
     model, manifest = load_checkpoint(folder)
     result = measure_success(
-        load(model, 'eager'),
+        load(model, [golden_observation(manifest.policy)], backends=('eager',)),
         manifest.policy,
         load_arm(find('calibration', 'panda', '.yaml')),
         name=policy,
@@ -91,6 +94,7 @@ def success(
         episodes=episodes,
         placements=placements,
         rendering=rendering,
+        perturbation=perturbation,
     )
     print(result)
     if json:

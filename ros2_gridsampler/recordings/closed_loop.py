@@ -19,6 +19,7 @@ from ..observation import Observation, ObservationBuffer, StreamBudget
 from ..policy import PolicyConfig, Prediction
 from ..simulation.arm_state import ArmState
 from ..simulation.libero_arm import LiberoArm
+from ..simulation.perturbations import Perturbation, perturb
 from ..simulation.placements import EVALUATION_SEEDS, Official, Placement, Widened
 from .arm_messages import INSTRUCTION, JOINT_STATES, POSE, image_topic, state_messages
 from .bag_reader import RecordedMessage, StreamTopics, feed
@@ -60,6 +61,7 @@ class Success:
         tokens_per_camera: Visual tokens kept.
         dense_tokens_per_camera: Visual tokens of the whole map.
         rendering: 'simplified' or 'original'.
+        perturbation: What was changed in every episode, or 'none'.
     """
 
     suite: str
@@ -73,6 +75,7 @@ class Success:
     tokens_per_camera: int
     dense_tokens_per_camera: int
     rendering: str
+    perturbation: str
 
     def to_json(self) -> str:
         """All of it."""
@@ -88,7 +91,7 @@ class Success:
             f'{self.successes} of {self.episodes} episodes ({rate:.0f}%, 95% interval '
             f'{low:.0f} to {high:.0f}%), {self.placements} placements, {self.rendering} '
             f'rendering, {self.tokens_per_camera} of {self.dense_tokens_per_camera} visual '
-            'tokens per camera'
+            f'tokens per camera, perturbation: {self.perturbation}'
         )
         return '\n'.join([*rows, summary])
 
@@ -104,6 +107,7 @@ def measure_success(
     episodes: int,
     placements: Placements,
     rendering: Literal['simplified', 'original'] = 'simplified',
+    perturbation: Perturbation = 'none',
     loop: LoopConfig | None = None,
 ) -> Success:
     """Run every task from its first `episodes` evaluation states.
@@ -118,6 +122,7 @@ def measure_success(
         episodes: Per task.
         placements: Official initial states, or those widened by 5 cm with fixed seeds.
         rendering: Of the cameras.
+        perturbation: What is changed in every episode after its reset.
         loop: How the loop is closed.
 
     Raises:
@@ -138,13 +143,15 @@ def measure_success(
             try:
                 for index in range(episodes):
                     arm.reset(PLACEMENTS[placements](index))
-                    solved.append(any(s is None for s in drive(policy, config, limits, arm, loop)))
+                    told = perturb(arm, perturbation, index)
+                    steps = drive(policy, config, limits, arm, loop, told)
+                    solved.append(any(step is None for step in steps))
                     progress.update()
             finally:
                 arm.close()
             outcomes[arm.instruction] = tuple(solved)
             progress.set_postfix(successes=sum(map(sum, outcomes.values())))
-    return summarise(outcomes, config, name, suite, placements, rendering)
+    return summarise(outcomes, config, name, suite, placements, rendering, perturbation)
 
 
 def summarise(
@@ -154,6 +161,7 @@ def summarise(
     suite: str,
     placements: Placements,
     rendering: str,
+    perturbation: Perturbation = 'none',
 ) -> Success:
     """Count the outcomes of some tasks."""
     total = sum(map(len, outcomes.values()))
@@ -170,6 +178,7 @@ def summarise(
         config.tokens,
         config.dense_tokens,
         rendering,
+        perturbation,
     )
 
 
@@ -179,6 +188,7 @@ def drive(
     limits: ArmLimits,
     arm: LiberoArm,
     loop: LoopConfig,
+    instruction: str,
 ) -> Iterator[tuple[ArmState, Prediction | None] | None]:
     """One episode: what was seen and what was predicted at each control period.
 
@@ -195,7 +205,7 @@ def drive(
         INSTRUCTION,
     )
     buffer = ObservationBuffer(config.observation, StreamBudget())
-    buffer.set_instruction(arm.instruction)
+    buffer.set_instruction(instruction)
     controller = Controller(config.action_space, limits, ScheduleConfig(), max_state_age=1.0)
     waiting: list[tuple[float, ActionChunk]] = []
     for step in range(loop.maximum_steps):

@@ -3,6 +3,7 @@
 """MuJoCo model and state -> upright RGB images of its cameras, cheap enough for a CPU."""
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,38 @@ TEXTURE_BINS = 8
 COLLISION_GROUP = 0
 
 
+@dataclass(frozen=True)
+class Decoration:
+    """A cube that is drawn but does not exist.
+
+    Attributes:
+        position: Of its centre in the world [m].
+        half_side: [m].
+        colour: Red, green, blue, alpha in [0, 1].
+    """
+
+    position: NDArray[np.float64]
+    half_side: float
+    colour: NDArray[np.float64]
+
+
+class Looks:
+    """Cameras and lights of a model as they are now, to come back to."""
+
+    _names = ('cam_pos', 'cam_quat', 'light_diffuse')
+
+    def __init__(self, model: Any) -> None:
+        self._arrays = {name: getattr(model, name).copy() for name in self._names}
+        headlight = model.vis.headlight
+        self._headlight = headlight.diffuse.copy(), headlight.ambient.copy()
+
+    def restore(self, model: Any) -> None:
+        """Bring them back."""
+        for name, values in self._arrays.items():
+            getattr(model, name)[:] = values
+        model.vis.headlight.diffuse[:], model.vis.headlight.ambient[:] = self._headlight
+
+
 class Renderer:
     """One off-screen OpenGL context for one compiled model.
 
@@ -69,7 +102,9 @@ class Renderer:
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
 
-    def render(self, data: Any, camera: str) -> NDArray[np.uint8]:
+    def render(
+        self, data: Any, camera: str, decoration: Decoration | None = None
+    ) -> NDArray[np.uint8]:
         """Upright RGB image [size, size, 3] of a named camera."""
         self._context.make_current()
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
@@ -83,11 +118,24 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_ALL,
             self._scene,
         )
+        if decoration is not None:
+            self._draw(decoration)
         mujoco.mjr_render(self._viewport, self._scene, self._gpu)
         image = np.empty((self._size, self._size, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(image, None, self._viewport, self._gpu)
         # OpenGL's first row is the lowest one.
         return np.ascontiguousarray(image[::-1])
+
+    def _draw(self, decoration: Decoration) -> None:
+        mujoco.mjv_initGeom(
+            self._scene.geoms[self._scene.ngeom],
+            mujoco.mjtGeom.mjGEOM_BOX,
+            np.full(3, decoration.half_side),
+            decoration.position,
+            np.eye(3).flatten(),
+            decoration.colour.astype(np.float32),
+        )
+        self._scene.ngeom += 1
 
     def close(self) -> None:
         """Free the context now: at interpreter exit its library may already be gone."""

@@ -1,0 +1,77 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands -> an arm that follows them with a lag, and pictures in which its motion is seen."""
+
+from collections import deque
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+
+class KinematicArm:
+    """Joints that follow position commands, or a hand that follows twists; no mass, no contact.
+
+    Args:
+        joints: Where they are at first [rad].
+        position: Of the hand [m].
+        lag: Time constant of the joints [s].
+        delay: From a command until anything moves [s].
+        command_timeout: A twist is followed for so long [s].
+    """
+
+    def __init__(
+        self,
+        joints: Float[np.ndarray, ' joints'],
+        position: Float[np.ndarray, '3'],
+        *,
+        lag: float = 0.03,
+        delay: float = 0.0,
+        command_timeout: float = 0.25,
+    ) -> None:
+        """At rest."""
+        self.joints: Numbers = joints.copy()
+        self.position: Numbers = position.copy()
+        self._goal: Numbers = joints.copy()
+        self._twist = np.zeros(6)
+        self._twist_time = -np.inf
+        self._lag = lag
+        self._delay = delay
+        self._timeout = command_timeout
+        self._orders: deque[tuple[float, str, Numbers]] = deque()
+
+    def command(self, kind: str, values: Float[np.ndarray, ' numbers'], time: float) -> None:
+        """Take a command of `kind` 'joints' [rad] or 'twist' [m/s], [rad/s] at `time` [s]."""
+        self._orders.append((time + self._delay, kind, values))
+
+    def move(self, joints: Float[np.ndarray, ' joints']) -> None:
+        """Somebody moves it by hand, and it stays there until the next command."""
+        self.joints = self._goal = joints.copy()
+
+    def step(self, time: float, period: float) -> None:
+        """Go on by `period` [s] until `time` [s]."""
+        while self._orders and self._orders[0][0] <= time:
+            due, kind, values = self._orders.popleft()
+            if kind == 'joints':
+                self._goal = values
+            else:
+                self._twist, self._twist_time = values, due
+        self.joints = self._goal + (self.joints - self._goal) * np.exp(-period / self._lag)
+        if time - self._twist_time <= self._timeout:
+            self.position = self.position + self._twist[:3] * period
+
+    def picture(self, width: int, height: int) -> UInt8[np.ndarray, 'height width 3']:
+        """A dark room with a bright square for each joint and one for the hand."""
+        rgb = np.full((height, width, 3), 40, np.uint8)
+        places = np.concatenate([np.tanh(self.joints / 3), np.tanh(self.position)])
+        side = max(height // (len(places) + 1), 2)
+        for row, place in enumerate(places):
+            column = int((place + 1) / 2 * (width - side))
+            colour = (80 + 20 * row % 170, 250 - 20 * row % 170, 120)
+            rgb[row * side : (row + 1) * side, column : column + side] = colour
+        # Positions finer than a pixel, as brightness.
+        fine = np.abs(places * 1e3) % 1 * 255
+        rgb[-1, : len(places)] = fine[:, None].astype(np.uint8)
+        return rgb
