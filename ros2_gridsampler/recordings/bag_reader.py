@@ -1,43 +1,45 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A rosbag2 recording -> Observations and actions, through the code that runs live."""
+"""A recording of any rosbag kind -> Observations and messages, through the code that runs live."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
-from mcap.exceptions import McapError
-from mcap.reader import NonSeekingReader
-from rosbags.highlevel import AnyReader
-from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
+from typing import Literal
 
 from ..camera_message import stamp_seconds
 from ..observation import NotObservable, Observation, ObservationBuffer
+from .bag_storage import (
+    DamagedBag,
+    RecordedMessage,
+    is_storage,
+    read_connections,
+    read_storage,
+)
 
+__all__ = [
+    'DamagedBag',
+    'ObservationReplay',
+    'RecordedMessage',
+    'StreamTopics',
+    'TimeSource',
+    'feed',
+    'find_bags',
+    'read_messages',
+    'read_observations',
+    'read_serialised',
+    'read_topics',
+    'unreadable_topics',
+]
 
-class DamagedBag(ValueError):
-    """A bag is not whole; raised only after everything that is whole was handed out."""
+TimeSource = Literal['recorded', 'header', 'log']
+"""Whose time an offline reading believes.
 
-
-@dataclass(frozen=True)
-class RecordedMessage:
-    """A message with the fields of its type.
-
-    Attributes:
-        topic: Absolute name.
-        type: For instance 'sensor_msgs/msg/Image'.
-        time: When the recorder received it [s].
-        message: Its fields.
-    """
-
-    topic: str
-    type: str
-    time: float
-    message: Any
+'recorded': header stamps against log times, as the live node would have seen them. 'header': the
+header stamps alone, for a bag whose recorder had another clock. 'log': the log times alone, for
+drivers that do not stamp.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,76 +77,55 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_file() or (path / 'metadata.yaml').exists():
             bags.append(path)
-        else:
-            found = sorted(metadata.parent for metadata in path.rglob('metadata.yaml'))
-            bags.extend(bag for bag in found if bag.suffix != '.partial')
+            continue
+        folders = {metadata.parent for metadata in path.rglob('metadata.yaml')}
+        loose = {
+            file
+            for file in path.rglob('*')
+            if is_storage(file) and file.is_file() and not folders & set(file.parents)
+        }
+        # The splits of one recording whose metadata was lost belong together.
+        groups = {file if file.suffix == '.bag' else _recording_of(file) for file in loose}
+        bags.extend(b for b in sorted(folders | groups) if b.suffix != '.partial')
     if not bags:
         raise FileNotFoundError(
             f'No rosbag2 recording in {", ".join(map(str, paths))}; a bag is a folder with a '
-            'metadata.yaml, or an .mcap or .db3 file.'
+            'metadata.yaml, or an .mcap, .db3 or (ROS 1) .bag file.'
         )
     return bags
 
 
+def _recording_of(file: Path) -> Path:
+    # ros2 bag record names them after their folder: 'run/run_0.mcap'.
+    return file.parent if file.name.startswith(f'{file.parent.name}_') else file
+
+
 def read_topics(bag: Path) -> dict[str, str]:
     """Topic -> message type, such as 'sensor_msgs/msg/Image', of all that was recorded."""
-    try:
-        with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            return {connection.topic: connection.msgtype for connection in reader.connections}
-    except FileNotFoundError:
-        raise
-    except Exception:  # no index to read; the messages themselves may still be whole
-        found: dict[str, str] = {}
-        with suppress(DamagedBag):
-            found.update((m.topic, m.type) for m in read_serialised(bag))
-        return found
+    return {topic: kind for topic, (kind, _) in read_connections(bag).items()}
+
+
+def unreadable_topics(bag: Path) -> dict[str, str]:
+    """Topic -> type, of those whose type neither the bag nor ROS 2 Jazzy defines."""
+    return {topic: kind for topic, (kind, known) in read_connections(bag).items() if not known}
 
 
 def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
     """Messages in order of their log time.
 
     Args:
-        bag: A bag folder, or an .mcap or .db3 file.
-        topics: Only these; all if empty.
+        bag: A bag folder, or an .mcap, .db3 or .bag file.
+        topics: Only these; if empty, all whose types are known (see `unreadable_topics`).
 
     Raises:
         DamagedBag: At the end, if the bag was cut off or lacks messages.
     """
-    return _read(bag, topics, _deserialise)
+    return read_storage(bag, topics, deserialised=True)
 
 
 def read_serialised(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
     """As `read_messages`, but each message is its CDR bytes, ready to be published."""
-    return _read(bag, topics, lambda store, data, message_type: bytes(data))
-
-
-def _read(
-    bag: Path, topics: Collection[str], unpack: Callable[[Any, bytes, str], Any]
-) -> Iterator[RecordedMessage]:
-    store = get_typestore(Stores.ROS2_JAZZY)
-    count = 0
-    _refuse_missing_files(bag)
-    try:
-        with AnyReader([bag], default_typestore=store) as reader:
-            wanted = [c for c in reader.connections if not topics or c.topic in topics]
-            # To rosbags an empty list means all connections.
-            messages = reader.messages(connections=wanted) if wanted else ()
-            for connection, nanoseconds, data in messages:
-                message = unpack(reader.typestore, data, connection.msgtype)
-                count += 1
-                yield RecordedMessage(
-                    connection.topic, connection.msgtype, nanoseconds * 1e-9, message
-                )
-    except GeneratorExit:
-        raise
-    except Exception as error:  # every storage plugin fails in its own way on a cut file
-        if count:
-            raise DamagedBag(f'{bag} broke off after {count} messages: {error}') from error
-        yield from _salvage(bag, topics, unpack, error)
-        return
-    expected = _expected_count(bag, topics)
-    if expected is not None and expected != count:
-        raise DamagedBag(f'{bag} should hold {expected} messages by its metadata, {count} came.')
+    return read_storage(bag, topics, deserialised=False)
 
 
 def read_observations(
@@ -165,117 +146,121 @@ def read_observations(
         DamagedBag: At the end, if the bag is not whole.
         ValueError: The bag lacks a topic, or no observation came of it.
     """
-    reason = 'no message'
+    replay = ObservationReplay(topics, buffer)
     found = False
     others = others or {}
     for recorded in read_messages(bag, (*topics.names, *others)):
         if recorded.topic in others:
             others[recorded.topic](recorded)
             continue
-        feed(buffer, topics, recorded)
-        try:
-            decode = buffer.take(recorded.time)
-        except NotObservable as error:
-            reason = str(error)
-            continue
-        if decode is not None:
+        observation = replay.take(recorded)
+        if observation is not None:
             found = True
-            yield decode()
+            yield observation
     if not found:
-        raise ValueError(f'{bag} gave no observation: {reason}')
+        raise ValueError(f'{bag} gave no observation: {replay.refusals or replay.reason}')
+    if replay.refused:
+        raise DamagedBag(f'{bag} holds what cannot be used: {replay.refusals}')
 
 
-def feed(buffer: ObservationBuffer, topics: StreamTopics, recorded: RecordedMessage) -> None:
-    """Put one recorded message into the buffer, as the node's callbacks do."""
+class ObservationReplay:
+    """Recorded messages, one by one -> the observations that they complete.
+
+    What the live node would refuse with a word (a damaged picture, a joint that is not finite)
+    is refused here too, counted, and the rest goes on.
+
+    Args:
+        topics: Which topic carries which stream.
+        buffer: The same object that the live node fills.
+        time: Whose time is believed.
+    """
+
+    def __init__(
+        self, topics: StreamTopics, buffer: ObservationBuffer, time: TimeSource = 'recorded'
+    ) -> None:
+        self._topics = topics
+        self._buffer = buffer
+        self._source = time
+        self.now = -float('inf')
+        """Time of the newest message, as the live node's clock would have said [s]."""
+        self.reason = 'it holds no message of the topics in use'
+        """Why there was no observation when last looked for."""
+        self.refused: Counter[str] = Counter()
+        """What could not be used, by the sentence that says why."""
+
+    @property
+    def refusals(self) -> str:
+        """`refused` in one sentence."""
+        return '; '.join(f'{count} x {text}' for text, count in self.refused.most_common(5))
+
+    def times(self, recorded: RecordedMessage) -> tuple[float, float]:
+        """Arrival and capture time of a message, by the time source [s]."""
+        header = getattr(recorded.message, 'header', None)
+        stamp = recorded.time if header is None else stamp_seconds(header.stamp)
+        if self._source == 'log':
+            return recorded.time, recorded.time
+        if self._source == 'header':
+            return (stamp if header is not None else self.now), stamp
+        return recorded.time, stamp
+
+    def take(self, recorded: RecordedMessage) -> Observation | None:
+        """The observation that becomes possible by this message, if one does."""
+        arrival, capture = self.times(recorded)
+        self.now = max(self.now, arrival) if self._source == 'header' else arrival
+        try:
+            feed(self._buffer, self._topics, recorded, capture)
+        except ValueError as error:
+            self._refuse(str(error))
+            return None
+        try:
+            decode = self._buffer.take(self.now)
+        except NotObservable as error:
+            self.reason = str(error)
+            return None
+        if decode is None:
+            return None
+        try:
+            return decode()
+        except ValueError as error:
+            self._refuse(str(error))
+            return None
+
+    def _refuse(self, text: str) -> None:
+        self.reason = text
+        # Every message may have its own numbers; a long bag must not fill the memory with them.
+        if text in self.refused or len(self.refused) < 20:
+            self.refused[text] += 1
+        else:
+            self.refused['other reasons'] += 1
+
+
+def feed(
+    buffer: ObservationBuffer,
+    topics: StreamTopics,
+    recorded: RecordedMessage,
+    capture: float | None = None,
+) -> None:
+    """Put one recorded message into the buffer, as the node's callbacks do.
+
+    Args:
+        buffer: To fill.
+        topics: Which topic carries which stream.
+        recorded: A message.
+        capture: Its capture time [s]; by default the stamp of its header.
+    """
     message = recorded.message
     if topics.fixed_instruction:
         buffer.set_instruction(topics.fixed_instruction)
     if recorded.topic == topics.instruction:
         buffer.set_instruction(message.data)
         return
+    time = stamp_seconds(message.header.stamp) if capture is None else capture
     for camera, topic in topics.cameras.items():
         if recorded.topic == topic:
-            buffer.add_image(camera, message, stamp_seconds(message.header.stamp))
+            buffer.add_image(camera, message, time)
             return
-    time = stamp_seconds(message.header.stamp)
     if recorded.topic == topics.joint_states:
         buffer.add_joints(message.name, message.position, time)
     elif recorded.topic == topics.pose:
         at, turn = message.pose.position, message.pose.orientation
         buffer.add_pose((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w), time)
-
-
-def _deserialise(store: Any, data: bytes, message_type: str) -> Any:
-    try:
-        return store.deserialize_cdr(data, message_type)
-    except SerdeError:
-        # rclpy may leave padding after a message that ends in empty sequences.
-        definition = store.get_msgdef(message_type)
-        return definition.deserialize_cdr_le(data[4:], 0, definition.cls, store)[0]
-
-
-def _metadata(bag: Path) -> Any:
-    path = bag / 'metadata.yaml'
-    if not path.is_file():
-        return None
-    try:
-        return yaml.safe_load(path.read_text())['rosbag2_bagfile_information']
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DamagedBag(
-            f'{path} is not the metadata of a bag ({type(error).__name__}); restore it, or name '
-            'the .mcap file itself.'
-        ) from error
-
-
-def _refuse_missing_files(bag: Path) -> None:
-    information = _metadata(bag)
-    files = information['relative_file_paths'] if information else []
-    missing = [name for name in files if not (bag / name).exists()]
-    if missing:
-        raise DamagedBag(
-            f'{bag} lacks {len(missing)} of its {len(files)} files, {missing[0]} for one; copy '
-            'the whole folder, or name the file that is there.'
-        )
-
-
-def _expected_count(bag: Path, topics: Collection[str]) -> int | None:
-    information = _metadata(bag)
-    if information is None:
-        return None
-    return sum(
-        int(entry['message_count'])
-        for entry in information['topics_with_message_count']
-        if not topics or entry['topic_metadata']['name'] in topics
-    )
-
-
-def _salvage(
-    bag: Path,
-    topics: Collection[str],
-    unpack: Callable[[Any, bytes, str], Any],
-    reason: Exception,
-) -> Iterator[RecordedMessage]:
-    """The whole messages of MCAP files without an index, then the damage."""
-    files = [bag] if bag.is_file() else sorted(bag.glob('*.mcap'))
-    files = [file for file in files if file.suffix == '.mcap']
-    store = get_typestore(Stores.ROS2_JAZZY)
-    count = 0
-    end: Exception = reason
-    for file in files:
-        try:
-            with file.open('rb') as stream:
-                reader = NonSeekingReader(stream)
-                for schema, channel, message in reader.iter_messages(log_time_order=False):
-                    if schema is None or (topics and channel.topic not in topics):
-                        continue
-                    content = unpack(store, message.data, schema.name)
-                    count += 1
-                    yield RecordedMessage(
-                        channel.topic, schema.name, message.log_time * 1e-9, content
-                    )
-        except (McapError, ValueError) as error:
-            end = error
-    raise DamagedBag(
-        f'{bag} is not whole ({type(end).__name__}: {end}); {count} messages could be read, the '
-        'rest is lost. Record again, or go on with what was read.'
-    ) from end

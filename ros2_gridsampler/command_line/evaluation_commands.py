@@ -1,0 +1,174 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler evaluate`: recordings and a policy -> an answer one can act on."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
+
+
+def evaluate(
+    bags: Bags,
+    policy: str,
+    out: Path,
+    arm: str = '',
+    encoder: Path | None = None,
+    compare: str = '',
+    compare_encoder: Path | None = None,
+    backend: str = 'eager',
+    topics: Path | None = None,
+    camera: tuple[str, ...] = (),
+    action_topic: str = '',
+    gripper_topic: str = '',
+    instruction: str = '',
+    latency_ms: float = 50.0,
+    injected_ms: tuple[float, ...] = (60.0, 120.0, 250.0),
+    command_rate: float = 50.0,
+    time: Literal['recorded', 'header', 'log'] = 'recorded',
+    intervals: Path | None = None,
+    gate: Path | None = None,
+    jobs: str = '1',
+    allow_partial: bool = False,
+    film: bool = True,
+    bag: bool = True,
+) -> None:
+    """Replay recordings through a policy, by the stages that run live, and judge it.
+
+    Writes report.html, report.json (the same bytes every time, see docs/evaluation.md),
+    measured.json (what depends on this machine) and a bag with the predictions. A call with
+    the same OUT goes on where the last one stopped.
+
+    Exit status: 0 good; 1 nothing could be read, or a bag failed or is not whole; 2 the gate does
+    not hold.
+
+    Args:
+        bags: Bags of any kind (rosbag2 mcap or sqlite3, ROS 1), or folders of bags.
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        out: Folder of the results.
+        arm: YAML with the arm's limits, or a name in calibration/ (panda for twists).
+        encoder: Encoder folder to use instead of the checkpoint's own.
+        compare: Another checkpoint, judged on the same frames; shows the drift between both.
+        compare_encoder: Encoder for the other; without --compare, the same checkpoint with it.
+        backend: Engine; eager gives the same report on every machine of a kind.
+        topics: YAML that maps topics: cameras {name: topic}, joint_states, pose, instruction,
+            fixed_instruction, action, gripper, gripper_joints. What is obvious is guessed.
+        camera: A camera's topic, like wrist=/wrist/image_raw; may be given for each.
+        action_topic: Recorded action (JointTrajectory, Float64MultiArray, TwistStamped), or a
+            JointState topic to compare with where the arm went.
+        gripper_topic: Recorded gripper opening of twist actions (Float64MultiArray).
+        instruction: The sentence of a bag that carries none.
+        latency_ms: Assumed from a frame's arrival to its chunk.
+        injected_ms: What if it took so long.
+        command_rate: Of the command loop [Hz].
+        time: Whose time is believed: recorded (header stamps against log times, as live), header
+            (the recorder had another clock) or log (the drivers do not stamp).
+        intervals: JSON with the critical intervals of each bag, see docs/evaluation.md.
+        gate: YAML with thresholds; the exit status says whether they hold.
+        jobs: Processes, or the address of a Dask scheduler (tcp://...).
+        allow_partial: Do not fail because a bag is not whole.
+        film: Film of the cameras with the sampled points.
+        bag: Bag with the predictions beside the recorded topics.
+    """
+    from ..chunk_schedule import ScheduleConfig
+    from ..installed_files import find
+    from ..recordings.bag_reader import find_bags
+    from ..recordings.command_replay import CommandConfig
+    from ..recordings.evaluation_jobs import evaluate_bags
+    from ..recordings.evaluation_report import check_gate, read_gate
+    from ..recordings.evaluation_task import EvaluationTask, PolicyChoice
+    from ..recordings.policy_scores import EvaluationConfig
+    from ..recordings.topic_map import TopicChoice, load_topic_choice, with_cameras
+
+    thresholds = read_gate(gate) if gate else {}
+    choice = load_topic_choice(topics) if topics else TopicChoice()
+    choice = with_cameras(choice, camera)
+    choice = replace(
+        choice,
+        action=action_topic or choice.action,
+        gripper=gripper_topic or choice.gripper,
+        fixed_instruction=instruction or choice.fixed_instruction,
+    )
+    folder = find('models', policy)
+    other = None
+    if compare or compare_encoder:
+        other_folder = find('models', compare) if compare else folder
+        other = PolicyChoice(other_folder, compare_encoder, backend)
+    task = EvaluationTask(
+        PolicyChoice(folder, encoder, backend),
+        other,
+        find('calibration', arm or _usual_arm(folder), '.yaml'),
+        choice,
+        EvaluationConfig(
+            latency=latency_ms / 1e3,
+            injected=tuple(each / 1e3 for each in injected_ms),
+            commands=CommandConfig(command_rate, ScheduleConfig()),
+            time=time,
+        ),
+        intervals,
+        film,
+        bag,
+    )
+    report, failed = evaluate_bags(find_bags(bags), task, out, jobs)
+    for name, reason in failed.items():
+        print(f'{name} failed: {reason}', file=sys.stderr)
+    if not report:
+        sys.exit(1)
+    for line in report.get('topics', {}).get('guessed', ()):
+        print(f'guessed {line}')
+    for problem in report['problems']:
+        print(f'- {problem}')
+    print(report['verdict'])
+    print(f'The page: {(out / "report.html").resolve().as_uri()}')
+    broken = check_gate(report, thresholds)
+    for text in broken:
+        print(f'gate: {text}', file=sys.stderr)
+    if broken:
+        sys.exit(2)
+    if failed or not (report['complete'] or allow_partial):
+        sys.exit(1)
+
+
+def _usual_arm(folder: Path) -> str:
+    from ..checkpoint import load_manifest
+
+    space = load_manifest(folder).policy.action_space
+    if space.frame.startswith('panda'):
+        return 'panda'
+    raise ValueError(
+        f'Which arm? The checkpoint commands {space.kind} of {len(space.names)} entries; name its '
+        'limits with --arm, a YAML file or a name in calibration/.'
+    )
+
+
+def import_lerobot(dataset: Path, out: Path) -> None:
+    """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
+
+    Args:
+        dataset: Folder with meta/info.json; nothing is loaded from the hub.
+        out: Folder of the bags; those that are there are kept.
+    """
+    from ..recordings.lerobot import LeRobotDataset, import_dataset
+
+    bags = import_dataset(LeRobotDataset(dataset), out)
+    print(f'{len(bags)} bags in {out}')
+
+
+def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3.0') -> None:
+    """Turn bags of one arm into a LeRobot dataset folder, an episode per bag.
+
+    Args:
+        bags: Bags, or folders of bags.
+        out: A new folder.
+        version: Of the format.
+    """
+    from ..recordings.bag_reader import find_bags
+    from ..recordings.lerobot_export import export_dataset
+
+    found = find_bags(bags)
+    export_dataset(found, out, version)
+    print(f'{len(found)} episodes in {out}')

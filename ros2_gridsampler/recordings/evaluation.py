@@ -1,0 +1,324 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording and policies -> how good their predictions are, by the stages that run live."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..action_chunk import ActionChunk
+from ..arm_limits import ArmLimits
+from ..observation import Observation, ObservationBuffer
+from ..policy import Prediction
+from .action_scale import action_scale
+from .bag_health import BagHealth, Fault
+from .bag_reader import DamagedBag, ObservationReplay, RecordedMessage, read_messages
+from .critical_error import GripperWatch, Intervals
+from .curve import Curve
+from .gripper_events import GripperScale
+from .measured_state import MeasuredState
+from .policy_scores import Contestant, EvaluationConfig, PolicyScores
+from .recorded_actions import RecordedActions
+from .smoothness import Smoothness
+from .topic_map import TopicMap
+
+Numbers = NDArray[np.float64]
+# A frame is compared so long after its last target at the latest, should labels have stopped [s].
+_PATIENCE = 2.0
+
+
+class Listener(Protocol):
+    """Anything that wants to see an evaluation on its way, to draw or to write."""
+
+    def message(self, recorded: RecordedMessage) -> None:
+        """A message was read."""
+
+    def prediction(
+        self, now: float, observation: Observation, predictions: Sequence[Prediction]
+    ) -> None:
+        """All policies have answered the frame that became ready at `now` [s]."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        scores: One per policy.
+        report: JSON, the same whenever it is computed.
+        measured: JSON, what depends on the machine.
+        curves: Time, recorded action, then the commands of each policy, in a row.
+        faults: Of the streams.
+        begin: Time of the first message [s].
+        end: Time of the last message [s].
+    """
+
+    scores: tuple[PolicyScores, ...]
+    report: dict[str, Any]
+    measured: dict[str, Any]
+    curves: Numbers
+    faults: tuple[Fault, ...]
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame whose future is not recorded yet."""
+
+    time: float
+    state: Numbers | None
+    chunks: tuple[ActionChunk, ...]
+
+
+def evaluate_bag(
+    bag: Path,
+    contestants: Sequence[Contestant],
+    topics: TopicMap,
+    limits: ArmLimits,
+    config: EvaluationConfig,
+    *,
+    clock: Callable[[], float],
+    intervals: Intervals | None = None,
+    listeners: Sequence[Listener] = (),
+    progress: Callable[[float], None] = lambda time: None,
+) -> Evaluation:
+    """Read a bag once, front to back, in bounded memory.
+
+    Args:
+        bag: Of any kind.
+        contestants: The policy, and the one to compare with; they must read and command the same.
+        topics: Which topic is which stream.
+        limits: Of the arm.
+        config: How to judge.
+        clock: Steady time [s], for `Evaluation.measured` only.
+        intervals: Critical ones, in seconds from the first message; by default the moments
+            around the gripper's movements.
+        listeners: See `Listener`.
+        progress: Called with the time of every message [s].
+
+    Raises:
+        ValueError: The policies differ in what they read, or no observation came of the bag.
+    """
+    run = _Run(contestants, topics, limits, config, clock, intervals, listeners)
+    losses = ''
+    try:
+        for recorded in read_messages(bag, topics.names):
+            run.take(recorded)
+            progress(recorded.time)
+    except DamagedBag as error:
+        losses = str(error)
+    return run.finish(bag, losses)
+
+
+class _Run:
+    """The state of an evaluation on its way through a bag."""
+
+    def __init__(
+        self,
+        contestants: Sequence[Contestant],
+        topics: TopicMap,
+        limits: ArmLimits,
+        config: EvaluationConfig,
+        clock: Callable[[], float],
+        intervals: Intervals | None,
+        listeners: Sequence[Listener],
+    ) -> None:
+        first = contestants[0].config
+        for other in contestants[1:]:
+            _refuse_other_streams(contestants[0], other)
+        self._config = config
+        self._topics = topics
+        self._listeners = listeners
+        self._scores = tuple(PolicyScores(c, limits, config, clock) for c in contestants)
+        buffer = ObservationBuffer(first.observation, config.streams)
+        self._replay = ObservationReplay(topics.streams, buffer, config.time)
+        self._health = BagHealth(_stream_names(topics), tuple(topics.streams.cameras.values()))
+        steps = max(c.config.steps for c in contestants)
+        self._horizon = steps * first.period
+        space = first.action_space
+        self._actions = RecordedActions(space, topics, steps, first.period)
+        self._gripper = GripperScale(space, limits)
+        self._watch = GripperWatch(config.critical)
+        self._intervals = intervals
+        self._state = MeasuredState(space, topics)
+        order = 2 if space.kind == 'end_effector_twist' else 3
+        self._scale = action_scale(space, limits)
+        self._operator = Smoothness(self._scale, order)
+        self._pending: deque[_Frame] = deque()
+        self._curves = Curve()
+        self._drift = np.zeros((min(c.config.steps for c in contestants), len(space.names)))
+        self._frames = self._unlabelled = 0
+        self._bad_labels = ''
+        self._begin = self._end = np.nan
+
+    def take(self, recorded: RecordedMessage) -> None:
+        """One message, in the order of the bag."""
+        arrival, capture = self._replay.times(recorded)
+        if np.isnan(self._begin):
+            self._begin = arrival
+        self._end = arrival
+        self._health.add(recorded)
+        for listener in self._listeners:
+            listener.message(recorded)
+        for score in self._scores:
+            score.advance(arrival)
+        if (measured := self._state.take(recorded, capture)) is not None:
+            for score in self._scores:
+                score.measure(*measured)
+        self._take_label(recorded, arrival, capture)
+        if recorded.topic in self._topics.streams.names:
+            observation = self._replay.take(recorded)
+            if observation is not None:
+                self._predict(observation, arrival)
+        self._compare_until(arrival)
+
+    def finish(self, bag: Path, losses: str) -> Evaluation:
+        """After the last message."""
+        if not self._frames:
+            reason = self._replay.refusals or self._replay.reason
+            words = ' '.join([reason, *self._health.problems(), losses])
+            raise ValueError(f'{bag} gave no observation: {words}'.rstrip())
+        self._compare_until(np.inf)
+        jerk = self._operator.value()
+        summaries = [score.summary(jerk) for score in self._scores]
+        problems = self._health.problems()
+        if self._replay.refused:
+            problems.append(f'Not used: {self._replay.refusals}')
+        if self._bad_labels:
+            problems.append(f'Recorded actions that cannot be used: {self._bad_labels}')
+        if losses:
+            problems.append(losses)
+        report = {
+            'frames': self._frames,
+            'frames_without_action': self._unlabelled,
+            'duration_s': round(self._end - self._begin, 6),
+            **summaries[0],
+            'critical_intervals': 'gripper' if self._intervals is None else 'given',
+            'latency_ms': {
+                'assumed': 1e3 * self._config.latency,
+                'injected': [1e3 * latency for latency in self._config.injected],
+            },
+            **self._health.summary(),
+            'complete': not losses,
+            'problems': problems,
+        }
+        if len(self._scores) > 1:
+            report['compare'] = {**summaries[1], 'drift': self._drift_summary()}
+        measured = {score.contestant.name: score.measured_summary() for score in self._scores}
+        return Evaluation(
+            self._scores,
+            report,
+            measured,
+            self._curves.rows(),
+            tuple(self._health.faults()),
+            self._begin,
+            self._end,
+        )
+
+    def _take_label(self, recorded: RecordedMessage, arrival: float, capture: float) -> None:
+        try:
+            if not self._actions.take(recorded, arrival, capture):
+                return
+        except ValueError as error:
+            self._bad_labels = self._bad_labels or str(error)
+            return
+        newest = self._actions.newest()
+        if newest is None:
+            return
+        time, action = newest
+        if self._gripper:
+            self._watch.add(time, self._gripper.share(action))
+        if recorded.topic != self._topics.labels.action:
+            return
+        self._operator.add(time, action)
+        commands = [score.main.command for score in self._scores]
+        for score, command in zip(self._scores, commands, strict=True):
+            if command is not None:
+                score.smoothness.add(time, command)
+        unknown = np.full(len(action), np.nan)
+        shown = [unknown if command is None else command for command in commands]
+        self._curves.add(np.concatenate([[time], action, *shown]))
+
+    def _predict(self, observation: Observation, now: float) -> None:
+        self._frames += 1
+        predictions = [score.predict(observation, now) for score in self._scores]
+        chunks = tuple(prediction.chunk for prediction in predictions)
+        if len(chunks) > 1:
+            steps = len(self._drift)
+            self._drift += np.abs(chunks[0].targets[:steps] - chunks[1].targets[:steps])
+        self._pending.append(_Frame(observation.time, self._state.as_action(), chunks))
+        for camera, topic in self._topics.streams.cameras.items():
+            self._health.look(topic, observation.images[camera], observation.time)
+        for listener in self._listeners:
+            listener.prediction(now, observation, predictions)
+
+    def _compare_until(self, now: float) -> None:
+        """Compare the frames whose future is known."""
+        ahead = max(self._horizon, self._config.critical.before)
+        while self._pending:
+            frame = self._pending[0]
+            known = min(self._actions.known_until, now)
+            if self._gripper and self._intervals is None:
+                known = min(known, self._watch.known_until)
+            if known < frame.time + ahead and now < frame.time + ahead + _PATIENCE:
+                return
+            self._pending.popleft()
+            self._compare(frame)
+
+    def _compare(self, frame: _Frame) -> None:
+        self._actions.forget_before(frame.time)
+        recorded = self._actions.targets(frame.time)
+        if recorded is None:
+            self._unlabelled += 1
+            return
+        previous = self._actions.previous(frame.time)
+        both = None
+        if frame.state is not None and previous is not None:
+            both = frame.state, previous
+        for score, chunk in zip(self._scores, frame.chunks, strict=True):
+            score.compare(chunk, recorded, both, self._is_critical(frame.time))
+
+    def _is_critical(self, time: float) -> bool:
+        if self._intervals is None:
+            return self._watch.critical(time)
+        since = time - self._begin
+        return any(begin <= since <= end for begin, end in self._intervals)
+
+    def _drift_summary(self) -> dict[str, Any]:
+        mean = self._drift / self._frames
+        names = self._scores[0].contestant.config.action_space.names
+        return {
+            'mean_absolute_difference': mean.mean(1).tolist(),
+            'scaled': float((mean / self._scale).mean()),
+            'by_action': dict(zip(names, mean.mean(0).tolist(), strict=True)),
+        }
+
+
+def _refuse_other_streams(first: Contestant, other: Contestant) -> None:
+    for what, mine, its in (
+        ('observation', first.config.observation, other.config.observation),
+        ('action space', first.config.action_space, other.config.action_space),
+        ('chunk period', first.config.period, other.config.period),
+    ):
+        if mine != its:
+            raise ValueError(
+                f'{other.name} has another {what} than {first.name}: {its} instead of {mine}; '
+                'only policies that read and command the same can be compared on one bag.'
+            )
+
+
+def _stream_names(topics: TopicMap) -> dict[str, str]:
+    streams = {f'camera {name}': topic for name, topic in topics.streams.cameras.items()}
+    return {
+        **streams,
+        'joint states': topics.measured_joints,
+        'pose': topics.measured_pose,
+        'action': topics.labels.action,
+        'gripper': topics.labels.gripper,
+    }

@@ -1,0 +1,259 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of a policy, an arm and a bag -> the folder with everything about that bag."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import torch
+from tqdm import tqdm
+
+from ..arm_limits import load_arm
+from ..backends import NAMES, Backend, load
+from ..checkpoint import golden_observation, load_checkpoint
+from ..encoder_checkpoint import load_encoder
+from ..policy import Policy
+from .bag_reader import read_messages, read_topics
+from .bag_storage import find_files
+from .bag_writer import BagWriter
+from .critical_error import read_intervals
+from .evaluation import Evaluation, Listener, evaluate_bag
+from .evaluation_report import REPORT, SCHEMA, dump, verdict
+from .overlay import OverlayFilm
+from .policy_scores import Contestant, EvaluationConfig
+from .prediction_bag import PredictionBag
+from .report_page import write_page
+from .topic_map import TopicChoice, describe, map_topics
+
+MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """A checkpoint, what is exchanged in it and what computes it.
+
+    Attributes:
+        folder: The checkpoint.
+        encoder: Folder of another encoder for it; None for its own.
+        backend: Engine; 'eager' is the same on every machine.
+    """
+
+    folder: Path
+    encoder: Path | None = None
+    backend: str = 'eager'
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """Everything about an evaluation but the bag; small, so that it travels to workers.
+
+    Attributes:
+        policy: What is judged.
+        compare: What it is compared with; None for nothing.
+        arm: YAML with the arm's limits.
+        topics: What the user says of the topics.
+        config: How to judge.
+        intervals: File of critical intervals; None takes the moments around gripper movements.
+        film: Whether the page shows one.
+        bag: Whether the predictions are written as a bag.
+    """
+
+    policy: PolicyChoice
+    compare: PolicyChoice | None
+    arm: Path
+    topics: TopicChoice = field(default_factory=TopicChoice)
+    config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    intervals: Path | None = None
+    film: bool = True
+    bag: bool = True
+
+
+def load_contestant(choice: PolicyChoice) -> Contestant:
+    """Read a policy, exchange its encoder, start its engine.
+
+    Raises:
+        BadCheckpoint: A checkpoint is not fit to be used.
+        ValueError: The encoder has another architecture, or there is no such engine.
+    """
+    policy, manifest = load_checkpoint(choice.folder)
+    name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
+    if choice.encoder is not None:
+        encoder, its = load_encoder(choice.encoder)
+        if its.encoder != manifest.policy.encoder:
+            raise ValueError(
+                f'The encoder {choice.encoder} is {its.encoder}, the policy {choice.folder} was '
+                f'trained on {manifest.policy.encoder}; train the policy on this encoder.'
+            )
+        policy.encoder.load_state_dict(encoder.state_dict())
+        name, sha256 = f'{name} with {choice.encoder.resolve().name}', its.encoder_sha256
+    identity = {
+        'name': name,
+        'weights_sha256': manifest.weights_sha256,
+        'encoder_sha256': sha256,
+        'backend': choice.backend,
+    }
+    return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
+
+
+def _engine(policy: Policy, backend: str) -> Backend:
+    torch.set_num_threads(1)
+    if backend == 'eager':
+        return policy
+    names = [name for name in NAMES if name == backend]
+    if not names:
+        raise ValueError(f'Backend {backend!r} is not known; use one of {list(NAMES)}.')
+    return load(policy, [golden_observation(policy.config)], backends=names, strict=True)
+
+
+def evaluate_to_folder(
+    bag: Path,
+    task: EvaluationTask,
+    out: Path,
+    *,
+    contestants: tuple[Contestant, ...] | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Evaluate one bag, or find that it has been done, and write its folder.
+
+    Args:
+        bag: Of any kind.
+        task: What to do.
+        out: Folder of this bag's results; created where needed.
+        contestants: Policies that are loaded already.
+        progress: Whether to show a bar.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: The bag gives no observation, or policy, arm and topics do not fit.
+    """
+    done = out / DONE
+    key = _key(bag, task)
+    if done.exists() and json.loads(done.read_text()).get('key') == key:
+        return dict(json.loads((out / REPORT).read_text('utf-8')))
+    out.mkdir(parents=True, exist_ok=True)
+    done.unlink(missing_ok=True)
+    if contestants is None:
+        contestants = load_contestants(task)
+    limits = load_arm(task.arm)
+    recorded = read_topics(bag)
+    if not recorded:
+        # A bag that is broken says so by itself.
+        count = sum(1 for _ in read_messages(bag))
+        raise ValueError(f'{bag} is empty: it holds {count} messages of no topic.')
+    topics = map_topics(recorded, contestants[0].config, task.topics)
+    intervals = None
+    if task.intervals is not None:
+        marked = read_intervals(task.intervals)
+        if bag.stem not in marked:
+            raise ValueError(f'{task.intervals} has no episode {bag.stem!r}; add it.')
+        intervals = marked[bag.stem]
+    begin = time.perf_counter()
+    with ExitStack() as stack:
+        listeners: list[Listener] = []
+        film = OverlayFilm(out / FILM, contestants)
+        if task.film:
+            stack.callback(film.close)
+            listeners.append(film)
+        if task.bag:
+            shutil.rmtree(out / BAG, ignore_errors=True)
+            writer = stack.enter_context(BagWriter(out / BAG))
+            listeners.append(PredictionBag(writer, contestants))
+        evaluation = evaluate_bag(
+            bag,
+            contestants,
+            topics,
+            limits,
+            task.config,
+            clock=time.perf_counter,
+            intervals=intervals,
+            listeners=listeners,
+            progress=stack.enter_context(_Bar(bag, progress)).show,
+        )
+    report = _complete(bag, evaluation, contestants, limits.name, describe(task.topics, topics))
+    (out / REPORT).write_text(dump(report), 'utf-8')
+    measured = {'wall_s': time.perf_counter() - begin, 'policies': evaluation.measured}
+    (out / MEASURED).write_text(json.dumps(measured, indent=1), 'utf-8')
+    write_page(out / 'report.html', report, evaluation, film.embedded())
+    done.write_text(json.dumps({'key': key}))
+    return report
+
+
+def load_contestants(task: EvaluationTask) -> tuple[Contestant, ...]:
+    """The policies of a task; two of one name are told apart."""
+    choices = [task.policy] if task.compare is None else [task.policy, task.compare]
+    loaded = [load_contestant(choice) for choice in choices]
+    if len({contestant.name for contestant in loaded}) < len(loaded):
+        parents = [choice.folder.resolve().parent.name for choice in choices]
+        loaded = [
+            replace(c, name=f'{parent}/{c.name}' if parents[0] != parents[1] else f'{i}: {c.name}')
+            for i, (c, parent) in enumerate(zip(loaded, parents, strict=True), 1)
+        ]
+    return tuple(loaded)
+
+
+def _complete(
+    bag: Path,
+    evaluation: Evaluation,
+    contestants: tuple[Contestant, ...],
+    arm: str,
+    topics: Mapping[str, Any],
+) -> dict[str, Any]:
+    report = {
+        'schema': SCHEMA,
+        'verdict': '',
+        'bag': bag.stem,
+        'policy': contestants[0].identity,
+        'arm': arm,
+        'topics': topics,
+        **evaluation.report,
+    }
+    report['verdict'] = verdict(report)
+    if len(contestants) > 1:
+        report['compare'] = {'policy': contestants[1].identity, **report['compare']}
+    return report
+
+
+def _key(bag: Path, task: EvaluationTask) -> str:
+    """Changes with everything that could change the result."""
+    stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in find_files(bag).there]
+    files = [
+        path
+        for choice in (task.policy, task.compare)
+        if choice is not None
+        for folder in (choice.folder, choice.encoder)
+        if folder is not None
+        for path in sorted(folder.glob('manifest.json'))
+    ]
+    files += [path for path in (task.arm, task.intervals) if path is not None]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    content = [SCHEMA, str(bag.resolve()), stamps, hashes, cattrs.unstructure(task)]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+
+
+class _Bar:
+    """Progress through a bag, by its own time."""
+
+    def __init__(self, bag: Path, shown: bool) -> None:
+        self._bar = tqdm(desc=bag.stem, unit='s', disable=not shown, mininterval=0.5)
+        self._begin: float | None = None
+
+    def __enter__(self) -> '_Bar':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, moment: float) -> None:
+        if self._begin is None:
+            self._begin = moment
+        self._bar.update(max(0, int(moment - self._begin) - self._bar.n))

@@ -1,0 +1,140 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation -> report.html: one file, readable on a phone, the verdict first."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from .evaluation import Evaluation
+from .svg_plot import histogram, lines, timeline
+
+# Marks of commands are joined where they are this close [s].
+_JOIN = 0.1
+_LABELS = {'policy': 'policy', 'hold_action': 'hold action', 'hold_state': 'hold state'}
+
+
+def write_page(path: Path, report: Mapping[str, Any], evaluation: Evaluation, film: str) -> None:
+    """Write the page of one bag; it loads nothing from anywhere.
+
+    Args:
+        path: The HTML file.
+        report: Complete.
+        evaluation: For the plots.
+        film: Data URI of an mp4; empty for none.
+    """
+    names = [score.contestant.name for score in evaluation.scores]
+    main = names[0]
+    page = _template('report_page.html').render(
+        report=report,
+        names=names,
+        film=film,
+        horizon=_horizon(report, evaluation),
+        curves=_curves(evaluation),
+        timeline=_timeline(evaluation),
+        latency=histogram(
+            [1e3 * seconds for seconds in evaluation.scores[0].inference],
+            label='inference on this machine [ms]',
+        ),
+        measured=evaluation.measured[main],
+        labels=_LABELS,
+    )
+    path.write_text(page, 'utf-8')
+
+
+def write_index(
+    path: Path,
+    report: Mapping[str, Any],
+    bags: Sequence[Mapping[str, Any]],
+    failed: Mapping[str, str],
+) -> None:
+    """Write the page of many bags, with a link to each one's own.
+
+    Args:
+        path: The HTML file.
+        report: Merged, with a verdict; empty where all have failed.
+        bags: Folder, verdict, errors of each bag.
+        failed: Bag -> reason.
+    """
+    page = _template('report_index.html').render(report=report, bags=bags, failed=failed)
+    path.write_text(page, 'utf-8')
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters['short'] = _short
+    return environment.get_template(name)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return '-'
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def _horizon(report: Mapping[str, Any], evaluation: Evaluation) -> Markup:
+    period = evaluation.scores[0].contestant.config.period
+    errors = {
+        _LABELS[key]: values
+        for key, values in sorted(report['mean_absolute_error'].items(), reverse=True)
+    }
+    if 'compare' in report:
+        errors['compared'] = report['compare']['mean_absolute_error']['policy']
+    series = {
+        name: (np.array([period * step for step in range(len(values))]), np.array(values, float))
+        for name, values in errors.items()
+    }
+    return lines(series, label='ahead of the frame [s]', from_zero=True)
+
+
+def _curves(evaluation: Evaluation) -> list[tuple[str, Markup]]:
+    """A small plot per entry of an action: recorded, and as each policy would command it."""
+    rows = evaluation.curves
+    if not len(rows):
+        return []
+    names = evaluation.scores[0].contestant.config.action_space.names
+    times = rows[:, 0] - evaluation.begin
+    parts = ['recorded', *(f'commanded {i + 1}' for i in range(len(evaluation.scores)))]
+    if len(parts) == 2:
+        parts[1] = 'commanded'
+    size = len(names)
+    order = [1, 0, 2]  # the policy in the policy's colour
+    plots = []
+    for index, name in enumerate(names):
+        series = {
+            parts[part]: (times, rows[:, 1 + part * size + index]) for part in order[: len(parts)]
+        }
+        plots.append((name, lines(series, size=(440, 190), label='s', legend=index == 0)))
+    return plots
+
+
+def _timeline(evaluation: Evaluation) -> Markup:
+    rows: dict[str, list[tuple[float, float]]] = {}
+    begin = evaluation.begin
+    for fault in evaluation.faults:
+        spans = rows.setdefault(f'{fault.kind}: {fault.topic}', [])
+        spans.append((fault.begin - begin, fault.end - begin))
+    main = evaluation.scores[0].main
+    rows['filter intervenes'] = _spans(np.array(main.intervention_times) - begin)
+    rows['nothing due'] = _spans(np.array(main.held_times) - begin)
+    return timeline(rows, evaluation.end - begin)
+
+
+def _spans(times: np.ndarray) -> list[tuple[float, float]]:
+    if not len(times):
+        return []
+    breaks = np.nonzero(np.diff(times) > _JOIN)[0]
+    starts, ends = np.append(0, breaks + 1), np.append(breaks, len(times) - 1)
+    return [(float(times[a]), float(times[b])) for a, b in zip(starts, ends, strict=True)]

@@ -1,0 +1,254 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Topics of a bag and what a policy reads -> which topic is which stream, said once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..policy import PolicyConfig
+from .bag_reader import StreamTopics
+from .episodes import ActionTopics
+
+_IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+JOINT_STATE = 'sensor_msgs/msg/JointState'
+JOINT_TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
+NUMBERS = 'std_msgs/msg/Float64MultiArray'
+_POSE = 'geometry_msgs/msg/PoseStamped'
+_TWIST = 'geometry_msgs/msg/TwistStamped'
+_STRING = 'std_msgs/msg/String'
+
+
+@dataclass(frozen=True)
+class TopicChoice:
+    """What the user says of the topics; what is empty is guessed where that is obvious.
+
+    Attributes:
+        cameras: Camera name -> topic.
+        joint_states: JointState.
+        pose: PoseStamped of the end effector.
+        instruction: String.
+        fixed_instruction: The sentence of a bag that carries none.
+        action: Topic of the recorded action: JointTrajectory, Float64MultiArray or TwistStamped;
+            a JointState takes the positions that the arm reached.
+        gripper: Float64MultiArray with the gripper opening [m], for twists.
+        gripper_joints: Joints that add up to the gripper's opening, for twists.
+    """
+
+    cameras: Mapping[str, str] | None = None
+    joint_states: str = ''
+    pose: str = ''
+    instruction: str = ''
+    fixed_instruction: str = ''
+    action: str = ''
+    gripper: str = ''
+    gripper_joints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TopicMap:
+    """Which topic is which stream.
+
+    Attributes:
+        streams: What the policy reads.
+        labels: The recorded actions.
+        label_type: Message type of the recorded action.
+        measured_joints: JointState with where the arm is.
+        measured_pose: PoseStamped with where the hand is; empty for joint actions.
+        gripper_joints: Joints that add up to the gripper's opening.
+        guessed: What was guessed, a line each.
+    """
+
+    streams: StreamTopics
+    labels: ActionTopics
+    label_type: str
+    measured_joints: str
+    measured_pose: str
+    gripper_joints: tuple[str, ...]
+    guessed: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All topics in use, each once."""
+        topics = (
+            *self.streams.names,
+            self.labels.action,
+            self.labels.gripper,
+            self.measured_joints,
+            self.measured_pose,
+        )
+        return tuple(dict.fromkeys(topic for topic in topics if topic))
+
+
+def load_topic_choice(path: Path) -> TopicChoice:
+    """Read the choice from YAML with the attributes of `TopicChoice` as keys.
+
+    Raises:
+        ValueError: Unknown keys, or values of another kind.
+    """
+    content = yaml.safe_load(path.read_text('utf-8')) or {}
+    known = [field.name for field in fields(TopicChoice)]
+    if not isinstance(content, dict) or set(content) - set(known):
+        raise ValueError(f'{path} must have keys among {known}, got {content!r}.')
+    for key, value in content.items():
+        kind = {'cameras': dict, 'gripper_joints': list}.get(key, str)
+        if not isinstance(value, kind):
+            raise ValueError(f'{path}: {key} must be a {kind.__name__}, got {value!r}.')
+    content['gripper_joints'] = tuple(content.get('gripper_joints', ()))
+    return TopicChoice(**content)
+
+
+def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice) -> TopicMap:
+    """Complete what the user chose by what is obvious.
+
+    Args:
+        recorded: Topic -> type, as in the bag.
+        config: Of the policy.
+        choice: Of the user.
+
+    Raises:
+        ValueError: A stream has no topic or several could be it; names the candidates.
+    """
+    guess = _Guess(recorded)
+    cameras = dict(choice.cameras or {})
+    unknown = [name for name in cameras if name not in config.cameras]
+    if unknown:
+        raise ValueError(f'Cameras {unknown} are none of the policy: {list(config.cameras)}.')
+    for name in config.cameras:
+        cameras[name] = guess.camera(name, cameras.get(name, ''), len(config.cameras))
+    twist = config.action_space.kind == 'end_effector_twist'
+    joints = choice.joint_states
+    if config.joints or not joints:
+        joints = guess.one('joint_states', JOINT_STATE, joints, ('/joint_states',))
+    pose = ''
+    if config.uses_pose or twist:
+        pose = guess.one('pose', _POSE, choice.pose, ('/end_effector_pose',))
+    instruction = ''
+    if not choice.fixed_instruction:
+        instruction = guess.one('instruction', _STRING, choice.instruction, ('/instruction',))
+    kinds = (_TWIST,) if twist else (JOINT_TRAJECTORY, NUMBERS)
+    action = guess.action(kinds, choice.action)
+    gripper = guess.gripper(choice.gripper) if twist else ''
+    streams = StreamTopics(
+        {name: cameras[name] for name in config.cameras},
+        joints if config.joints else '',
+        pose if config.uses_pose else '',
+        instruction,
+        choice.fixed_instruction,
+    )
+    return TopicMap(
+        streams,
+        ActionTopics(action, gripper),
+        recorded[action],
+        joints,
+        pose,
+        choice.gripper_joints or (('panda_finger_joint1', 'panda_finger_joint2') if twist else ()),
+        tuple(guess.lines),
+    )
+
+
+def describe(choice: TopicChoice, topics: TopicMap) -> dict[str, Any]:
+    """The mapping as JSON, with what was guessed."""
+    return {
+        'cameras': dict(topics.streams.cameras),
+        'joint_states': topics.measured_joints,
+        'pose': topics.measured_pose,
+        'instruction': topics.streams.instruction or repr(choice.fixed_instruction),
+        'action': topics.labels.action,
+        'gripper': topics.labels.gripper,
+        'guessed': list(topics.guessed),
+    }
+
+
+def with_cameras(choice: TopicChoice, pairs: Sequence[str]) -> TopicChoice:
+    """Add cameras written like 'wrist=/wrist/image_raw'."""
+    cameras = dict(choice.cameras or {})
+    for pair in pairs:
+        name, _, topic = pair.partition('=')
+        if not topic.startswith('/'):
+            raise ValueError(f'A camera is written like wrist=/wrist/image_raw, got {pair!r}.')
+        cameras[name] = topic
+    return replace(choice, cameras=cameras)
+
+
+class _Guess:
+    """The topics of a bag, and what was guessed from them."""
+
+    def __init__(self, recorded: Mapping[str, str]) -> None:
+        self._recorded = recorded
+        self.lines: list[str] = []
+
+    def one(self, stream: str, kind: str, chosen: str, usual: Sequence[str]) -> str:
+        there = sorted(t for t, k in self._recorded.items() if k == kind)
+        if chosen:
+            return self._chosen(stream, chosen, (kind,))
+        named = [topic for topic in usual if topic in there]
+        return self._obvious(stream, kind, named or there, there)
+
+    def camera(self, name: str, chosen: str, cameras: int) -> str:
+        stream = f'camera {name}'
+        if chosen:
+            return self._chosen(stream, chosen, _IMAGES)
+        there = sorted(
+            topic
+            for topic, kind in self._recorded.items()
+            if kind in _IMAGES and 'depth' not in topic.lower()
+        )
+        named = [topic for topic in there if name in topic.split('/')]
+        return self._obvious(
+            stream, 'Image or CompressedImage', named or (there if cameras == 1 else []), there
+        )
+
+    def action(self, kinds: Sequence[str], chosen: str) -> str:
+        if chosen:
+            return self._chosen('action', chosen, (*kinds, JOINT_STATE))
+        there = [
+            sorted(t for t, k in self._recorded.items() if k == kind and 'gripper' not in t)
+            for kind in kinds
+        ]
+        topics = next((found for found in there if found), [])
+        return self._obvious('action', ' or '.join(kinds), _of_expert(topics), topics)
+
+    def gripper(self, chosen: str) -> str:
+        if chosen:
+            return self._chosen('gripper', chosen, (NUMBERS,))
+        there = sorted(t for t, k in self._recorded.items() if k == NUMBERS and 'gripper' in t)
+        return self._obvious('gripper', NUMBERS, _of_expert(there), there)
+
+    def _chosen(self, stream: str, topic: str, kinds: Sequence[str]) -> str:
+        kind = self._recorded.get(topic)
+        if kind not in kinds:
+            raise ValueError(
+                f'The topic of {stream} is {topic}, which is '
+                f'{"not in the bag" if kind is None else f"of type {kind}"}; expected '
+                f'{" or ".join(kinds)}. The bag has {self._listing()}.'
+            )
+        return topic
+
+    def _obvious(
+        self, stream: str, kind: str, candidates: Sequence[str], there: Sequence[str]
+    ) -> str:
+        if len(candidates) == 1:
+            self.lines.append(f'{stream}: {candidates[0]}')
+            return candidates[0]
+        if candidates or there:
+            raise ValueError(
+                f'Which topic is {stream}? The bag has {list(candidates or there)}; say it with '
+                '--topics FILE or a flag.'
+            )
+        raise ValueError(
+            f'The bag has no topic of type {kind} for {stream}; it has {self._listing()}.'
+        )
+
+    def _listing(self) -> str:
+        return ', '.join(f'{t} ({k.split("/")[-1]})' for t, k in sorted(self._recorded.items()))
+
+
+def _of_expert(topics: Sequence[str]) -> Sequence[str]:
+    """What a demonstrator wanted, where it was recorded beside what the arm was sent."""
+    if len(topics) < 2:
+        return topics
+    return [topic for topic in topics if 'expert' in topic.split('/')] or topics

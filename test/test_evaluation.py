@@ -1,0 +1,437 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation says of known policies what is known of them, and the same every time."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from policies import tiny_policy
+
+from ros2_gridsampler.action_chunk import ActionChunk, ActionSpace
+from ros2_gridsampler.action_head import Statistics
+from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.camera_message import encode_jpeg
+from ros2_gridsampler.checkpoint import save_checkpoint
+from ros2_gridsampler.policy import Policy, Prediction
+from ros2_gridsampler.recordings.bag_reader import read_messages, read_topics
+from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.recordings.critical_error import warped_error
+from ros2_gridsampler.recordings.evaluation import evaluate_bag
+from ros2_gridsampler.recordings.evaluation_report import check_gate, merge, read_gate, verdict
+from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
+from ros2_gridsampler.recordings.topic_map import TopicChoice, load_topic_choice, map_topics
+
+JOINTS = ('shoulder_pan', 'elbow_flex', 'gripper')
+ARM = Path(__file__).parents[1] / 'calibration/so101.yaml'
+CAMERA = '/front/image_raw/compressed'
+PERIOD, STEPS, FRAMES = 0.05, 5, 80
+START = 100.0
+
+
+def wanted(times):
+    """What the operator commanded: two slow swings, and a gripper that closes at 2 s."""
+    t = np.asarray(times, float) - START
+    swing = np.stack([0.3 * np.sin(t), -0.5 + 0.2 * np.cos(t)], -1)
+    gripper = 1.2 * (1 - np.clip((t - 2.0) / 0.6, 0, 1))
+    return np.concatenate([swing, gripper[..., None]], -1)
+
+
+def write_arm(path, frames=FRAMES, *, begin=START):
+    """A bag of an arm that follows its operator with a lag of 0.1 s."""
+    generator = np.random.default_rng(0)
+    rgb = generator.integers(0, 255, (72, 96, 3), np.uint8)
+    with BagWriter(path) as writer:
+        sentence = build('std_msgs/msg/String', data='close the gripper')
+        writer.write('/instruction', sentence, begin, latched=True)
+        for index in range(frames):
+            time = begin + index * PERIOD
+            rgb = np.roll(rgb, 1, axis=1)
+            picture = build(
+                'sensor_msgs/msg/CompressedImage',
+                header=build_header(time, 'front'),
+                format='rgb8; jpeg compressed bgr8',
+                data=np.frombuffer(encode_jpeg(rgb), np.uint8),
+            )
+            writer.write(CAMERA, picture, time + 0.003)
+            joints = build(
+                'sensor_msgs/msg/JointState',
+                header=build_header(time, ''),
+                name=list(JOINTS),
+                position=wanted(time - 0.1),
+                velocity=np.empty(0),
+                effort=np.empty(0),
+            )
+            writer.write('/joint_states', joints, time + 0.004)
+            point = build(
+                'trajectory_msgs/msg/JointTrajectoryPoint',
+                positions=wanted(time),
+                velocities=np.empty(0),
+                accelerations=np.empty(0),
+                effort=np.empty(0),
+                time_from_start=build('builtin_interfaces/msg/Duration', sec=0, nanosec=0),
+            )
+            action = build(
+                'trajectory_msgs/msg/JointTrajectory',
+                header=build_header(time, ''),
+                joint_names=list(JOINTS),
+                points=[point],
+            )
+            writer.write('/arm/joint_trajectory', action, time + 0.005)
+    return path
+
+
+def arm_policy(seed=0):
+    """Random weights for that arm."""
+    mean = tuple(wanted(START))
+    return Policy(
+        dataclasses.replace(
+            tiny_policy(seed=seed).config,
+            cameras=('front',),
+            resolution=(96, 72),
+            joints=JOINTS,
+            uses_pose=False,
+            action_space=ActionSpace('joint_position', JOINTS),
+            steps=STEPS,
+            period=PERIOD,
+            proprioception_statistics=Statistics(mean, (0.3,) * 3),
+            action_statistics=Statistics(mean, (0.3, 0.3, 0.3)),
+        )
+    ).eval()
+
+
+CONFIG = arm_policy().config
+
+
+class Operator:
+    """A policy that commands what the operator will, `late` seconds late and `off` by so much."""
+
+    def __init__(self, late=0.0, off=0.0):
+        self.late, self.off = late, off
+
+    def predict(self, observation):
+        due = observation.time - self.late + PERIOD * np.arange(STEPS)
+        return Prediction(ActionChunk(observation.time, PERIOD, wanted(due) + self.off), {})
+
+
+class Holder:
+    """A policy that has learned to stay where it is."""
+
+    def predict(self, observation):
+        targets = np.repeat(observation.joints[None], STEPS, 0)
+        return Prediction(ActionChunk(observation.time, PERIOD, targets), {})
+
+
+def evaluate(bag, *backends, choice=None, config=None, **options):
+    contestants = [Contestant(f'{i}', backend, CONFIG, {}) for i, backend in enumerate(backends)]
+    topics = map_topics(read_topics(bag), CONFIG, choice or TopicChoice())
+    ticks = iter(range(10**9))
+    return evaluate_bag(
+        bag,
+        contestants,
+        topics,
+        load_arm(ARM),
+        config or EvaluationConfig(latency=0.02),
+        clock=lambda: float(next(ticks)),
+        **options,
+    )
+
+
+@pytest.fixture(scope='module')
+def bag(tmp_path_factory):
+    return write_arm(tmp_path_factory.mktemp('bags') / 'arm')
+
+
+def test_a_policy_that_does_what_the_operator_did_has_no_error_and_beats_both_baselines(bag):
+    report = evaluate(bag, Operator()).report
+    assert report['frames'] == FRAMES
+    assert report['frames_compared'] == FRAMES - 1, 'the first frame has no action before it'
+    assert max(report['mean_absolute_error']['policy']) < 1e-9
+    assert report['beats_hold_state']
+    assert report['beats_hold_action']
+    assert report['critical_interval_mse'] < 1e-12
+    assert report['gripper_events'] == {
+        'recorded': 1, 'predicted': 1, 'met': 1, 'lateness_s': {'median': 0.0, 'largest': 0.0}
+    }  # fmt: skip
+    assert report['problems'] == []
+    assert verdict({**report, 'complete': True}).startswith('The policy beats')
+
+
+def test_a_policy_that_holds_the_state_scores_as_that_baseline_and_does_not_beat_it(bag):
+    report = evaluate(bag, Holder()).report
+    error = report['mean_absolute_error']
+    assert error['policy'] == pytest.approx(error['hold_state'], abs=1e-9)
+    assert not report['beats_hold_state']
+    assert verdict(report).startswith('Not good')
+
+
+def test_baselines_are_what_their_names_say(bag):
+    times = START + PERIOD * np.arange(FRAMES)
+    error = evaluate(bag, Operator()).report['mean_absolute_error']
+    for step in range(STEPS):
+        whole = times[1 : FRAMES - step]
+        target = wanted(whole + step * PERIOD)
+        assert error['hold_action'][step] == pytest.approx(
+            np.abs(wanted(whole - PERIOD) - target).mean(), abs=1e-9
+        )
+        assert error['hold_state'][step] == pytest.approx(
+            np.abs(wanted(whole - 0.1) - target).mean(), abs=1e-9
+        )
+
+
+def test_the_later_a_policy_closes_the_gripper_the_larger_its_critical_error(bag):
+    reports = [evaluate(bag, Operator(late=late)).report for late in (0.0, 0.05, 0.1, 0.3)]
+    errors = [report['critical_interval_mse'] for report in reports]
+    assert errors == sorted(errors)
+    lateness = [report['gripper_events']['lateness_s']['median'] for report in reports]
+    assert lateness == pytest.approx([0.0, 0.05, 0.1, 0.3])
+
+
+def test_only_frames_near_a_movement_of_the_gripper_are_critical_unless_a_file_says_so(bag):
+    config = EvaluationConfig(latency=0.02)
+    near = evaluate(bag, Operator(), config=config).report['critical_frames']
+    moving = 0.6 + config.critical.window
+    expected = (config.critical.before + config.critical.after + moving) / PERIOD
+    assert near == pytest.approx(expected, abs=4)
+    given = evaluate(bag, Operator(), intervals=[(0.0, 0.5), (3.0, 3.2)]).report
+    assert given['critical_intervals'] == 'given'
+    assert given['critical_frames'] == pytest.approx(0.7 / PERIOD, abs=2)
+
+
+def test_warping_is_squared_error_for_equal_timing_and_less_for_a_shift():
+    generator = np.random.default_rng(1)
+    chunk = np.cumsum(generator.normal(size=(4, 12, 3)), 1)
+    assert warped_error(chunk, chunk) == pytest.approx(0)
+    apart = warped_error(chunk, chunk + 5.0)
+    assert (apart <= 25.0 + 1e-9).all()
+    shifted = np.roll(chunk, 1, 1)
+    shifted[:, 0] = chunk[:, 0]
+    assert (warped_error(chunk, shifted) < ((chunk - shifted) ** 2).mean((1, 2))).all()
+    # Symmetric, and both ends stay together.
+    assert warped_error(chunk, shifted) == pytest.approx(warped_error(shifted, chunk))
+
+
+def test_warping_is_the_best_of_all_ways(bag):
+    generator = np.random.default_rng(2)
+    a, b = generator.normal(size=(2, 4, 1))
+
+    def best(i, j):
+        here = float((a[i, 0] - b[j, 0]) ** 2)
+        if i == j == 0:
+            return here
+        ways = []
+        if i:
+            ways.append(best(i - 1, j) + here)
+        if j:
+            ways.append(best(i, j - 1) + here)
+        if i and j:
+            ways.append(best(i - 1, j - 1) + 2 * here)
+        return min(ways)
+
+    assert warped_error(a[None], b[None])[0] == pytest.approx(best(3, 3) / 8)
+
+
+def test_slower_inference_gives_older_commands_more_skipped_frames_and_in_the_end_misses(bag):
+    config = EvaluationConfig(latency=0.02, injected=(0.06, 0.12, 0.25, 0.6))
+    rows = list(evaluate(bag, Operator(), config=config).report['deadlines'].values())
+    assert [*evaluate(bag, Operator(), config=config).report['deadlines']] == [
+        '20', '60', '120', '250', '600'
+    ]  # fmt: skip
+    ages = [row['age_ms']['p50'] for row in rows if row['age_ms']]
+    assert ages == sorted(ages)
+    assert [row['frames_skipped'] for row in rows] == sorted(r['frames_skipped'] for r in rows)
+    assert rows[0]['deadline_misses'] == 0
+    # A chunk lasts 0.2 s: after 0.6 s of thinking it is over before it begins.
+    assert rows[-1]['deadline_misses'] > 0
+    for row, latency in zip(rows, (0.02, *config.injected), strict=True):
+        assert row['chunks_used'] + row['frames_skipped'] <= FRAMES
+        if row['age_ms']:
+            assert row['age_ms']['p50'] >= 1e3 * latency
+
+
+def test_no_seam_of_a_consistent_policy_jumps_and_no_command_needs_the_filter(bag):
+    report = evaluate(bag, Operator()).report
+    assert report['seams']['count'] > 50
+    assert report['seams']['jump']['max'] < 0.01
+    steady = evaluate(bag, Operator(off=0.0)).report['filter_interventions']
+    wild = evaluate(bag, Operator(off=1.0)).report['filter_interventions']
+    assert wild['commands'] > steady['commands']
+    assert wild['by_limit']['position'] > 0
+
+
+def test_two_policies_on_the_same_frames_differ_by_what_they_differ(bag):
+    report = evaluate(bag, Operator(), Operator(off=0.01)).report
+    drift = report['compare']['drift']['mean_absolute_difference']
+    assert drift == pytest.approx([0.01] * STEPS)
+    same = evaluate(bag, Operator(), Operator()).report['compare']
+    assert max(same['drift']['mean_absolute_difference']) == 0
+    assert same['mean_absolute_error'] == report['mean_absolute_error']
+
+
+def test_policies_that_read_other_cameras_are_not_compared(bag):
+    other = dataclasses.replace(CONFIG, resolution=(640, 480))
+    contestants = [
+        Contestant('a', Operator(), CONFIG, {}),
+        Contestant('b', Operator(), other, {}),
+    ]
+    topics = map_topics(read_topics(bag), CONFIG, TopicChoice())
+    with pytest.raises(ValueError, match='b has another observation than a'):
+        evaluate_bag(
+            bag, contestants, topics, load_arm(ARM), EvaluationConfig(), clock=lambda: 0.0
+        )
+
+
+def test_many_bags_weigh_by_their_frames(tmp_path, bag):
+    short = write_arm(tmp_path / 'short', 30)
+    reports = [
+        {'bag': name, **evaluate(path, Operator(off=off)).report}
+        for name, path, off in (('long', bag, 0.01), ('short', short, 0.03))
+    ]
+    merged = merge(reports)
+    assert merged['frames'] == FRAMES + 30
+    expected = np.average([0.01, 0.03], weights=[FRAMES - 1, 29])
+    assert merged['mean_absolute_error_overall']['policy'] == pytest.approx(expected)
+    assert merged['seams']['count'] == sum(r['seams']['count'] for r in reports)
+    assert merge(reports[:1]) == reports[0]
+
+
+def test_a_gate_names_what_does_not_hold_and_refuses_what_no_report_has(tmp_path, bag):
+    report = evaluate(bag, Operator(off=0.02)).report
+    gate = tmp_path / 'gate.yaml'
+    gate.write_text(
+        'mean_absolute_error_overall.policy: {max: 0.01}\n'
+        'mean_absolute_error.policy.0: {max: 1.0}\n'
+        'beats_hold_state: {equals: true}\n'
+        'gripper_events.met: {min: 1}\n'
+    )
+    (text,) = check_gate(report, read_gate(gate))
+    assert text.startswith('mean_absolute_error_overall.policy is 0.0')
+    with pytest.raises(ValueError, match="no 'nothing' there"):
+        check_gate(report, {'nothing.at.all': {'max': 1}})
+    gate.write_text('frames: {about: 3}\n')
+    with pytest.raises(ValueError, match='max, min or equals'):
+        read_gate(gate)
+
+
+def test_topics_that_are_obvious_are_guessed_and_others_asked_for(tmp_path, bag):
+    recorded = read_topics(bag)
+    topics = map_topics(recorded, CONFIG, TopicChoice())
+    assert topics.streams.cameras == {'front': CAMERA}
+    assert topics.labels.action == '/arm/joint_trajectory'
+    assert len(topics.guessed) == 4
+    two = {**recorded, '/other/joint_trajectory': 'trajectory_msgs/msg/JointTrajectory'}
+    with pytest.raises(ValueError, match='Which topic is action'):
+        map_topics(two, CONFIG, TopicChoice())
+    assert map_topics(two, CONFIG, TopicChoice(action='/arm/joint_trajectory')) is not None
+    blind = {topic: kind for topic, kind in recorded.items() if topic != CAMERA}
+    with pytest.raises(ValueError, match='no topic of type Image'):
+        map_topics(blind, CONFIG, TopicChoice())
+    silent = {topic: kind for topic, kind in recorded.items() if topic != '/instruction'}
+    assert map_topics(silent, CONFIG, TopicChoice(fixed_instruction='go')) is not None
+    file = tmp_path / 'topics.yaml'
+    file.write_text(yaml.safe_dump({'cameras': {'front': CAMERA}, 'action': '/nowhere'}))
+    with pytest.raises(ValueError, match=r'/nowhere, which is not in the bag'):
+        map_topics(recorded, CONFIG, load_topic_choice(file))
+    file.write_text('acton: /typo\n')
+    with pytest.raises(ValueError, match='keys among'):
+        load_topic_choice(file)
+
+
+def test_where_no_command_was_recorded_the_way_that_the_arm_went_may_serve(bag):
+    choice = TopicChoice(action='/joint_states')
+    report = evaluate(bag, Operator(late=0.1), choice=choice).report
+    assert max(report['mean_absolute_error']['policy']) < 1e-9
+
+
+def run_command(bags, policy, out, **options):
+    """Exit status of `gridsampler evaluate`."""
+    from ros2_gridsampler.command_line.evaluation_commands import evaluate as command
+
+    try:
+        command(bags, str(policy), out, str(ARM), film=False, **options)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_the_command_gives_the_same_report_twice_resumes_and_keeps_the_gate(tmp_path, capsys):
+    """In this process and on two workers; one story, because workers are slow to start."""
+    save_checkpoint(arm_policy(), tmp_path / 'policy', training={}, results={})
+    bags = tmp_path / 'bags'
+    write_arm(bags / 'good', 25)
+    broken = write_arm(bags / 'cut', 25)
+    (file,) = broken.glob('*.mcap')
+    file.write_bytes(file.read_bytes()[: int(0.8 * file.stat().st_size)])
+    (bags / 'garbage').mkdir()
+    (bags / 'garbage/garbage.mcap').write_bytes(b'nothing')
+    arguments = ((bags,), tmp_path / 'policy')
+    assert run_command(*arguments, tmp_path / 'first') == 1
+    assert 'garbage failed' in capsys.readouterr().err
+    distributed = pytest.importorskip(
+        'distributed', reason='dask is not installed; pip install .[evaluate]'
+    )
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        jobs = cluster.scheduler_address
+        assert run_command(*arguments, tmp_path / 'second', jobs=jobs) == 1
+    for name in ('report.json', 'good/report.json', 'cut/report.json'):
+        one, other = (tmp_path / out / name for out in ('first', 'second'))
+        assert one.read_bytes() == other.read_bytes(), name
+    report = json.loads((tmp_path / 'first/report.json').read_text())
+    assert report['bags'] == ['cut', 'good']
+    assert report['failed'] == ['garbage']
+    assert not report['complete']
+    assert any('could be read, the rest is lost' in text for text in report['problems'])
+    for key in (
+        *('verdict', 'frames', 'mean_absolute_error', 'beats_hold_state', 'beats_hold_action'),
+        *('seams', 'filter_interventions', 'streams', 'latency_ms'),
+    ):
+        assert key in report
+
+    # What is done is not done again: a mark in the page would be gone.
+    page = tmp_path / 'first/good/report.html'
+    page.write_text('kept')
+    gate = tmp_path / 'gate.yaml'
+    gate.write_text('frames: {min: 1000}\n')
+    capsys.readouterr()
+    assert run_command(*arguments, tmp_path / 'first', gate=gate) == 2
+    assert 'gate: frames is' in capsys.readouterr().err
+    assert page.read_text() == 'kept'
+    assert run_command((bags / 'cut',), tmp_path / 'policy', tmp_path / 'part') == 1
+    partly = {'allow_partial': True}
+    assert run_command((bags / 'cut',), tmp_path / 'policy', tmp_path / 'part', **partly) == 0
+
+
+def test_the_bag_of_predictions_holds_recorded_topics_chunks_and_pictures(tmp_path):
+    from ros2_gridsampler.camera_message import decode_image
+    from ros2_gridsampler.recordings.prediction_bag import PredictionBag
+
+    bag = write_arm(tmp_path / 'arm', 12)
+    policy = arm_policy()
+    contestant = Contestant('a', policy, policy.config, {})
+    topics = map_topics(read_topics(bag), CONFIG, TopicChoice())
+    with BagWriter(tmp_path / 'out') as writer:
+        evaluate_bag(
+            bag,
+            [contestant],
+            topics,
+            load_arm(ARM),
+            EvaluationConfig(),
+            clock=lambda: 0.0,
+            listeners=[PredictionBag(writer, [contestant])],
+        )
+    before = [(m.topic, m.time, m.serialised) for m in read_messages(bag)]
+    messages = list(read_messages(tmp_path / 'out'))
+    after = [(m.topic, m.time, m.serialised) for m in messages if 'evaluation' not in m.topic]
+    assert after == before
+    chunks = [m.message for m in messages if m.topic == '/evaluation/action_chunk']
+    assert len(chunks) == 12
+    assert list(chunks[0].joint_names) == list(JOINTS)
+    assert len(chunks[0].points) == STEPS
+    pictures = [m for m in messages if m.topic == '/evaluation/sampled_points/compressed']
+    assert len(pictures) == 12
+    assert decode_image(pictures[0].message).shape == (128, 128, 3)
