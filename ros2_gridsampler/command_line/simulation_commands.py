@@ -101,6 +101,43 @@ def success(
         json.write_text(result.to_json())
 
 
+def obedience(
+    policy: str,
+    suite: str = 'libero_goal',
+    tasks: str = '1,4,8',
+    episodes: int = 10,
+    json: Path | None = None,
+) -> None:
+    """Measure whether a policy does what the sentence says, in rooms where more can be done.
+
+    Args:
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        suite: LIBERO suite whose tasks share one room.
+        tasks: Task numbers separated by commas.
+        episodes: Per sentence and room.
+        json: File for the result.
+    """
+    from ..arm_limits import load_arm
+    from ..backends import load
+    from ..checkpoint import golden_observation, load_checkpoint
+    from ..installed_files import find
+    from ..recordings.obedience import measure_obedience
+
+    model, manifest = load_checkpoint(find('models', policy))
+    result = measure_obedience(
+        load(model, [golden_observation(manifest.policy)], backends=('eager',)),
+        manifest.policy,
+        load_arm(find('calibration', 'panda', '.yaml')),
+        name=policy,
+        suite=suite,
+        tasks=task_numbers(tasks),
+        episodes=episodes,
+    )
+    print(result)
+    if json:
+        json.write_text(result.to_json())
+
+
 def task_numbers(text: str) -> tuple[int, ...]:
     """Task numbers written like '0,1,2'."""
     try:

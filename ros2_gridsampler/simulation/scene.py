@@ -13,6 +13,7 @@ from .benchmark import build_task, quiet, seeded
 from .rendering import mujoco
 
 Vector = NDArray[np.float64]
+Goal = list[list[str]]
 
 OPEN_GRIPPER = -1.0
 FINGER_STEP = 0.01
@@ -135,9 +136,18 @@ class Scene:
         mujoco.mj_kinematics(self.model, self.data)
         environment._post_process()
 
+    @property
+    def goal(self) -> Goal:
+        """LIBERO's goal condition: relations that must all hold."""
+        return self._environment.parsed_problem['goal_state']
+
+    def holds(self, goal: Goal) -> bool:
+        """Whether a goal holds now, be it of this task or of another one in the same room."""
+        return all(self._environment._eval_predicate(relation) for relation in goal)
+
     def success(self) -> bool:
-        """Whether LIBERO's goal condition holds now."""
-        return bool(self._environment._check_success())
+        """Whether the goal of this task holds now."""
+        return self.holds(self.goal)
 
     def position(self, name: str) -> Vector:
         """Position of an object, a fixture or one of its regions."""

@@ -1,0 +1,127 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy, told one task and then another in the same room -> which of them it does."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from tqdm import tqdm
+
+from ..arm_limits import ArmLimits
+from ..backends import Backend
+from ..policy import PolicyConfig
+from ..simulation.libero_arm import LiberoArm
+from ..simulation.placements import Official
+from ..simulation.scene import Goal
+from .closed_loop import LoopConfig, drive
+from .success_rate import wilson_interval
+
+NOTHING = 'none of them'
+
+
+@dataclass(frozen=True)
+class Obedience:
+    """What was done when what was said.
+
+    Attributes:
+        suite: LIBERO suite.
+        policy: Name of the checkpoint.
+        episodes: Per sentence and room.
+        own: Sentence -> sentence whose goal held first -> episodes, in the room of that task.
+        other: The same in the rooms of the other tasks, whose states are those of another
+            sentence: here a policy that does not listen does what belongs to the room.
+    """
+
+    suite: str
+    policy: str
+    episodes: int
+    own: dict[str, dict[str, int]]
+    other: dict[str, dict[str, int]]
+
+    def to_json(self) -> str:
+        """All of it."""
+        return json.dumps(asdict(self), indent=1)
+
+    def __str__(self) -> str:
+        return '\n'.join(
+            (
+                'told in its own room: ' + _obeyed(self.own),
+                'told in the room of another task: ' + _obeyed(self.other),
+            )
+        )
+
+
+def measure_obedience(
+    policy: Backend,
+    config: PolicyConfig,
+    limits: ArmLimits,
+    *,
+    name: str,
+    suite: str,
+    tasks: Sequence[int],
+    episodes: int,
+) -> Obedience:
+    """Say every sentence in the official initial states of every task.
+
+    Args:
+        policy: The engine.
+        config: Of the policy.
+        limits: Of the arm.
+        name: Of the checkpoint, for the table.
+        suite: A suite whose tasks share one room, such as libero_goal.
+        tasks: Numbers from 0, at least two.
+        episodes: Per sentence and room.
+    """
+    if len(tasks) < 2:
+        raise ValueError(f'Obedience needs at least two tasks to tell apart, got {[*tasks]}.')
+    goals: dict[str, Goal] = {}
+    for task in tasks:
+        arm = LiberoArm(suite, task)
+        goals[arm.instruction] = arm.scene.goal
+        arm.close()
+    counts = {
+        where: {told: dict.fromkeys([*goals, NOTHING], 0) for told in goals}
+        for where in ('own', 'other')
+    }
+    total = len(tasks) * len(goals) * episodes
+    with tqdm(total=total, desc=f'{suite} sentences', unit='episode') as progress:
+        for task in tasks:
+            arm = LiberoArm(suite, task, image_size=config.resolution[0])
+            try:
+                for told in goals:
+                    where = counts['own' if told == arm.instruction else 'other'][told]
+                    for index in range(episodes):
+                        arm.reset(Official(index))
+                        where[first_goal(policy, config, limits, arm, told, goals)] += 1
+                        progress.update()
+            finally:
+                arm.close()
+    return Obedience(suite, name, episodes, counts['own'], counts['other'])
+
+
+def first_goal(
+    policy: Backend,
+    config: PolicyConfig,
+    limits: ArmLimits,
+    arm: LiberoArm,
+    told: str,
+    goals: dict[str, Goal],
+) -> str:
+    """Run one episode until one of the goals holds; which one."""
+    for _ in drive(policy, config, limits, arm, LoopConfig(), told):
+        for sentence, goal in goals.items():
+            if arm.scene.holds(goal):
+                return sentence
+    return NOTHING
+
+
+def _obeyed(counts: dict[str, dict[str, int]]) -> str:
+    obeyed = sum(done[told] for told, done in counts.items())
+    nothing = sum(done[NOTHING] for done in counts.values())
+    total = sum(sum(done.values()) for done in counts.values())
+    low, high = (100 * bound for bound in wilson_interval(obeyed, total))
+    return (
+        f'did what it was told in {obeyed} of {total} episodes ({low:.0f} to {high:.0f}%), '
+        f'something else that can be said in {total - obeyed - nothing}, nothing in {nothing}'
+    )
