@@ -46,6 +46,13 @@ class JointLimits:
             *(getattr(self, key)[rows] for key in _keys(JointLimits, skip=2)),
         )
 
+    def position_range(
+        self, excess: float
+    ) -> tuple[Float[np.ndarray, ' joints'], Float[np.ndarray, ' joints']]:
+        """Lowest and highest position, `excess` spans farther out on both sides."""
+        span = excess * (self.max_position - self.min_position)
+        return self.min_position - span, self.max_position + span
+
 
 @dataclass(frozen=True, eq=False)
 class EndEffectorLimits:

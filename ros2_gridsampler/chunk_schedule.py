@@ -4,8 +4,10 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .action_chunk import ActionChunk, OutsideChunk
@@ -18,7 +20,8 @@ class ScheduleConfig:
     actuation_delay: float = field(
         default=0.0,
         metadata={
-            'help': 'From sending a command until the arm moves; actions are sent that early',
+            'help': 'From sending a command until the arm moves; actions are sent that early. '
+            '`gridsampler calibrate delay` measures it',
             'unit': 's',
             'minimum': 0.0,
         },
@@ -31,6 +34,22 @@ class ScheduleConfig:
             'minimum': 0.0,
         },
     )
+    seams: Literal['blend', 'ensemble', 'real_time'] = field(
+        default='blend',
+        metadata={
+            'help': 'blend: the newest chunk. ensemble: the mean of all chunks that reach to now '
+            '(temporal ensembling). real_time: the newest, which was predicted to go on from the '
+            'steps executed meanwhile; for policies that accept a prefix'
+        },
+    )
+    ensemble_decay: float = field(
+        default=0.0,
+        metadata={
+            'help': 'How much less a chunk counts in the ensemble that is a second younger; '
+            'negative favours the young',
+            'unit': '1/s',
+        },
+    )
 
     def __post_init__(self) -> None:
         """Refuse times that run backwards."""
@@ -40,14 +59,33 @@ class ScheduleConfig:
         ):
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f'{name} must be 0 s or more, got {value} s.')
+        if not np.isfinite(self.ensemble_decay):
+            raise ValueError(f'ensemble_decay must be finite, got {self.ensemble_decay}.')
 
 
 class NoActionDue(ValueError):
     """No chunk says what to do now; the text says why. Decelerate and hold."""
 
 
+class ChunkOver(NoActionDue):
+    """The newest chunk ended and no other came in time."""
+
+
 @dataclass(frozen=True)
-class _Seam:
+class Seam:
+    """What changes where a chunk takes over, before anything is blended.
+
+    Attributes:
+        position: Largest difference of two actions due then, in units of the actions.
+        velocity: Largest difference of their changes per second.
+    """
+
+    position: float
+    velocity: float
+
+
+@dataclass(frozen=True)
+class _Entry:
     """A chunk, and when it takes over from the one before it (due times [s])."""
 
     chunk: ActionChunk
@@ -68,43 +106,57 @@ class ChunkSchedule:
     inference costs its own delay once.
     """
 
+    # A delay is expected to be as long as the longest of the last so many.
+    _DELAYS = 10
+
     def __init__(self, config: ScheduleConfig) -> None:
         """Start without a chunk."""
         self._config = config
         # Oldest first; all but the first are still fading in.
-        self._seams: deque[_Seam] = deque()
+        self._entries: deque[_Entry] = deque()
+        self._delays: deque[float] = deque(maxlen=self._DELAYS)
 
     def clear(self) -> None:
         """Forget all chunks, for instance because another instruction came."""
-        self._seams.clear()
+        self._entries.clear()
 
-    def add(self, chunk: ActionChunk, now: float) -> None:
+    @property
+    def newest(self) -> ActionChunk | None:
+        """The chunk that came last."""
+        return self._entries[-1].chunk if self._entries else None
+
+    def add(self, chunk: ActionChunk, now: float) -> Seam | None:
         """Take a prediction into use; one that is not newer than the current is ignored.
 
         Args:
             chunk: What the policy predicted.
             now: Of the clock that stamps the streams [s].
 
+        Returns:
+            The seam to the chunk before; None where there is none.
+
         Raises:
             ValueError: Its actions have another size than those of the current chunk.
         """
-        if self._seams and self._is_ahead_of(now):
+        self._delays.append(max(now - chunk.start_time, 0.0))
+        if self._entries and self._is_ahead_of(now):
             self.clear()
-        if not self._seams:
-            self._seams.append(_Seam(chunk, -np.inf, -np.inf))
-            return
-        current = self._seams[-1].chunk
+        if not self._entries:
+            self._entries.append(_Entry(chunk, -np.inf, -np.inf))
+            return None
+        current = self._entries[-1].chunk
         if chunk.targets.shape[1] != current.targets.shape[1]:
             raise ValueError(
                 f'The new chunk has {chunk.targets.shape[1]} actions, the current one '
                 f'{current.targets.shape[1]}; clear the schedule when the policy changes.'
             )
         if chunk.start_time <= current.start_time:
-            return
+            return None
         due = now + self._config.actuation_delay
         # The old chunk must have faded out when its last target has been used.
         end = min(due + self._config.blend_time, current.end_time)
-        self._seams.append(_Seam(chunk, due, max(due, end)))
+        self._entries.append(_Entry(chunk, due, max(due, end)))
+        return _seam(current, chunk, due)
 
     def action(self, now: float) -> NDArray[np.float64]:
         """The action to send at `now` [s], in the order of the chunks' targets.
@@ -112,34 +164,94 @@ class ChunkSchedule:
         Raises:
             NoActionDue: No chunk came yet, or the last one is over.
         """
-        if not self._seams:
+        if not self._entries:
             raise NoActionDue('No chunk has come yet.')
         due = now + self._config.actuation_delay
-        while len(self._seams) > 1 and self._seams[1].weight(due) >= 1:
-            self._seams.popleft()
-        newest = self._seams[-1].chunk
+        newest = self._entries[-1].chunk
         if self._is_ahead_of(now):
             raise NoActionDue(
                 f'The chunk begins {newest.start_time - due:.3f} s from now, later than it is '
                 'long; the clock was set back.'
             )
+        while len(self._entries) > 1 and self._is_past(due):
+            self._entries.popleft()
         try:
-            action = _target(self._seams[0].chunk, due)
-            for seam in list(self._seams)[1:]:
-                weight = seam.weight(due)
-                action = (1 - weight) * action + weight * _target(seam.chunk, due)
+            return self._mean(due) if self._config.seams == 'ensemble' else self._blend(due)
         except OutsideChunk as error:
-            raise NoActionDue(
+            raise ChunkOver(
                 f'The last chunk is over since {due - newest.end_time:.3f} s; no newer one came.'
             ) from error
+
+    def prefix(
+        self, start_time: float, period: float, now: float
+    ) -> Float[np.ndarray, 'frozen actions']:
+        """The first steps of a chunk that is not there yet, because they are already decided.
+
+        They are what the present chunks say for the time until the new one can take over: as
+        long from its capture as the slowest of the last chunks took, and the actuation delay.
+
+        Args:
+            start_time: Capture time of the observation that is about to be used [s].
+            period: Of the chunk to come [s].
+            now: Of the clock that stamps the streams [s].
+
+        Returns:
+            Empty where nothing is known: no chunk, or no delay measured.
+        """
+        newest = self.newest
+        if newest is None or not self._delays:
+            return np.empty((0, 0))
+        delay = max(*self._delays, now - start_time) + self._config.actuation_delay
+        times = start_time + period * np.arange(int(np.ceil(delay / period)))
+        known = times[times <= newest.end_time]
+        if not known.size:
+            return np.empty((0, newest.targets.shape[1]))
+        return np.stack([_target(newest, float(due)) for due in known])
+
+    def _blend(self, due: float) -> NDArray[np.float64]:
+        action = _target(self._entries[0].chunk, due)
+        for entry in list(self._entries)[1:]:
+            weight = entry.weight(due)
+            action = (1 - weight) * action + weight * _target(entry.chunk, due)
         return action
+
+    def _mean(self, due: float) -> NDArray[np.float64]:
+        """Of all chunks (arXiv:2304.13705, section 4.3); each comes and goes softly."""
+        newest = self._entries[-1].chunk
+        total, action = 0.0, _target(newest, due)
+        mean = np.zeros_like(action)
+        for entry in self._entries:
+            fade = self._config.blend_time
+            going = 1.0 if fade == 0 else min((entry.chunk.end_time - due) / fade, 1.0)
+            if going <= 0:
+                continue
+            age = newest.start_time - entry.chunk.start_time
+            weight = going * entry.weight(due) * np.exp(self._config.ensemble_decay * age)
+            mean += weight * _target(entry.chunk, due)
+            total += weight
+        return np.asarray(mean / total if total > 0 else action)
+
+    def _is_past(self, due: float) -> bool:
+        """Whether the oldest chunk has no say any more."""
+        if self._config.seams == 'ensemble':
+            return self._entries[0].chunk.end_time < due
+        return self._entries[1].weight(due) >= 1
 
     def _is_ahead_of(self, now: float) -> bool:
         """Whether the current chunk starts so late that `now` must be of another clock."""
-        chunk = self._seams[-1].chunk
+        chunk = self._entries[-1].chunk
         length = len(chunk.targets) * chunk.period
         return chunk.start_time - (now + self._config.actuation_delay) > length
 
 
 def _target(chunk: ActionChunk, due: float) -> NDArray[np.float64]:
     return chunk.at(max(due, chunk.start_time))
+
+
+def _seam(old: ActionChunk, new: ActionChunk, due: float) -> Seam | None:
+    later = due + new.period
+    if later > min(old.end_time, new.end_time):
+        return None
+    jump = _target(new, due) - _target(old, due)
+    change = (_target(new, later) - _target(old, later) - jump) / new.period
+    return Seam(float(np.abs(jump).max()), float(np.abs(change).max()))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .action_chunk import ActionChunk, ActionSpace
 from .arm_limits import ArmLimits
-from .chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
+from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
 from .safety_filter import JointSafetyFilter, NonFiniteTarget, SafeCommand
+from .stream_health import Fault
 from .twist_safety_filter import TwistSafetyFilter
 
 
@@ -25,12 +26,18 @@ class Command:
         holding: Why the arm decelerates or holds; empty while it follows a chunk.
         interventions: What the safety filter had to change.
         at_rest: Whether the arm stands still once this is done.
+        fault: What made it hold; None while it follows, or just waits for a first chunk.
     """
 
     values: Float[np.ndarray, ' actions']
     holding: str
     interventions: tuple[str, ...]
     at_rest: bool
+    fault: Fault | None = None
+
+
+class ImplausibleChunk(ValueError):
+    """A prediction that is beyond the limits of the arm by far; it was not taken into use."""
 
 
 class Controller:
@@ -41,6 +48,8 @@ class Controller:
         limits: Of the arm.
         schedule: How chunks follow each other.
         max_state_age: The arm is stopped when its measured state is older [s].
+        max_excess: A chunk that is beyond the limits by more than this share of their span is
+            refused; what is nearer is brought back by the safety filter.
 
     Raises:
         ValueError: The arm has no limits for this action space.
@@ -52,6 +61,7 @@ class Controller:
         limits: ArmLimits,
         schedule: ScheduleConfig,
         max_state_age: float,
+        max_excess: float = 1.0,
     ) -> None:
         """Know everything but where the arm is."""
         self._schedule = ChunkSchedule(schedule)
@@ -59,7 +69,11 @@ class Controller:
         self._measured: NDArray[np.float64] | None = None
         self._measured_time = -np.inf
         self._started = self._commanded = False
+        self._at_rest = True
+        self._last: NDArray[np.float64] | None = None
         # The two filters differ in what they have to know of the arm.
+        self._moved_by: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+        self._plausible: Callable[[NDArray[np.float64]], np.bool_]
         self._reset: Callable[[NDArray[np.float64]], None]
         self._admit: Callable[[NDArray[np.float64], NDArray[np.float64], float], SafeCommand]
         if space.kind == 'joint_position':
@@ -67,6 +81,9 @@ class Controller:
             self._reset = joints.reset
             self._admit = lambda target, state, period: joints.filter(target, period)
             self._stop = joints.stop
+            self._moved_by = lambda state, last: float(np.abs(state - last).max())
+            low, high = limits.joints.select(space.names).position_range(max_excess)
+            self._plausible = lambda targets: ((targets >= low) & (targets <= high)).all()
             return
         if limits.end_effector is None or limits.gripper is None:
             raise ValueError(
@@ -78,16 +95,37 @@ class Controller:
                 f'The checkpoint commands a twist in {space.frame!r}, the limits of {limits.name} '
                 f'are in {limits.base_frame!r}; use the calibration file of its arm.'
             )
-        twist = TwistSafetyFilter(limits.end_effector, limits.gripper)
+        hand = limits.end_effector
+        twist = TwistSafetyFilter(hand, limits.gripper)
         # Later a gripper that holds something has to go on squeezing it.
         self._reset = lambda state: twist.reset(None if self._commanded else state[3])
         self._admit = lambda target, state, period: twist.filter(target, state[:3], period)
         self._stop = twist.stop
+        # A velocity starts from wherever the arm is.
+        self._moved_by = lambda state, last: 0.0
+        bounds = np.array([hand.max_speed, hand.max_rotation_rate, limits.gripper.max_opening])
+        bounds *= 1 + max_excess
+        self._plausible = lambda targets: (_sizes(targets) <= bounds).all()
 
     @property
     def started(self) -> bool:
         """Whether a fresh state of the arm came since the last `restart`."""
         return self._started
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the arm stands still once the last command is done."""
+        return self._at_rest
+
+    def stale(self, now: float) -> str:
+        """Why the measured state says nothing about now [s]; empty where it does."""
+        age = now - self._measured_time
+        if abs(age) <= self._max_state_age:
+            return ''
+        return (
+            f'The measured state of the arm is {age:.3f} s old; at most '
+            f'{self._max_state_age:.3f} s is allowed.'
+        )
 
     def restart(self) -> None:
         """Forget everything; the next measurement is where the arm stands."""
@@ -113,11 +151,60 @@ class Controller:
         self._measured, self._measured_time = state, time
         if not self._started and abs(age) <= self._max_state_age:
             self._reset(state)
-            self._started = True
+            self._started, self._last, self._at_rest = True, None, True
 
-    def add(self, chunk: ActionChunk, now: float) -> None:
-        """Take a new prediction into use."""
-        self._schedule.add(chunk, now)
+    def start_from_measured(self, max_tracking_error: float) -> bool:
+        """Before going on after a hold: begin where the arm is, if somebody moved it meanwhile.
+
+        Within `max_tracking_error` [rad], [m] the last command stands: an arm that hangs a
+        little below it would otherwise sink by that with every hold.
+
+        Returns:
+            Whether the commands begin anew.
+
+        Raises:
+            ValueError: The arm is still being stopped, or its state was never measured.
+        """
+        if self._measured is None or not self._started:
+            raise ValueError('The state of the arm was not measured yet; call measure first.')
+        if self._last is None:
+            return False
+        if not self._at_rest:
+            raise ValueError('The arm still moves; call stop until it is at rest.')
+        if self._moved_by(self._measured, self._last) <= max_tracking_error:
+            return False
+        self._reset(self._measured)
+        self._last = None
+        return True
+
+    def add(self, chunk: ActionChunk, now: float) -> Seam | None:
+        """Take a new prediction into use.
+
+        Returns:
+            The seam to the chunk before, where there is one.
+
+        Raises:
+            ImplausibleChunk: It is far outside what the arm can do.
+        """
+        if not self._plausible(chunk.targets):
+            raise ImplausibleChunk(
+                'The policy predicted actions far beyond the limits of the arm, like '
+                f'{np.array2string(chunk.targets[0], precision=3)}; check units, statistics and '
+                'the calibration file.'
+            )
+        return self._schedule.add(chunk, now)
+
+    def prefix(
+        self, start_time: float, period: float, now: float
+    ) -> Float[np.ndarray, 'frozen actions']:
+        """See `ChunkSchedule.prefix`."""
+        return self._schedule.prefix(start_time, period, now)
+
+    @property
+    def information_time(self) -> float | None:
+        """Capture time of what the newest chunk was made from [s]; None without a chunk."""
+        newest = self._schedule.newest
+        return None if newest is None else newest.start_time
 
     def command(self, now: float, period: float) -> Command:
         """The command due now; call it every `period`.
@@ -132,24 +219,32 @@ class Controller:
         if self._measured is None or not self._started:
             raise ValueError('The state of the arm was not measured yet; call measure first.')
         self._commanded = True
-        age = now - self._measured_time
-        if abs(age) > self._max_state_age:
-            return self.hold(
-                f'The measured state of the arm is {age:.3f} s old; at most '
-                f'{self._max_state_age:.3f} s is allowed.',
-                period,
-            )
+        if text := self.stale(now):
+            return self.hold(text, period, Fault.STATE_OLD)
         try:
             safe = self._admit(self._schedule.action(now), self._measured, period)
-        except (NoActionDue, NonFiniteTarget) as error:
+        except ChunkOver as error:
+            return self.hold(str(error), period, Fault.CHUNK_OVER)
+        except NonFiniteTarget as error:
+            return self.hold(str(error), period, Fault.STATE_OLD)
+        except NoActionDue as error:
             return self.hold(str(error), period)
+        self._last, self._at_rest = safe.values, safe.at_rest
         return Command(safe.values, '', safe.interventions, safe.at_rest)
 
-    def hold(self, reason: str, period: float) -> Command:
+    def hold(self, reason: str, period: float, fault: Fault | None = None) -> Command:
         """As `stop`, instead of a command."""
-        safe = self._stop(period)
-        return Command(safe.values, reason, safe.interventions, safe.at_rest)
+        safe = self.stop(period)
+        return Command(safe.values, reason, safe.interventions, safe.at_rest, fault)
 
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration; call it every `period` [s] until it is at rest."""
-        return self._stop(period)
+        safe = self._stop(period)
+        self._last, self._at_rest = safe.values, safe.at_rest
+        return safe
+
+
+def _sizes(twists: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Speed, rotation rate and opening of each [steps, 3]."""
+    speed, rate = (np.linalg.norm(twists[:, part], axis=1) for part in (slice(3), slice(3, 6)))
+    return np.stack([speed, rate, np.abs(twists[:, 6])], 1)

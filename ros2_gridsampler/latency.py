@@ -73,3 +73,70 @@ class LatencyWindow:
         """Stage -> its summary."""
         columns = list(zip(*self._durations, strict=True)) or [()] * len(STAGES)
         return {name: Summary.of(column) for name, column in zip(STAGES, columns, strict=True)}
+
+
+class Window:
+    """The most recent of some measured numbers; added in one thread, read in any."""
+
+    def __init__(self, length: int = 1000) -> None:
+        """Remember so many."""
+        self._values: deque[float] = deque(maxlen=length)
+
+    def add(self, value: float) -> None:
+        """Append one."""
+        self._values.append(value)
+
+    def summary(self) -> Summary:
+        """Of those remembered."""
+        return Summary.of(list(self._values))
+
+    def share(self, low: float, high: float) -> float:
+        """The share that lies from `low` to `high`; NaN where there is none."""
+        # A copy first: another thread may be adding.
+        values = list(self._values)
+        return float(np.mean([low <= value <= high for value in values])) if values else np.nan
+
+
+class DeadlineMonitor:
+    """When ticks come, against when they are due.
+
+    Args:
+        period: Between two ticks [s].
+        tolerance: A period that is off by more counts as irregular [s].
+    """
+
+    def __init__(self, period: float, tolerance: float = 0.005) -> None:
+        """No tick yet."""
+        self._period = period
+        self._tolerance = tolerance
+        self._last: float | None = None
+        self._periods = Window(10_000)
+        self.ticks = 0
+        """How many came."""
+        self.missed = 0
+        """How many were due while none came."""
+
+    def tick(self, now: float) -> None:
+        """One came, now [s]."""
+        if self._last is not None:
+            elapsed = now - self._last
+            self._periods.add(elapsed)
+            # A period of 1.4 is late; one of 1.6 has swallowed a tick.
+            self.missed += max(round(elapsed / self._period) - 1, 0)
+        self._last = now
+        self.ticks += 1
+
+    @property
+    def last(self) -> float | None:
+        """When the newest came [s]."""
+        return self._last
+
+    def periods(self) -> Summary:
+        """Of the times between two ticks."""
+        return self._periods.summary()
+
+    @property
+    def regular(self) -> float:
+        """The share of periods that are right within the tolerance."""
+        low, high = self._period - self._tolerance, self._period + self._tolerance
+        return self._periods.share(low, high)

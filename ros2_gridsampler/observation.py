@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera, joint and pose streams, stamped at capture -> what the policy saw at one moment."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from .calibration import ImagePreparation, prepare_image
 from .camera_message import decode_image
-
-Sample = TypeVar('Sample')
+from .sample_stream import FrozenConfig, PictureWatch, SampleStream
+from .stream_budget import StreamBudget as StreamBudget
+from .stream_health import Fault
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Observation:
             policy does not use it.
         instruction: The sentence to obey.
         time: Capture time of the oldest stream [s].
+        velocities: Mean velocity of each joint over the last moments [rad/s], [m/s]; None where
+            the policy does not use it.
     """
 
     images: Mapping[str, UInt8[np.ndarray, 'height width 3']]
@@ -34,6 +36,7 @@ class Observation:
     pose: Float[np.ndarray, '7'] | None
     instruction: str
     time: float
+    velocities: Float[np.ndarray, ' joints'] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,64 +48,29 @@ class ObservationConfig:
         resolution: Width and height that the cameras must publish [px].
         joints: Names, in the order that the policy expects.
         uses_pose: Whether the end-effector pose belongs to it.
+        velocity_window: Over how long joint velocities are measured [s]; 0 for none. From
+            positions: drivers filter what they report as velocity in their own ways.
     """
 
     cameras: Mapping[str, ImagePreparation]
     resolution: tuple[int, int]
     joints: tuple[str, ...]
     uses_pose: bool
-
-
-@dataclass(frozen=True)
-class StreamBudget:
-    """How old and how far apart the streams of one observation may be."""
-
-    max_age: float = field(
-        default=0.5,
-        metadata={'help': 'Oldest capture time that still counts', 'unit': 's', 'minimum': 0.0},
-    )
-    max_skew: float = field(
-        default=0.1,
-        metadata={
-            'help': 'Largest capture-time difference between two streams of one observation',
-            'unit': 's',
-            'minimum': 0.0,
-        },
-    )
-    settle_time: float = field(
-        default=0.02,
-        metadata={
-            'help': 'How long a frame waits for samples of other streams captured by then',
-            'unit': 's',
-            'minimum': 0.0,
-        },
-    )
+    velocity_window: float = 0.0
 
 
 class NotObservable(ValueError):
-    """There is no admissible observation now; the text names the stream and the reason."""
+    """There is no admissible observation now; the text names the stream and the reason.
 
+    Attributes:
+        fault: What is wrong; None where a stream is only waited for.
+        stream: With which stream.
+    """
 
-class _Stream(Generic[Sample]):
-    """The recent samples of one stream, by capture time."""
-
-    def __init__(self, name: str, depth: int) -> None:
-        self.name = name
-        self.samples: deque[tuple[float, Sample]] = deque(maxlen=depth)
-
-    def add(self, time: float, sample: Sample) -> None:
-        if self.samples and time < self.samples[-1][0]:
-            # The clock jumped back (a bag restarted, a driver reset): old stamps say nothing.
-            self.samples.clear()
-        self.samples.append((time, sample))
-
-    def at(self, time: float) -> tuple[float, Sample] | None:
-        """The newest sample captured at or before `time` [s]."""
-        return next((pair for pair in reversed(self.samples) if pair[0] <= time), None)
-
-    @property
-    def newest(self) -> float | None:
-        return self.samples[-1][0] if self.samples else None
+    def __init__(self, text: str, fault: Fault | None, stream: str) -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.stream = stream
 
 
 class ObservationBuffer:
@@ -117,11 +85,19 @@ class ObservationBuffer:
     def __init__(self, config: ObservationConfig, budget: StreamBudget) -> None:
         self._config = config
         self._budget = budget
-        self._cameras: dict[str, _Stream[Any]] = {
-            name: _Stream(f'camera {name!r}', 16) for name in config.cameras
+        reach = budget.max_age
+        self._cameras: dict[str, SampleStream[Any]] = {
+            name: SampleStream(f'camera {name!r}', 16, reach, lambda m: bytes(m.data))
+            for name in config.cameras
         }
-        self._joints: _Stream[Float[np.ndarray, ' joints']] = _Stream('joint states', 256)
-        self._pose: _Stream[Float[np.ndarray, '7']] = _Stream('end-effector pose', 256)
+        self._joints: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
+            'joint states', 256, reach, lambda joints: joints.tobytes()
+        )
+        self._pose: SampleStream[Float[np.ndarray, '7']] = SampleStream(
+            'end-effector pose', 256, reach, lambda pose: pose.tobytes()
+        )
+        frozen = FrozenConfig(budget.frozen_time, budget.frozen_motion)
+        self._pictures = {name: PictureWatch(frozen) for name in config.cameras}
         self._instruction = ''
         self._taken = -np.inf
 
@@ -133,10 +109,9 @@ class ObservationBuffer:
             message: Anything with the fields of the message.
             time: Capture time [s].
         """
-        stream = self._cameras[camera]
-        if stream.newest is not None and time < stream.newest:
+        if self._cameras[camera].add(time, message):
             self._taken = -np.inf
-        stream.add(time, message)
+        self._pictures[camera].see(message.data, time, self._state())
 
     def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
         """Store joint positions, mapped by name [rad], [m].
@@ -187,6 +162,11 @@ class ObservationBuffer:
             )
         self._pose.add(time, pose)
 
+    @property
+    def streams(self) -> Mapping[str, SampleStream[Any]]:
+        """Name -> the stream, to see its `newest`, `repeated` and `restarts`."""
+        return {stream.name: stream for stream in self._streams()}
+
     def set_instruction(self, instruction: str) -> None:
         """Replace the sentence."""
         self._instruction = instruction.strip()
@@ -224,19 +204,43 @@ class ObservationBuffer:
         others = [*self._streams()][1:]
         silent = [stream.name for stream in (first, *others) if stream.newest is None]
         if silent:
-            raise NotObservable(f'Nothing has come yet from: {", ".join(silent)}.')
+            text = f'Nothing has come yet from: {", ".join(silent)}.'
+            raise NotObservable(text, Fault.OLD, silent[0])
+        for stream in (first, *others):
+            self._check_clock(stream, now)
         reached = min(
             (stream.newest for stream in others if stream.newest is not None), default=np.inf
         )
         for time, _ in reversed(first.samples):
             if time <= reached or now - time >= self._budget.settle_time:
                 return time
-        raise NotObservable(f'{first.name} waits for streams captured at the same time.')
+        text = f'{first.name} waits for streams captured at the same time.'
+        raise NotObservable(text, None, first.name)
 
-    def _streams(self) -> Sequence[_Stream[Any]]:
+    def _check_clock(self, stream: SampleStream[Any], now: float) -> None:
+        age = 0.0 if stream.newest is None else now - stream.newest
+        if age > self._budget.max_age:
+            text = f'{stream.name} is {age:.3f} s old; at most {self._budget.max_age:.3f} s '
+            raise NotObservable(f'{text}is allowed.', Fault.OLD, stream.name)
+        if -age > self._budget.max_ahead:
+            text = (
+                f'{stream.name} is stamped {-age:.3f} s ahead of the clock; at most '
+                f'{self._budget.max_ahead:.3f} s is allowed. Synchronise the clocks.'
+            )
+            raise NotObservable(text, Fault.STAMPS_AHEAD, stream.name)
+
+    def _streams(self) -> Sequence[SampleStream[Any]]:
         pose = (self._pose,) if self._config.uses_pose else ()
         joints = (self._joints,) if self._config.joints else ()
         return (*self._cameras.values(), *joints, *pose)
+
+    def _state(self) -> tuple[float, Float[np.ndarray, ' numbers']] | None:
+        """When and where the arm was last; None before that came."""
+        moving = self._streams()[len(self._cameras) :]
+        newest = [stream.samples[-1] for stream in moving if stream.samples]
+        if not newest or len(newest) < len(moving):
+            return None
+        return min(time for time, _ in newest), np.concatenate([each for _, each in newest])
 
     def _newest(self, now: float) -> Callable[[], Observation]:
         frame_time = self._frame_time(now)
@@ -245,31 +249,52 @@ class ObservationBuffer:
             pair = stream.at(frame_time)
             if pair is None or frame_time - pair[0] > self._budget.max_skew:
                 distance = np.inf if pair is None else frame_time - pair[0]
-                raise NotObservable(
+                text = (
                     f'{stream.name} is {distance:.3f} s behind the first camera; at most '
                     f'{self._budget.max_skew:.3f} s is allowed.'
                 )
+                raise NotObservable(text, Fault.SKEW, stream.name)
             matched.append(pair)
         oldest = min(time for time, _ in matched)
         if now - oldest > self._budget.max_age:
             late = min(zip(matched, self._streams(), strict=True), key=lambda pair: pair[0][0])[1]
-            raise NotObservable(
+            text = (
                 f'{late.name} is {now - oldest:.3f} s old; at most {self._budget.max_age:.3f} s '
                 'is allowed.'
             )
+            raise NotObservable(text, Fault.OLD, late.name)
+        for name, watch in self._pictures.items():
+            if watch.frozen:
+                text = (
+                    f'Camera {name!r} repeats one picture while the arm moves; restart its driver.'
+                )
+                raise NotObservable(text, Fault.FROZEN, self._cameras[name].name)
         if not self._instruction:
-            raise NotObservable('No instruction has come yet.')
+            raise NotObservable(
+                'No instruction has come yet.', Fault.NO_INSTRUCTION, 'instruction'
+            )
         instruction, count = self._instruction, len(self._cameras)
         samples = [sample for _, sample in matched]
         joints = samples[count] if self._config.joints else np.empty(0)
+        velocities = self._velocities(frame_time) if self._config.velocity_window else None
         pose = samples[-1] if self._config.uses_pose else None
 
         def decode() -> Observation:
             messages = zip(self._config.cameras, samples[:count], strict=True)
             images = {name: self._picture(name, message) for name, message in messages}
-            return Observation(images, joints, pose, instruction, oldest)
+            return Observation(images, joints, pose, instruction, oldest, velocities)
 
         return decode
+
+    def _velocities(self, time: float) -> Float[np.ndarray, ' joints']:
+        """Of the joints over the window before `time`; at rest before anything is known."""
+        stream = self._joints
+        last = stream.at(time)
+        first = stream.at(time - self._config.velocity_window)
+        first = first or (stream.samples[0] if stream.samples else None)
+        if last is None or first is None or last[0] <= first[0]:
+            return np.zeros(len(self._config.joints))
+        return (last[1] - first[1]) / (last[0] - first[0])
 
     def _picture(self, camera: str, message: Any) -> UInt8[np.ndarray, 'height width 3']:
         rgb = decode_image(message)
@@ -281,3 +306,22 @@ class ObservationBuffer:
                 'camera driver to that resolution.'
             )
         return prepare_image(rgb, self._config.cameras[camera])
+
+
+def check_contrast(observation: Observation, least: float) -> None:
+    """Refuse pictures that show nothing: a lens cap, an exposure gone wrong, a dead sensor.
+
+    Args:
+        observation: Decoded.
+        least: Standard deviation of the pixels [0 to 255].
+
+    Raises:
+        ValueError: Names the camera.
+    """
+    for name, rgb in observation.images.items():
+        contrast = float(rgb.std())
+        if contrast < least:
+            raise ValueError(
+                f'Camera {name!r} shows nothing: its pixels differ by {contrast:.2f} of 255, at '
+                f'least {least:.2f} is expected. Look after lens, light and exposure.'
+            )

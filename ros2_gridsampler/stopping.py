@@ -90,6 +90,9 @@ def largest_acceleration(
             middle = (low + high) / 2
             possible = fits(middle)
             low, high = np.where(possible, middle, low), np.where(possible, high, middle)
+        # Standing still is something that halving would only come near to.
+        stand = np.clip(-velocity / period, *between)
+        low = np.where(fits(stand), np.maximum(low, stand), low)
     return low
 
 

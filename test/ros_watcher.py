@@ -117,6 +117,7 @@ class FakeArm:
         self.position = [0.5, 0.0, 0.3]
         self.encoding = 'rgb8'
         self.cut = 0
+        self.frames = 0
         self.pictures = {
             name: self.node.create_publisher(Image, f'/{name}/image', STATE) for name in cameras
         }
@@ -142,6 +143,9 @@ class FakeArm:
         width, height = self.size
         rgb = np.full((height, width, 3), 90, np.uint8)
         rgb[10:30, 20:50] = (200, 40, 10)
+        # A camera that repeats itself while the arm moves is taken for a broken one.
+        self.frames += 1
+        rgb[0, 0] = self.frames % 256
         for publisher in self.pictures.values():
             picture = Image(height=height, width=width, encoding=self.encoding, step=3 * width)
             picture.header.stamp = stamp

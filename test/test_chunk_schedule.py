@@ -156,3 +156,85 @@ def test_chunks_of_another_policy_are_refused():
 def test_times_that_run_backwards_are_refused(times):
     with pytest.raises(ValueError, match='must be 0 s or more'):
         ScheduleConfig(*times)
+
+
+def ensemble(blend=0.1, decay=0.0):
+    return ChunkSchedule(ScheduleConfig(0.0, blend, 'ensemble', decay))
+
+
+def test_an_ensemble_is_the_mean_of_the_chunks_that_reach_to_now():
+    plan = ensemble(blend=0.0)
+    for start, offset in ((10.0, 0.0), (10.1, 1.0), (10.2, 5.0)):
+        plan.add(ramp(start, offset=offset), now=start)
+    assert plan.action(10.5)[1] == pytest.approx(2.0)
+    assert plan.action(11.95)[1] == pytest.approx(3.0), 'the first is over'
+
+
+def test_a_decay_favours_the_old_or_the_young():
+    means = []
+    for decay in (-5.0, 0.0, 5.0):
+        plan = ensemble(blend=0.0, decay=decay)
+        plan.add(ramp(10.0, offset=0.0), now=10.0)
+        plan.add(ramp(10.5, offset=1.0), now=10.5)
+        means.append(plan.action(10.6)[1])
+    assert means[0] > 0.9
+    assert means[1] == pytest.approx(0.5)
+    assert means[2] < 0.1
+
+
+@settings(deadline=None)
+@given(
+    waits=st.lists(st.floats(0.02, 0.3), min_size=1, max_size=12),
+    offsets=st.lists(st.floats(-1, 1), min_size=13, max_size=13),
+    blend=st.floats(0.05, 0.5),
+)
+def test_an_ensemble_has_no_step_where_a_chunk_comes_or_goes(waits, offsets, blend):
+    plan = ensemble(blend)
+    plan.add(ramp(10.0, offset=offsets[0]), now=10.0)
+    for now, offset in zip(10.0 + np.cumsum(waits), offsets[1:], strict=False):
+        before = plan.action(now)
+        plan.add(ramp(now - 0.01, offset=offset), now=now)
+        np.testing.assert_allclose(plan.action(now), before, atol=1e-5)
+    times = np.arange(now, now + 1.5, 1e-3)
+    actions = np.array([plan.action(time)[1] for time in times])
+    assert np.abs(np.diff(actions)).max() <= 2 * 1e-3 / blend * 2 + 1e-9
+
+
+def test_the_prefix_is_what_the_arm_does_until_the_next_chunk_can_be_there():
+    plan = schedule(delay=0.05)
+    assert plan.prefix(10.0, PERIOD, 10.0).size == 0
+    plan.add(ramp(10.0), now=10.25)
+    # It took 0.25 s and 0.05 s more until the arm moves: three steps of 0.1 s.
+    prefix = plan.prefix(10.4, PERIOD, 10.42)
+    np.testing.assert_allclose(prefix[:, 0], [10.4, 10.5, 10.6], atol=1e-6)
+    assert len(plan.prefix(11.85, PERIOD, 11.9)) == 1, 'no longer than the chunk reaches'
+
+
+def test_a_seam_is_measured_before_it_is_blended():
+    plan = schedule(blend=0.5)
+    assert plan.add(ramp(10.0), now=10.1) is None
+    seam = plan.add(ramp(10.3, offset=0.5), now=10.5)
+    assert seam.position == pytest.approx(0.5)
+    assert seam.velocity == pytest.approx(0.0, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(
+    delays=st.lists(st.floats(0.01, 0.8), min_size=1, max_size=20),
+    losses=st.sets(st.integers(0, 19)),
+)
+def test_for_any_trace_of_delays_the_command_is_the_chunk_at_its_true_time(delays, losses):
+    # Ramps that agree: whichever chunk is used, the truth about a time is that time.
+    plan, captured = schedule(delay=0.1, blend=0.2), 10.0
+    for index, delay in enumerate(delays):
+        now = captured + delay
+        if index not in losses:
+            plan.add(ramp(captured, steps=40), now)
+        for wait in (0.0, 0.013, 0.05):
+            try:
+                action = plan.action(now + wait)[0]
+            except NoActionDue:
+                assert losses.issuperset(range(index + 1)), 'a valid tail must be used'
+                continue
+            assert action == pytest.approx(now + wait + 0.1, abs=2e-6)
+        captured = now

@@ -10,7 +10,8 @@ import pytest
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
 from ros2_gridsampler.arm_limits import load_arm
 from ros2_gridsampler.chunk_schedule import ScheduleConfig
-from ros2_gridsampler.controller import Controller
+from ros2_gridsampler.controller import Controller, ImplausibleChunk
+from ros2_gridsampler.stream_health import Fault
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
 PANDA = load_arm(CALIBRATION / 'panda.yaml')
@@ -117,3 +118,58 @@ def test_an_arm_without_limits_for_the_actions_is_refused():
         make(ActionSpace('joint_position', ('panda_joint9',)))
     with pytest.raises(ValueError, match="'world'"):
         make(ActionSpace('end_effector_twist', TWIST_NAMES, 'world'))
+
+
+def resting(state=REST):
+    """A controller of joints that has moved and then held."""
+    controller = make(JOINTS)
+    run(controller, 1.0, 0.2, state)
+    return controller
+
+
+def test_an_arm_that_was_moved_by_hand_goes_on_from_where_it_is():
+    controller = resting()
+    elsewhere = REST + 0.3
+    controller.measure(elsewhere, 2.0, 2.0)
+    assert controller.start_from_measured(0.05)
+    assert controller.command(2.0, PERIOD).values == pytest.approx(elsewhere)
+
+
+def test_an_arm_that_hangs_a_little_does_not_sink_with_every_hold():
+    controller = resting()
+    controller.measure(REST - 0.01, 2.0, 2.0)
+    assert not controller.start_from_measured(0.05)
+    assert controller.command(2.0, PERIOD).values == pytest.approx(REST)
+
+
+def test_a_moving_arm_is_not_restarted():
+    controller = make(JOINTS)
+    run(controller, 1.0, 0.04, REST)
+    targets = REST + np.linspace(0, 0.5, 20)[:, None]
+    controller.add(ActionChunk(1.0, 0.05, targets), 1.0)
+    run(controller, 1.04, 0.2, REST)
+    with pytest.raises(ValueError, match='still moves'):
+        controller.start_from_measured(0.05)
+
+
+@pytest.mark.parametrize(
+    ('space', 'target'),
+    [
+        (JOINTS, REST + 20.0),
+        (TWIST, np.array([9.0, 0, 0, 0, 0, 0, 0.04])),
+        (TWIST, np.array([0, 0, 0, 0, 30.0, 0, 0.04])),
+        (TWIST, np.array([0, 0, 0, 0, 0, 0, 4.0])),
+    ],
+)
+def test_a_prediction_far_beyond_the_limits_is_refused(space, target):
+    controller = make(space)
+    with pytest.raises(ImplausibleChunk, match='check units'):
+        controller.add(ActionChunk(1.0, 0.05, np.tile(target, (5, 1))), 1.0)
+
+
+def test_the_fault_of_a_hold_is_named():
+    controller = make()
+    assert run(controller, 1.0, 0.04)[-1].fault is None, 'it waits for a first chunk'
+    controller.add(upwards(1.0), 1.0)
+    assert run(controller, 1.0, 1.2)[-1].fault is Fault.CHUNK_OVER
+    assert controller.command(9.0, PERIOD).fault is Fault.STATE_OLD

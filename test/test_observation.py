@@ -15,7 +15,9 @@ from ros2_gridsampler.observation import (
     ObservationBuffer,
     ObservationConfig,
     StreamBudget,
+    check_contrast,
 )
+from ros2_gridsampler.stream_health import Fault
 
 SIZE = (8, 6)
 CONFIG = ObservationConfig(
@@ -43,8 +45,9 @@ def filled(time: float = 10.0, budget: StreamBudget | None = None) -> Observatio
 
 def test_joints_are_mapped_by_name_whatever_their_order():
     buffer = filled()
-    buffer.add_joints(['other', 'b', 'a'], [9, 2, 1], 10.0)
-    np.testing.assert_array_equal(buffer.newest(10.0).joints, [1, 2])
+    buffer.add_joints(['other', 'b', 'a'], [9, 2, 1], 10.01)
+    buffer.add_image('front', picture(1), 10.01)
+    np.testing.assert_array_equal(buffer.newest(10.05).joints, [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -151,3 +154,75 @@ def test_the_order_of_arrival_within_one_frame_does_not_matter(arrival, frames):
     assert [o.images['front'][0, 0, 0] for o in seen] == list(range(frames))
     assert [o.images['wrist'][0, 0, 0] for o in seen] == list(range(frames))
     assert [o.joints[0] for o in seen] == list(range(frames))
+
+
+moments = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from(['front', 'wrist', 'joints']), st.integers(0, 9)),
+    min_size=6,
+    max_size=12,
+)
+
+
+@given(moments, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_messages_may_arrive_in_any_order_even_with_equal_stamps(messages, random):
+    def filled_by(order):
+        buffer = ObservationBuffer(CONFIG, StreamBudget())
+        buffer.set_instruction('go')
+        for step, stream, value in order:
+            if stream == 'joints':
+                buffer.add_joints(['a', 'b'], [value, value], 1 + 0.01 * step)
+            else:
+                buffer.add_image(stream, picture(value), 1 + 0.01 * step)
+        try:
+            seen = buffer.newest(1.1)
+        except NotObservable as error:
+            return str(error)
+        return seen.time, seen.joints.tolist(), [int(i[0, 0, 0]) for i in seen.images.values()]
+
+    shuffled = list(messages)
+    random.shuffle(shuffled)
+    assert filled_by(messages) == filled_by(shuffled)
+
+
+def test_stamps_ahead_of_the_clock_stop_observations():
+    with pytest.raises(NotObservable, match=r'10\.000 s ahead of the clock') as caught:
+        filled(20.0).newest(10.0)
+    assert caught.value.fault is Fault.STAMPS_AHEAD
+
+
+def show(buffer, value, times, joint):
+    for time in times:
+        buffer.add_joints(['a', 'b'], [joint(time), 0.0], time)
+        buffer.add_image('wrist', picture(value), time)
+        buffer.add_image('front', picture(int(100 * time) % 256), time)
+
+
+def test_a_picture_that_stays_while_the_arm_moves_is_a_frozen_one():
+    buffer, times = filled(10.0), 10.0 + 0.05 * np.arange(1, 30)
+    show(buffer, 7, times, joint=lambda time: time)
+    with pytest.raises(NotObservable, match="'wrist' repeats one picture") as caught:
+        buffer.newest(times[-1])
+    assert caught.value.fault is Fault.FROZEN
+    show(buffer, 8, times[-1:] + 0.05, joint=lambda time: time)
+    assert buffer.newest(times[-1] + 0.05).images['wrist'][0, 0, 0] == 8
+
+
+def test_a_picture_that_stays_while_nothing_moves_is_a_still_scene():
+    buffer, times = filled(10.0), 10.0 + 0.05 * np.arange(1, 30)
+    show(buffer, 7, times, joint=lambda time: 0.3)
+    assert buffer.newest(times[-1]).images['wrist'][0, 0, 0] == 7
+
+
+def test_a_stream_that_stops_is_named_though_nothing_new_can_be_taken():
+    buffer = filled(10.0)
+    assert buffer.take(10.05) is not None
+    assert buffer.take(10.1) is None
+    with pytest.raises(NotObservable, match='s old'):
+        buffer.take(11.0)
+
+
+def test_a_black_picture_is_refused():
+    seen = filled().newest(10.0)
+    with pytest.raises(ValueError, match="'front' shows nothing"):
+        check_contrast(seen, 1.0)

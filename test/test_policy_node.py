@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
         ('arm', 'ur5e', 'panda', 'has no limits for both'),
         ('arm', 'nothing', 'panda', "is neither a path nor one of ['g1', 'panda'"),
         ('output', 'joint_trajectory', '', 'cannot be sent as'),
-        ('backend', 'telepathy', 'eager', "Backend 'telepathy' is not known"),
+        ('backend', 'telepathy', 'eager', "Parameter 'backend' is 'telepathy'; choose one of"),
     ):
         assert set_parameter(name, bad).successful
         assert not change('CONFIGURE')

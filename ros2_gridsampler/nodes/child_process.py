@@ -84,6 +84,21 @@ class ChildProcess:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """As of subprocess.Popen: negative for the signal that ended it; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def send(self, name: str) -> None:
+        """Send a signal, like 'SIGTERM'."""
+        if self._process is not None and self.running:
+            self._process.send_signal(signal.Signals[name])
+
     def check(self) -> None:
         """Return while it runs.
 

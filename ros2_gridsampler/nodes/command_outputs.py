@@ -40,6 +40,11 @@ class CommandOutput:
             node.create_publisher(kind, topic, NEWEST_RELIABLE) for topic, kind in topics.items()
         ]
 
+    @property
+    def topics(self) -> list[str]:
+        """Names in the graph."""
+        return [str(publisher.topic_name) for publisher in self._publishers]
+
     def start(self, pose: Numbers | None) -> None:
         """Commanding begins with the end effector at `pose`; None where nobody measures it."""
 

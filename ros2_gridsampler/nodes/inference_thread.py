@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..observation import NotObservable, Observation, ObservationBuffer
+from ..observation import NotObservable, Observation, ObservationBuffer, check_contrast
 from ..policy import Prediction
+from ..stream_health import Fault
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class InferenceThread:
         predict: The policy.
         now: The clock that stamps the streams [s].
         deliver: Called in this thread with every prediction.
-        refuse: Called in this thread with the name and the text of what cannot be used.
+        refuse: Called in this thread with fault, stream and text of what cannot be used.
+        min_contrast: See `StreamBudget`.
     """
 
     # A frame may become ready by the passing of time alone (`settle_time`).
@@ -46,7 +48,8 @@ class InferenceThread:
         *,
         now: Callable[[], float],
         deliver: Callable[[TimedPrediction], None],
-        refuse: Callable[[str, str], None],
+        refuse: Callable[[Fault, str, str], None],
+        min_contrast: float,
     ) -> None:
         """Know everybody; `start` begins."""
         self._buffer = buffer
@@ -54,6 +57,9 @@ class InferenceThread:
         self._now = now
         self._deliver = deliver
         self._refuse = refuse
+        self._min_contrast = min_contrast
+        self._restarts: dict[str, int] = {}
+        self._busy_since: float | None = None
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -67,6 +73,7 @@ class InferenceThread:
     def start(self) -> None:
         """Begin to predict."""
         self._stopping = False
+        self.failure = None
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
         self._thread.start()
 
@@ -79,6 +86,18 @@ class InferenceThread:
             # A prediction that never returns must not keep the process from ending.
             self._thread.join(self._LONGEST)
             self._thread = None
+
+    @property
+    def busy(self) -> float:
+        """For how long the present prediction has been made; 0 where none is [s]."""
+        since = self._busy_since
+        return 0.0 if since is None else max(self._now() - since, 0.0)
+
+    def streams(self) -> dict[str, tuple[float | None, int, int]]:
+        """Stream -> capture time of its newest sample [s], repeated stamps, new starts."""
+        with self._changed:
+            streams = self._buffer.streams.values()
+            return {s.name: (s.newest, s.repeated, s.restarts) for s in streams}
 
     def add_image(self, camera: str, message: Any, time: float) -> None:
         """See `ObservationBuffer.add_image`."""
@@ -117,26 +136,39 @@ class InferenceThread:
                 taken = self._now()
                 try:
                     observation = decode()
+                    check_contrast(observation, self._min_contrast)
                 except ValueError as error:
-                    self._refuse('picture', str(error))
+                    self._refuse(Fault.BAD_PICTURE, 'picture', str(error))
                     continue
-                decoded = self._now()
+                decoded = self._busy_since = self._now()
                 self.decoded += 1
                 try:
                     prediction = self._predict(observation)
                 except ValueError as error:
-                    self._refuse('prediction', str(error))
+                    self._refuse(Fault.BAD_PREDICTION, 'policy', str(error))
                     continue
+                finally:
+                    self._busy_since = None
                 self._deliver(
                     TimedPrediction(observation, prediction, taken, decoded, self._now())
                 )
-        except Exception as error:  # the command timer has to hear of it, whatever it is
+        except Exception as error:  # the command thread has to hear of it, whatever it is
             self.failure = error
+            text = f'The inference ended with {type(error).__name__}: {error}'
+            self._refuse(Fault.INFERENCE_FAILED, 'policy', text)
+
+    def _watch_stamps(self) -> None:
+        for stream in self._buffer.streams.values():
+            if stream.restarts > self._restarts.get(stream.name, 0):
+                text = f'The stamps of {stream.name} went back; it starts anew.'
+                self._refuse(Fault.STAMPS_BACK, stream.name, text)
+            self._restarts[stream.name] = stream.restarts
 
     def _wait(self) -> Callable[[], Observation] | None:
         """The next observation to decode; None when stopping."""
         with self._changed:
             while not self._stopping:
+                self._watch_stamps()
                 try:
                     decode = self._buffer.take(self._now())
                     if decode is not None:
@@ -144,5 +176,7 @@ class InferenceThread:
                         return decode
                 except NotObservable as error:
                     self.reason = str(error)
+                    if error.fault is not None:
+                        self._refuse(error.fault, error.stream, str(error))
                 self._changed.wait(self._POLL)
         return None

@@ -96,13 +96,15 @@ class InputTopics:
             for name, topic in zip(config.cameras, parameters.camera_topics, strict=True)
         ]
         samples = STATE if self._reliable else EVERY
-        wanted = [(String, '~/instruction', self._set_instruction, LATCHED)]
+        wanted: list[tuple[Any, str, Callable[[Any], None], Any]] = [
+            (String, '~/instruction', self._set_instruction, LATCHED)
+        ]
         if config.joints or measured_joints:
             topic = parameters.joint_states_topic
             wanted.append((JointState, topic, self._add_joints, samples))
         if config.uses_pose or needs_pose:
             wanted.append((PoseStamped, parameters.pose_topic, self._add_pose, samples))
-        self._subscriptions = [node.create_subscription(*each) for each in wanted]
+        self._subscriptions = [self._subscribe(*each) for each in wanted]
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -186,6 +188,25 @@ class InputTopics:
         subscription = self._node.create_subscription(kind, topic, add, qos)
         camera = CameraTopic(name, subscription, self._steady())
         return camera
+
+    def _subscribe(self, kind: Any, topic: str, add: Callable[[Any], None], qos: Any) -> Any:
+        """Take all that waits at once.
+
+        The executor takes one message each time that it looks, which costs more than the message:
+        on a busy machine it would fall behind, and the state of the arm with it.
+        """
+
+        def take(message: Any) -> None:
+            add(message)
+            with subscription.handle:
+                for _ in range(qos.depth):
+                    taken = subscription.handle.take_message(kind, False)
+                    if taken is None:
+                        return
+                    add(taken[0])
+
+        subscription = self._node.create_subscription(kind, topic, take, qos)
+        return subscription
 
     def _add_joints(self, message: Any) -> None:
         time = stamp_seconds(message.header.stamp)

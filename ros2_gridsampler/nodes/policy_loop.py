@@ -1,37 +1,40 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A configured policy: streams in, predictions in a thread, commands by a timer, a safe end."""
+"""A configured policy: streams in, predictions and commands in threads, a safe end."""
 
-import math
-import time
-from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 from ..arm_limits import ArmLimits
 from ..backends import Backend
-from ..controller import Command, Controller
-from ..latency import ChunkTimes, LatencyWindow
+from ..controller import Controller
 from ..observation import ObservationBuffer
 from ..policy import PolicyConfig
+from ..stream_health import Fault
+from .command_cycle import Clocks, CommandCycle
 from .command_outputs import choose_output, make_output
+from .command_thread import CommandThread
 from .inference_thread import InferenceThread, TimedPrediction
 from .input_topics import InputTopics
+from .loop_report import LoopReport
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
 
-# So long may simulated time stand still before the arm is stopped [s].
-_CLOCK_PATIENCE = 0.5
+_WATCHDOG_PERIOD = 0.05
+# The graph of the topics is asked less often: that takes a while [s].
+_RIVAL_PERIOD = 0.5
 
 
 class PolicyLoop:
     """All that exists between configure and cleanup.
 
-    All but the inference runs in the thread of the ROS callbacks.
+    Three threads watch each other. Inference predicts; the command thread commands at its
+    deadlines, whatever the others do, and stops the arm when predictions or the arm's state do
+    not come; the ROS thread receives, and stops the arm when the command thread falls silent.
 
     Args:
-        node: Owns topics and timer.
+        node: Owns topics and timers.
         parameters: Topics, rates, budgets.
         config: Of the checkpoint.
         backend: Predicts.
@@ -65,23 +68,29 @@ class PolicyLoop:
             )
         self._node = node
         self._config = config
+        self._parameters = parameters
         self._reports = reports
         self._problems = problems
         self._steady = steady
-        self._period = 1 / parameters.command_rate
-        self._stop_time = parameters.stop_time
-        self._max_lead, self._lead = parameters.max_lead, 0.0
         space = config.action_space
-        self._controller = Controller(space, arm, parameters.schedule, parameters.streams.max_age)
+        controller = Controller(
+            space,
+            arm,
+            parameters.schedule,
+            parameters.streams.max_age,
+            parameters.max_excess,
+        )
         by_joints = space.kind == 'joint_position'
         self.output = choose_output(parameters.output, space)
-        self._output = make_output(node, self.output, space, self._period)
+        period = 1 / parameters.command_rate
+        self._output = make_output(node, self.output, space, period)
         self._inference = InferenceThread(
             ObservationBuffer(config.observation, parameters.streams),
             backend.predict,
             now=self._now,
             deliver=self._deliver,
-            refuse=problems.report,
+            refuse=self._refuse,
+            min_contrast=parameters.streams.min_contrast,
         )
         self._inputs = InputTopics(
             node,
@@ -93,158 +102,118 @@ class PolicyLoop:
             inference=self._inference,
             problems=problems,
             steady=steady,
-            on_instruction=self._obey,
+            on_instruction=lambda sentence: self._cycle.obey(sentence),
         )
-        self._predictions: deque[TimedPrediction] = deque()
-        self._newest: TimedPrediction | None = None
-        self._timer: Any = None
-        self._instruction = ''
-        self._clock_value = self._clock_moved = -math.inf
-        self._interventions: Counter[str] = Counter()
-        self._commands, self._holding = 0, 'not active'
-        self._latency = LatencyWindow()
-        self.paused = False
+        self._cycle = CommandCycle(
+            controller,
+            self._output,
+            self._inputs,
+            parameters,
+            problems=problems,
+            clocks=Clocks(self._now, steady),
+            log=node.get_logger(),
+            follow=reports.timing,
+        )
+        self._report = LoopReport(config, self._cycle, self._inference, self._inputs, problems)
+        self._commands: CommandThread | None = None
+        self._watchdog: Any = None
+        self._rivals_checked = steady()
 
     def start(self) -> None:
         """Begin to predict and, once the state of the arm is known, to command."""
-        self._controller.restart()
-        self._output.start(None)
-        self._predictions.clear()
-        self._newest = None
-        self._commands = 0
+        self._cycle.start()
         self._inference.start()
-        clock = self._node.steady_clock
-        self._timer = self._node.create_timer(self._period, self._tick, clock=clock)
+        period = 1 / self._parameters.command_rate
+        self._commands = CommandThread(period, self._parameters.command_niceness, self._cycle.step)
+        self._report.deadlines = self._commands.deadlines
+        self._commands.start()
+        self._watchdog = self._node.create_timer(
+            _WATCHDOG_PERIOD, self._watch, clock=self._node.steady_clock
+        )
 
     def stop(self) -> None:
         """Decelerate inside the limits; the last message is a safe command."""
-        if self._timer is None:
+        if self._commands is None:
             return
-        self._node.destroy_timer(self._timer)
-        self._timer = None
+        commands, self._commands = self._commands, None
+        self._node.destroy_timer(self._watchdog)
+        patience = self._parameters.stop_time
         try:
-            self._decelerate()
+            commands.stop(patience)
+            if not self._cycle.decelerate(patience):
+                raise RuntimeError(
+                    'The command thread is stuck inside a command; nothing more can be sent. The '
+                    "arm's controller has to stop by its own timeout."
+                )
         finally:
             self._inference.stop()
-        self._holding = 'not active'
+            self._cycle.holding = 'not active'
 
     def destroy(self) -> None:
         """Stop and take the topics back."""
-        self.stop()
-        self._inputs.destroy()
-        self._output.destroy()
+        try:
+            self.stop()
+        finally:
+            self._inputs.destroy()
+            self._output.destroy()
+
+    def pause(self) -> None:
+        """Decelerate and hold."""
+        self._cycle.pause()
 
     def resume(self) -> None:
-        """Go on after a pause, with what is predicted from now on."""
-        self._controller.forget()
-        self.paused = False
+        """Go on after a pause, from where the arm is, with what is predicted from now on."""
+        self._cycle.resume()
 
-    def status(self) -> tuple[list[str], dict[str, Any]]:
-        """What is wrong now, and numbers for people."""
+    @property
+    def gives_up(self) -> str:
+        """Why the node has to be deactivated; empty where it need not."""
+        return self._cycle.gives_up
+
+    def status(self) -> tuple[list[str], dict[str, Any], dict[str, dict[str, Any]]]:
+        """What is wrong now, numbers for people, and more of them by part."""
         for text in (wrong := self._inputs.silent_cameras()):
             self._problems.report('silent camera', text)
-        if self._timer is not None and self._holding:
-            wrong.append(self._holding)
-        config, cameras = self._config, len(self._config.cameras)
-        values = {
-            'output': self.output,
-            'instruction': self._instruction,
-            'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
-            **{f'frames received: {c.name}': c.received for c in self._inputs.cameras},
-            'observations decoded': self._inference.decoded,
-            'commands': self._commands,
-            'no observation because': self._inference.reason,
-            'holding because': self._holding,
-            **{f'safety: {name}': n for name, n in sorted(self._interventions.items())},
-            **{f'problem: {name}': n for name, n in sorted(self._problems.counts.items())},
-            **{f'last {name}': text for name, text in sorted(self._problems.last.items())},
-            **{f'latency {k} (p50 / p99 / max)': v for k, v in self._latency.summaries().items()},
-        }
-        return wrong, values
+        if self._commands is not None and self._cycle.holding:
+            wrong.append(self._cycle.holding)
+        main = {'output': self.output, **self._report.main()}
+        return wrong, main, self._report.parts(self._now(), self._steady())
 
     def _now(self) -> float:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
 
     def _deliver(self, timed: TimedPrediction) -> None:
-        self._predictions.append(timed)
+        self._cycle.deliver(timed)
         self._reports.prediction(timed, self._config)
 
-    def _obey(self, instruction: str) -> None:
-        if instruction != self._instruction:
-            # What was predicted for another sentence must not move the arm any more.
-            self._instruction = instruction
-            self._controller.forget()
-            self._node.get_logger().info(f'Instruction: {instruction!r}')
+    def _refuse(self, fault: Fault, stream: str, text: str) -> None:
+        self._problems.report(stream, text)
+        self._cycle.report(fault, stream, text)
 
-    def _tick(self) -> None:
-        if self._inference.failure is not None:
-            raise self._inference.failure
-        now = self._now()
-        if now != self._clock_value:
-            self._clock_value, self._clock_moved = now, self._steady()
-        waited = not self._controller.started
-        if (measured := self._inputs.measured()) is not None:
-            state = self._output.state(measured.values)
-            self._lead = math.dist(state, measured.values)
-            self._controller.measure(state, measured.time, now)
-        if not self._controller.started:
-            self._holding = f'The arm was not measured yet: waiting for {self._inputs.needed}.'
-            self._problems.report('no command', self._holding)
+    def _watch(self) -> None:
+        """In the ROS thread: is the command thread alive, and does nobody else command."""
+        commands = self._commands
+        if commands is None:
             return
-        if waited:
-            pose = self._inputs.measured_pose
-            self._output.start(None if pose is None else pose.values)
-        self._take_predictions(now)
-        command = self._command(now)
-        self._output.publish(command.values, now)
-        self._commands += 1
-        self._interventions.update(command.interventions)
-        self._holding = command.holding
-        if command.holding:
-            why = self._inference.reason
-            self._problems.report('holding', f'The arm holds: {command.holding} {why}'.rstrip())
-        elif self._newest is not None:
-            self._account(self._newest)
-            self._newest = None
+        if commands.failure is not None:
+            raise commands.failure
+        if commands.silence > self._parameters.watchdog_timeout:
+            text = f'The command thread is silent since {commands.silence:.2f} s.'
+            if not self._cycle.decelerate(self._parameters.watchdog_timeout):
+                raise RuntimeError(f'{text} It is stuck inside a command.')
+            self._cycle.report(Fault.LATE_COMMANDS, 'commands', text)
+        if self._steady() - self._rivals_checked > _RIVAL_PERIOD:
+            self._rivals_checked = self._steady()
+            self._look_for_rivals()
 
-    def _take_predictions(self, now: float) -> None:
-        while self._predictions:
-            timed = self._predictions.popleft()
-            if timed.observation.instruction == self._instruction:
-                self._controller.add(timed.prediction.chunk, now)
-                self._newest = timed
-
-    def _command(self, now: float) -> Command:
-        reason = ''
-        if self.paused:
-            reason = 'Stopped by ~/stop; call ~/resume.'
-        elif now <= 0 or self._steady() - self._clock_moved > _CLOCK_PATIENCE:
-            reason = 'The clock stands still; is use_sim_time set and nobody publishes /clock?'
-        elif self._lead > self._max_lead:
-            reason = f'The arm is {self._lead:.3f} m behind the commanded pose.'
-        if reason:
-            return self._controller.hold(reason, self._period)
-        return self._controller.command(now, self._period)
-
-    def _account(self, timed: TimedPrediction) -> None:
-        times = ChunkTimes(
-            timed.observation.time, timed.taken, timed.decoded, timed.predicted, self._now()
-        )
-        self._latency.add(times)
-        self._reports.timing(times)
-
-    def _decelerate(self) -> None:
-        if not self._commands:
-            return
-        for _ in range(math.ceil(self._stop_time / self._period)):
-            begin = time.monotonic()
-            safe = self._controller.stop(self._period)
-            self._output.publish(safe.values, self._now())
-            if safe.at_rest:
-                break
-            time.sleep(max(0.0, begin + self._period - time.monotonic()))
-        else:
-            self._node.get_logger().error(
-                f'The arm could not stop within {self._stop_time} s; raise stop_time.'
-            )
-        self._output.wait_until_received()
+    def _look_for_rivals(self) -> None:
+        for topic in self._output.topics:
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            others = len(publishers) - 1
+            if others > 0:
+                names = sorted(
+                    {f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers}
+                )
+                text = f'{topic} has {others} more publisher(s), {names}; end all but one.'
+                lasting = 2 * _RIVAL_PERIOD
+                self._cycle.report(Fault.RIVAL, 'command topic', text, lasting)

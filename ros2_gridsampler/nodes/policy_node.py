@@ -18,8 +18,11 @@ from std_srvs.srv import Trigger
 
 from .. import backends
 from ..arm_limits import load_arm
+from ..backends import Backend
+from ..backends.engine_cache import EngineCache, default_folder
 from ..checkpoint import Manifest, golden_observation, load_checkpoint
 from ..installed_files import find
+from ..policy import Policy
 from .node_setup import declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
@@ -114,6 +117,19 @@ class PolicyNode(LifecycleNode):
         self._state, self._refusal = reached, ''
         return SUCCESS
 
+    def load_backend(self, policy: Policy, parameters: PolicyParameters) -> Backend:
+        """The engine that predicts."""
+        return backends.load(
+            policy,
+            [golden_observation(policy.config)],
+            backends=(parameters.backend,),
+            precision=parameters.precision,
+            threads=parameters.torch_threads,
+            strict=True,
+            cache=EngineCache(default_folder()),
+            progress=self.get_logger().info,
+        )
+
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyParameters)
         if parameters.encoder:
@@ -127,10 +143,11 @@ class PolicyNode(LifecycleNode):
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         torch.set_num_threads(parameters.torch_threads)
         policy, manifest = load_checkpoint(folder)
-        backend = backends.load(policy, parameters.backend)
+        example = golden_observation(policy.config)
+        backend = self.load_backend(policy, parameters)
         for _ in range(2):
             begin = time.monotonic()
-            backend.predict(golden_observation(policy.config))
+            backend.predict(example)
         duration = time.monotonic() - begin
         self._loop = PolicyLoop(
             self,
@@ -172,7 +189,7 @@ class PolicyNode(LifecycleNode):
             self.trigger_activate()
 
     def _pause(self, request: Any, response: Any) -> Any:
-        return self._answer(response, lambda loop: setattr(loop, 'paused', True))
+        return self._answer(response, PolicyLoop.pause)
 
     def _resume(self, request: Any, response: Any) -> Any:
         return self._answer(response, PolicyLoop.resume)
@@ -185,17 +202,24 @@ class PolicyNode(LifecycleNode):
         return response
 
     def _report(self) -> None:
+        if self._loop is not None and self._state == 'active' and self._loop.gives_up:
+            reason = self._loop.gives_up
+            self.get_logger().error(f'Deactivating: {reason} Then activate the node again.')
+            self.trigger_deactivate()
+            self._refusal = reason
         wrong: list[str] = [self._refusal] if self._refusal else []
         values: dict[str, Any] = {'state': self._state, **self._about}
+        parts: dict[str, dict[str, Any]] = {}
         if self._loop is not None:
-            found, numbers = self._loop.status()
+            found, numbers, parts = self._loop.status()
             wrong += found
             values |= numbers
         level = DiagnosticStatus.ERROR if self._refusal else DiagnosticStatus.WARN
         status = (level, wrong[0]) if wrong else (DiagnosticStatus.OK, self._state)
         now = self.get_clock().now().nanoseconds * 1e-9
         hardware = str(self._about.get('arm', ''))
-        self._reports.diagnostics(now, self.get_fully_qualified_name(), hardware, status, values)
+        name = self.get_fully_qualified_name()
+        self._reports.diagnostics(now, name, hardware, status, values, parts)
 
     def _refuse_while_configured(self, parameters: list[Any]) -> Any:
         fixed = [p.name for p in parameters if p.name in self._names]

@@ -5,8 +5,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .. import backends
+from ..backends.engine import Precision
 from ..chunk_schedule import ScheduleConfig
 from ..observation import StreamBudget
+from ..stream_health import LadderConfig
 
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 
@@ -25,7 +28,13 @@ class PolicyParameters:
         default='',
         metadata={'help': 'YAML with the limits of the arm, or the name of one in calibration/'},
     )
-    backend: str = field(default='eager', metadata={'help': 'Engine that computes the policy'})
+    backend: backends.Name = field(
+        default='eager', metadata={'help': 'Engine that computes the policy'}
+    )
+    precision: Precision = field(
+        default='fp32',
+        metadata={'help': 'Arithmetic of the engine; fewer bits than fp32 are approximations'},
+    )
     torch_threads: int = field(
         default=1,
         metadata={'help': 'CPU threads of one inference', 'minimum': 1, 'maximum': 256},
@@ -86,9 +95,69 @@ class PolicyParameters:
             'minimum': 0.1,
         },
     )
+    command_niceness: int = field(
+        default=-10,
+        metadata={
+            'help': 'Niceness of the command thread; below 0 has no effect without the right to '
+            'it (CAP_SYS_NICE, or nice in limits.conf)',
+            'minimum': -20,
+            'maximum': 19,
+        },
+    )
+    watchdog_timeout: float = field(
+        default=0.2,
+        metadata={
+            'help': 'The command thread is silent for so long: the watchdog stops the arm',
+            'unit': 's',
+            'minimum': 0.02,
+        },
+    )
+    max_clock_jump: float = field(
+        default=1.0,
+        metadata={
+            'help': 'How far the clock may go ahead of a steady one between two commands',
+            'unit': 's',
+            'minimum': 0.01,
+        },
+    )
+    clock_patience: float = field(
+        default=0.5,
+        metadata={
+            'help': 'So long may simulated time stand still before the arm is stopped',
+            'unit': 's',
+            'minimum': 0.01,
+        },
+    )
+    max_tracking_error: float = field(
+        default=0.05,
+        metadata={
+            'help': 'An arm that is farther than this from the last command after a hold was '
+            'moved meanwhile; commands then begin where it is',
+            'unit': 'rad, m',
+            'minimum': 0.0,
+        },
+    )
+    rest_time: float = field(
+        default=0.5,
+        metadata={
+            'help': 'So long after it was commanded to rest the arm is believed to stand; only '
+            'then is it asked whether somebody moved it',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
+    max_excess: float = field(
+        default=1.0,
+        metadata={
+            'help': 'A prediction beyond the limits by more than this share of their span is '
+            'refused; what is nearer is brought back',
+            'minimum': 0.0,
+        },
+    )
     autostart: bool = field(
         default=True,
         metadata={'help': 'Configure and activate without a lifecycle manager'},
     )
     streams: StreamBudget = field(default_factory=StreamBudget)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)

@@ -77,6 +77,7 @@ class PolicyReports:
         hardware: str,
         status: tuple[bytes, str],
         values: Mapping[str, Any],
+        parts: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """The state of the node, once a second.
 
@@ -86,14 +87,22 @@ class PolicyReports:
             hardware: Name of the arm.
             status: Level of DiagnosticStatus, and a sentence.
             values: Anything that prints.
+            parts: More of it, each with the status 'NAME: PART'.
         """
         level, sentence = status
-        pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         message = DiagnosticArray()
         message.header.stamp = ros_time(time)
         message.status = [
             DiagnosticStatus(
-                level=level, name=name, message=sentence, hardware_id=hardware, values=pairs
+                level=level,
+                name=part_name,
+                message=sentence,
+                hardware_id=hardware,
+                values=[KeyValue(key=key, value=str(value)) for key, value in content.items()],
+            )
+            for part_name, content in (
+                (name, values),
+                *((f'{name}: {part}', content) for part, content in parts.items()),
             )
         ]
         self._diagnostics.publish(message)

@@ -74,8 +74,12 @@ class SimulatedArmNode(Node):
         self._simulation.stop()
 
     def _check(self) -> None:
-        if self._simulation.failure is not None:
-            raise self._simulation.failure
+        failure = self._simulation.failure
+        if isinstance(failure, ValueError):
+            # A suite, task or placement that does not exist: its sentence says what to write.
+            raise BadParameter(str(failure)) from failure
+        if failure is not None:
+            raise failure
 
     def _publish(self, topic: str, message: Any) -> None:
         if topic not in self._outputs:

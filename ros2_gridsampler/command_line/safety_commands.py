@@ -1,0 +1,120 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler faults`, `monitor`, `delay`, `benchmark timing`: how safe, how regular."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+
+def faults(
+    json: Path | None = None,
+    node: Literal['policy', 'naive', 'running'] = 'policy',
+    kinds: tuple[Literal['joints', 'twist'], ...] = ('joints', 'twist'),
+    faults: tuple[str, ...] = (),
+    pairs: int = 10,
+    seed: int = 0,
+    random_steps: int = 1_000_000,
+    duration: float = 4.0,
+    logs: Path = Path('build/faults'),
+) -> None:
+    """Inject faults into a node over DDS and watch from outside what it commands.
+
+    Fails where a limit was exceeded, a hold or a recovery did not come. A node of yours is
+    tested with `--node running`: it has to use the topics of `BenchTopics` (nodes/fault_bench.py).
+
+    Args:
+        json: File for the results.
+        node: Ours, the naive reference that must fail, or one that runs already.
+        kinds: Of commands.
+        faults: Names, see the table; all by default.
+        pairs: How many random pairs of faults besides.
+        seed: Of the pairs and the random steps.
+        random_steps: Wild targets (NaN, infinite and huge ones too) for the safety filters alone.
+        duration: Of each fault [s].
+        logs: Folder for what the nodes say.
+    """
+    from ..limit_stress import stress_filters
+    from ..nodes.fault_campaign import CampaignConfig, run_campaign
+    from ..nodes.fault_report import to_json
+    from ..nodes.private_domain import private_domain
+    from ..nodes.stop_signals import raise_on_signals
+
+    reports = []
+    with raise_on_signals() as check, private_domain(shared=node == 'running'):
+        for kind in kinds:
+            config = CampaignConfig(
+                node=node, kind=kind, faults=faults, pairs=pairs, seed=seed, duration=duration
+            )
+            reports.append(run_campaign(config, logs, check))
+            print(f'\n{node}, {kind}:\n{reports[-1].table()}')
+    stress = stress_filters(random_steps, seed)
+    print(f'\nSafety filters alone: {stress}')
+    if json:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(to_json(reports, stress.as_dict()))
+    if not all(report.safe for report in reports) or stress.worst > 0:
+        sys.exit(f'{node} is not safe; see the rows with "no".')
+
+
+def monitor(node: str = '/policy_node', once: bool = False) -> None:
+    """Show the diagnostics of a running policy node in the terminal.
+
+    Args:
+        node: Its name, with namespace.
+        once: Print one report and end.
+    """
+    from ..nodes.monitor import run_monitor
+
+    run_monitor(node, once=once)
+
+
+def delay(
+    joint: str,
+    arm: str = 'panda',
+    amplitude: float = 0.05,
+    repetitions: int = 6,
+    joint_states: str = '/joint_states',
+    command: str = '/joint_trajectory_controller/joint_trajectory',
+) -> None:
+    """Measure the actuation delay: step a joint within its limits and read it back. IT MOVES.
+
+    Args:
+        joint: Name; only this one moves, by the amplitude and back.
+        arm: YAML with its limits, or the name of one in calibration/.
+        amplitude: Of the step [rad], [m].
+        repetitions: Steps.
+        joint_states: Topic.
+        command: JointTrajectory topic of the controller.
+    """
+    from ..nodes.actuation_delay import DelayConfig, measure_delay
+
+    print(
+        measure_delay(DelayConfig(joint, arm, amplitude, repetitions, joint_states, command)),
+    )
+
+
+def timing(
+    json: Path | None = None,
+    seconds: float = 20.0,
+    rates: tuple[float, ...] = (50.0, 100.0),
+) -> None:
+    """Measure when commands leave: idle, while inference runs, while all cores are loaded.
+
+    Each with our node and, in the same run, with a node that predicts in its timer's callback.
+
+    Args:
+        json: File for the results.
+        seconds: Of each measurement.
+        rates: Commands per second [Hz].
+    """
+    from ..nodes.private_domain import private_domain
+    from ..nodes.stop_signals import raise_on_signals
+    from ..nodes.timing_benchmark import run_timing
+
+    with raise_on_signals() as check, private_domain():
+        report = run_timing(rates, seconds, check)
+    print(report)
+    if json:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(report.to_json())

@@ -1,0 +1,147 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A joint stepped within its limits and read back -> the actuation delay of the arm."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from ..actuation_delay import Delay, estimate_delay
+from ..arm_limits import load_arm
+from ..camera_message import stamp_seconds
+from ..command_message import fill_joint_trajectory
+from ..installed_files import find
+from ..safety_filter import JointSafetyFilter
+from .input_topics import order_positions
+from .node_setup import prepare_process
+from .stop_signals import raise_on_signals
+from .topics import EVERY, NEWEST_RELIABLE
+
+_PERIOD = 0.02
+# Each step has so long to be followed [s].
+_STEP_TIME = 1.0
+_PATIENCE = 15.0
+
+
+@dataclass(frozen=True)
+class DelayConfig:
+    """See `gridsampler calibrate delay`; lengths in [rad], [m]."""
+
+    joint: str
+    arm: str
+    amplitude: float
+    repetitions: int
+    joint_states: str
+    command: str
+
+    def __post_init__(self) -> None:
+        """Refuse what measures nothing."""
+        if not (np.isfinite(self.amplitude) and self.amplitude != 0) or self.repetitions < 2:
+            raise ValueError(
+                f'The amplitude must not be 0 and there must be 2 repetitions or more, got '
+                f'{self.amplitude} and {self.repetitions}.'
+            )
+
+
+class DelayNode(Node):
+    """Steps one joint of an arm; the others are commanded to stay.
+
+    Args:
+        config: What to move.
+        options: Those of rclpy's Node.
+    """
+
+    def __init__(self, config: DelayConfig, **options: Any) -> None:
+        """Listen."""
+        super().__init__('actuation_delay', **options)
+        limits = load_arm(find('calibration', config.arm, '.yaml')).joints
+        self._limits = limits.select(limits.names)
+        self._limits.select([config.joint])
+        self._row = self._limits.names.index(config.joint)
+        self._config = config
+        self.commanded: list[tuple[float, float]] = []
+        self.measured: list[tuple[float, float]] = []
+        self.newest: Any = None
+        self._output = self.create_publisher(JointTrajectory, config.command, NEWEST_RELIABLE)
+        self.create_subscription(JointState, config.joint_states, self._hear, EVERY)
+
+    def step(self, made: JointSafetyFilter, target: Any) -> None:
+        """Send what the filter makes of the target."""
+        safe = made.filter(target, _PERIOD)
+        message = JointTrajectory()
+        fill_joint_trajectory(
+            message,
+            JointTrajectoryPoint,
+            self._limits.names,
+            safe.values[None],
+            np.array([_PERIOD]),
+        )
+        now = self.get_clock().now().nanoseconds * 1e-9
+        self.commanded.append((now, float(safe.values[self._row])))
+        self._output.publish(message)
+
+    def targets(self) -> list[Any]:
+        """Where the joint goes to and fro, in steps of `_STEP_TIME` [s]; back at the end."""
+        away = self.newest.copy()
+        away[self._row] += self._config.amplitude
+        return [away if k % 2 == 0 else self.newest for k in range(self._config.repetitions)] + [
+            self.newest
+        ]
+
+    def make_filter(self) -> JointSafetyFilter:
+        """The limits, from where the arm is."""
+        made = JointSafetyFilter(self._limits)
+        made.reset(self.newest)
+        return made
+
+    def _hear(self, message: Any) -> None:
+        self.newest = order_positions(message.name, message.position, self._limits.names)
+        self.measured.append((stamp_seconds(message.header.stamp), float(self.newest[self._row])))
+
+
+def measure_delay(config: DelayConfig) -> Delay:
+    """Move the joint and measure.
+
+    Raises:
+        TimeoutError: No joint states come.
+        ValueError: The arm does not follow, or has no such joint.
+    """
+    prepare_process()
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node: DelayNode | None = None
+    try:
+        node = DelayNode(config, context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        with raise_on_signals() as check:
+            deadline = time.monotonic() + _PATIENCE
+            while node.newest is None:
+                check()
+                executor.spin_once(timeout_sec=0.1)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f'Nothing came on {config.joint_states}.')
+            made = node.make_filter()
+            due = time.monotonic()
+            for target in node.targets():
+                for _ in range(round(_STEP_TIME / _PERIOD)):
+                    check()
+                    node.step(made, target)
+                    due += _PERIOD
+                    while (left := due - time.monotonic()) > 0:
+                        executor.spin_once(timeout_sec=left)
+        commanded, measured = np.array(node.commanded), np.array(node.measured)
+        return estimate_delay(*commanded.T, *measured.T)
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown(context=context)

@@ -1,0 +1,305 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""State of the arm, predictions and faults -> one command, each time that it is asked."""
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..controller import Command, Controller, ImplausibleChunk
+from ..latency import ChunkTimes, LatencyWindow, Window
+from ..stream_health import DegradationLadder, Fault, Rung
+from .command_outputs import CommandOutput
+from .inference_thread import TimedPrediction
+from .input_topics import InputTopics
+from .policy_parameters import PolicyParameters
+from .problems import Problems
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clock that stamps the streams, and one that nobody sets; both give [s]."""
+
+    ros: Callable[[], float]
+    steady: Callable[[], float]
+
+
+class CommandCycle:
+    """What is commanded and why; every method may be called from any thread.
+
+    Args:
+        controller: Schedule and safety filter.
+        output: Takes the commands.
+        inputs: Know where the arm is.
+        parameters: Periods and bounds.
+        problems: Gets what goes wrong.
+        clocks: See there.
+        log: A logger of rclpy.
+        follow: Called with the times of every chunk when it is commanded first.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        output: CommandOutput,
+        inputs: InputTopics,
+        parameters: PolicyParameters,
+        *,
+        problems: Problems,
+        clocks: Clocks,
+        log: Any,
+        follow: Callable[[ChunkTimes], None],
+    ) -> None:
+        """Know everybody; `start` begins."""
+        self._controller = controller
+        self._output = output
+        self._inputs = inputs
+        self._parameters = parameters
+        self._period = 1 / parameters.command_rate
+        self._problems = problems
+        self._clocks = clocks
+        self._log = log
+        self._follow = follow
+        self.lock = threading.RLock()
+        """Held while a command is made; whoever reads the ladder has to hold it."""
+        self._predictions: deque[TimedPrediction] = deque(maxlen=100)
+        self._newest: TimedPrediction | None = None
+        self._paused = self._held = self._lagged = False
+        self._lead = 0.0
+        self._rest_since: float | None = None
+        self._still: tuple[NDArray[np.float64], float] | None = None
+        self._clock: tuple[float, float, float] | None = None
+        self.instruction = ''
+        """The sentence that is obeyed."""
+        self.commands = 0
+        """How many were sent since `start`."""
+        self.holding = 'not active'
+        """Why the arm is not moved; empty where it is."""
+        self.interventions: Counter[str] = Counter()
+        """What the safety filter did -> how often."""
+        self.latency = LatencyWindow()
+        self.information_age = Window()
+        self.used: deque[float] = deque(maxlen=50)
+        """When the last predictions were taken into use, in steady time [s]."""
+        self.seam_positions, self.seam_velocities = Window(), Window()
+        self.ladder = DegradationLadder(parameters.ladder, clocks.steady())
+
+    def start(self) -> None:
+        """Forget everything; the next measurement is where the arm stands."""
+        with self.lock:
+            self._controller.restart()
+            self._output.start(None)
+            self._predictions.clear()
+            self._newest = self._clock = self._rest_since = self._still = None
+            self._paused = self._held = self._lagged = False
+            self.commands = 0
+            self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
+
+    def deliver(self, timed: TimedPrediction) -> None:
+        """A prediction came; it is used by the next command."""
+        self._predictions.append(timed)
+
+    def report(self, fault: Fault, stream: str, text: str, lasting: float = 0.0) -> None:
+        """A fault was seen; it cannot end before `lasting` [s] from now."""
+        with self.lock:
+            self.ladder.report(fault, stream, text, self._clocks.steady(), lasting)
+            self._tell()
+
+    def obey(self, instruction: str) -> None:
+        """What was predicted for another sentence must not move the arm any more."""
+        with self.lock:
+            if instruction != self.instruction:
+                self.instruction = instruction
+                self._controller.forget()
+                self._log.info(f'Instruction: {instruction!r}')
+
+    @property
+    def gives_up(self) -> str:
+        """Why the node has to be deactivated; empty where it need not."""
+        with self.lock:
+            given_up = self.ladder.rung(self._clocks.steady()) is Rung.DEACTIVATE
+            return self.ladder.reason if given_up else ''
+
+    def pause(self) -> None:
+        """Decelerate and hold until `resume`."""
+        with self.lock:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Go on after a pause, from where the arm is then, with what is predicted from now on."""
+        with self.lock:
+            self._controller.forget()
+            self._paused = False
+
+    def step(self) -> None:
+        """Send the command that is due now."""
+        with self.lock:
+            now, steady = self._clocks.ros(), self._clocks.steady()
+            self._watch_clock(now, steady)
+            waited = not self._controller.started
+            if (measured := self._inputs.measured()) is not None:
+                state = self._output.state(measured.values)
+                self._lead = math.dist(state, measured.values)
+                self._controller.measure(state, measured.time, now)
+                self._watch_rest(measured.values, measured.time)
+            self._take_predictions(now, steady)
+            if not self._controller.started:
+                needed = self._inputs.needed
+                self.holding = f'The arm was not measured yet: waiting for {needed}.'
+                self._problems.report('no command', self.holding)
+                return
+            if waited:
+                self._start_output()
+            command = self._command(now, steady)
+            self._send(command, now)
+            self._tell()
+
+    def decelerate(self, patience: float) -> bool:
+        """Stop inside the limits; the last message is a safe command.
+
+        Args:
+            patience: Until another thread lets go of the commands [s].
+
+        Returns:
+            Whether that was possible.
+        """
+        if not self.lock.acquire(timeout=patience):
+            return False
+        try:
+            if not self.commands:
+                return True
+            for _ in range(math.ceil(self._parameters.stop_time / self._period)):
+                begin = time.monotonic()
+                safe = self._controller.stop(self._period)
+                self._output.publish(safe.values, self._clocks.ros())
+                if safe.at_rest:
+                    break
+                time.sleep(max(0.0, begin + self._period - time.monotonic()))
+            else:
+                limit = self._parameters.stop_time
+                self._log.error(f'The arm could not stop within {limit} s; raise stop_time.')
+            self._output.wait_until_received()
+            self._held = True
+            return True
+        finally:
+            self.lock.release()
+
+    def _watch_clock(self, now: float, steady: float) -> None:
+        if self._clock is None or now <= 0:
+            self._clock = (now, steady, steady)
+        before, looked, moved = self._clock
+        moved = steady if now != before else moved
+        self._clock = (now, steady, moved)
+        allowed = self._parameters.max_clock_jump
+        if before > 0 and not -self._parameters.streams.max_ahead <= now - before <= (
+            steady - looked + allowed
+        ):
+            text = f'The clock jumped from {before:.3f} s to {now:.3f} s.'
+            self.ladder.report(Fault.CLOCK_JUMPED, 'clock', text, steady)
+            self._controller.forget()
+        if now <= 0 or steady - moved > self._parameters.clock_patience:
+            text = 'The clock stands still; is use_sim_time set and nobody publishes /clock?'
+            self.ladder.report(Fault.CLOCK_STOPPED, 'clock', text, steady)
+
+    def _take_predictions(self, now: float, steady: float) -> None:
+        while self._predictions:
+            timed = self._predictions.popleft()
+            if timed.observation.instruction != self.instruction:
+                continue
+            chunk = timed.prediction.chunk
+            try:
+                seam = self._controller.add(chunk, now)
+            except ImplausibleChunk as error:
+                self.ladder.report(Fault.BAD_PREDICTION, 'policy', str(error), steady)
+                continue
+            if seam is not None:
+                self.seam_positions.add(seam.position)
+                self.seam_velocities.add(seam.velocity)
+            self.used.append(steady)
+            self._newest = timed
+            # A chunk that is over when it comes is no reason to move.
+            if chunk.end_time > now:
+                self.ladder.observe_good(steady)
+
+    def _command(self, now: float, steady: float) -> Command:
+        if self._paused:
+            return self._controller.hold('Stopped by ~/stop; call ~/resume.', self._period)
+        if self._lead > self._parameters.max_lead:
+            self._lagged = True
+            text = f'The arm is {self._lead:.3f} m behind the commanded pose.'
+            self.ladder.report(Fault.NOT_FOLLOWING, 'arm', text, steady)
+        if text := self._controller.stale(now):
+            self.ladder.report(Fault.STATE_OLD, 'arm', text, steady)
+        if self.ladder.rung(steady) >= Rung.HOLD:
+            return self._controller.hold(self.ladder.reason, self._period)
+        if self._held and self._stands():
+            error = self._parameters.max_tracking_error
+            away = self._lead > error and not self._lagged
+            if self._controller.start_from_measured(error) or away:
+                self._log.info('The arm was moved while it held; going on from where it is.')
+                self._start_output()
+        self._lagged = False
+        command = self._controller.command(now, self._period)
+        if command.fault is not None:
+            self.ladder.report(command.fault, 'arm', command.holding, steady)
+        return command
+
+    def _stands(self) -> bool:
+        """Whether the arm was commanded to rest, and has been measured to, for a while."""
+        measured = self._inputs.measured()
+        if measured is None or self._rest_since is None or self._still is None:
+            return False
+        since = max(self._rest_since, self._still[1])
+        return measured.time - since > self._parameters.rest_time
+
+    def _watch_rest(self, state: NDArray[np.float64], time: float) -> None:
+        """Note since when the measured arm has not moved [s]."""
+        near = self._parameters.max_tracking_error / 10
+        if self._still is None or np.abs(state - self._still[0]).max() > near:
+            self._still = (state, time)
+
+    def _send(self, command: Command, now: float) -> None:
+        self._output.publish(command.values, now)
+        self.commands += 1
+        self.interventions.update(command.interventions)
+        self.holding, self._held = command.holding, bool(command.holding)
+        if not (self._held and command.at_rest):
+            self._rest_since = None
+        elif self._rest_since is None:
+            self._rest_since = now
+        if command.holding:
+            self._problems.report('holding', f'The arm holds: {command.holding}')
+            return
+        seen = self._controller.information_time
+        if seen is not None:
+            self.information_age.add(now - seen)
+        if self._newest is not None:
+            timed, self._newest = self._newest, None
+            times = ChunkTimes(
+                timed.observation.time,
+                timed.taken,
+                timed.decoded,
+                timed.predicted,
+                self._clocks.ros(),
+            )
+            self.latency.add(times)
+            self._follow(times)
+
+    def _start_output(self) -> None:
+        pose = self._inputs.measured_pose
+        self._output.start(None if pose is None else pose.values)
+
+    def _tell(self) -> None:
+        for step in self.ladder.transitions():
+            # rclpy wants a line of its own for every severity.
+            if step.after is Rung.FOLLOW:
+                self._log.info(str(step))
+            else:
+                self._log.warning(str(step))

@@ -1,0 +1,52 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node, with an exercise instead of the policy's aim and faults on demand."""
+
+from typing import Any
+
+from std_msgs.msg import String
+
+from ..backends import Backend
+from ..policy import Policy
+from .exercise import Exercise
+from .node_setup import run
+from .policy_node import PolicyNode
+from .policy_parameters import PolicyParameters
+from .topics import STATE
+
+MODEL_FAULT = '/fault_bench/model'
+
+
+class ExercisedPolicyNode(PolicyNode):
+    """Everything but the numbers in the chunks is the policy node.
+
+    In, besides: `/fault_bench/model` (String), see `Exercise.fault`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """As PolicyNode."""
+        self._exercise: Exercise | None = None
+        self._fault = ''
+        super().__init__(**options)
+        self.create_subscription(String, MODEL_FAULT, self._obey_fault, STATE)
+
+    def load_backend(self, policy: Policy, parameters: PolicyParameters) -> Backend:
+        """The engine, wrapped."""
+        engine = super().load_backend(policy, parameters)
+        self._exercise = Exercise(engine, policy.config)
+        self._exercise.fault = self._fault
+        return self._exercise
+
+    def _obey_fault(self, message: Any) -> None:
+        self._fault = message.data
+        if self._exercise is not None:
+            self._exercise.fault = message.data
+
+
+def main() -> int:
+    """Run the node."""
+    return run(ExercisedPolicyNode)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,319 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of any node -> the streams of an arm that follows them, spoiled on demand."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from ..arm_limits import ArmLimits
+from ..camera_message import encode_jpeg
+from ..command_message import fill_joint_trajectory, fill_twist, read_joint_trajectory, read_twist
+from ..limit_excess import JointExcess, TwistExcess
+from ..simulation.kinematic_arm import KinematicArm
+from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
+from .exercised_policy_node import MODEL_FAULT
+from .topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
+
+Numbers = NDArray[np.float64]
+_ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
+_STEP, _FRAME = 0.02, 0.05
+# A pause of this length is a new beginning for a controller [s].
+_NEW_BEGINNING = 0.5
+
+
+@dataclass(frozen=True)
+class BenchTopics:
+    """Names in the graph; the node under test has to use them."""
+
+    cameras: tuple[str, str] = ('/bench/front/image', '/bench/wrist/image/compressed')
+    joint_states: str = '/joint_states'
+    pose: str = '/end_effector_pose'
+    instruction: str = '/bench/instruction'
+    joint_command: str = '/bench/joint_trajectory'
+    twist_command: str = '/bench/twist_command'
+
+
+@dataclass
+class Spoil:
+    """What is wrong with the streams now; all of it can be together."""
+
+    silent: set[str] = field(default_factory=set)
+    """Of 'front', 'wrist', 'joints'."""
+    delay: dict[str, float] = field(default_factory=dict)
+    """Camera -> how late its pictures come [s]."""
+    skew_rate: float = 0.0
+    """How much older the wrist's pictures get, per second."""
+    frozen: set[str] = field(default_factory=set)
+    black: set[str] = field(default_factory=set)
+    small: set[str] = field(default_factory=set)
+    cut: bool = False
+    """The compressed picture is cut in the middle."""
+    nan_joints: bool = False
+    reversed_joints: bool = False
+    missing_joint: bool = False
+    clock_offset: float = 0.0
+    """Of all stamps [s]."""
+    every_step: list[Callable[[], None]] = field(default_factory=list)
+    """Called every 20 ms."""
+
+
+@dataclass(frozen=True)
+class SeenCommand:
+    """A command as it came: steady time [s], and whether it moves anything."""
+
+    time: float
+    moves: bool
+
+
+class FaultBench(Node):
+    """Arm, cameras and watcher in one.
+
+    Args:
+        kind: 'joints' (JointTrajectory) or 'twist' (TwistStamped).
+        limits: That no command may exceed.
+        period: Between two commands of the node under test [s].
+        topics: See there.
+        resolution: Of the cameras [px].
+        options: Those of rclpy's Node.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        limits: ArmLimits,
+        period: float,
+        topics: BenchTopics,
+        resolution: tuple[int, int] = RESOLUTION,
+        **options: Any,
+    ) -> None:
+        """Publish from now on."""
+        super().__init__('fault_bench', **options)
+        self.kind, self.topics = kind, topics
+        self.arm = KinematicArm(REST, HAND)
+        self.spoil = Spoil()
+        self.commands: list[SeenCommand] = []
+        self.sent: list[float] = []
+        """When each command left the node, by the system's clock [s]."""
+        self._resolution = resolution
+        self.refused = 0
+        """Commands that no controller could read."""
+        self._rival_sent: set[bytes] = set()
+        self._excess: JointExcess | TwistExcess
+        if kind == 'joints':
+            self._excess = JointExcess(limits.joints.select(JOINTS), period)
+        elif limits.end_effector is None or limits.gripper is None:
+            raise ValueError(f'{limits.name} has no limits for a twist; use kind joints.')
+        else:
+            self._excess = TwistExcess(limits.end_effector, limits.gripper, period)
+        self._last: Numbers | None = None
+        self._last_time, self._number = float('-inf'), 0
+        self._began = time.monotonic()
+        self._skewed_since = self._began
+        self._late: deque[tuple[float, Any, Any]] = deque()
+        self._frozen: dict[str, Any] = {}
+        self._outputs = {
+            'front': self.create_publisher(Image, topics.cameras[0], STATE),
+            'wrist': self.create_publisher(CompressedImage, topics.cameras[1], STATE),
+            'joints': self.create_publisher(JointState, topics.joint_states, STATE),
+        }
+        self._pose = self.create_publisher(PoseStamped, topics.pose, STATE)
+        self._sentence = self.create_publisher(String, topics.instruction, LATCHED)
+        self._model = self.create_publisher(String, MODEL_FAULT, STATE)
+        command, name = (
+            (JointTrajectory, topics.joint_command)
+            if kind == 'joints'
+            else (TwistStamped, topics.twist_command)
+        )
+        self._inbox = self.create_subscription(command, name, self._ignore, _ALL)
+        self._rival_kind, self._rival_topic = command, name
+        self._stepped = self._due = self._shown = time.monotonic()
+
+    @property
+    def worst(self) -> Any:
+        """The worst `Excess` since `begin`."""
+        return self._excess.worst
+
+    def begin(self) -> None:
+        """Count anew."""
+        self.commands.clear()
+        self.sent.clear()
+        self.refused = 0
+        self._excess.worst = type(self._excess.worst)(0.0, '')
+
+    def say(self, sentence: str) -> None:
+        """Tell the node what to do."""
+        self._sentence.publish(String(data=sentence))
+
+    def spoil_model(self, fault: str) -> None:
+        """See `Exercise.fault`; nodes that are not exercised do not listen."""
+        self._model.publish(String(data=fault))
+
+    def begin_skew(self) -> None:
+        """The skew grows from now on."""
+        self._skewed_since = time.monotonic()
+
+    def publish_garbage(self) -> None:
+        """Bytes that are no message, on every input."""
+        for publisher in (*self._outputs.values(), self._pose):
+            publisher.publish(b'\x00\x01\x00\x00\xff\xff\xff\x7f\x01')
+
+    def publish_joints(self, stamp: float) -> None:
+        """Joint states at `stamp` [s]."""
+        positions = [*self.arm.joints.tolist(), 0.02, 0.02]
+        names = [*JOINTS, *FINGERS]
+        if self.spoil.missing_joint:
+            names, positions = names[1:-1], positions[1:-1]
+        if self.spoil.nan_joints:
+            positions = [float('nan')] * len(positions)
+        if self.spoil.reversed_joints:
+            names, positions = names[::-1], positions[::-1]
+        message = JointState(name=names, position=positions)
+        message.header.stamp = ros_time(stamp)
+        self._outputs['joints'].publish(message)
+
+    def make_rival(self) -> Callable[[], None]:
+        """Somebody else who commands the arm; call it to send, its publisher is `rival`."""
+        rival = self.rival = self.create_publisher(
+            self._rival_kind, self._rival_topic, NEWEST_RELIABLE
+        )
+
+        def send() -> None:
+            wild = REST + np.random.default_rng().normal(size=7)
+            values = wild if self.kind == 'joints' else wild[:6]
+            self._rival_sent.add(values.tobytes())
+            message = self._rival_kind()
+            if self.kind == 'joints':
+                due = np.array([0.02])
+                fill_joint_trajectory(message, JointTrajectoryPoint, JOINTS, values[None], due)
+            else:
+                fill_twist(message, values, FRAME, self._now())
+            rival.publish(message)
+
+        return send
+
+    def tick(self, patience: float) -> None:
+        """Take what was commanded, move the arm, show it; returns when the next tick is due.
+
+        Nothing of this runs in an executor: on a busy machine the commands would queue up, and
+        the arm would be one with a delay of seconds.
+
+        Args:
+            patience: Longest sleep [s].
+        """
+        now = time.monotonic()
+        if now < self._due:
+            time.sleep(min(self._due - now, patience))
+            return
+        self._due = max(self._due + _STEP, now)
+        with self._inbox.handle:
+            while (
+                taken := self._inbox.handle.take_message(self._inbox.msg_type, False)
+            ) is not None:
+                self._take(*taken)
+        self._step()
+        if now - self._shown >= _FRAME:
+            self._shown = now
+            self._show()
+
+    def _ignore(self, message: Any) -> None:
+        """`tick` takes the messages."""
+
+    def _now(self) -> float:
+        return float(self.get_clock().now().nanoseconds * 1e-9)
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        self.arm.step(now, now - self._stepped)
+        self._stepped = now
+        stamp = self._now() + self.spoil.clock_offset
+        if 'joints' not in self.spoil.silent:
+            self.publish_joints(stamp)
+        pose = PoseStamped()
+        pose.header.stamp, pose.header.frame_id = ros_time(stamp), FRAME
+        at = pose.pose.position
+        at.x, at.y, at.z = self.arm.position.tolist()
+        pose.pose.orientation.w = 1.0
+        if 'joints' not in self.spoil.silent:
+            self._pose.publish(pose)
+        while self._late and self._late[0][0] <= now:
+            _, publisher, message = self._late.popleft()
+            publisher.publish(message)
+        for act in self.spoil.every_step:
+            act()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        for name in CAMERAS:
+            if name in self.spoil.silent:
+                continue
+            stamp = self._now() + self.spoil.clock_offset
+            if name == 'wrist' and self.spoil.skew_rate:
+                stamp -= self.spoil.skew_rate * (now - self._skewed_since)
+            message = self._picture(name)
+            message.header.stamp = ros_time(stamp)
+            late = self.spoil.delay.get(name, 0.0)
+            self._late.append((now + late, self._outputs[name], message))
+        # Those that are late must not hold up the others.
+        self._late = deque(sorted(self._late, key=lambda entry: entry[0]))
+
+    def _picture(self, name: str) -> Any:
+        if name in self.spoil.frozen and name in self._frozen:
+            return self._frozen[name]
+        width, height = self._resolution
+        if name in self.spoil.small:
+            width, height = width // 2, height // 2
+        rgb = self.arm.picture(width, height)
+        if name in self.spoil.black:
+            rgb[:] = 0
+        if name == 'front':
+            message = Image(height=height, width=width, encoding='rgb8', step=3 * width)
+            message.data = rgb.tobytes()
+        else:
+            data = encode_jpeg(rgb)
+            message = CompressedImage(format='jpeg')
+            message.data = data[: len(data) // 2] if self.spoil.cut else data
+        self._frozen[name] = message
+        return message
+
+    def _take(self, message: Any, info: Any) -> None:
+        now = time.monotonic()
+        try:
+            if self.kind == 'joints':
+                values = read_joint_trajectory(message, JOINTS)[-1]
+            else:
+                values = read_twist(message, FRAME)
+        except ValueError:
+            self.refused += 1
+            return
+        if values.tobytes() in self._rival_sent:
+            return
+        sent = info['source_timestamp'] * 1e-9
+        number = info['publication_sequence_number'] or self._number + 1
+        lost = number - self._number - 1
+        if sent - self._last_time > _NEW_BEGINNING or lost < 0:
+            lost = 0
+            if isinstance(self._excess, JointExcess):
+                self._excess.begin(self.arm.joints)
+                self._last = self.arm.joints
+            else:
+                self._excess.begin()
+        self._last_time, self._number = sent, number
+        self._excess.add(values, lost)
+        reference = self._last if self.kind == 'joints' and self._last is not None else 0.0
+        moves = bool(np.abs(values - reference).max() > 1e-6)
+        self._last = values
+        self.commands.append(SeenCommand(now, moves))
+        self.sent.append(sent)
+        self.arm.command(self.kind, values, now)

@@ -1,0 +1,139 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Name of a fault -> how the bench makes it, and what a safe node does."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .fault_bench import FaultBench, Spoil
+
+Expected = Literal['hold', 'go on', 'either', 'silence']
+Act = Callable[[FaultBench], None]
+
+
+@dataclass(frozen=True)
+class FaultCase:
+    """One fault.
+
+    Attributes:
+        begin: Makes it; it ends with a new `Spoil`, an empty model fault and `end`.
+        expected: 'hold': commands that bring the arm to rest and keep it there. 'go on': the
+            arm keeps moving. 'either': both are right. 'silence': the process is gone.
+        end: What else ends it.
+        ends_process: 'SIGKILL', 'SIGTERM' or 'SIGINT', which the campaign sends.
+        deactivates: Whether the node may need to be activated again by a person.
+    """
+
+    begin: Act
+    expected: Expected
+    end: Act = lambda bench: None
+    ends_process: str = ''
+    deactivates: bool = False
+
+
+def _spoil(**changes: object) -> Act:
+    def begin(bench: FaultBench) -> None:
+        for name, value in changes.items():
+            known = getattr(bench.spoil, name)
+            if isinstance(known, (set, dict)):
+                # Two faults may concern two cameras.
+                known.update(value)  # type: ignore[call-overload]
+            else:
+                setattr(bench.spoil, name, value)
+
+    return begin
+
+
+def _skew(bench: FaultBench) -> None:
+    bench.begin_skew()
+    bench.spoil.skew_rate = 0.3
+
+
+def _model(fault: str) -> Act:
+    return lambda bench: bench.spoil_model(fault)
+
+
+def _flood(bench: FaultBench) -> None:
+    def burst() -> None:
+        for _ in range(20):
+            bench.publish_joints(bench.get_clock().now().nanoseconds * 1e-9)
+
+    bench.spoil.every_step.append(burst)
+
+
+def _garbage(bench: FaultBench) -> None:
+    bench.spoil.every_step.append(bench.publish_garbage)
+
+
+def _rival(bench: FaultBench) -> None:
+    bench.spoil.every_step.append(bench.make_rival())
+
+
+def _no_rival(bench: FaultBench) -> None:
+    bench.destroy_publisher(bench.rival)
+
+
+_hogs: list[subprocess.Popen[bytes]] = []
+
+
+def _hog(bench: FaultBench) -> None:
+    endless = [sys.executable, '-c', 'while True: pass']
+    _hogs.extend(subprocess.Popen(endless) for _ in range(2))  # noqa: S603 - our own loop
+
+
+def _no_hog(bench: FaultBench) -> None:
+    while _hogs:
+        hog = _hogs.pop()
+        hog.kill()
+        hog.wait()
+
+
+def _sentence(text: str) -> Act:
+    return lambda bench: bench.say(text)
+
+
+def _nothing(bench: FaultBench) -> None:
+    pass
+
+
+START_SENTENCE = 'Swing the arm.'
+_GO_ON = _sentence(START_SENTENCE)
+
+FAULTS: Mapping[str, FaultCase] = {
+    'camera stall': FaultCase(_spoil(silent={'wrist'}), 'hold'),
+    'camera 5 s late': FaultCase(_spoil(delay={'front': 5.0, 'wrist': 5.0}), 'hold'),
+    'skew grows': FaultCase(_skew, 'hold'),
+    'frozen frame': FaultCase(_spoil(frozen={'wrist'}), 'hold'),
+    'black frame': FaultCase(_spoil(black={'wrist'}), 'hold'),
+    'wrong size': FaultCase(_spoil(small={'front'}), 'hold'),
+    'JPEG cut': FaultCase(_spoil(cut=True), 'hold'),
+    'NaN joints': FaultCase(_spoil(nan_joints=True), 'hold'),
+    'reordered joints': FaultCase(_spoil(reversed_joints=True), 'go on'),
+    'missing joint': FaultCase(_spoil(missing_joint=True), 'hold'),
+    'joint states stop': FaultCase(_spoil(silent={'joints'}), 'hold'),
+    'clock 10 s ahead': FaultCase(_spoil(clock_offset=10.0), 'hold'),
+    'clock 10 s back': FaultCase(_spoil(clock_offset=-10.0), 'hold'),
+    'inference 10x slower': FaultCase(_model('slow 0.2'), 'either'),
+    'inference takes 3 s': FaultCase(_model('slow 3.0'), 'hold'),
+    'inference exception': FaultCase(_model('fail'), 'hold', deactivates=True),
+    'NaN output': FaultCase(_model('nan'), 'hold'),
+    'CPU hog': FaultCase(_hog, 'either', _no_hog),
+    'message flood': FaultCase(_flood, 'either'),
+    'truncated CDR': FaultCase(_garbage, 'go on'),
+    'second publisher': FaultCase(_rival, 'hold', _no_rival),
+    'instruction change': FaultCase(_sentence('Swing it the other way.'), 'go on', _GO_ON),
+    'instruction withdrawn': FaultCase(_sentence(''), 'hold', _GO_ON),
+    'SIGKILL': FaultCase(_nothing, 'silence', ends_process='SIGKILL'),
+    'SIGTERM': FaultCase(_nothing, 'hold', ends_process='SIGTERM'),
+    'SIGINT': FaultCase(_nothing, 'hold', ends_process='SIGINT'),
+}
+
+
+def end_fault(bench: FaultBench, case: FaultCase) -> None:
+    """Make everything good again."""
+    bench.spoil = Spoil()
+    bench.spoil_model('')
+    case.end(bench)

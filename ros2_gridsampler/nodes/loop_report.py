@@ -1,0 +1,124 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A running policy -> the numbers of its diagnostics, by part: streams, timing, safety."""
+
+from typing import Any
+
+from ..latency import DeadlineMonitor, Summary
+from ..policy import PolicyConfig
+from .command_cycle import CommandCycle
+from .inference_thread import InferenceThread
+from .input_topics import InputTopics
+from .problems import Problems
+
+
+class LoopReport:
+    """Reads what the parts of a `PolicyLoop` count.
+
+    Args:
+        config: Of the policy.
+        cycle: Commands.
+        inference: Predicts.
+        inputs: Receive.
+        problems: Went wrong.
+    """
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        cycle: CommandCycle,
+        inference: InferenceThread,
+        inputs: InputTopics,
+        problems: Problems,
+    ) -> None:
+        """Know everybody."""
+        self._config = config
+        self._cycle = cycle
+        self._inference = inference
+        self._inputs = inputs
+        self._problems = problems
+        self.deadlines: DeadlineMonitor | None = None
+        """Of the command thread."""
+
+    def main(self) -> dict[str, Any]:
+        """What the policy is doing."""
+        config, cameras, cycle = self._config, len(self._config.cameras), self._cycle
+        return {
+            'instruction': cycle.instruction,
+            'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
+            **{f'frames received: {c.name}': c.received for c in self._inputs.cameras},
+            'observations decoded': self._inference.decoded,
+            'commands': cycle.commands,
+            'no observation because': self._inference.reason,
+            'holding because': cycle.holding,
+            **{f'problem: {name}': n for name, n in sorted(self._problems.counts.items())},
+            **{f'last {name}': text for name, text in sorted(self._problems.last.items())},
+        }
+
+    def parts(self, now: float, steady: float) -> dict[str, dict[str, Any]]:
+        """Part -> key -> value; durations in [ms], seams in the units of the actions.
+
+        Args:
+            now: Of the clock that stamps the streams [s].
+            steady: Steady time [s].
+        """
+        return {
+            'streams': self._streams(now),
+            'timing': self._timing(),
+            'safety': self._safety(steady),
+        }
+
+    def _streams(self, now: float) -> dict[str, Any]:
+        with self._cycle.lock:
+            states = self._cycle.ladder.states()
+        values: dict[str, Any] = {}
+        for name, (newest, repeated, restarts) in self._inference.streams().items():
+            age = 'nothing came' if newest is None else f'{1e3 * (now - newest):.0f} ms old'
+            values[name] = f'{states.get(name, "good")}, {age}'
+            values[f'{name}: repeated stamps'] = repeated
+            values[f'{name}: stamps went back'] = restarts
+        others = {name: state for name, state in states.items() if name not in values}
+        return {**values, **others}
+
+    def _timing(self) -> dict[str, Any]:
+        cycle = self._cycle
+        used = list(cycle.used)
+        rate = (len(used) - 1) / (used[-1] - used[0]) if len(used) > 1 else 0.0
+        values: dict[str, Any] = {
+            **_milliseconds({f'latency {k}': s for k, s in cycle.latency.summaries().items()}),
+            **_milliseconds({'age of information at command': cycle.information_age.summary()}),
+            'predictions per second': f'{rate:.2f}',
+            'prediction under way [ms]': f'{1e3 * self._inference.busy:.0f}',
+        }
+        if self.deadlines is not None:
+            values |= {
+                **_milliseconds({'command period': self.deadlines.periods()}),
+                'commands within 5 ms [%]': f'{100 * self.deadlines.regular:.2f}',
+                'deadlines missed': self.deadlines.missed,
+            }
+        for name, window in (
+            ('seam position', cycle.seam_positions),
+            ('seam velocity', cycle.seam_velocities),
+        ):
+            found = window.summary()
+            values[f'{name} (p50 / p99 / max)'] = ' / '.join(
+                f'{value:.4g}' for value in (found.p50, found.p99, found.maximum)
+            )
+        return values
+
+    def _safety(self, steady: float) -> dict[str, Any]:
+        with self._cycle.lock:
+            ladder = self._cycle.ladder
+            return {
+                'rung': ladder.rung(steady).name,
+                'rung because': ladder.reason,
+                **{f'filter: {name}': n for name, n in sorted(self._cycle.interventions.items())},
+                **{f'ladder: {name}': n for name, n in sorted(ladder.counts.items())},
+            }
+
+
+def _milliseconds(summaries: dict[str, Summary]) -> dict[str, str]:
+    return {
+        f'{name} (p50 / p99 / max) [ms]': str(summary).removesuffix(' ms')
+        for name, summary in summaries.items()
+    }

@@ -1,0 +1,133 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Samples of one stream, in any order -> the newest at a time, and whether a picture is stuck."""
+
+import zlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+Sample = TypeVar('Sample')
+
+
+class SampleStream(Generic[Sample]):
+    """The recent samples of one stream, by capture time, whatever the order of arrival.
+
+    Args:
+        name: For people.
+        depth: How many are kept.
+        reach: A sample that is farther back than this starts the stream anew [s].
+        content: A sample's content in a form that can be compared.
+    """
+
+    def __init__(
+        self, name: str, depth: int, reach: float, content: Callable[[Sample], bytes]
+    ) -> None:
+        """Start empty."""
+        self.name = name
+        self.samples: deque[tuple[float, Sample]] = deque(maxlen=depth)
+        self.repeated = 0
+        """Samples whose stamp was there before."""
+        self.restarts = 0
+        """How often the stamps went back, farther than by `reach`."""
+        self._reach = reach
+        self._content = content
+
+    def add(self, time: float, sample: Sample) -> bool:
+        """Store a sample captured at `time` [s].
+
+        Of two with one stamp the one with the larger content stays: no better than the other,
+        but the same one whichever came first.
+
+        Returns:
+            Whether it started the stream anew.
+        """
+        samples = self.samples
+        restarted = bool(samples) and time < samples[-1][0] - self._reach
+        if restarted:
+            # The clock was set back (a bag restarted, a driver reset): old stamps say nothing.
+            samples.clear()
+            self.restarts += 1
+        place = len(samples)
+        while place and samples[place - 1][0] > time:
+            place -= 1
+        if place and samples[place - 1][0] == time:
+            self.repeated += 1
+            if self._content(sample) > self._content(samples[place - 1][1]):
+                samples[place - 1] = (time, sample)
+            return restarted
+        if len(samples) == samples.maxlen:
+            if not place:
+                return restarted
+            samples.popleft()
+            place -= 1
+        samples.insert(place, (time, sample))
+        return restarted
+
+    def at(self, time: float) -> tuple[float, Sample] | None:
+        """The newest sample captured at or before `time` [s]."""
+        return next((pair for pair in reversed(self.samples) if pair[0] <= time), None)
+
+    @property
+    def newest(self) -> float | None:
+        """Capture time of the newest sample [s]; None before the first."""
+        return self.samples[-1][0] if self.samples else None
+
+
+@dataclass(frozen=True)
+class FrozenConfig:
+    """What makes a picture a frozen one.
+
+    Attributes:
+        time: For so long the same bytes [s].
+        motion: While the arm moved by so much [rad], [m]; 0 where a camera's noise alone must
+            make every picture another.
+    """
+
+    time: float
+    motion: float
+
+
+class PictureWatch:
+    """Tells a camera that repeats one picture from a scene in which nothing moves.
+
+    The bytes of two pictures of a real camera always differ; those of a simulated one only when
+    something moves, so the arm's own motion decides.
+    """
+
+    def __init__(self, config: FrozenConfig) -> None:
+        """No picture yet."""
+        self._config = config
+        self._checksum: int | None = None
+        self._since = 0.0
+        self._state: Float[np.ndarray, ' numbers'] | None = None
+        self.frozen = False
+        """Whether the newest picture has been the same one for too long."""
+
+    def see(
+        self, data: Any, time: float, state: tuple[float, Float[np.ndarray, ' numbers']] | None
+    ) -> None:
+        """Look at a picture's bytes.
+
+        Args:
+            data: Anything with a buffer.
+            time: Capture time [s].
+            state: When the arm was measured last [s], and where; None where nobody knows.
+        """
+        checksum = zlib.crc32(data)
+        if checksum != self._checksum or time < self._since:
+            self._checksum, self._since, self._state = checksum, time, None
+            self.frozen = False
+            return
+        # An older state would count a motion that the first of these pictures has seen.
+        if self._state is None and state is not None and state[0] >= self._since:
+            self._state = state[1]
+        moved = 0.0
+        if state is not None and self._state is not None:
+            moved = float(np.abs(state[1] - self._state).max(initial=0.0))
+        long = time - self._since >= self._config.time
+        self.frozen |= long and moved >= self._config.motion

@@ -1,0 +1,67 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The judge sees what exceeds a limit; the filters pass it whatever they are given."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.limit_excess import JointExcess, TwistExcess
+from ros2_gridsampler.limit_stress import stress_filters
+
+PANDA = load_arm(Path(__file__).parents[1] / 'calibration/panda.yaml')
+REST = np.array([0.0, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0])
+PERIOD = 0.02
+
+
+def judge():
+    made = JointExcess(PANDA.joints, PERIOD)
+    made.begin(REST)
+    return made
+
+
+@pytest.mark.parametrize(
+    ('offsets', 'limit'),
+    [
+        ([0.0, 0.0], ''),
+        ([9.0], 'acceleration'),
+        ([0.03, 0.1], 'acceleration'),
+        ([np.nan], 'finite'),
+    ],
+)
+def test_an_excess_is_seen_and_named(offsets, limit):
+    made = judge()
+    for offset in offsets:
+        made.add(REST + offset)
+    assert made.worst.limit.startswith(limit) if limit else made.worst.share == 0
+    assert (made.worst.share > 0) == bool(limit)
+
+
+def test_a_position_beyond_its_limit_is_seen_however_slowly_it_is_reached():
+    made = JointExcess(PANDA.joints, PERIOD)
+    made.begin(PANDA.joints.max_position)
+    made.add(PANDA.joints.max_position + 1e-4)
+    assert made.worst.limit == 'position'
+
+
+def test_commands_that_were_not_seen_are_no_excess():
+    made, speed = judge(), PANDA.joints.max_velocity[0] * 0.5
+    made.add(REST + 5 * PERIOD * speed, lost=4)
+    assert made.worst.share == 0
+    made.add(REST + 5 * PERIOD * speed + 3 * PERIOD * speed, lost=0)
+    assert made.worst.limit == 'velocity'
+
+
+def test_a_twist_that_starts_too_hard_is_seen():
+    made = TwistExcess(PANDA.end_effector, PANDA.gripper, PERIOD)
+    made.begin()
+    made.add(np.array([1.0, 0, 0, 0, 0, 0]))
+    assert made.worst.limit == 'acceleration'
+
+
+def test_no_wild_target_gets_through_the_filters():
+    stress = stress_filters(20_000, seed=1)
+    assert stress.not_finite > 0
+    assert stress.worst <= 0, stress
