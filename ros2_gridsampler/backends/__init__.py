@@ -1,13 +1,24 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy -> the engine that computes it; every engine has the same call."""
+"""A policy -> the first engine that computes it honestly; every engine has the same call."""
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache as remember
+from typing import Literal, Protocol, get_args
+
+import torch
 
 from ..observation import Observation
-from ..policy import Policy, Prediction
+from ..policy import Policy, PolicyConfig, Prediction, as_prediction
+from . import eager, onnxruntime, openvino, tensorrt
+from .engine import Built, Engine, EngineRefused, Machine, Precision
+from .engine_cache import EngineCache, EngineKey
+from .exported_graph import ExportedGraph, Graph, as_inputs, export, probes, reduced, run_eagerly
+from .verification import Agreement, verify
 
-NAMES = ('eager',)
+Name = Literal['tensorrt', 'openvino', 'onnxruntime', 'eager']
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
 class Backend(Protocol):
@@ -17,16 +28,188 @@ class Backend(Protocol):
         """One observation, one chunk."""
 
 
-def load(policy: Policy, backend: str) -> Backend:
-    """Make the engine of that name.
+@dataclass(frozen=True)
+class Refusal:
+    """A backend that was not taken, and why."""
+
+    backend: Name
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What computes a policy, and how that was decided.
+
+    Attributes:
+        backend: Name.
+        precision: Of its arithmetic.
+        threads: Of one inference.
+        machine: What it runs on.
+        agreement: How far it is off the policy in float32 by PyTorch.
+        origin: Whether it was built or loaded, and from where.
+        refusals: Backends that were tried before.
+    """
+
+    backend: Name
+    precision: Precision
+    threads: int
+    machine: Machine
+    agreement: Agreement
+    origin: str
+    refusals: tuple[Refusal, ...]
+
+
+class CompiledPolicy:
+    """A policy's call, computed by an engine that was compared with it.
+
+    Args:
+        config: Of the policy.
+        engine: Verified.
+        report: How it came about.
+    """
+
+    def __init__(self, config: PolicyConfig, engine: Engine, report: Report) -> None:
+        self.report = report
+        self._config = config
+        self._engine = engine
+
+    def predict(self, observation: Observation) -> Prediction:
+        """One observation, one chunk.
+
+        Raises:
+            ValueError: The network gave numbers that no arm may follow.
+        """
+        outputs = self._engine.run(as_inputs(self._config, observation))
+        actions, points = torch.from_numpy(outputs.actions), torch.from_numpy(outputs.points)
+        return as_prediction(self._config, observation, actions, points)
+
+
+def load(
+    policy: Policy,
+    examples: Sequence[Observation],
+    *,
+    backends: Sequence[Name] = NAMES,
+    precision: Precision = 'fp32',
+    threads: int = 1,
+    strict: bool = False,
+    cache: EngineCache | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> CompiledPolicy:
+    """Try backends in order; take the first that computes what the policy computes.
+
+    Every engine runs the examples, and the first of them with the sampled points moved to the
+    border and all over the picture, before it is believed.
 
     Args:
         policy: The reference, in float32.
-        backend: One of `NAMES`; 'eager' is the policy itself.
+        examples: At least one.
+        backends: Names in order of preference.
+        precision: 'bf16', 'fp16' and 'int8' are approximations; nobody chooses them for you.
+        threads: Of one inference. One is right where other nodes share the machine: two threads
+            that must wait for each other on a busy core are slower than one.
+        strict: Whether the first refusal is an error.
+        cache: Where built engines are kept; None builds anew.
+        progress: Told what is being built, in a sentence.
 
     Raises:
-        ValueError: There is no such engine.
+        ValueError: There is no such backend, no example, or the policy itself gives numbers
+            that are not finite.
+        EngineRefused: No backend is left, or the first refused and `strict` is set.
     """
-    if backend != 'eager':
-        raise ValueError(f'Backend {backend!r} is not known; use one of {list(NAMES)}.')
-    return policy
+    unknown = [name for name in backends if name not in NAMES]
+    if unknown or not backends:
+        raise ValueError(f'Backends {unknown or "()"} are not known; use some of {list(NAMES)}.')
+    if threads < 1:
+        raise ValueError(f'An inference needs at least one thread, got {threads}.')
+    _refuse_broken_weights(policy)
+    inputs = probes(policy.config, examples)
+    reference = Graph(policy).eval()
+    expected = [run_eagerly(reference, given) for given in inputs]
+
+    @remember
+    def graph(kind: Precision) -> ExportedGraph:
+        progress('Exporting the policy as one graph.')
+        return export(policy if kind == 'fp32' else reduced(policy, kind), inputs[0])
+
+    refusals: list[Refusal] = []
+    for name in backends:
+        try:
+            machine = _check(name, precision)
+            engine, origin = _obtain(
+                name, policy, graph, machine, precision, threads, cache, progress
+            )
+            agreement = verify(engine, inputs, expected, policy.config, precision)
+        except EngineRefused as error:
+            if strict:
+                raise EngineRefused(f'Backend {name!r} was refused: {error}') from error
+            refusals.append(Refusal(name, str(error)))
+            continue
+        report = Report(name, precision, threads, machine, agreement, origin, tuple(refusals))
+        return CompiledPolicy(policy.config, engine, report)
+    reasons = ' '.join(f'{refusal.backend}: {refusal.reason}' for refusal in refusals)
+    raise EngineRefused(f'No backend can compute the policy in {precision}. {reasons}')
+
+
+def _check(name: Name, precision: Precision) -> Machine:
+    if name == 'tensorrt':
+        return tensorrt.check(precision)
+    if name == 'openvino':
+        return openvino.check(precision)
+    if name == 'onnxruntime':
+        return onnxruntime.check(precision)
+    return eager.check(precision)
+
+
+def _obtain(
+    name: Name,
+    policy: Policy,
+    graph: Callable[[Precision], ExportedGraph],
+    machine: Machine,
+    precision: Precision,
+    threads: int,
+    cache: EngineCache | None,
+    progress: Callable[[str], None],
+) -> tuple[Engine, str]:
+    """The engine, and where it came from."""
+    if name == 'eager':
+        return eager.EagerEngine(policy, precision, threads), 'The policy itself.'
+    # On a CPU the library itself lowers the precision; TensorRT takes the types of the graph.
+    source = graph(precision if name == 'tensorrt' else 'fp32')
+
+    def build() -> Built:
+        progress(f'Building the {name} engine in {precision}; it is kept for the next start.')
+        if name == 'tensorrt':
+            return tensorrt.build(source)
+        if name == 'openvino':
+            return openvino.build(source)
+        return onnxruntime.build(source, precision)
+
+    def open_engine(built: Built) -> Engine:
+        if name == 'tensorrt':
+            return tensorrt.TensorRtEngine(built)
+        if name == 'openvino':
+            return openvino.OpenVinoEngine(built, precision, threads)
+        return onnxruntime.OnnxRuntimeEngine(built, threads)
+
+    if cache is None:
+        return open_engine(build()), 'Built.'
+    key = EngineKey(
+        name,
+        source.graph_sha256,
+        source.weights_sha256,
+        precision,
+        machine.flags,
+        machine.engine,
+        machine.driver,
+        machine.device,
+    )
+    return cache.obtain(key, build, open_engine)
+
+
+def _refuse_broken_weights(policy: Policy) -> None:
+    for name, tensor in policy.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(
+                f'Weight {name!r} of the policy is not finite; the training diverged or the file '
+                'was damaged. No engine can compute it.'
+            )

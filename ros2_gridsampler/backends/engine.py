@@ -1,0 +1,93 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays -> actions and points, whatever computes them: what engines have in common."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+Precision = Literal['fp32', 'fp16', 'bf16', 'int8']
+# Files of a built engine: name -> content.
+Built = Mapping[str, bytes]
+
+
+class EngineRefused(ValueError):
+    """An engine that may not compute a policy here; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arguments of the exported graph, in order, batch of one.
+
+    Attributes:
+        images: RGB at the encoder's size.
+        proprioception: Physical units.
+        words: From `tokenise`.
+        point_shift: Added to every point before the map is read there, and cut to the picture:
+            zeros when deployed, others to try out the border; None where no points are read.
+    """
+
+    images: UInt8[np.ndarray, '1 cameras height width 3']
+    proprioception: Float[np.ndarray, '1 numbers']
+    words: Int[np.ndarray, '1 words pieces']
+    point_shift: Float[np.ndarray, '1 tokens 2'] | None
+
+    @property
+    def arrays(self) -> tuple[np.ndarray[Any, Any], ...]:
+        """Those that the graph takes."""
+        given = (self.images, self.proprioception, self.words)
+        return given if self.point_shift is None else (*given, self.point_shift)
+
+    @property
+    def named(self) -> dict[str, np.ndarray[Any, Any]]:
+        """By the name of the graph's input."""
+        return dict(zip(INPUT_NAMES, self.arrays, strict=False))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a built engine depends on besides the graph.
+
+    Attributes:
+        engine: Library and version.
+        device: Processor or GPU, with its compute capability.
+        driver: Of the GPU; empty without one.
+        flags: Of the build.
+    """
+
+    engine: str
+    device: str
+    driver: str = ''
+    flags: str = ''
+
+
+INPUT_NAMES = ('images', 'proprioception', 'words', 'point_shift')
+OUTPUT_NAMES = ('actions', 'points')
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the graph gives, batch of one.
+
+    Attributes:
+        actions: Physical units.
+        points: (x, y) in [0, 1].
+    """
+
+    actions: Float[np.ndarray, '1 steps actions']
+    points: Float[np.ndarray, '1 cameras tokens 2']
+
+
+class Engine(Protocol):
+    """Anything that computes the graph."""
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Once."""
+
+
+def missing(package: str, command: str) -> EngineRefused:
+    """The refusal of an engine whose library is not installed."""
+    return EngineRefused(f'{package} is not installed; pip install {command}')

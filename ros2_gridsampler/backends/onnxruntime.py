@@ -1,0 +1,151 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exported graph -> ONNX Runtime on the CPU, through the ONNX file that TensorRT reads too."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .engine import (
+    INPUT_NAMES,
+    OUTPUT_NAMES,
+    Built,
+    EngineRefused,
+    Inputs,
+    Machine,
+    Outputs,
+    Precision,
+    missing,
+)
+
+if TYPE_CHECKING:
+    from .exported_graph import ExportedGraph
+
+NAME = 'onnxruntime'
+# TensorRT before 10.17 reads bilinear sampling of opset 20 as nearest, silently.
+OPSET = 18
+FILE = 'graph.onnx'
+PACKAGES = "'onnx>=1.20,<2' 'onnxscript>=0.7,<0.8' 'onnxruntime>=1.24,<2'"
+
+
+def check(precision: Precision) -> Machine:
+    """What an engine depends on here.
+
+    Raises:
+        EngineRefused: A library is not installed, or it lacks that precision.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing('ONNX Runtime', PACKAGES) from error
+    if precision not in ('fp32', 'int8'):
+        raise EngineRefused(
+            f'ONNX Runtime does not compute {precision} on a CPU; use fp32 or int8.'
+        )
+    return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU')
+
+
+def to_onnx(graph: ExportedGraph) -> bytes:
+    """The graph as an ONNX file of opset 18.
+
+    Raises:
+        EngineRefused: The exporter is not installed, or an operator has no counterpart.
+    """
+    import torch
+
+    from .exported_graph import first_line
+
+    try:
+        import onnxscript
+
+        version('onnx')
+    except ImportError as error:
+        raise missing("PyTorch's ONNX exporter (onnx, onnxscript)", PACKAGES) from error
+    del onnxscript
+    noisy = logging.getLogger('torch.onnx._internal.exporter._registration')
+    level = noisy.level
+    try:
+        noisy.setLevel(logging.ERROR)  # it misses torchvision, which we do not use
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            program = torch.onnx.export(
+                graph.program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=INPUT_NAMES,
+                output_names=OUTPUT_NAMES,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter's own classes are private
+        cause = error.__cause__ or error
+        raise EngineRefused(f'The policy cannot become ONNX: {first_line(cause)}') from error
+    finally:
+        noisy.setLevel(level)
+    if program is None:
+        raise EngineRefused("PyTorch's ONNX exporter gave no model.")
+    return bytes(program.model_proto.SerializeToString())
+
+
+def build(graph: ExportedGraph, precision: Precision) -> Built:
+    """Convert, and quantise the weights for int8.
+
+    Raises:
+        EngineRefused: See `to_onnx`.
+    """
+    content = to_onnx(graph)
+    if precision == 'int8':
+        content = quantise(content)
+    return {FILE: content}
+
+
+def quantise(content: bytes) -> bytes:
+    """Weights of matrix products in 8 bits; activations are measured at every inference."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder) / FILE, Path(folder) / 'int8.onnx'
+        source.write_bytes(content)
+        quantize_dynamic(
+            source,
+            result,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=['MatMul', 'Gemm'],
+        )
+        return result.read_bytes()
+
+
+class OnnxRuntimeEngine:
+    """A session on the CPU.
+
+    Args:
+        built: From `build`.
+        threads: Of one inference.
+    """
+
+    def __init__(self, built: Built, threads: int) -> None:
+        import onnxruntime
+
+        options: Any = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # A spinning thread takes the core from the other nodes.
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        options.log_severity_level = 3
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                built[FILE], options, providers=['CPUExecutionProvider']
+            )
+        except Exception as error:  # its classes derive from Exception alone
+            raise EngineRefused(f'ONNX Runtime cannot load the policy: {error}') from error
+        self._given = {given.name for given in self._session.get_inputs()}
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Once."""
+        named = {name: array for name, array in inputs.named.items() if name in self._given}
+        return Outputs(*self._session.run(list(OUTPUT_NAMES), named))

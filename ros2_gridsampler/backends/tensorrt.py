@@ -1,0 +1,192 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exported graph -> TensorRT: by torch-tensorrt where it is installed, else through ONNX.
+
+Nothing in this file has run on a GPU of ours. What tests show without one is that the graph
+converts completely and that TensorRT-RTX builds it; `gridsampler benchmark backends` shows the
+rest on a machine that has one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .engine import (
+    INPUT_NAMES,
+    OUTPUT_NAMES,
+    Built,
+    EngineRefused,
+    Inputs,
+    Machine,
+    Outputs,
+    Precision,
+    missing,
+)
+from .onnxruntime import to_onnx
+
+if TYPE_CHECKING:
+    from .exported_graph import ExportedGraph
+
+NAME = 'tensorrt'
+PLAN = 'graph.plan'
+COMMAND = (
+    "'ros2_gridsampler[tensorrt]' --extra-index-url https://pypi.nvidia.com "
+    '(a Jetson has it from JetPack)'
+)
+# A desktop driver, a Jetson.
+_DRIVERS = (Path('/proc/driver/nvidia/version'), Path('/etc/nv_tegra_release'))
+
+
+def check(precision: Precision) -> Machine:
+    """What an engine depends on here.
+
+    Raises:
+        EngineRefused: TensorRT is not installed, or there is no GPU with that precision.
+    """
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise missing('TensorRT', COMMAND) from error
+    if not torch.cuda.is_available():
+        raise EngineRefused('TensorRT needs an NVIDIA GPU with its driver; PyTorch sees none.')
+    capability = torch.cuda.get_device_capability()
+    device = f'{torch.cuda.get_device_name()} sm_{capability[0]}{capability[1]}'
+    if precision == 'int8':
+        raise EngineRefused(
+            'TensorRT computes int8 only in a model that was quantised with data; use fp16.'
+        )
+    if precision == 'bf16' and capability < (8, 0):
+        raise EngineRefused(f'{device} does not compute bf16; use fp16.')
+    drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
+    return Machine(f'tensorrt {tensorrt.__version__}', device, ' '.join(drivers), _route())
+
+
+def build(graph: ExportedGraph) -> Built:
+    """One engine of the whole graph; its precision is that of the graph's tensors.
+
+    Raises:
+        EngineRefused: An operator has no counterpart, it is named; or the build fails.
+    """
+    return {PLAN: _by_torch(graph) if _route() == 'torch-tensorrt' else _by_onnx(to_onnx(graph))}
+
+
+def _route() -> str:
+    try:
+        import torch_tensorrt
+    except ImportError:
+        return 'onnx'
+    del torch_tensorrt
+    return 'torch-tensorrt'
+
+
+def _by_torch(graph: ExportedGraph) -> bytes:
+    from torch_tensorrt.dynamo import convert_exported_program_to_serialized_trt_engine
+
+    from .exported_graph import first_line
+
+    try:
+        plan = convert_exported_program_to_serialized_trt_engine(
+            graph.program,
+            arg_inputs=tuple(torch.from_numpy(array) for array in graph.example.arrays),
+            require_full_compilation=True,
+            truncate_double=False,
+        )
+    except Exception as error:  # torch-tensorrt has no common class
+        cause = error.__cause__ or error
+        raise EngineRefused(f'TensorRT cannot build the policy: {first_line(cause)}') from error
+    return bytes(plan)
+
+
+def _by_onnx(content: bytes) -> bytes:
+    import tensorrt
+
+    builder: Any = tensorrt.Builder(_logger())
+    typed = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
+    parser = tensorrt.OnnxParser(network, _logger())
+    if not parser.parse(content):
+        errors = '; '.join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise EngineRefused(f'TensorRT cannot read the ONNX file: {errors}')
+    plan = builder.build_serialized_network(network, builder.create_builder_config())
+    if plan is None:
+        raise EngineRefused('TensorRT failed to build the ONNX file; its log says more.')
+    return bytes(plan)
+
+
+def _logger() -> Any:
+    import tensorrt
+
+    return tensorrt.Logger(tensorrt.Logger.WARNING)
+
+
+class TensorRtEngine:
+    """A plan on the GPU: pinned host buffers, and copies and kernels replayed as one CUDA graph.
+
+    Args:
+        built: From `build`.
+    """
+
+    def __init__(self, built: Built) -> None:
+        import tensorrt
+
+        runtime: Any = tensorrt.Runtime(_logger())
+        plan = runtime.deserialize_cuda_engine(built[PLAN])
+        if plan is None:
+            raise EngineRefused(
+                'TensorRT does not accept this engine file: it was built for another version, '
+                'driver or GPU. Build it here with `gridsampler export`.'
+            )
+        self._plan = plan
+        self._context: Any = plan.create_execution_context()
+        self._host: dict[str, torch.Tensor] = {}
+        self._device: dict[str, torch.Tensor] = {}
+        self._given: list[str] = []
+        self._results: list[str] = []
+        for index in range(plan.num_io_tensors):
+            name = plan.get_tensor_name(index)
+            is_input = plan.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
+            (self._given if is_input else self._results).append(name)
+            shape = tuple(plan.get_tensor_shape(name))
+            # NumPy's type, so that no table of types can be wrong.
+            kind = torch.from_numpy(
+                np.empty(0, tensorrt.nptype(plan.get_tensor_dtype(name)))
+            ).dtype
+            self._host[name] = torch.empty(shape, dtype=kind).pin_memory()
+            self._device[name] = torch.empty(shape, dtype=kind, device='cuda')
+            self._context.set_tensor_address(name, self._device[name].data_ptr())
+        # Torch-tensorrt puts them in an order of its own.
+        if not set(self._given) <= set(INPUT_NAMES) or len(self._results) != len(OUTPUT_NAMES):
+            raise EngineRefused(
+                f'The TensorRT engine has inputs {self._given} and outputs {self._results}; '
+                f'expected some of {INPUT_NAMES} and two outputs. Build it again.'
+            )
+        self._stream = torch.cuda.Stream()
+        with torch.cuda.stream(self._stream):
+            self._step()  # a first run allocates, which a recording must not
+            self._stream.synchronize()
+            self._recording = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._recording, stream=self._stream):
+                self._step()
+
+    def _step(self) -> None:
+        for name in self._given:
+            self._device[name].copy_(self._host[name], non_blocking=True)
+        if not self._context.execute_async_v3(self._stream.cuda_stream):
+            raise EngineRefused('TensorRT failed to run the engine; its log says more.')
+        for name in self._results:
+            self._host[name].copy_(self._device[name], non_blocking=True)
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Once; the results are copies."""
+        named = inputs.named
+        for name in self._given:
+            self._host[name].copy_(torch.from_numpy(named[name]))
+        with torch.cuda.stream(self._stream):
+            self._recording.replay()
+            self._stream.synchronize()
+        actions, points = (self._host[name].numpy().copy() for name in self._results)
+        return Outputs(actions, points)

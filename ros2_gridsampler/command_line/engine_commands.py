@@ -1,0 +1,157 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler export`, `benchmark backends`, `flops`: engines, and what a step costs."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from .simulation_commands import task_numbers
+
+benchmark = tyro.extras.SubcommandApp()
+
+BackendName = Literal['tensorrt', 'openvino', 'onnxruntime', 'eager']
+PrecisionName = Literal['fp32', 'fp16', 'bf16', 'int8']
+
+
+def export(
+    backend: BackendName,
+    policy: str = 'libero_spatial',
+    precision: PrecisionName = 'fp32',
+    threads: int = 1,
+    cache: Path | None = None,
+) -> None:
+    """Build a policy's engine ahead of time, compare it with PyTorch, and keep it.
+
+    Args:
+        backend: Engine.
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        precision: Of its arithmetic.
+        threads: Of one inference.
+        cache: Folder of the engines; default the user's cache, where the policy node looks.
+    """
+    from ..backends import load
+    from ..backends.engine_cache import EngineCache, default_folder
+    from ..checkpoint import golden_observation, load_checkpoint
+    from ..installed_files import find
+
+    model, _ = load_checkpoint(find('models', policy))
+    report = load(
+        model,
+        [golden_observation(model.config)],
+        backends=(backend,),
+        precision=precision,
+        threads=threads,
+        strict=True,
+        cache=EngineCache(cache or default_folder()),
+        progress=print,
+    ).report
+    print(report.origin)
+    print(
+        f'{report.backend} ({report.machine.engine}, {report.machine.device}), '
+        f'{report.precision}: on {report.agreement.inputs} inputs actions differ from PyTorch by '
+        f'at most {report.agreement.actions:.1g} scales, points by '
+        f'{report.agreement.points:.1g} cells.'
+    )
+
+
+@benchmark.command(name='backends')
+def benchmark_backends(
+    out: Path = Path('build/benchmark_backends'),
+    policies: tuple[str, ...] = ('libero_spatial',),
+    backends: tuple[BackendName, ...] = ('openvino', 'onnxruntime', 'eager'),
+    early: str = '1,2',
+    threads: tuple[int, ...] = (1, 2),
+    precision: PrecisionName = 'fp32',
+    rounds: int = 40,
+    json: bool = False,
+) -> None:
+    """Time dense, GridS late and early, and other papers' methods on every engine in one run.
+
+    Args:
+        out: Folder of the table, the plot and the numbers.
+        policies: Checkpoint folders, or names of those that come with the package.
+        backends: Engines to compare.
+        early: Encoder blocks after which GridS is tried besides, separated by commas.
+        threads: Of one inference; one run each.
+        precision: Of all engines.
+        rounds: Of every engine in turn.
+        json: Print the numbers instead of the table.
+    """
+    from ..backends.step_time_report import measure_policies, write_report
+    from ..checkpoint import load_checkpoint
+    from ..installed_files import find
+
+    blocks = task_numbers(early) if early else ()
+    report = measure_policies(
+        {name: load_checkpoint(find('models', name))[0] for name in policies},
+        backends=backends,
+        early=blocks,
+        threads=threads,
+        precision=precision,
+        rounds=rounds,
+        progress=(lambda text: None) if json else print,
+    )
+    table = write_report(report, out)
+    print((out / 'times.json').read_text() if json else table)
+
+
+def flops(
+    model: str = 'pi0',
+    tokens: int | None = None,
+    cameras: int | None = None,
+    language_tokens: int | None = None,
+    sample_after: int | None = None,
+    count_loops_once: bool = False,
+    json: bool = False,
+    plot: Path | None = None,
+) -> None:
+    """Count what a control step costs: vision, language, actions and GridS by themselves.
+
+    Args:
+        model: pi0, pi05, openvla, openvla-oft or smolvla; or a checkpoint: its folder or name.
+        tokens: Visual tokens kept per camera; all if left out (of a checkpoint: its own number).
+        cameras: As many as published if left out.
+        language_tokens: As many as published if left out.
+        sample_after: Block of the vision tower after which GridS samples; after the tower if
+            left out.
+        count_loops_once: Count the body of each loop once, as the published cuts of pi0 do.
+        json: Print JSON, in GFLOP.
+        plot: PNG of the cost against the block, for several numbers of tokens.
+    """
+    import json as json_format
+    from dataclasses import asdict
+
+    from ..checkpoint import load_checkpoint
+    from ..installed_files import find
+    from ..step_cost import count_model, count_policy
+    from ..step_cost_plot import plot_costs
+    from ..vla_models import MODELS
+
+    names = {name: name for name in MODELS}
+    if model in names:
+        cost = count_model(
+            names[model],
+            tokens=tokens,
+            cameras=cameras,
+            language_tokens=language_tokens,
+            sample_after=sample_after,
+            once=count_loops_once,
+        )
+        if plot:
+            plot_costs(names[model], plot, cameras=cameras, language_tokens=language_tokens)
+    else:
+        given = (cameras, language_tokens, plot)
+        if count_loops_once or any(value is not None for value in given):
+            raise ValueError(
+                f'{model} is a checkpoint: its cameras and words are fixed, and its loops are '
+                'counted as they run; give --tokens and --sample-after alone.'
+            )
+        policy, _ = load_checkpoint(find('models', model))
+        cost = count_policy(policy, tokens=tokens, sample_after=sample_after)
+    if json:
+        print(json_format.dumps(asdict(cost), indent=1))
+        return
+    for name, value in asdict(cost).items():
+        print(f'{name:20} {100 * value:9.1f} %' if name == 'cut' else f'{name:20} {value:9.3f} G')

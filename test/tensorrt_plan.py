@@ -1,0 +1,114 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoint folder -> JSON of what TensorRT-RTX makes of it, on a machine without a GPU.
+
+A process of its own, because torch-tensorrt asks for a GPU when it is imported: the answers below
+stand for one. They reach as far as building; nothing here can run an engine.
+"""
+# ruff: noqa: E402, T201
+
+import importlib
+import json
+import os
+import sys
+import types
+from pathlib import Path
+
+import torch
+
+REAL_ISFILE = os.path.isfile
+torch.cuda.get_device_capability = lambda *a, **k: (8, 9)
+torch.cuda.current_device = lambda: 0
+torch.cuda.get_device_properties = lambda *a, **k: types.SimpleNamespace(
+    name='plan', major=8, minor=9, total_memory=8 << 30, multi_processor_count=24
+)
+torch.cuda.mem_get_info = lambda *a, **k: (8 << 30, 8 << 30)
+torch.cuda.synchronize = torch.cuda.empty_cache = lambda *a, **k: None
+if not REAL_ISFILE(os.path.join(os.path.dirname(torch.__file__), 'lib', 'libtorch_cuda.so')):
+    # The C++ runtime needs a CUDA build of PyTorch; building does not.
+    os.path.isfile = lambda p: False if 'libtorchtrt' in str(p) else REAL_ISFILE(p)
+    if not hasattr(torch._C, '_CudaDeviceProperties'):
+        torch._C._CudaDeviceProperties = type('_CudaDeviceProperties', (), {})
+
+import torch_tensorrt
+import torch_tensorrt.dynamo._compiler as compiler
+
+from ros2_gridsampler.backends.engine import EngineRefused
+from ros2_gridsampler.backends.exported_graph import as_inputs, export, reduced
+from ros2_gridsampler.backends.tensorrt import PLAN, build
+from ros2_gridsampler.checkpoint import golden_observation, load_checkpoint
+
+# torch-tensorrt-rtx gives TensorRT-RTX that name when it is imported.
+trt = importlib.import_module('tensorrt')
+compiler.to_torch_device = lambda device: torch.device('cpu')
+
+
+class Plan:
+    """Keeps the bytes of an engine that cannot be opened here."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def serialize(self):
+        return self.content
+
+    def serialize_with_config(self, *config):
+        return self.content
+
+    def get_aliased_input_tensor(self, *names):
+        return None
+
+    def create_serialization_config(self):
+        return type('Config', (), {'__getattr__': lambda self, name: lambda *given: None})()
+
+
+class Runtime:
+    """Opens nothing."""
+
+    def __init__(self, *given):
+        pass
+
+    def deserialize_cuda_engine(self, content):
+        return Plan(bytes(content))
+
+
+trt.Runtime = Runtime
+
+
+class Bessel(torch.nn.Module):
+    """An operator without a converter."""
+
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+def coverage(graph, file):
+    """The first lines of torch-tensorrt's own plan."""
+    torch_tensorrt.dynamo.compile(
+        graph.program,
+        arg_inputs=tuple(torch.from_numpy(array) for array in graph.example.arrays),
+        dryrun=str(file),
+        min_block_size=1,
+    )
+    return file.read_text()
+
+
+def main():
+    """Print what was found."""
+    folder, scratch = Path(sys.argv[1]), Path(sys.argv[2])
+    policy, _ = load_checkpoint(folder)
+    example = as_inputs(policy.config, golden_observation(policy.config))
+    found = {'plan': coverage(export(policy, example), scratch / 'plan.txt'), 'bytes': {}}
+    for precision in sys.argv[3].split(','):
+        source = policy if precision == 'fp32' else reduced(policy, precision)
+        found['bytes'][precision] = len(build(export(source, example))[PLAN])
+    policy.trunk.norm = Bessel()
+    try:
+        build(export(policy, example))
+    except EngineRefused as error:
+        found['refusal'] = str(error)
+    print(json.dumps(found))
+
+
+if __name__ == '__main__':
+    main()

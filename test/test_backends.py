@@ -1,0 +1,251 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever engine computes a policy, it is the policy that is computed."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from policies import tiny_policy
+
+from ros2_gridsampler.backends import EngineRefused, load
+from ros2_gridsampler.backends.eager import EagerEngine
+from ros2_gridsampler.backends.engine import Outputs
+from ros2_gridsampler.backends.exported_graph import (
+    PROBES,
+    Graph,
+    as_inputs,
+    export,
+    probes,
+    run_eagerly,
+)
+from ros2_gridsampler.backends.onnxruntime import to_onnx
+from ros2_gridsampler.backends.verification import verify
+from ros2_gridsampler.checkpoint import golden_observation, load_checkpoint
+
+MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
+LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}
+
+
+def observations(config, count):
+    """Noise in every stream, reproducibly."""
+    generator = np.random.default_rng(1)
+    golden = golden_observation(config)
+    for number in range(count):
+        yield dataclasses.replace(
+            golden,
+            images={
+                name: generator.integers(0, 256, image.shape, np.uint8)
+                for name, image in golden.images.items()
+            },
+            joints=golden.joints + generator.normal(size=golden.joints.shape),
+            instruction=f'sentence {number}',
+        )
+
+
+def compile_strictly(policy, backend, **options):
+    """By this backend or not at all."""
+    if backend in LIBRARIES:
+        pytest.importorskip(LIBRARIES[backend])
+    golden = golden_observation(policy.config)
+    return load(policy, [golden], backends=(backend,), strict=True, **options)
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
+@pytest.mark.parametrize('sample_after', [1, 3])
+def test_every_engine_predicts_as_the_policy_does(backend, sample_after):
+    policy = tiny_policy(sample_after=sample_after)
+    compiled = compile_strictly(policy, backend)
+    for observation in observations(policy.config, 4):
+        got, wanted = compiled.predict(observation), policy.predict(observation)
+        np.testing.assert_allclose(got.chunk.targets, wanted.chunk.targets, atol=1e-5)
+        for name, points in wanted.points.items():
+            np.testing.assert_allclose(got.points[name], points, atol=1e-5)
+        assert got.chunk.start_time == observation.time
+    assert compiled.report.backend == backend
+    assert compiled.report.agreement.inputs >= PROBES
+
+
+@pytest.mark.parametrize('manifest', MODELS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
+def test_every_published_policy_is_compiled(manifest, backend):
+    policy, _ = load_checkpoint(manifest.parent)
+    report = compile_strictly(policy, backend).report
+    assert report.agreement.actions < 1e-4
+
+
+@pytest.mark.parametrize(
+    ('backend', 'precision'), [('openvino', 'bf16'), ('onnxruntime', 'int8'), ('eager', 'bf16')]
+)
+def test_fewer_bits_are_close_and_never_exact(backend, precision):
+    policy = tiny_policy()
+    try:
+        report = compile_strictly(policy, backend, precision=precision).report
+    except EngineRefused as error:
+        if 'does not compute bf16' in str(error):
+            pytest.skip(str(error))
+        raise
+    assert report.precision == precision
+    assert 1e-5 < report.agreement.actions < 0.1
+
+
+class Faulty:
+    """An engine that does something to what goes in or comes out of a right one."""
+
+    def __init__(self, policy, inputs=lambda x: x, outputs=lambda x: x):
+        self.engine, self.inputs, self.outputs = EagerEngine(policy, 'fp32', 1), inputs, outputs
+
+    def run(self, inputs):
+        return self.outputs(self.engine.run(self.inputs(inputs)))
+
+
+def tried(engine, policy, only_examples=False):
+    """Verify it."""
+    inputs = probes(policy.config, [golden_observation(policy.config)])
+    inputs = inputs[:1] if only_examples else inputs
+    graph = Graph(policy)
+    expected = [run_eagerly(graph, given) for given in inputs]
+    return verify(engine, inputs, expected, policy.config, 'fp32')
+
+
+def test_an_engine_that_is_wrong_only_at_the_border_is_found():
+    policy = tiny_policy()
+
+    def short_of_the_border(inputs):
+        return dataclasses.replace(inputs, point_shift=inputs.point_shift.clip(-0.7, 0.7))
+
+    engine = Faulty(policy, inputs=short_of_the_border)
+    tried(engine, policy, only_examples=True)
+    with pytest.raises(EngineRefused, match='something else than PyTorch'):
+        tried(engine, policy)
+
+
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [
+        (lambda o: Outputs(o.actions * np.nan, o.points), 'actions for input 0 are not all fin'),
+        (lambda o: Outputs(o.actions, o.points[:, :1]), r'points have shape \(1, 1, 2, 2\)'),
+        (lambda o: Outputs(o.actions + 1e-3, o.points), 'actions are off by 0.01 scales'),
+        (lambda o: Outputs(o.actions, o.points + 0.01), 'points by 0.03 cells'),
+    ],
+)
+def test_an_engine_that_gives_something_else_is_refused(fault, words):
+    policy = tiny_policy()
+    with pytest.raises(EngineRefused, match=words):
+        tried(Faulty(policy, outputs=fault), policy)
+
+
+def test_an_engine_of_other_weights_is_refused():
+    with pytest.raises(EngineRefused, match='something else'):
+        tried(EagerEngine(tiny_policy(seed=1), 'fp32', 1), tiny_policy(seed=0))
+
+
+class Bessel(torch.nn.Module):
+    """An operator that engines do not have."""
+
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
+def test_an_operator_that_an_engine_lacks_is_named_and_the_next_engine_taken(backend):
+    pytest.importorskip(LIBRARIES[backend])
+    policy = tiny_policy()
+    policy.trunk.norm = Bessel()
+    golden = golden_observation(policy.config)
+    compiled = load(policy, [golden], backends=(backend, 'eager'))
+    assert compiled.report.backend == 'eager'
+    assert 'bessel_j0' in compiled.report.refusals[0].reason
+    with pytest.raises(EngineRefused, match='bessel_j0'):
+        load(policy, [golden], backends=(backend, 'eager'), strict=True)
+
+
+class Guess(torch.nn.Module):
+    """Decides by the content of a tensor, which no exported graph can."""
+
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def test_a_policy_that_cannot_be_exported_is_refused_in_a_sentence():
+    policy = tiny_policy()
+    policy.trunk.norm = Guess()
+    with pytest.raises(EngineRefused, match='cannot be exported'):
+        export(policy, as_inputs(policy.config, golden_observation(policy.config)))
+
+
+@pytest.mark.parametrize(
+    ('module', 'backend', 'line'),
+    [
+        ('openvino', 'openvino', 'pip install .openvino'),
+        ('onnxruntime', 'onnxruntime', 'pip install .onnx'),
+        ('tensorrt', 'tensorrt', r"pip install 'ros2_gridsampler\[tensorrt\]'"),
+    ],
+)
+def test_a_backend_that_is_not_installed_is_one_sentence_with_the_pip_line(
+    monkeypatch, module, backend, line
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    policy = tiny_policy()
+    with pytest.raises(EngineRefused, match=f'is not installed; {line}'):
+        load(policy, [golden_observation(policy.config)], backends=(backend,))
+
+
+@pytest.mark.parametrize(
+    ('backend', 'precision'),
+    [('eager', 'fp16'), ('eager', 'int8'), ('onnxruntime', 'bf16'), ('openvino', 'int8')],
+)
+def test_a_precision_that_the_engine_lacks_is_refused_with_what_it_has(backend, precision):
+    with pytest.raises(EngineRefused, match='use .*|quantised'):
+        compile_strictly(tiny_policy(), backend, precision=precision)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_named(value):
+    policy = tiny_policy()
+    with torch.no_grad():
+        policy.trunk.blocks[0].mlp.fc1.weight[3, 2] = value
+    with pytest.raises(ValueError, match=r'trunk.blocks.0.mlp.fc1.weight'):
+        load(policy, [golden_observation(policy.config)])
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'backends': ('telepathy',)}, 'telepathy'),
+        ({'backends': ()}, 'use some of'),
+        ({'threads': 0}, 'at least one thread'),
+    ],
+)
+def test_choices_that_cannot_be_met_are_refused(options, words):
+    policy = tiny_policy()
+    with pytest.raises(ValueError, match=words):
+        load(policy, [golden_observation(policy.config)], **options)
+
+
+def test_no_example_is_no_verification():
+    with pytest.raises(ValueError, match='at least one example'):
+        load(tiny_policy(), [])
+
+
+def test_the_onnx_file_that_tensorrt_reads_has_opset_18_and_no_grid_sample():
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxscript')
+    policy = tiny_policy()
+    content = to_onnx(export(policy, as_inputs(policy.config, golden_observation(policy.config))))
+    model = onnx.load_from_string(content)
+    assert {entry.domain: entry.version for entry in model.opset_import}[''] == 18
+    assert 'GridSample' not in {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16'])
+def test_tensorrt_predicts_as_the_policy_does(precision):
+    pytest.importorskip('tensorrt', reason='TensorRT is not installed: nothing was shown')
+    if not torch.cuda.is_available():
+        pytest.skip('no NVIDIA GPU here: that the engine runs was not shown')
+    report = compile_strictly(tiny_policy(), 'tensorrt', precision=precision).report
+    assert report.backend == 'tensorrt'

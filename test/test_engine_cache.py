@@ -1,0 +1,203 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""An engine from the cache is the engine that would be built, whatever happened to the file."""
+
+import dataclasses
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from ros2_gridsampler.backends.engine import EngineRefused
+from ros2_gridsampler.backends.engine_cache import EngineCache, EngineKey
+from ros2_gridsampler.backends.exported_graph import hash_graph
+
+KEY = EngineKey(
+    'openvino', 'a' * 64, 'b' * 64, 'fp32', '', 'openvino 2026.4.1', '', 'some processor'
+)
+FILES = {'graph.bin': bytes(range(256)) * 40, 'graph.xml': b'<net/>'}
+
+
+class Builder:
+    """Builds `FILES` and counts."""
+
+    def __init__(self, files=FILES):
+        self.files, self.built = files, 0
+
+    def __call__(self):
+        self.built += 1
+        return self.files
+
+
+def obtain(folder, key=KEY, build=None, **options):
+    """The engine (its own files), where it came from, and how often it was built."""
+    build = build or Builder()
+    engine, origin = EngineCache(folder, **options).obtain(key, build, dict)
+    return engine, origin, build.built
+
+
+def test_an_engine_is_built_once(tmp_path):
+    assert obtain(tmp_path)[0::2] == (FILES, 1)
+    engine, origin, built = obtain(tmp_path)
+    assert (engine, built) == (FILES, 0)
+    assert origin.startswith('Loaded from')
+
+
+@pytest.mark.parametrize('place', [0.0, 0.01, 0.03, 0.05, 0.2, 0.5, 0.9999])
+def test_one_flipped_byte_is_found_and_the_engine_built_again(tmp_path, place):
+    obtain(tmp_path)
+    path = next(tmp_path.glob('*.engine'))
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    engine, origin, built = obtain(tmp_path)
+    assert (engine, built) == (FILES, 1)
+    assert origin.startswith('An entry was not believed')
+    assert obtain(tmp_path)[2] == 0
+
+
+@pytest.mark.parametrize('length', [0, 7, 300, 5000])
+def test_a_cut_file_is_found(tmp_path, length):
+    obtain(tmp_path)
+    path = next(tmp_path.glob('*.engine'))
+    path.write_bytes(path.read_bytes()[:length])
+    assert obtain(tmp_path)[0::2] == (FILES, 1)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [('engine', 'openvino 2025.1'), ('device', 'another GPU sm_87'), ('driver', '999')],
+)
+def test_an_engine_of_another_version_or_machine_is_built_again_and_the_difference_named(
+    tmp_path, field, value
+):
+    obtain(tmp_path, dataclasses.replace(KEY, **{field: value}))
+    engine, origin, built = obtain(tmp_path)
+    assert (engine, built) == (FILES, 1)
+    assert f'was made for {field} {value!r}' in origin
+
+
+def test_a_file_that_was_renamed_is_not_believed(tmp_path):
+    other = dataclasses.replace(KEY, device='another GPU sm_87')
+    obtain(tmp_path, other)
+    foreign = next(tmp_path.glob('*.engine'))
+    obtain(tmp_path)
+    own = next(path for path in tmp_path.glob('*.engine') if path != foreign)
+    foreign.replace(own)
+    engine, origin, built = obtain(tmp_path)
+    assert (engine, built) == (FILES, 1)
+    assert 'another GPU sm_87' in origin
+
+
+def test_every_part_of_the_key_counts():
+    digests = {
+        dataclasses.replace(KEY, **{field.name: 'other'}).digest
+        for field in dataclasses.fields(KEY)
+    }
+    assert len(digests | {KEY.digest}) == len(dataclasses.fields(KEY)) + 1
+
+
+def test_graphs_that_differ_in_an_argument_or_a_shape_have_different_hashes():
+    class Cut(torch.nn.Module):
+        def __init__(self, high):
+            super().__init__()
+            self.high = high
+
+        def forward(self, x):
+            return x.clamp(0, self.high)
+
+    hashes = {
+        hash_graph(torch.export.export(Cut(high), (torch.zeros(size),), strict=False))
+        for high in (1, 2)
+        for size in (4, 16)
+    }
+    assert len(hashes) == 4
+
+
+def test_an_entry_that_the_engine_does_not_accept_is_built_again(tmp_path):
+    obtain(tmp_path, build=Builder({'graph.bin': b'old'}))
+
+    def load(files):
+        if files['graph.bin'] == b'old':
+            raise EngineRefused('not of this driver')
+        return dict(files)
+
+    build = Builder()
+    engine, origin = EngineCache(tmp_path).obtain(KEY, build, load)
+    assert (engine, build.built) == (FILES, 1)
+    assert 'not of this driver' in origin
+
+
+def test_the_entries_used_last_stay(tmp_path):
+    keys = [dataclasses.replace(KEY, weights=letter * 64) for letter in 'cdef']
+    size = 3 * len(FILES['graph.bin'])  # not four
+    for key in keys[:3]:
+        obtain(tmp_path, key, size_limit=4 * size)
+    assert obtain(tmp_path, keys[0])[2] == 0  # now the newest
+    obtain(tmp_path, keys[3], size_limit=size)
+    kept = [obtain(tmp_path / 'none', key)[1] for key in keys]
+    assert len(kept) == 4
+    names = ' '.join(path.name for path in tmp_path.glob('*.engine'))
+    assert keys[0].stem in names
+    assert keys[3].stem in names
+    assert keys[1].stem not in names
+
+
+def test_a_folder_that_cannot_be_written_costs_the_cache_and_nothing_else(tmp_path):
+    (tmp_path / 'file').write_text('')
+    engine, origin, built = obtain(tmp_path / 'file' / 'cache')
+    assert (engine, built) == (FILES, 1)
+    assert origin.startswith('Built, not kept')
+
+
+CHILD = """
+    import resource, signal, sys
+    from pathlib import Path
+    from ros2_gridsampler.backends.engine_cache import EngineCache, EngineKey
+
+    folder, log, action = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    key = EngineKey('openvino', 'a' * 64, 'b' * 64, 'fp32', '', 'v', '', 'd')
+
+    def build():
+        with log.open('a') as file:
+            file.write('built\\n')
+        return {'graph.bin': bytes(1 << 22)}
+
+    if action != 'whole':
+        if action == 'kill':  # the kernel ends the process in the middle of the write
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    print(*EngineCache(folder).obtain(key, build, lambda files: len(files['graph.bin'])))
+"""
+
+
+def child(folder, action):
+    """Another process that wants an engine of 4 MiB."""
+    command = [sys.executable, '-c', textwrap.dedent(CHILD), folder, folder / 'log', action]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_writer_killed_in_the_middle_leaves_nothing_that_is_believed(tmp_path):
+    killed = child(tmp_path, 'kill')
+    killed.communicate()
+    assert killed.returncode < 0
+    assert list(tmp_path.glob('*.partial'))
+    assert not list(tmp_path.glob('*.engine'))
+    output = child(tmp_path, 'whole').communicate()[0]
+    assert output.startswith('4194304 There was no entry. Built and kept')
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def test_a_disk_without_space_costs_the_cache_and_nothing_else(tmp_path):
+    output = child(tmp_path, 'full').communicate()[0]
+    assert output.startswith('4194304 There was no entry. Built, not kept')
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def test_two_processes_at_once_build_one_engine(tmp_path):
+    processes = [child(tmp_path, 'whole') for _ in range(2)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert all(output.startswith('4194304 ') for output in outputs)
+    assert (tmp_path / 'log').read_text() == 'built\n'
