@@ -29,10 +29,31 @@ EXTRAS = {
         'matplotlib>=3.8,<4',
         'pillow>=10.1',
     ],
-    'train': ['matplotlib>=3.8,<4'],
+    'train': [
+        'lightning-fabric>=2.4,<3',
+        'matplotlib>=3.8,<4',
+        'scikit-learn>=1.4,<2',
+        'scipy>=1.11,<2',
+    ],
+    # Reports on recordings, many at once, and LeRobot's datasets.
+    'evaluate': [
+        'av>=12',
+        'distributed>=2024.5',
+        'imageio-ffmpeg>=0.5,<1',
+        'jinja2>=3.1,<4',
+        'pyarrow>=15',
+    ],
+    # The default engine on a CPU.
+    'openvino': ['openvino>=2026.2,<2027'],
     'onnx': ['onnx>=1.20,<2', 'onnxscript>=0.7,<0.8', 'onnxruntime>=1.24,<2'],
+    # Vision towers of transformers with GridS inside.
+    'plugins': ['transformers>=4.57,<6'],
+    # Tested with 0.6.1; it wants a PyTorch of its own range, so give it its own environment.
+    'lerobot': ['lerobot[smolvla,peft]>=0.6.1,<0.7; python_version >= "3.12"'],
     # Needs NVIDIA's own package index; a Jetson brings its own TensorRT.
     'tensorrt': ['torch==2.14.*', 'torch-tensorrt==2.14.0; platform_machine == "x86_64"'],
+    # Builds engines without a GPU, for tests only: NVIDIA's licence, never a dependency.
+    'trt-plan': ['torch==2.13.0', 'torch-tensorrt-rtx==2.13.0'],
     'test': [
         'hypothesis>=6.100,<7',
         'mypy>=1.11,<3',
@@ -61,21 +82,27 @@ setup(
         (f'share/{NAME}/calibration', glob('calibration/*.yaml')),
         *(
             (f'share/{NAME}/{folder.rstrip("/")}', glob(f'{folder}*.*'))
-            for folder in glob('models/*/')
+            for folder in (*glob('models/*/'), *glob('models/encoders/*/'))
         ),
     ],
     install_requires=[
         'cattrs>=23.2',
+        'filelock>=3.12,<5',
         'jaxtyping>=0.2.30,<1',
+        'matplotlib>=3.8,<4',
+        'lz4>=4.3,<5',
         'mcap>=1.2,<2',
         'numpy>=1.26,<3',
         'opencv-python>=4.10,<5',
         'PyYAML>=6',
+        'rich>=13,<16',
         'rosbags>=0.11,<0.12',
         'safetensors>=0.4.3,<1',
+        'scipy>=1.11,<2',
         'torch>=2.9,<2.15',
         'tqdm>=4.66,<5',
         'tyro>=1.0.17,<2',
+        'zstandard>=0.20,<1',
     ],
     extras_require=EXTRAS,
     entry_points={

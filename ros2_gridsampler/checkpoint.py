@@ -6,14 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cattrs
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from .calibration import prepare_image
 from .observation import Observation
@@ -24,6 +25,9 @@ WEIGHTS = 'policy.safetensors'
 MANIFEST = 'manifest.json'
 # The reference chunk was computed by another machine's arithmetic.
 GOLDEN_TOLERANCE = 2e-3
+
+
+AnyManifest = TypeVar('AnyManifest')
 
 
 class BadCheckpoint(ValueError):
@@ -90,14 +94,29 @@ def save_checkpoint(
         training,
         results,
     )
+    write_checkpoint(folder, WEIGHTS, data, manifest)
+
+
+def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) -> None:
+    """Put a weights file and, after it, the manifest in place."""
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / WEIGHTS, data)
+    _replace(folder / weights, data)
     text = json.dumps(cattrs.unstructure(manifest), indent=1)
     _replace(folder / MANIFEST, text.encode())
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read and check the manifest alone.
+    """Read and check the manifest of a policy alone; see `read_manifest`."""
+    return read_manifest(folder, Manifest, WEIGHTS)
+
+
+def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyManifest:
+    """Read and check the manifest of a folder.
+
+    Args:
+        folder: Of the checkpoint.
+        kind: The dataclass that it must fill; its format is FORMAT.
+        weights: Name of the weights file beside it.
 
     Raises:
         BadCheckpoint: It is missing, unreadable, incomplete or of another version.
@@ -107,7 +126,7 @@ def load_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise BadCheckpoint(
-            f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {WEIGHTS}.'
+            f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {weights}.'
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadCheckpoint(f'{path} cannot be read: {error}. Copy the folder again.') from error
@@ -119,14 +138,14 @@ def load_manifest(folder: Path) -> Manifest:
         )
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        manifest = converter.structure(content, Manifest)
+        manifest = converter.structure(content, kind)
     except (cattrs.BaseValidationError, ValueError, TypeError) as error:
         problems = '; '.join(cattrs.transform_error(error))
-        raise BadCheckpoint(f'{path} does not describe a policy: {problems}.') from error
+        raise BadCheckpoint(f'{path} does not describe {weights}: {problems}.') from error
     # A field that is missing would silently take its default.
     if json.loads(json.dumps(cattrs.unstructure(manifest))) != content:
         raise BadCheckpoint(
-            f'{path} lacks fields or has values of another type; write it with save_checkpoint.'
+            f'{path} lacks fields or has values of another type; restore the file.'
         )
     return manifest
 
@@ -144,21 +163,8 @@ def load_checkpoint(folder: Path) -> tuple[Policy, Manifest]:
             f'The normalisation statistics in {folder / MANIFEST} were changed after training; '
             'restore the file.'
         )
-    try:
-        data = (folder / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise BadCheckpoint(f'{folder / WEIGHTS} cannot be read: {error}.') from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != manifest.weights_sha256:
-        raise BadCheckpoint(
-            f'{folder / WEIGHTS} has sha256 {found[:12]}..., the manifest says '
-            f'{manifest.weights_sha256[:12]}...; the file was changed or cut, copy it again.'
-        )
     policy = Policy(config).eval()
-    try:
-        policy.load_state_dict(load(data), strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        raise BadCheckpoint(f'{folder / WEIGHTS} does not fit its manifest: {error}') from error
+    load_weights(policy, folder / WEIGHTS, manifest.weights_sha256)
     if hash_tensors(policy.encoder.state_dict()) != manifest.encoder_sha256:
         raise BadCheckpoint(f'The encoder in {folder} is not the one that the manifest names.')
     inputs = as_tensors(config, golden_observation(config))
@@ -180,19 +186,53 @@ def load_checkpoint(folder: Path) -> tuple[Policy, Manifest]:
     return policy, manifest
 
 
+def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
+    """Fill a model from a safetensors file, believed only after its hash.
+
+    Raises:
+        BadCheckpoint: The file cannot be read, was changed, or belongs to another model.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadCheckpoint(f'{path} cannot be read: {error}.') from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise BadCheckpoint(
+            f'{path} has sha256 {found[:12]}..., the manifest says {sha256[:12]}...; the file was '
+            'changed or cut, copy it again.'
+        )
+    try:
+        model.load_state_dict(load(data), strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise BadCheckpoint(f'{path} does not fit its manifest: {error}') from error
+
+
 def golden_observation(config: PolicyConfig) -> Observation:
     """A made-up observation that is the same on every machine."""
-    width, height = config.resolution
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    images = {}
-    for index, camera in enumerate(config.cameras):
-        channels = [(7 * x + 3 * y) % 256, (x * y // 8 + 40 * index) % 256, (x ^ y) % 256]
-        rgb = np.stack(channels, -1).astype(np.uint8)
-        images[camera] = prepare_image(rgb, config.preparation)
+    images = {
+        camera: prepare_image(golden_picture(*config.resolution, index), config.preparation)
+        for index, camera in enumerate(config.cameras)
+    }
     mean = np.array(config.proprioception_statistics.mean)
-    joints = mean[9:] if config.uses_pose else mean
+    start, count = 9 * config.uses_pose, len(config.joints)
+    joints, velocities = mean[start : start + count], mean[start + count :]
     pose = np.array([*mean[:3], 0, 0, 0, 1.0]) if config.uses_pose else None
-    return Observation(images, joints, pose, 'golden observation', 0.0)
+    return Observation(
+        images,
+        joints,
+        pose,
+        'golden observation',
+        0.0,
+        velocities if config.velocity_window else None,
+    )
+
+
+def golden_picture(width: int, height: int, index: int) -> UInt8[np.ndarray, 'height width 3']:
+    """A made-up picture [px]; another one for each `index`."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    channels = [(7 * x + 3 * y) % 256, (x * y // 8 + 40 * index) % 256, (x ^ y) % 256]
+    return np.stack(channels, -1).astype(np.uint8)
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:

@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 
@@ -185,6 +185,30 @@ class Encoder(nn.Module):
             )
         pixels = (images.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
         return self.patch_embed(pixels) + self.pos_embed[:, 1:]
+
+    def sparse(
+        self,
+        images: UInt8[Tensor, 'batch height width 3'],
+        places: Int[Tensor, 'batch visible'],
+    ) -> Float[Tensor, 'batch visible_and_first width']:
+        """Class token and some patches through the whole tower, the other patches unseen (MAE).
+
+        Each patch is cut out before the stem, whose padding then stands for all its neighbours
+        at their mean; else the stem would carry pixels of one patch into the next.
+
+        Args:
+            images: RGB.
+            places: Numbers of the patches to look at, row by row.
+        """
+        side, batch = self.config.patch, len(images)
+        tiles = images.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
+        rows = torch.arange(batch, device=places.device)[:, None]
+        tiles = tiles.flatten(1, 2)[rows, places].flatten(0, 1)
+        pixels = (tiles.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
+        patches = self.patch_embed(pixels).view(batch, -1, self.config.width)
+        patches = patches + self.pos_embed[0, 1:][places]
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
+        return self.late(torch.cat([first, patches], 1), 0)
 
     def early(
         self, images: UInt8[Tensor, 'batch height width 3'], blocks: int

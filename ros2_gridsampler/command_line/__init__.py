@@ -6,12 +6,44 @@ import sys
 
 import tyro
 
-from .simulation_commands import demo, record, success
+from .calibration_commands import calibrate
+from .engine_commands import benchmark, export, flops
+from .evaluation_commands import evaluate, export_lerobot, import_lerobot
+from .plugin_commands import adopt, convert_sampler, step_cost
+from .pretraining_commands import compare_encoders, pretrain, probe
+from .safety_commands import delay, faults, monitor, timing
+from .simulation_commands import demo, obedience, record, success
 from .training_commands import compare, train
 
 application = tyro.extras.SubcommandApp()
-for command in (demo, record, train, compare, success):
+for command in (
+    demo,
+    record,
+    pretrain,
+    probe,
+    compare_encoders,
+    train,
+    compare,
+    evaluate,
+    export_lerobot,
+    success,
+    export,
+    flops,
+    obedience,
+    adopt,
+    convert_sampler,
+    step_cost,
+    faults,
+    monitor,
+):
     application.command(command)
+application.command(import_lerobot, name='import')
+benchmark.command(timing)
+calibrate.command(delay)
+application.command(benchmark, name='benchmark', help='How fast, on this machine.')
+application.command(
+    calibrate, name='calibrate', help='Calibrate cameras and arms; see whether one has moved.'
+)
 
 
 def main() -> None:

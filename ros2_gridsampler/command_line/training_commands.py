@@ -16,6 +16,7 @@ def train(
     out: Path,
     cache: Path | None = None,
     change: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    base: Path | None = None,
 ) -> None:
     """Train a policy on bags by behaviour cloning; go on where it stopped.
 
@@ -25,11 +26,19 @@ def train(
         out: Folder of the run; the checkpoint is written there at the end.
         cache: Where decoded bags are kept for all runs; default OUT/cache.
         change: A key of the recipe with another value, like `--change tokens=16`; repeatable.
+        base: Adopted lerobot checkpoint to fine-tune; the recipe is then of its own kind, see
+            models/recipes/fine_tune_smolvla.yaml.
     """
     from ..recordings.bag_reader import find_bags
-    from ..training.recipe import load_recipe
+    from ..training.recipe import load_recipe, read_recipe
     from ..training.train_policy import train
 
+    if base is not None:
+        from ..training.fine_tune import FineTuneConfig, fine_tune
+
+        config = read_recipe(recipe, FineTuneConfig, change)
+        fine_tune(base, config, find_bags(bags), out, cache or out / 'cache')
+        return
     train(load_recipe(recipe, change), find_bags(bags), out, cache or out / 'cache')
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from ..arm_limits import load_arm
 from ..backends import load
-from ..checkpoint import MANIFEST, load_checkpoint
+from ..checkpoint import MANIFEST, golden_observation, load_checkpoint
 from ..installed_files import find
 from ..recordings.closed_loop import Placements, Success, measure_success, summarise
 from .recipe import load_recipe
@@ -120,7 +120,7 @@ def measure_row(
         if len(known.get(numbers.get(task, ''), ())) >= episodes:
             continue
         result = measure_success(
-            load(policy, 'eager'),
+            load(policy, [golden_observation(manifest.policy)], backends=('eager',)),
             manifest.policy,
             limits,
             name=row,

@@ -4,18 +4,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cattrs
 import yaml
 
 from .train_policy import TrainConfig
 
+Config = TypeVar('Config')
+
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
+    """The configuration of a policy's training; see `read_recipe`."""
+    return read_recipe(path, TrainConfig, changes)
+
+
+def read_recipe(path: Path, kind: type[Config], changes: Sequence[str] = ()) -> Config:
     """Read a recipe; what it does not name keeps its default.
 
     Args:
         path: YAML file.
+        kind: The configuration that it describes.
         changes: Like 'tokens=16': top-level keys with other values, in YAML.
 
     Raises:
@@ -31,7 +40,7 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
     except yaml.YAMLError as error:
         raise ValueError(f'{path} is not YAML: {error}') from error
     try:
-        return cattrs.Converter(forbid_extra_keys=True).structure(content, TrainConfig)
+        return cattrs.Converter(forbid_extra_keys=True).structure(content, kind)
     except (cattrs.BaseValidationError, ValueError, TypeError) as error:
         problems = '; '.join(cattrs.transform_error(error))
         raise ValueError(f'{path} is not a training recipe: {problems}.') from error

@@ -4,9 +4,11 @@
 
 import signal
 import types
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -14,14 +16,19 @@ STATE = 'state.safetensors'
 
 
 class RunState:
-    """Model, moving average, optimiser and random state of a run; no pickle."""
+    """Model, moving average, optimisers and random state of a run; no pickle."""
 
     def __init__(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, average_decay: float
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        average_decay: float,
+        further: Mapping[str, torch.optim.Optimizer] | None = None,
     ) -> None:
         self.step = 0
         self.model = model
         self.optimiser = optimiser
+        self._optimisers = {'optimiser': optimiser, **(further or {})}
         self._decay = average_decay
         self.average = {
             name: tensor.detach().clone() for name, tensor in model.state_dict().items()
@@ -41,21 +48,30 @@ class RunState:
                     average.copy_(tensor)
 
     def save(self, folder: Path) -> None:
-        """Write the state beside itself and put it in place."""
+        """Write the state beside itself and put it in place.
+
+        Raises:
+            OSError: The disk is full or gone; the state that was there before stays.
+        """
         tensors = {f'model.{name}': tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f'average.{name}': tensor for name, tensor in self.average.items()}
-        for index, moments in self.optimiser.state_dict()['state'].items():
-            tensors |= {f'optimiser.{index}.{name}': value for name, value in moments.items()}
+        for key, optimiser in self._optimisers.items():
+            for index, moments in optimiser.state_dict()['state'].items():
+                tensors |= {f'{key}.{index}.{name}': value for name, value in moments.items()}
         tensors['random'] = torch.get_rng_state()
         # Safetensors refuses tensors that share memory or lie channels last.
         partial = folder / f'{STATE}.partial'
-        save_file(
-            {
-                name: tensor.detach().clone(memory_format=torch.contiguous_format)
-                for name, tensor in tensors.items()
-            },
-            partial,
-        )
+        whole = {
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+        try:
+            save_file(whole, partial)
+        except (SafetensorError, OSError) as error:
+            raise OSError(
+                f'The state of step {self.step} could not be written to {partial}: {error}. Free '
+                'some space; the same command goes on from the last state that was.'
+            ) from error
         partial.replace(folder / STATE)
 
     def restore(self, folder: Path) -> bool:
@@ -77,14 +93,16 @@ class RunState:
             )
         self.model.load_state_dict(model)
         self.average = _part(tensors, 'average.')
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _part(tensors, 'optimiser.').items():
-            index, moment = name.split('.')
-            moments.setdefault(int(index), {})[moment] = tensor
-        groups = self.optimiser.state_dict()['param_groups']
-        self.optimiser.load_state_dict({'state': moments, 'param_groups': groups})
+        for key, optimiser in self._optimisers.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _part(tensors, f'{key}.').items():
+                index, moment = name.split('.')
+                moments.setdefault(int(index), {})[moment] = tensor
+                if moment == 'step':
+                    self.step = int(tensor.item())
+            groups = optimiser.state_dict()['param_groups']
+            optimiser.load_state_dict({'state': moments, 'param_groups': groups})
         torch.set_rng_state(tensors['random'])
-        self.step = int(next(iter(moments.values()))['step'].item()) if moments else 0
         return True
 
 

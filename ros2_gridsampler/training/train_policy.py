@@ -273,9 +273,7 @@ class Batches:
         images, body = store.images(samples), store.proprioception[samples]
         # Before the noise: what the arm does next starts from where it really is.
         actions = (
-            offsets(store, samples, self._first_joint)
-            if self._relative
-            else store.chunks[samples]
+            offsets(store, samples, self._first_joint) if self._relative else store.chunks[samples]
         )
         if step is not None:
             generator = np.random.default_rng((self._seed, 1, step))

@@ -1,0 +1,86 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""CameraInfo, calibration file and what the policy expects -> nothing, or why they disagree."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from .calibration import ImagePreparation
+from .camera_message import CameraIntrinsics
+
+# Two careful calibrations of one camera differ by about a pixel at its rim.
+MAX_DIFFERENCE = 2.0
+"""Largest distance between the pixels at which two calibrations see the same ray [px]."""
+_GRID = 9
+
+
+class CameraDisagrees(ValueError):
+    """A camera is not the one that the policy expects; the text says what to do."""
+
+
+def check_camera(
+    name: str,
+    published: CameraIntrinsics | None,
+    resolution: tuple[int, int],
+    preparation: ImagePreparation,
+    calibrated: CameraIntrinsics | None = None,
+    max_difference: float = MAX_DIFFERENCE,
+) -> None:
+    """Refuse a camera that contradicts the checkpoint or its calibration file.
+
+    Args:
+        name: Of the camera.
+        published: Its CameraInfo; None where none has come.
+        resolution: Width and height that the checkpoint was trained on [px].
+        preparation: Of the checkpoint.
+        calibrated: From the file in `calibration/`; None where there is none.
+        max_difference: See `MAX_DIFFERENCE`.
+
+    Raises:
+        CameraDisagrees: Says what came, what was expected and what to do.
+    """
+    if preparation.rectify and published is None:
+        raise CameraDisagrees(
+            f'Camera {name!r} publishes no CameraInfo, but the checkpoint was trained on '
+            'rectified pictures; calibrate the camera and let its driver publish camera_info.'
+        )
+    for source, camera in (('CameraInfo', published), ('calibration file', calibrated)):
+        if camera is not None and (camera.width, camera.height) != resolution:
+            raise CameraDisagrees(
+                f'The {source} of camera {name!r} is for {camera.width}x{camera.height} pixels, '
+                f'the checkpoint was trained on {resolution[0]}x{resolution[1]}; set the camera '
+                'to that resolution and calibrate it there.'
+            )
+    if published is None or calibrated is None:
+        return
+    difference = measure_difference(published, calibrated)
+    if not difference <= max_difference:
+        raise CameraDisagrees(
+            f'The CameraInfo of camera {name!r} and its calibration file see the same ray up to '
+            f'{difference:.1f} px apart ({max_difference:.1f} px are allowed): another lens, '
+            'another camera or an old file. Install the file in the driver (camera_info_url), or '
+            'calibrate again.'
+        )
+
+
+def measure_difference(first: CameraIntrinsics, second: CameraIntrinsics) -> float:
+    """How far apart two calibrations of one resolution see the same rays, at most [px]."""
+    x, y = np.meshgrid(
+        np.linspace(0, first.width - 1, _GRID), np.linspace(0, first.height - 1, _GRID)
+    )
+    pixels = np.stack([x.ravel(), y.ravel()], -1)
+    rays = [_rays(camera, pixels) for camera in (first, second)]
+    apart = (rays[0] - rays[1]) * [first.matrix[0, 0], first.matrix[1, 1]]
+    return float(np.linalg.norm(apart, axis=1).max())
+
+
+def _rays(
+    camera: CameraIntrinsics, pixels: Float[np.ndarray, 'pixels 2']
+) -> Float[np.ndarray, 'pixels 2']:
+    """The rays of pixels: x / z and y / z in the optical frame."""
+    if camera.distortion_model == 'equidistant':
+        rays = cv2.fisheye.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
+    else:
+        rays = cv2.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
+    return np.asarray(rays, np.float64).reshape(-1, 2)

@@ -1,0 +1,140 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler calibrate camera`, and the others: pictures and recordings -> calibrations."""
+
+import json as json_format
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from .arm_check_commands import arm
+from .board_options import BoardOptions
+from .drift_commands import drift, drift_rates
+from .hand_eye_commands import hand_eye
+
+if TYPE_CHECKING:
+    from ..camera_calibration import CameraCalibration
+
+Source = Annotated[Path, tyro.conf.Positional]
+
+
+def camera(
+    source: Source,
+    options: Annotated[BoardOptions, tyro.conf.arg(name='')],
+    model: Literal['pinhole', 'rational', 'fisheye'] = 'pinhole',
+    files: str = '*',
+    topic: str = '',
+    live: str = '',
+    views: int = 25,
+    name: str = 'camera',
+    out: Path = Path('build/calibration'),
+    json: Path | None = None,
+    keep_outliers: bool = False,
+) -> None:
+    """Calibrate a camera: intrinsics and distortion as a ROS camera_info file.
+
+    Args:
+        source: Folder of pictures, or a bag; with --live the bag to record first.
+        options: The board.
+        model: 'pinhole', 'rational' for wide lenses, 'fisheye' beyond about 120 degrees.
+        files: Pattern of file names in a folder.
+        topic: Camera topic of a bag with several.
+        live: Camera topic to record from, until there are enough views.
+        views: So many are recorded with --live.
+        name: Of the camera.
+        out: Folder for NAME.yaml, the picture of the residuals and an undistorted sample.
+        json: File for rms_px, camera_matrix, distortion, views_used and more.
+        keep_outliers: Use views that do not fit the others too.
+    """
+    from ..calibration_board import require_views
+    from ..camera_calibration import calibrate_camera
+    from ..camera_info_file import from_intrinsics, save_camera_info
+    from ..recordings.board_pictures import find_boards, read_pictures
+    from ..recordings.calibration_pictures import draw_residuals, draw_undistorted
+    from ..view_coverage import advise
+
+    board = options.build()
+    if live:
+        from ..nodes.calibration_capture_node import capture
+
+        capture(source, board, live, views)
+    found, names = find_boards(source, board, topic, files)
+    unseen = [name for name, view in zip(names, found, strict=True) if view is None]
+    result = calibrate_camera(
+        require_views(found, names, board), model, drop_outliers=not keep_outliers
+    )
+    advice = advise(result.views, result.board_to_camera)
+    now = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+    provenance = (
+        f'Calibrated {now} with `gridsampler calibrate camera`, model {model}.',
+        f'Board: {board}.',
+        f'{len(result.views)} of {len(names)} pictures of {source.name} used, RMS '
+        f'{result.rms:.3f} px.',
+    )
+    path = out / f'{name}.yaml'
+    save_camera_info(path, from_intrinsics(name, result.intrinsics), provenance)
+    draw_residuals(result, out / f'{name}_residuals.png')
+    for picture_name, rgb in read_pictures(source, topic, files):
+        if picture_name == result.views[0].name:
+            draw_undistorted(result, rgb, out / f'{name}_undistorted.jpg')
+            break
+    print(_camera_text(result, len(names), unseen, advice))
+    print(f'Written: {path}; look at {name}_residuals.png and {name}_undistorted.jpg beside it.')
+    if json:
+        content = _camera_json(result, unseen, advice, {'model': model, 'board': str(board)})
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(json_format.dumps(content, indent=1) + '\n')
+
+
+def _camera_text(
+    result: 'CameraCalibration', pictures: int, unseen: list[str], advice: list[str]
+) -> str:
+    matrix = result.intrinsics.matrix
+    spread = (
+        ''
+        if result.deviations is None
+        else ' ± {:.2f} {:.2f} {:.2f} {:.2f}'.format(*result.deviations)
+    )
+    lines = [
+        f'RMS {result.rms:.3f} px over {len(result.views)} of {pictures} pictures; '
+        f'views {min(result.view_errors):.2f} to {max(result.view_errors):.2f} px.',
+        f'fx {matrix[0, 0]:.2f} fy {matrix[1, 1]:.2f} cx {matrix[0, 2]:.2f} cy {matrix[1, 2]:.2f}'
+        f'{spread} px, {result.intrinsics.distortion_model} '
+        f'{result.intrinsics.distortion.round(5).tolist()}.',
+    ]
+    lines += [f'Dropped: {name}, {error:.2f} px off the others.' for name, error in result.dropped]
+    if unseen:
+        lines.append(f'No board found in: {", ".join(unseen)}.')
+    return '\n'.join([*lines, *(f'Warning: {each}' for each in result.warnings), *advice])
+
+
+def _camera_json(
+    result: 'CameraCalibration', unseen: list[str], advice: list[str], more: dict[str, Any]
+) -> dict[str, Any]:
+    camera = result.intrinsics
+    errors = zip(result.views, result.view_errors, strict=True)
+    return {
+        'rms_px': result.rms,
+        'camera_matrix': camera.matrix.tolist(),
+        'distortion': camera.distortion.tolist(),
+        'views_used': len(result.views),
+        'distortion_model': camera.distortion_model,
+        'image_size': [camera.width, camera.height],
+        'view_errors_px': {view.name: error for view, error in errors},
+        'dropped_px': dict(result.dropped),
+        'without_board': unseen,
+        'deviations_px': result.deviations,
+        'warnings': list(result.warnings),
+        'advice': advice,
+        **more,
+    }
+
+
+calibrate = tyro.extras.SubcommandApp()
+calibrate.command(camera)
+calibrate.command(name='hand-eye')(hand_eye)
+calibrate.command(arm)
+calibrate.command(drift)
+calibrate.command(name='drift-rates')(drift_rates)

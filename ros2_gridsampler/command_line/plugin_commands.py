@@ -1,0 +1,69 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler adopt`, `convert-sampler`, `step-cost`: GridS in models that a user has."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+def adopt(checkpoint: tyro.conf.Positional[Path], robot: tyro.conf.Positional[Path]) -> None:
+    """Say what the numbers of a lerobot checkpoint mean, so that it can drive an arm.
+
+    Args:
+        checkpoint: Folder with config.json, model.safetensors and the processors.
+        robot: YAML file: cameras, joints, units, period; see docs/lerobot.md.
+    """
+    from ..plugins.lerobot_policy import adopt as adopt_checkpoint
+    from ..plugins.robot import load_robot
+
+    config = adopt_checkpoint(checkpoint, load_robot(robot)).config
+    print(
+        f'{checkpoint} is ready: {config.steps} steps of {config.period} s, '
+        f'{config.tokens} of {config.dense_tokens} visual tokens per camera.'
+    )
+
+
+def convert_sampler(
+    weights: tyro.conf.Positional[Path],
+    out: Path,
+    convention: Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding'],
+    border: Literal['corrected', 'as_released'] = 'corrected',
+) -> None:
+    """Turn the sampler of a published GridS checkpoint into one that reads the same here.
+
+    Args:
+        weights: Safetensors file with scout_mlp and coord_encoder, alone or in a policy.
+        out: File of the converted sampler.
+        convention: What the sampler was trained with; the weights do not say.
+        border: 'as_released' keeps what the variant loses at the border of the map.
+    """
+    from ..plugins.released_weights import convert_file
+
+    out.write_bytes(convert_file(weights, convention, border))
+    print(f'{out}: {convention}, border {border}')
+
+
+def step_cost(
+    model: tyro.conf.Positional[Literal['smolvla', 'pi0']],
+    plans: str = 'dense,16,4,16@4,4@4,16@2,4@2',
+    cameras: int = 2,
+    runs: int = 3,
+) -> None:
+    """Count and time a whole step of a policy at its real size, with random weights.
+
+    Args:
+        model: smolvla is timed on one CPU thread, pi0 is only counted.
+        plans: Separated by commas: 'dense', tokens per camera, or tokens@block for sampling
+            inside the vision tower after that block.
+        cameras: Pictures per step.
+        runs: Timed steps per plan.
+    """
+    from ..plugins.step_cost import pi0_costs, plans_of, smolvla_costs, table
+
+    chosen = plans_of(plans)
+    costs = (
+        smolvla_costs(chosen, cameras, runs) if model == 'smolvla' else pi0_costs(chosen, cameras)
+    )
+    print(table(list(costs)))

@@ -1,0 +1,128 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""One recipe -> the same encoder by every method at equal compute, probed, as a table."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from ..encoder import Encoder
+from ..encoder_checkpoint import EncoderManifest, load_encoder
+from .mi_mae import METHODS
+from .pretrain_encoder import PretrainConfig, forward_operations, pretrain
+from .probes import Score
+
+UNTRAINED = 'untrained'
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        methods: Names of `mi_mae.METHODS`, or 'untrained'.
+        seeds: Of each method.
+        compute: Forward operations of each run [FLOP].
+    """
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    compute: float
+
+    def __post_init__(self) -> None:
+        """Refuse methods that do not exist and an interval over one seed."""
+        unknown = sorted(set(self.methods) - {UNTRAINED, *METHODS})
+        if unknown:
+            raise ValueError(f'{unknown} are no methods; choose of {[UNTRAINED, *METHODS]}.')
+
+
+def with_compute(config: PretrainConfig, compute: float) -> PretrainConfig:
+    """The same run, as long as so many forward operations [FLOP] last.
+
+    Raises:
+        ValueError: They do not last for one step.
+    """
+    steps = round(compute / forward_operations(config))
+    if steps < 1:
+        raise ValueError(
+            f'{compute:.3g} FLOP do not last for a step of {forward_operations(config):.3g}.'
+        )
+    return replace(config, steps=steps)
+
+
+def run_of(config: PretrainConfig, method: str, seed: int, compute: float) -> PretrainConfig:
+    """The run of a method and seed."""
+    if method == UNTRAINED:
+        return replace(config, steps=0, seed=seed)
+    known = next(name for name in METHODS if name == method)
+    config = replace(config, model=config.model.as_method(known), seed=seed)
+    return with_compute(config, compute)
+
+
+def compare(
+    config: PretrainConfig,
+    comparison: Comparison,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    probe: Callable[[Encoder, EncoderManifest], list[Score]],
+) -> str:
+    """Run what has not been run, probe what has not been probed, and write table and scores.
+
+    Args:
+        config: Recipe of all runs.
+        comparison: What differs between them.
+        bags: See `pretrain`.
+        out: One folder per run; `results.json` and `table.md`.
+        cache: See `pretrain`.
+        probe: Scores of an encoder.
+
+    Returns:
+        The table in Markdown.
+    """
+    results: dict[str, list[list[Score]]] = {}
+    compute: dict[str, float] = {}
+    # Seed by seed: a comparison that is cut off has all methods of the first seeds.
+    for seed in comparison.seeds:
+        for method in comparison.methods:
+            folder = out / f'{method}_{seed}'
+            if not (folder / 'manifest.json').exists():
+                pretrain(run_of(config, method, seed, comparison.compute), bags, folder, cache)
+            encoder, manifest = load_encoder(folder)
+            compute[method] = manifest.compute
+            path = folder / 'scores.json'
+            if not path.exists():
+                scores = [asdict(score) for score in probe(encoder, manifest)]
+                path.write_text(json.dumps(scores, indent=1))
+            lines = json.loads(path.read_text())
+            results.setdefault(method, []).append([Score(**line) for line in lines])
+            text = table(results, compute)
+            (out / 'table.md').write_text(text)
+    return text
+
+
+def table(results: dict[str, list[list[Score]]], compute: dict[str, float]) -> str:
+    """Mean over seeds and its 95% interval (Student's t); a single seed has none."""
+    first = next(iter(results.values()))[0]
+    heads = [f'{score.probe}, {score.features} [{score.unit}]' for score in first]
+    rows = [
+        '| method | seeds | TFLOP | ' + ' | '.join(heads) + ' |',
+        '|---' * (len(heads) + 3) + '|',
+    ]
+    for method, seeds in results.items():
+        values = np.array([[score.value for score in scores] for scores in seeds])
+        mean = values.mean(0)
+        cells = [f'{value:.2f}' for value in mean]
+        if len(seeds) > 1:
+            width = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(values, axis=0)
+            cells = [f'{cell} ± {half:.2f}' for cell, half in zip(cells, width, strict=True)]
+        rows.append(
+            f'| {method} | {len(seeds)} | {compute[method] / 1e12:.3f} | '
+            + ' | '.join(cells)
+            + ' |'
+        )
+    return '\n'.join(rows) + '\n'

@@ -1,0 +1,380 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bags without labels -> an encoder, by MAE or MI-MAE; one process or many by torchrun."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cattrs
+import cv2
+import lightning_fabric
+import numpy as np
+import torch
+import yaml
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from ..encoder import Encoder
+from ..encoder_checkpoint import save_encoder
+from ..recordings.frames import FrameConfig, FrameStore, store_frames
+from .mi_mae import (
+    Likelihood,
+    MiMae,
+    MiMaeConfig,
+    coarse_pictures,
+    draw_masks,
+    infonce,
+    negative_log_likelihood,
+    vclub,
+)
+from .pretraining_pictures import draw_losses, draw_reconstructions
+from .run_state import RunState, StopRequest
+from .train_policy import order
+
+NORM_FRAMES = 256
+"""Frames from which the norms of a stem are measured anew at the end."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How an encoder is pretrained; the defaults suit two CPU cores."""
+
+    frames: FrameConfig
+    model: MiMaeConfig
+    views: int = field(
+        default=64, metadata={'help': 'Masked views per step; pictures are views / masks'}
+    )
+    steps: int = field(default=1000, metadata={'help': 'Optimiser steps'})
+    learning_rate: float = field(default=1e-3, metadata={'help': 'Peak of the cosine'})
+    likelihood_learning_rate: float = field(default=1e-3, metadata={'help': "Of q's own Adam"})
+    warm_up: float = field(default=0.1, metadata={'help': 'Share of the steps to the peak'})
+    weight_decay: float = field(default=0.05, metadata={'help': "AdamW's"})
+    held_out: float = field(
+        default=0.2, metadata={'help': 'Share of bags, by their names, kept for the probes'}
+    )
+    precision: Literal['32-true', 'bf16-mixed'] = field(
+        default='32-true', metadata={'help': 'Arithmetic of the network'}
+    )
+    accelerator: Literal['auto', 'cpu', 'cuda'] = field(
+        default='auto', metadata={'help': 'Where it runs'}
+    )
+    seed: int = field(default=0, metadata={'help': 'Of initialisation, order and masks'})
+    threads: int = field(default=1, metadata={'help': 'CPU threads of each process'})
+    log_every: int = field(default=10, metadata={'help': 'Steps between lines of log.jsonl'})
+    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
+
+    def __post_init__(self) -> None:
+        """Refuse pictures of another size than the encoder's, and views that do not divide."""
+        encoder, preparation = self.model.encoder, self.frames.preparation
+        size = (preparation.height, preparation.width)
+        if size != (encoder.image_height, encoder.image_width):
+            raise ValueError(
+                f'Frames are prepared as {size}, the encoder reads '
+                f'{(encoder.image_height, encoder.image_width)} [px].'
+            )
+        if self.views % self.model.masks:
+            raise ValueError(f'{self.views} views are no multiple of {self.model.masks} masks.')
+
+    @property
+    def pictures(self) -> int:
+        """Pictures per step, over all processes."""
+        return self.views // self.model.masks
+
+
+def is_held_out(bag: str, share: float) -> bool:
+    """Whether pretraining leaves a bag of this name to the probes, whatever the other bags."""
+    return int(hashlib.sha256(bag.encode()).hexdigest()[:8], 16) / 2**32 < share
+
+
+def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Encoder:
+    """Pretrain, or go on with a run that was stopped.
+
+    Writes `log.jsonl`, `config.yaml`, pictures, the state to go on from and the encoder.
+
+    Args:
+        config: How to pretrain.
+        bags: Recordings with cameras; those held out are left out here.
+        out: Folder of the run.
+        cache: Where decoded frames are kept for all runs.
+
+    Raises:
+        InterruptedError: A signal stopped the run; its state is saved.
+        ValueError: The bags or the folder do not fit the config.
+        OSError: The disk is full.
+    """
+    torch.set_num_threads(config.threads)
+    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=local,
+        num_nodes=int(os.environ.get('WORLD_SIZE', 1)) // local,
+        strategy='ddp' if local > 1 or int(os.environ.get('WORLD_SIZE', 1)) > 1 else 'auto',
+        precision=config.precision,
+    )
+    fabric.launch()
+    training = [bag for bag in bags if not is_held_out(bag.name, config.held_out)]
+    if not training:
+        raise ValueError(f'All {len(bags)} bags are held out for the probes; give more bags.')
+    if fabric.is_global_zero:
+        keep_config(config, out)
+        store_frames(training, config.frames, cache)
+    fabric.barrier()
+    store = store_frames(training, config.frames, cache)
+    check_batch(config, store, fabric.world_size)
+    torch.manual_seed(config.seed)
+    model = MiMae(config.model)
+    if fabric.world_size > 1 and config.model.encoder.stem:
+        if fabric.device.type == 'cpu':
+            raise ValueError(
+                'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
+                'process, or an encoder with stem: [].'
+            )
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    run = Pretraining(config, model, fabric)
+    run.state.restore(out)
+    run(store, out)
+    if fabric.is_global_zero:
+        finish(config, model, store, out)
+    fabric.barrier()
+    return model.encoder
+
+
+class Pretraining:
+    """Model, q, their optimisers, and a step of both."""
+
+    def __init__(self, config: PretrainConfig, model: MiMae, fabric: Fabric) -> None:
+        self.config = config
+        self.fabric = fabric
+        self.model, self.optimiser = fabric.setup(model, make_optimiser(model, config))
+        trained: dict[str, nn.Module] = {'model': model}
+        further: dict[str, torch.optim.Optimizer] = {}
+        if config.model.weights.vclub:
+            likelihood = Likelihood.of(config.model)
+            adam = torch.optim.Adam(likelihood.parameters(), lr=config.likelihood_learning_rate)
+            self.likelihood, self.likelihood_optimiser = fabric.setup(likelihood, adam)
+            trained['likelihood'] = likelihood
+            further['likelihood'] = adam
+        # No moving average: MAE has none.
+        self.state = RunState(nn.ModuleDict(trained), self.optimiser.optimizer, 0.0, further)
+
+    def __call__(self, store: FrameStore, out: Path) -> None:
+        """All steps that are left."""
+        config, fabric, state = self.config, self.fabric, self.state
+        stop = StopRequest()
+        self.model.train()
+        batches = order(
+            np.arange(len(store)), config.pictures, config.seed, state.step, config.steps
+        )
+        first = fabric.is_global_zero
+        with tqdm(
+            total=config.steps, initial=state.step, desc='pretraining', disable=not first
+        ) as progress:
+            for samples in batches:
+                losses = self.step(store, samples)
+                state.advance()
+                progress.update()
+                if state.step % config.log_every == 0 or state.step == config.steps:
+                    means = {
+                        name: round(float(fabric.all_reduce(value.detach(), reduce_op='mean')), 6)
+                        for name, value in losses.items()
+                    }
+                    progress.set_postfix(means)
+                    if first:
+                        with (out / 'log.jsonl').open('a') as log:
+                            log.write(json.dumps({'step': state.step, **means}) + '\n')
+                stopped = fabric.strategy.reduce_boolean_decision(stop.requested, all=False)
+                if first and (
+                    stopped or state.step % config.save_every == 0 or state.step == config.steps
+                ):
+                    state.save(out)
+                if stopped:
+                    raise InterruptedError(
+                        f'Stopped at step {state.step}; the same command goes on.'
+                    )
+
+    def step(self, store: FrameStore, samples: Any) -> dict[str, Tensor]:
+        """One step of q, then one of the encoder; the losses of this process, in nats."""
+        config, fabric = self.config, self.fabric
+        masks = np.random.default_rng((config.seed, 2, self.state.step))
+        places = draw_masks(len(samples), config.model, masks)
+        own = slice_of(len(samples), fabric.global_rank, fabric.world_size)
+        images, visible = fabric.to_device(
+            (torch.from_numpy(store.images(samples[own])), torch.from_numpy(places[own]))
+        )
+        set_rate(self.optimiser, config, self.state.step)
+        losses = self.losses(images, visible)
+        weights = cattrs.unstructure(config.model.weights)
+        total = torch.stack([weight * losses[name] for name, weight in weights.items() if weight])
+        self.optimiser.zero_grad(set_to_none=True)
+        fabric.backward(total.sum())
+        fabric.clip_gradients(self.model, self.optimiser, max_norm=1.0)
+        self.optimiser.step()
+        return losses
+
+    def losses(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
+        """The encoder's losses, after q has made its own step on the same latents."""
+        config = self.config.model
+        views = self.model(images, places)
+        losses = {}
+        if config.weights.reconstruction:
+            losses['reconstruction'] = views.reconstruction
+        if config.weights.infonce:
+            first = len(images) * self.fabric.global_rank
+            everyone = self.gather(views.projected)
+            losses['infonce'] = infonce(views.projected, everyone, first, config.temperature)
+        if config.weights.vclub:
+            coarse = coarse_pictures(images, config.likelihood_side)
+            surprise = negative_log_likelihood(self.likelihood(coarse), views.latents)
+            self.likelihood_optimiser.zero_grad(set_to_none=True)
+            self.fabric.backward(surprise)
+            self.likelihood_optimiser.step()
+            with torch.no_grad():
+                moments = self.likelihood(coarse)
+            losses['vclub'] = vclub(moments, views.latents, self.gather(views.latents))
+            losses['likelihood'] = -surprise.detach()
+        return losses
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Rows of all processes, with gradients to each."""
+        if self.fabric.world_size == 1:
+            return tensor
+        gathered: Any = self.fabric.all_gather(tensor, sync_grads=True)
+        # Gloo sends the memory of a gradient whatever its strides: wrong numbers, no error.
+        gathered.register_hook(torch.Tensor.contiguous)
+        return gathered.flatten(0, 1)
+
+
+def forward_operations(config: PretrainConfig) -> int:
+    """Operations of the forward passes of one step, q's two included [FLOP]."""
+    model = MiMae(config.model)
+    size = (config.model.encoder.image_height, config.model.encoder.image_width)
+    images = torch.zeros(config.pictures, *size, 3, dtype=torch.uint8)
+    places = draw_masks(config.pictures, config.model, np.random.default_rng(0))
+    # The fused attention of CPUs is not counted; written out it is.
+    mathematics = nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH)
+    with mathematics, torch.no_grad(), FlopCounterMode(display=False) as counter:
+        views = model(images, torch.from_numpy(places))
+        if config.model.weights.infonce:
+            infonce(views.projected, views.projected, 0, config.model.temperature)
+        if config.model.weights.vclub:
+            likelihood = Likelihood.of(config.model)
+            for _ in ('its own step', 'the bound'):
+                likelihood(coarse_pictures(images, config.model.likelihood_side))
+    return int(counter.get_total_flops())
+
+
+def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -> None:
+    """Measure a stem's norms on whole pictures, save the encoder, draw the run."""
+    model = model.to('cpu')
+    chosen = np.linspace(0, len(store) - 1, min(NORM_FRAMES, len(store))).astype(int)
+    # Pretraining saw patches alone; in use a stem sees their neighbours.
+    update_bn(batches_of(store, chosen), model.encoder)
+    model.eval()
+    lines = read_log(out)
+    draw_losses(lines, out / 'losses.png')
+    if config.model.weights.reconstruction:
+        samples = np.linspace(0, len(store) - 1, 6).astype(int)
+        images = torch.from_numpy(store.images(samples))
+        draw_reconstructions(model, images, out / 'reconstructions.png')
+    save_encoder(
+        model.encoder,
+        out,
+        preparation=config.frames.preparation,
+        method=config.model.method if config.steps else 'untrained',
+        loss_weights=cattrs.unstructure(config.model.weights),
+        steps=config.steps,
+        compute=float(config.steps * forward_operations(config)),
+        training={
+            'bags': store.bags,
+            'frames': len(store),
+            'held_out': config.held_out,
+            'pictures_per_step': config.pictures,
+            'masks': config.model.masks,
+            'seed': config.seed,
+            'precision': config.precision,
+            'torch': torch.__version__,
+            'lightning_fabric': lightning_fabric.__version__,
+            'numpy': np.__version__,
+            'opencv': cv2.__version__,
+        },
+        results={'losses': lines[-1] if lines else {}},
+    )
+
+
+def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:
+    """Frames in batches of 32."""
+    for part in np.array_split(samples, math.ceil(len(samples) / 32)):
+        yield torch.from_numpy(store.images(part))
+
+
+def read_log(out: Path) -> list[dict[str, float]]:
+    """Lines of the log by step; of a step that was done twice, the last."""
+    path = out / 'log.jsonl'
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line for _, line in sorted({line['step']: line for line in lines}.items())]
+
+
+def keep_config(config: PretrainConfig, out: Path) -> None:
+    """Write the recipe of the run, or see that it is the one that the run began with.
+
+    Raises:
+        ValueError: The folder holds a run of another recipe.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / 'config.yaml'
+    content = json.loads(json.dumps(cattrs.unstructure(config)))
+    if path.exists():
+        before = yaml.safe_load(path.read_text())
+        other = sorted(key for key in content if content[key] != before.get(key))
+        if other:
+            raise ValueError(
+                f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
+                'output folder.'
+            )
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> None:
+    """Refuse a batch that cannot be drawn or shared."""
+    if len(store) < config.pictures:
+        raise ValueError(
+            f'The bags hold {len(store)} frames, a step takes {config.pictures}; give more bags, '
+            'or fewer views.'
+        )
+    if config.pictures % processes:
+        raise ValueError(
+            f'{config.pictures} pictures per step cannot be shared by {processes} processes.'
+        )
+
+
+def slice_of(count: int, rank: int, processes: int) -> slice:
+    """The part of a batch that a process works on."""
+    share = count // processes
+    return slice(rank * share, (rank + 1) * share)
+
+
+def make_optimiser(model: MiMae, config: PretrainConfig) -> torch.optim.AdamW:
+    """AdamW; biases, norms and embeddings do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {'params': [p for p in trained if p.ndim in (2, 4)], 'weight_decay': config.weight_decay},
+        {'params': [p for p in trained if p.ndim not in (2, 4)], 'weight_decay': 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+
+
+def set_rate(optimiser: Any, config: PretrainConfig, step: int) -> None:
+    """Linear warm-up, then a cosine to zero."""
+    rising = (step + 1) / max(config.warm_up * config.steps, 1)
+    falling = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    for group in optimiser.param_groups:
+        group['lr'] = config.learning_rate * min(rising, falling)

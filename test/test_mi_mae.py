@@ -1,0 +1,232 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Masks tile, and the two information bounds bound what they are said to bound."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ros2_gridsampler.encoder import EncoderConfig
+from ros2_gridsampler.training.mi_mae import (
+    METHODS,
+    Likelihood,
+    LossWeights,
+    MiMae,
+    MiMaeConfig,
+    draw_masks,
+    infonce,
+    negative_log_likelihood,
+    patch_pixels,
+    vclub,
+)
+from ros2_gridsampler.training.pretraining_pictures import join_patches
+
+PLAIN = EncoderConfig(32, 48, patch=8, width=16, depth=2, heads=2, stem=())
+STEM = dataclasses.replace(PLAIN, stem=(4, 8))
+CORRELATION = 0.9
+INFORMATION = -0.5 * math.log(1 - CORRELATION**2)
+
+
+def pictures(count, seed=0):
+    """Random pictures."""
+    generator = np.random.default_rng(seed)
+    return torch.from_numpy(generator.integers(0, 256, (count, 32, 48, 3), dtype=np.uint8))
+
+
+def masks(count, config, seed=0):
+    """Random masks."""
+    return torch.from_numpy(draw_masks(count, config, np.random.default_rng(seed)))
+
+
+def gaussians(count, generator, channels=1):
+    """Pairs of standard Gaussians, each pair of channels with the correlation above."""
+    x = torch.randn(count, channels, generator=generator)
+    noise = torch.randn(count, channels, generator=generator)
+    return x, CORRELATION * x + math.sqrt(1 - CORRELATION**2) * noise
+
+
+@given(parts=st.sampled_from([2, 3, 4, 6, 8]), seed=st.integers(0, 1000))
+def test_the_visible_parts_of_all_masks_tile_the_picture_exactly(parts, seed):
+    config = MiMaeConfig(PLAIN, parts=parts, masks=parts)
+    drawn = masks(3, config, seed)
+    assert drawn.shape == (3, parts, 24 // parts)
+    for places in drawn:
+        assert sorted(places.flatten().tolist()) == list(range(24))
+
+
+def test_masks_differ_between_pictures_and_steps():
+    config = MiMaeConfig(PLAIN)
+    assert not torch.equal(masks(2, config)[0], masks(2, config)[1])
+    assert not torch.equal(masks(2, config, 0), masks(2, config, 1))
+
+
+@pytest.mark.parametrize('encoder', [PLAIN, STEM], ids=['plain', 'stem'])
+def test_nothing_of_a_masked_patch_reaches_the_latents(encoder):
+    config = MiMaeConfig(encoder, weights=LossWeights(infonce=0, vclub=0))
+    torch.manual_seed(0)
+    model = MiMae(config).eval()
+    images, places = pictures(2), masks(2, config)[:, :1]
+    before = model(images, places).latents
+    hidden = torch.ones(2, 24, dtype=torch.bool).scatter(1, places[:, 0], False)
+    patches = (patch_pixels(images, 8) * 255).round()
+    patches[hidden] = 255 - patches[hidden]
+    changed = join_patches(patches, 4, 6, 8).to(torch.uint8)
+    assert torch.equal(model(changed, places).latents, before)
+    seen = (255 - images.int()).to(torch.uint8)
+    assert not torch.allclose(model(seen, places).latents, before, atol=1e-3)
+
+
+def test_without_a_stem_seeing_every_patch_is_the_dense_encoder():
+    torch.manual_seed(0)
+    encoder = MiMae(MiMaeConfig(PLAIN)).encoder.eval()
+    everything = torch.arange(24).expand(2, -1)
+    tokens = encoder.sparse(pictures(2), everything)[:, 1:]
+    torch.testing.assert_close(tokens.unflatten(1, (4, 6)), encoder(pictures(2)))
+
+
+def test_patches_are_put_together_where_they_were_cut():
+    images = pictures(2)
+    patches = patch_pixels(images, 8)
+    torch.testing.assert_close(patches[0, 7], images[0, 8:16, 8:16].flatten().float() / 255)
+    assert torch.equal((join_patches(patches, 4, 6, 8) * 255).round().to(torch.uint8), images)
+
+
+def test_the_reconstruction_is_judged_on_masked_patches_alone():
+    config = MiMaeConfig(PLAIN, weights=LossWeights(infonce=0, vclub=0))
+    model = MiMae(config)
+    images, places = pictures(2), masks(2, config)
+    target = patch_pixels(images, 8)
+    deviation, mean = torch.std_mean(target, -1, keepdim=True)
+    perfect = ((target - mean) / deviation)[:, None].repeat(1, 4, 1, 1)
+    assert model.reconstruction_loss(images, places, perfect.flatten(0, 1)) < 1e-4
+    index = places[..., None].expand(-1, -1, -1, 192)
+    wrong_where_seen = perfect.scatter(2, index, 100.0).flatten(0, 1)
+    assert model.reconstruction_loss(images, places, wrong_where_seen) < 1e-4
+    nothing = torch.zeros_like(wrong_where_seen)
+    assert 0.9 < model.reconstruction_loss(images, places, nothing) < 1.1
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_loss_that_is_off_is_not_even_built(method):
+    config = MiMaeConfig(PLAIN).as_method(method)
+    assert config.method == method
+    model = MiMae(config)
+    views = model(pictures(4), masks(4, config))
+    assert hasattr(model, 'projection') == (method in ('infonce_only', 'mi_mae'))
+    assert views.latents.shape == (4, 1 if method == 'mae' else 4, 16)
+    assert views.projected.shape[-1] == (64 if hasattr(model, 'projection') else 0)
+    no_pictures = dataclasses.replace(config.weights, reconstruction=0.0, vclub=0.1)
+    assert not hasattr(MiMae(dataclasses.replace(config, weights=no_pictures)), 'decoder')
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 1000), temperature=st.floats(0.01, 2.0))
+def test_the_infonce_estimate_is_never_above_the_logarithm_of_the_batch(seed, temperature):
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(6, 3, 5, generator=generator)
+    vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    assert math.log(6) - infonce(vectors, vectors, 0, temperature).item() <= math.log(6)
+    same = vectors[:, :1].expand(-1, 3, -1)
+    assert infonce(same, same, 0, temperature) >= 0
+
+
+def test_infonce_finds_the_known_information_of_correlated_gaussians():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    readers = torch.nn.ModuleList(
+        torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8))
+        for _ in range(2)
+    )
+    optimiser = torch.optim.Adam(readers.parameters(), lr=5e-3)
+
+    def estimate(count):
+        values = gaussians(count, generator)
+        read = [reader(value) for reader, value in zip(readers, values, strict=True)]
+        vectors = torch.nn.functional.normalize(torch.stack(read, 1), dim=-1)
+        return math.log(count) - infonce(vectors, vectors, 0, 0.07)
+
+    for _ in range(500):
+        optimiser.zero_grad()
+        (-estimate(128)).backward()
+        optimiser.step()
+    with torch.no_grad():
+        found = np.mean([estimate(128).item() for _ in range(40)])
+    assert 0.85 * INFORMATION < found < 1.05 * INFORMATION
+
+
+def fitted_likelihood(generator, channels):
+    """q after it has learned z from x."""
+    torch.manual_seed(0)
+    likelihood = Likelihood(channels, channels, 64)
+    optimiser = torch.optim.Adam(likelihood.parameters(), lr=1e-2)
+    for _ in range(500):
+        x, z = gaussians(256, generator, channels)
+        optimiser.zero_grad()
+        negative_log_likelihood(likelihood(x), z[:, None]).backward()
+        optimiser.step()
+    return likelihood
+
+
+def test_vclub_bounds_the_known_information_from_above_once_q_is_fitted():
+    generator = torch.Generator().manual_seed(0)
+    likelihood = fitted_likelihood(generator, 2)
+    x, z = gaussians(4000, generator, 2)
+    with torch.no_grad():
+        bound = vclub(likelihood(x), z[:, None], z[:, None]).item()
+        surprise = negative_log_likelihood(likelihood(x), z[:, None]).item()
+    # The bound of two Gaussians under their true conditional is r^2 / (1 - r^2) per channel.
+    expected = 2 * CORRELATION**2 / (1 - CORRELATION**2)
+    assert bound >= 2 * INFORMATION
+    assert bound == pytest.approx(expected, rel=0.2)
+    entropy = math.log(2 * math.pi * math.e * (1 - CORRELATION**2))
+    assert surprise == pytest.approx(entropy, abs=0.1)
+    # Of latents that have nothing to do with the input there is nothing to bound.
+    other = z[torch.randperm(4000, generator=generator)][:, None]
+    assert abs(vclub(likelihood(x), other, other).item()) < 0.3 * bound
+
+
+def test_vclub_is_the_difference_of_the_two_mean_likelihoods():
+    generator = torch.Generator().manual_seed(0)
+    moments = torch.randn(2, 5, 3, generator=generator)
+    latents = torch.randn(5, 2, 3, generator=generator)
+    total = 0.0
+    for mask in range(2):
+        q = torch.distributions.Normal(moments[0], (0.5 * moments[1]).exp())
+        for j in range(5):
+            own = torch.distributions.Normal(q.mean[j], q.stddev[j])
+            likely = own.log_prob(latents[:, mask]).sum(-1)
+            total += (likely[j] - likely.mean()).item()
+    assert vclub(moments, latents, latents).item() == pytest.approx(total / 10, rel=1e-4)
+
+
+def test_each_side_is_trained_by_its_own_loss_alone():
+    config = MiMaeConfig(PLAIN)
+    torch.manual_seed(0)
+    model, likelihood = MiMae(config), Likelihood.of(config)
+    inputs = torch.randn(4, 768)
+    views = model(pictures(4), masks(4, config))
+    vclub(likelihood(inputs), views.latents, views.latents).backward()
+    assert all(parameter.grad is None for parameter in likelihood.parameters())
+    assert model.encoder.blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
+
+    model.zero_grad()
+    views = model(pictures(4), masks(4, config))
+    negative_log_likelihood(likelihood(inputs), views.latents).backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.grad.abs().sum() > 0 for parameter in likelihood.parameters())
+
+
+def test_settings_that_cannot_be_met_are_refused():
+    with pytest.raises(ValueError, match='24 patches cannot be dealt into 5'):
+        MiMaeConfig(PLAIN, parts=5)
+    with pytest.raises(ValueError, match='5 masks were asked for; 1 to 4 fit'):
+        MiMaeConfig(PLAIN, masks=5)
+    with pytest.raises(ValueError, match='at least 2 masks'):
+        MiMaeConfig(PLAIN, masks=1)
+    with pytest.raises(ValueError, match='not all 0'):
+        LossWeights(0, 0, 0)

@@ -1,0 +1,53 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""TensorRT takes every published policy whole and builds it; that it runs needs a GPU."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
+
+if importlib.util.find_spec('torch_tensorrt') is None:
+    pytest.skip(
+        'torch-tensorrt-rtx is not installed (pip install .[trt-plan]): that TensorRT builds the '
+        'policies was not shown',
+        allow_module_level=True,
+    )
+
+
+# Several builds; a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(scope='module', params=MODELS, ids=lambda path: path.parent.name)
+def found(request, tmp_path_factory):
+    """What TensorRT-RTX makes of a published policy."""
+    script = Path(__file__).with_name('tensorrt_plan.py')
+    scratch = tmp_path_factory.mktemp('plan')
+    result = subprocess.run(
+        [sys.executable, script, request.param.parent, scratch, 'fp32,fp16'],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+        env={'PYTHONPATH': '.', 'OMP_NUM_THREADS': '1', 'HOME': str(scratch)},
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_every_operator_converts_and_into_one_engine(found):
+    assert '100.0% coverage' in found['plan']
+    assert found['plan'].count('TRT Engine #') == 1
+
+
+def test_it_builds_in_32_and_in_16_bits(found):
+    assert found['bytes']['fp32'] > found['bytes']['fp16'] > 1 << 20
+
+
+def test_an_operator_without_a_converter_is_caught_and_named(found):
+    assert 'bessel_j0' in found['refusal']
