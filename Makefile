@@ -34,7 +34,7 @@ $(VENV)/.installed: setup.py Makefile
 	@sh resource/install_opengl.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python resource/install_torch.py '$(TORCH)' '$(TORCH_INDEX)'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[ros,sim,openvino,onnx,train,evaluate,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[ros,sim,openvino,onnx,train,evaluate,plugins,test]'
 	@touch $@
 
 clean:

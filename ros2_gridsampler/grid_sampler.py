@@ -111,8 +111,9 @@ class GridSampler(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None,
     ) -> Float[Tensor, 'batch tokens 2']:
-        if torch.is_autocast_enabled(feature_map.device.type):
-            with torch.autocast(feature_map.device.type, enabled=False):
+        device = feature_map.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
                 return self._points(feature_map, context)
         pooled = self.norm(feature_map.mean((1, 2)).to(self._dtype))
         if context is not None:

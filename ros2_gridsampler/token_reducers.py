@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from .grid_sampler import GridSampler, PointReader, spread_points
 from .point_locator import PointLocator, cell_centres
+from .token_learner import TokenLearner
+from .token_merging import TokenMerging
 
 Reduced = tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]
 Map = Float[Tensor, 'batch rows columns channels']
@@ -28,6 +30,8 @@ REDUCERS = (
     'random_points',
     'learned_queries',
     'top_k',
+    'token_merging',
+    'token_learner',
     'blind',
 )
 CONDITIONED = ('grid_sampler', 'point_locator')
@@ -176,6 +180,8 @@ def make_reducer(name: str, channels: int, tokens: int, context: int) -> nn.Modu
         'random_points': RandomPoints,
         'learned_queries': LearnedQueries,
         'top_k': TopK,
+        'token_merging': TokenMerging,
+        'token_learner': TokenLearner,
     }
     if name not in controls:
         raise ValueError(f'Reducer {name!r} is not known; use one of {list(REDUCERS)}.')

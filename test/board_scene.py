@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ros2_gridsampler.calibration_board import Board, BoardView
-from ros2_gridsampler.camera_calibration import project
+from ros2_gridsampler.calibrating.calibration_board import Board, BoardView
+from ros2_gridsampler.calibrating.camera_calibration import project
 from ros2_gridsampler.camera_message import CameraIntrinsics
 
 BOARD = Board('chessboard', 7, 5, 0.03)

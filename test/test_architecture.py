@@ -12,21 +12,7 @@ PACKAGE = Path(__file__).parents[1] / 'ros2_gridsampler'
 STAGES = (
     'camera_message',
     'calibration',
-    'calibration_board',
-    'camera_calibration',
-    'view_coverage',
-    'camera_info_file',
-    'camera_agreement',
-    'pose_pairs',
-    'hand_eye_checks',
-    'hand_eye_fit',
-    'hand_eye',
-    'mount_drift',
-    'reference_views',
-    'urdf',
     'arm_limits',
-    'arm_motion',
-    'arm_check',
     'stream_health',
     'sample_stream',
     'stream_budget',
@@ -64,7 +50,23 @@ STAGES = (
     'limit_stress',
 )
 # A folder may use the stages and the folders before it.
-FOLDERS = ('plugins', 'simulation', 'recordings', 'training', 'nodes', 'command_line')
+FOLDERS = (
+    'calibrating',
+    'plugins',
+    'simulation',
+    'recordings',
+    'training',
+    'nodes',
+    'command_line',
+)
+    'calibrating',
+    'plugins',
+    'simulation',
+    'recordings',
+    'training',
+    'nodes',
+    'command_line',
+)
 ORDER = (*STAGES, *FOLDERS)
 DOORS = {
     'rosbags': ('recordings/',),

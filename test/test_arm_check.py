@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 from test_camera_calibration import run
 
-from ros2_gridsampler.arm_check import check_signs, compare_limits, compare_state, draft_limits
 from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.arm_motion import (
+from ros2_gridsampler.calibrating.arm_check import (
+    check_signs,
+    compare_limits,
+    compare_state,
+    draft_limits,
+)
+from ros2_gridsampler.calibrating.arm_motion import (
     ArmMotion,
     explain_responses,
     measure_responses,
     summarise_delay,
 )
-from ros2_gridsampler.urdf import load_urdf
+from ros2_gridsampler.calibrating.urdf import load_urdf
 
 NAMES = ('shoulder', 'elbow', 'slide')
 # The joints stand in the file in another order than on the arm.

@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 from board_scene import BOARD, CAMERA, LENSES, centred, draw_board, exact_views, lens
 
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.calibration_board import Board, require_views
-from ros2_gridsampler.camera_agreement import CameraDisagrees, check_camera, measure_difference
-from ros2_gridsampler.camera_calibration import calibrate_camera
-from ros2_gridsampler.camera_info_file import (
+from ros2_gridsampler.calibrating.calibration_board import Board, require_views
+from ros2_gridsampler.calibrating.camera_agreement import (
+    CameraDisagrees,
+    check_camera,
+    measure_difference,
+)
+from ros2_gridsampler.calibrating.camera_calibration import calibrate_camera
+from ros2_gridsampler.calibrating.camera_info_file import (
     from_intrinsics,
     load_camera_info,
     save_camera_info,
 )
+from ros2_gridsampler.calibrating.view_coverage import advise
+from ros2_gridsampler.calibration import ImagePreparation
 from ros2_gridsampler.recordings.board_pictures import find_boards
-from ros2_gridsampler.view_coverage import advise
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared/data/calibration'
 AS_TRAINED = ImagePreparation(640, 480)

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_camera_calibration import run
 
-from ros2_gridsampler.mount_drift import DriftLimits, MountDrift, NotComparable, measure_drift
+from ros2_gridsampler.calibrating.mount_drift import (
+    DriftLimits,
+    MountDrift,
+    NotComparable,
+    measure_drift,
+)
+from ros2_gridsampler.calibrating.reference_views import check_mounts, save_reference_view
 from ros2_gridsampler.recordings.drift_rates import (
     DriftTrial,
     change_light,
@@ -18,7 +24,6 @@ from ros2_gridsampler.recordings.drift_rates import (
     format_rates,
     recorded_pairs,
 )
-from ros2_gridsampler.reference_views import check_mounts, save_reference_view
 
 LIMITS = DriftLimits()
 ROOM = 60

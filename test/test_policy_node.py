@@ -306,3 +306,20 @@ def test_a_commanded_pose_waits_for_the_arm_and_stays_in_the_workspace(
     watcher.spin(2.0)
     assert max(heights) <= top + 1e-6
     assert node.end() == 0
+
+
+def test_the_monitor_shows_what_the_node_says_of_itself(node, arm, watcher, twists):
+    import io
+
+    from rich.console import Console
+
+    from ros2_gridsampler.nodes.monitor import run_monitor
+
+    watcher.until(lambda: watcher.node.count_publishers('/diagnostics'), node)
+    console = Console(file=io.StringIO(), width=160)
+    run_monitor('/policy_node', once=True, console=console)
+    text = console.file.getvalue()
+    for part in ('streams', 'timing', 'safety', 'deadlines missed', 'rung', "camera 'front'"):
+        assert part in text
+    with pytest.raises(TimeoutError, match='is it running'):
+        run_monitor('/nobody', once=True, console=console)

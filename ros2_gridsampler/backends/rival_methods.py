@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..encoder import Attention
+from ..encoder import Attention, Block, Encoder
 from ..point_locator import cell_centres
 from ..policy import Policy, PolicyConfig
 from ..trunk import Trunk
@@ -60,6 +60,10 @@ def _dense(config: PolicyConfig) -> PolicyConfig:
     )
 
 
+def _blocks(model: Encoder | Trunk) -> list[Block]:
+    return [block for block in model.blocks if isinstance(block, Block)]
+
+
 def _heads(attention: Attention, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value, [batch, heads, tokens, width of a head]."""
     qkv = attention.qkv(tokens).unflatten(-1, (3, attention.heads, -1))
@@ -94,7 +98,7 @@ class MergingPolicy(Policy):
         centres = cell_centres(*encoder.config.grid).to(tokens.device)
         places = torch.cat([centres.new_zeros(1, 2), centres]).expand(len(tokens), -1, -1)
         size = torch.ones_like(tokens[..., :1])
-        for block, count in zip(encoder.blocks, self.merged, strict=True):
+        for block, count in zip(_blocks(encoder), self.merged, strict=True):
             query, key, value = _heads(block.attn, block.norm1(tokens))
             read = nn.functional.scaled_dot_product_attention(
                 query, key, value, attn_mask=size.log().transpose(1, 2)[:, None]
@@ -159,8 +163,8 @@ class PruningTrunk(Trunk):
         mixed = torch.cat([tokens, queries], 1)
         for block in self.blocks[: self.full_blocks]:
             before, mixed = mixed, block(mixed)
-        attention = self.blocks[self.full_blocks - 1].attn
-        query, key, _ = _heads(attention, self.blocks[self.full_blocks - 1].norm1(before))
+        last = _blocks(self)[self.full_blocks - 1]
+        query, key, _ = _heads(last.attn, last.norm1(before))
         asking = query[:, :, -self.queries.shape[0] :]
         weights = (asking @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(-1)
         received = weights.mean((1, 2))[:, : self.visual]

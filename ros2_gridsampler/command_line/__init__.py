@@ -37,7 +37,7 @@ for command in (
     monitor,
 ):
     application.command(command)
-application.command(import_lerobot, name='import')
+application.command(name='import')(import_lerobot)
 benchmark.command(timing)
 calibrate.command(delay)
 application.command(benchmark, name='benchmark', help='How fast, on this machine.')

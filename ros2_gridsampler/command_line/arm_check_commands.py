@@ -10,7 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from ..arm_limits import ArmLimits
-    from ..urdf import Urdf
+    from ..calibrating.urdf import Urdf
 
 # Joints that differ by more have drives of different kinds [s].
 _SPREAD = 0.05
@@ -51,12 +51,12 @@ def arm(
         out: Where to write the limits, such as calibration/NAME.yaml.
         json: File for the findings.
     """
-    from ..arm_check import compare_limits, compare_state
     from ..arm_limits import load_arm
-    from ..arm_motion import explain_responses, measure_responses, summarise_delay
+    from ..calibrating.arm_check import compare_limits, compare_state
+    from ..calibrating.arm_motion import explain_responses, measure_responses, summarise_delay
+    from ..calibrating.urdf import load_urdf
     from ..installed_files import find
     from ..recordings.calibration_recording import read_motion, read_states
-    from ..urdf import load_urdf
 
     if urdf is None and bag is None:
         raise ValueError('Give --urdf, --bag or both: there must be something to check against.')
@@ -95,7 +95,7 @@ def arm(
     if out:
         if robot is None:
             raise ValueError('Writing limits needs --urdf; a recording alone shows no limits.')
-        from ..arm_check import draft_limits
+        from ..calibrating.arm_check import draft_limits
 
         drafts = draft_limits(robot, joints or robot.movable, motion, known)
         _write(out, name, drafts, robot, known, content.get('actuation_delay_s'))
@@ -115,7 +115,7 @@ def _signs(
 ) -> list[str]:
     import numpy as np
 
-    from ..arm_check import check_signs
+    from ..calibrating.arm_check import check_signs
     from ..recordings.calibration_recording import read_states
     from ..recordings.transform_tree import GripperTrack
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from ..calibration_board import Board
+    from ..calibrating.calibration_board import Board
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BoardOptions:
 
     def build(self) -> 'Board':
         """As the library knows it."""
-        from ..calibration_board import Board
+        from ..calibrating.calibration_board import Board
 
         return Board(
             self.board,

@@ -15,7 +15,7 @@ from .drift_commands import drift, drift_rates
 from .hand_eye_commands import hand_eye
 
 if TYPE_CHECKING:
-    from ..camera_calibration import CameraCalibration
+    from ..calibrating.camera_calibration import CameraCalibration
 
 Source = Annotated[Path, tyro.conf.Positional]
 
@@ -48,12 +48,12 @@ def camera(
         json: File for rms_px, camera_matrix, distortion, views_used and more.
         keep_outliers: Use views that do not fit the others too.
     """
-    from ..calibration_board import require_views
-    from ..camera_calibration import calibrate_camera
-    from ..camera_info_file import from_intrinsics, save_camera_info
+    from ..calibrating.calibration_board import require_views
+    from ..calibrating.camera_calibration import calibrate_camera
+    from ..calibrating.camera_info_file import from_intrinsics, save_camera_info
+    from ..calibrating.view_coverage import advise
     from ..recordings.board_pictures import find_boards, read_pictures
     from ..recordings.calibration_pictures import draw_residuals, draw_undistorted
-    from ..view_coverage import advise
 
     board = options.build()
     if live:

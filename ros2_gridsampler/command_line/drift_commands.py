@@ -35,8 +35,8 @@ def drift(
     """
     import cv2
 
-    from ..camera_info_file import load_camera_info
-    from ..mount_drift import DriftLimits, measure_drift
+    from ..calibrating.camera_info_file import load_camera_info
+    from ..calibrating.mount_drift import DriftLimits, measure_drift
     from ..recordings.board_pictures import first_picture
 
     before = first_picture(reference, reference_topic)
@@ -82,7 +82,7 @@ def drift_rates(
     """
     from tqdm import tqdm
 
-    from ..mount_drift import DriftLimits
+    from ..calibrating.mount_drift import DriftLimits
     from ..recordings.drift_rates import (
         compare,
         format_rates,

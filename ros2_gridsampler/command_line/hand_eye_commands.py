@@ -11,7 +11,7 @@ import tyro
 from .board_options import BoardOptions
 
 if TYPE_CHECKING:
-    from ..hand_eye import HandEye
+    from ..calibrating.hand_eye import HandEye
 
 Source = Annotated[Path, tyro.conf.Positional]
 
@@ -58,9 +58,9 @@ def hand_eye(
         out: YAML file for the result.
         json: File for translation_m, rotation_matrix, spread_mm, methods and more.
     """
-    from ..camera_info_file import load_camera_info
-    from ..hand_eye import solve_hand_eye
-    from ..pose_pairs import load_pose_pairs
+    from ..calibrating.camera_info_file import load_camera_info
+    from ..calibrating.hand_eye import solve_hand_eye
+    from ..calibrating.pose_pairs import load_pose_pairs
     from ..recordings.board_pictures import recorded_intrinsics
     from ..recordings.calibration_recording import read_pose_pairs
     from ..recordings.transform_tree import GripperTrack

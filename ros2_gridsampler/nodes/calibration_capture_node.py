@@ -12,11 +12,11 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from ..calibration_board import Board, BoardView
+from ..calibrating.calibration_board import Board, BoardView
+from ..calibrating.view_coverage import advise
 from ..camera_message import decode_image
 from ..recordings.bag_writer import BagWriter
 from ..recordings.board_pictures import is_new, is_still
-from ..view_coverage import advise
 from .node_setup import run
 from .topics import EVERY, NEWEST
 

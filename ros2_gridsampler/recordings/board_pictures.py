@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from ..calibration_board import Board, BoardView
+from ..calibrating.calibration_board import Board, BoardView
 from ..camera_message import CameraIntrinsics, decode_image, intrinsics, stamp_seconds
 from .bag_reader import read_messages, read_topics
 

@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..calibrating.camera_calibration import CameraCalibration, residuals
 from ..calibration import ImagePreparation, prepare_image
-from ..camera_calibration import CameraCalibration, residuals
 
 _DPI = 100
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from ..arm_motion import ArmMotion
-from ..calibration_board import Board, require_views
-from ..camera_calibration import locate_board
+from ..calibrating.arm_motion import ArmMotion
+from ..calibrating.calibration_board import Board, require_views
+from ..calibrating.camera_calibration import locate_board
+from ..calibrating.pose_pairs import PosePairs
 from ..camera_message import CameraIntrinsics, stamp_seconds
-from ..pose_pairs import PosePairs
 from .bag_reader import read_messages, read_topics
 from .board_pictures import find_boards
 from .transform_tree import GripperTrack

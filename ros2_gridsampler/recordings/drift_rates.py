@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
 
-from ..mount_drift import DriftLimits, NotComparable, measure_drift
+from ..calibrating.mount_drift import DriftLimits, NotComparable, measure_drift
 from .board_pictures import read_pictures
 from .success_rate import wilson_interval
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
+from ..calibrating.pose_pairs import pose_matrix
 from ..camera_message import stamp_seconds
-from ..pose_pairs import pose_matrix
 from .bag_reader import read_messages
 
 # Between two samples of a moving frame; farther apart, what lies between is a guess [s].

@@ -106,23 +106,21 @@ def compare(
 
 
 def table(results: dict[str, list[list[Score]]], compute: dict[str, float]) -> str:
-    """Mean over seeds and its 95% interval (Student's t); a single seed has none."""
+    """Mean over seeds and its 95% interval (Student's t); a single seed has none.
+
+    The first row is what the instruction alone tells, without any picture.
+    """
     first = next(iter(results.values()))[0]
-    heads = [f'{score.probe}, {score.features} [{score.unit}]' for score in first]
-    rows = [
-        '| method | seeds | TFLOP | ' + ' | '.join(heads) + ' |',
-        '|---' * (len(heads) + 3) + '|',
-    ]
+    blind = {score.probe: f'{score.value:.2f}' for score in first if score.features == 'none'}
+    shown = [index for index, score in enumerate(first) if score.features != 'none']
+    heads = [f'{first[i].probe}, {first[i].features} [{first[i].unit}]' for i in shown]
+    rows = [['method', 'seeds', 'TFLOP', *heads], ['---'] * (len(heads) + 3)]
+    rows.append(['no picture', '', '', *(blind.get(first[i].probe, '') for i in shown)])
     for method, seeds in results.items():
-        values = np.array([[score.value for score in scores] for scores in seeds])
-        mean = values.mean(0)
-        cells = [f'{value:.2f}' for value in mean]
+        values = np.array([[scores[i].value for i in shown] for scores in seeds])
+        cells = [f'{value:.2f}' for value in values.mean(0)]
         if len(seeds) > 1:
             width = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(values, axis=0)
             cells = [f'{cell} ± {half:.2f}' for cell, half in zip(cells, width, strict=True)]
-        rows.append(
-            f'| {method} | {len(seeds)} | {compute[method] / 1e12:.3f} | '
-            + ' | '.join(cells)
-            + ' |'
-        )
-    return '\n'.join(rows) + '\n'
+        rows.append([method, str(len(seeds)), f'{compute[method] / 1e12:.3f}', *cells])
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)

@@ -80,17 +80,21 @@ def _closed_form(
         method = getattr(cv2, f'CALIB_HAND_EYE_{name}')
         with suppress(cv2.error):  # "iterations do not converge"
             rotation, translation = cv2.calibrateHandEye(
-                a[:, :3, :3], a[:, :3, 3], b[:, :3, :3], b[:, :3, 3], method=method
+                list(a[:, :3, :3]),
+                list(a[:, :3, 3]),
+                list(b[:, :3, :3]),
+                list(b[:, :3, 3]),
+                method=method,
             )
             add(name, rotation, translation, False)
     inverse = np.linalg.inv(a)
     for name in _ROBOT_WORLD_METHODS:
         method = getattr(cv2, f'CALIB_ROBOT_WORLD_HAND_EYE_{name}')
         *_, rotation, translation = cv2.calibrateRobotWorldHandEye(
-            b[:, :3, :3],
-            b[:, :3, 3],
-            inverse[:, :3, :3],
-            inverse[:, :3, 3],
+            list(b[:, :3, :3]),
+            list(b[:, :3, 3]),
+            list(inverse[:, :3, :3]),
+            list(inverse[:, :3, 3]),
             method=method,
         )
         add(name, rotation, translation, True)

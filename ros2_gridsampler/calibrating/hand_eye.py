@@ -118,10 +118,10 @@ def _choose(pairs: PosePairs, wanted: Setup | None) -> tuple[Setup, float, float
         a, b = _chains(pairs, setup)
         # Park's rotation does not depend on positions, so no scale can spoil it.
         rotation, _ = cv2.calibrateHandEye(
-            a[:, :3, :3],
-            a[:, :3, 3],
-            b[:, :3, :3],
-            b[:, :3, 3],
+            list(a[:, :3, :3]),
+            list(a[:, :3, 3]),
+            list(b[:, :3, :3]),
+            list(b[:, :3, 3]),
             method=cv2.CALIB_HAND_EYE_PARK,
         )
         fits[setup] = measure_scale(a, b, np.asarray(rotation, np.float64))

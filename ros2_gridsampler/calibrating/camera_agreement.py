@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from .calibration import ImagePreparation
-from .camera_message import CameraIntrinsics
+from ..calibration import ImagePreparation
+from ..camera_message import CameraIntrinsics
 
 # Two careful calibrations of one camera differ by about a pixel at its rim.
 MAX_DIFFERENCE = 2.0

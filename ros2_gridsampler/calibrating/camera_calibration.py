@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from ..camera_message import CameraIntrinsics
 from .calibration_board import BoardView
-from .camera_message import CameraIntrinsics
 
 Model = Literal['pinhole', 'rational', 'fisheye']
 # Names that ROS gives the models, and how many coefficients each has.
@@ -186,12 +186,11 @@ def _solve(views: Sequence[BoardView], model: Model) -> CameraCalibration:
 
 def _solve_fisheye(points: Any, pixels: Any, size: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
     flags = cv2.fisheye.CALIB_RECOMPUTE_EXTRINSIC | cv2.fisheye.CALIB_FIX_SKEW
-    matrix, distortion = np.eye(3), np.zeros((4, 1))
     points = [each.reshape(1, -1, 3).astype(np.float64) for each in points]
     pixels = [each.reshape(1, -1, 2).astype(np.float64) for each in pixels]
     until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 200, 1e-9)
     _, matrix, distortion, rotations, translations = cv2.fisheye.calibrate(
-        points, pixels, size, matrix, distortion, flags=flags, criteria=until
+        points, pixels, size, np.eye(3), np.zeros((4, 1)), flags=flags, criteria=until
     )
     return matrix, distortion, rotations, translations
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from ..camera_message import CameraIntrinsics
 from .calibration_board import Board
-from .camera_message import CameraIntrinsics
 
 # Pictures are compared no wider than this; more costs time and finds nothing new.
 _MAX_WIDTH = 640
@@ -128,12 +128,13 @@ def _match(
     scale = min(1.0, _MAX_WIDTH / reference.shape[1])
     # SIFT: OpenCV's only features that keep their place under changed light to 0.1 px. The low
     # threshold finds the grain of a bare table, which is often all that does not move.
-    detector = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.01)
+    detector = cv2.SIFT.create(nfeatures=_FEATURES, contrastThreshold=0.01)
     equalise = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(8, 8))
     points, descriptors = [], []
     for picture in (reference, live):
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found, described = detector.detectAndCompute(equalise.apply(small), None)
+        everywhere = np.full(small.shape[:2], 255, np.uint8)
+        found, described = detector.detectAndCompute(equalise.apply(small), everywhere)
         points.append(np.array([each.pt for each in found], np.float64).reshape(-1, 2))
         descriptors.append(described)
     if min(map(len, points)) < _MIN_MATCHES:
