@@ -34,12 +34,11 @@ class ScheduleConfig:
             'minimum': 0.0,
         },
     )
-    seams: Literal['blend', 'ensemble', 'real_time'] = field(
+    seams: Literal['blend', 'ensemble'] = field(
         default='blend',
         metadata={
             'help': 'blend: the newest chunk. ensemble: the mean of all chunks that reach to now '
-            '(temporal ensembling). real_time: the newest, which was predicted to go on from the '
-            'steps executed meanwhile; for policies that accept a prefix'
+            '(temporal ensembling)'
         },
     )
     ensemble_decay: float = field(

@@ -12,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ros2_gridsampler.encoder import EncoderConfig
+from ros2_gridsampler.training.information_bounds import (
+    Likelihood,
+    infonce,
+    negative_log_likelihood,
+    vclub,
+)
 from ros2_gridsampler.training.mi_mae import (
     METHODS,
-    Likelihood,
     LossWeights,
     MiMae,
     MiMaeConfig,
     draw_masks,
-    infonce,
-    negative_log_likelihood,
+    make_likelihood,
     patch_pixels,
-    vclub,
 )
 from ros2_gridsampler.training.pretraining_pictures import join_patches
 
@@ -207,7 +210,7 @@ def test_vclub_is_the_difference_of_the_two_mean_likelihoods():
 def test_each_side_is_trained_by_its_own_loss_alone():
     config = MiMaeConfig(PLAIN)
     torch.manual_seed(0)
-    model, likelihood = MiMae(config), Likelihood.of(config)
+    model, likelihood = MiMae(config), make_likelihood(config)
     inputs = torch.randn(4, 768)
     views = model(pictures(4), masks(4, config))
     vclub(likelihood(inputs), views.latents, views.latents).backward()

@@ -32,12 +32,12 @@ from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.frames import FrameConfig, store_frames
 from ros2_gridsampler.training.compare_encoders import with_compute
 from ros2_gridsampler.training.mi_mae import METHODS, MiMaeConfig
-from ros2_gridsampler.training.pretrain_encoder import (
+from ros2_gridsampler.training.pretrain_config import (
     PretrainConfig,
     forward_operations,
     is_held_out,
-    pretrain,
 )
+from ros2_gridsampler.training.pretrain_encoder import pretrain
 from ros2_gridsampler.training.recipe import read_recipe
 from ros2_gridsampler.training.run_state import STATE
 

@@ -46,7 +46,8 @@ def pretrain(
 
     from ..recordings.bag_reader import find_bags
     from ..training.compare_encoders import with_compute
-    from ..training.pretrain_encoder import PretrainConfig, pretrain
+    from ..training.pretrain_config import PretrainConfig
+    from ..training.pretrain_encoder import pretrain
     from ..training.recipe import read_recipe
 
     config = read_recipe(recipe, PretrainConfig, change)
@@ -140,7 +141,7 @@ def compare_encoders(
     """
     from ..recordings.bag_reader import find_bags
     from ..training.compare_encoders import Comparison, compare
-    from ..training.pretrain_encoder import PretrainConfig
+    from ..training.pretrain_config import PretrainConfig
     from ..training.recipe import read_recipe
 
     config = read_recipe(recipe, PretrainConfig)
@@ -158,7 +159,7 @@ def prober(
 
     from ..recordings.bag_reader import find_bags
     from ..training.labelled_pictures import read_labelled
-    from ..training.pretrain_encoder import is_held_out
+    from ..training.pretrain_config import is_held_out
     from ..training.probes import probe_classes, probe_places, read_places
     from ..training.recipe import load_recipe
 

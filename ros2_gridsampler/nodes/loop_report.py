@@ -5,7 +5,7 @@
 from typing import Any
 
 from ..latency import DeadlineMonitor, Summary
-from ..policy import PolicyConfig
+from ..plugins.deployed_policy import DeployedConfig
 from .command_cycle import CommandCycle
 from .inference_thread import InferenceThread
 from .input_topics import InputTopics
@@ -25,7 +25,7 @@ class LoopReport:
 
     def __init__(
         self,
-        config: PolicyConfig,
+        config: DeployedConfig,
         cycle: CommandCycle,
         inference: InferenceThread,
         inputs: InputTopics,

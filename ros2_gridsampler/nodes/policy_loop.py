@@ -9,7 +9,7 @@ from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..controller import Controller
 from ..observation import ObservationBuffer
-from ..policy import PolicyConfig
+from ..plugins.deployed_policy import DeployedConfig
 from ..stream_health import Fault
 from .command_cycle import Clocks, CommandCycle
 from .command_outputs import choose_output, make_output
@@ -52,7 +52,7 @@ class PolicyLoop:
         node: Any,
         parameters: PolicyParameters,
         *,
-        config: PolicyConfig,
+        config: DeployedConfig,
         backend: Backend,
         arm: ArmLimits,
         reports: PolicyReports,

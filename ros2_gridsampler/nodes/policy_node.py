@@ -5,7 +5,6 @@
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +19,9 @@ from .. import backends
 from ..arm_limits import load_arm
 from ..backends import Backend
 from ..backends.engine_cache import EngineCache, default_folder
-from ..checkpoint import Manifest, golden_observation, load_checkpoint
+from ..checkpoint import golden_observation
 from ..installed_files import find
+from ..plugins.deployed_policy import load_policy
 from ..policy import Policy
 from .node_setup import declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
@@ -142,18 +142,18 @@ class PolicyNode(LifecycleNode):
         folder = find('models', parameters.policy)
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         torch.set_num_threads(parameters.torch_threads)
-        policy, manifest = load_checkpoint(folder)
-        example = golden_observation(policy.config)
-        backend = self.load_backend(policy, parameters)
+        deployed = load_policy(
+            folder, parameters.backend, lambda own: self.load_backend(own, parameters)
+        )
         for _ in range(2):
             begin = time.monotonic()
-            backend.predict(example)
+            deployed.backend.predict(deployed.example)
         duration = time.monotonic() - begin
         self._loop = PolicyLoop(
             self,
             parameters,
-            config=policy.config,
-            backend=backend,
+            config=deployed.config,
+            backend=deployed.backend,
             arm=arm,
             reports=self._reports,
             problems=self._problems,
@@ -162,7 +162,7 @@ class PolicyNode(LifecycleNode):
         self._about = {
             'backend': parameters.backend,
             'arm': arm.name,
-            **_describe(folder, manifest),
+            **deployed.about,
         }
         self._reports.policy({**self._about, 'output': self._loop.output})
         self.get_logger().info(
@@ -247,21 +247,6 @@ class PolicyNode(LifecycleNode):
                 return response
 
         service.callback = answer
-
-
-def _describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    config = manifest.policy
-    return {
-        'policy': folder.name,
-        'weights sha256': manifest.weights_sha256,
-        'encoder sha256': manifest.encoder_sha256,
-        'statistics sha256': manifest.statistics_sha256,
-        'cameras': list(config.cameras),
-        'joints': list(config.joints),
-        'actions': list(config.action_space.names),
-        'tokens per camera': config.tokens,
-        'dense tokens per camera': config.dense_tokens,
-    }
 
 
 def main() -> int:

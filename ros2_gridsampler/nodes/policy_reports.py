@@ -15,7 +15,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from ..camera_message import encode_jpeg
 from ..command_message import fill_joint_trajectory
 from ..latency import STAGES, ChunkTimes
-from ..policy import PolicyConfig
+from ..plugins.deployed_policy import DeployedConfig
 from ..sampled_points import draw_points
 from .inference_thread import TimedPrediction
 from .topics import LATCHED, REPORTS, ros_time
@@ -45,7 +45,7 @@ class PolicyReports:
         """Say which policy is loaded."""
         self._policy.publish(String(data=json.dumps(content)))
 
-    def prediction(self, timed: TimedPrediction, config: PolicyConfig) -> None:
+    def prediction(self, timed: TimedPrediction, config: DeployedConfig) -> None:
         """Show a prediction to whoever subscribes."""
         if self._chunk.get_subscription_count():
             self._publish_chunk(timed, config)
@@ -107,7 +107,7 @@ class PolicyReports:
         ]
         self._diagnostics.publish(message)
 
-    def _publish_chunk(self, timed: TimedPrediction, config: PolicyConfig) -> None:
+    def _publish_chunk(self, timed: TimedPrediction, config: DeployedConfig) -> None:
         chunk = timed.prediction.chunk
         message = JointTrajectory()
         message.header.frame_id = config.action_space.frame

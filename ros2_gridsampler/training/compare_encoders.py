@@ -13,7 +13,8 @@ from scipy import stats
 from ..encoder import Encoder
 from ..encoder_checkpoint import EncoderManifest, load_encoder
 from .mi_mae import METHODS
-from .pretrain_encoder import PretrainConfig, forward_operations, pretrain
+from .pretrain_config import PretrainConfig, forward_operations
+from .pretrain_encoder import pretrain
 from .probes import Score
 
 UNTRAINED = 'untrained'

@@ -5,6 +5,7 @@
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -109,12 +110,13 @@ def _list_folders(folder: Path) -> list[tuple[_Reader, Int[np.ndarray, ' all']]]
             'one per class.'
         )
     return [
-        (lambda index, part=part: _read_picture(part[index]), np.array(found, np.int64))
+        (partial(_read_picture, part), np.array(found, np.int64))
         for part, found in zip(files, labels, strict=True)
     ]
 
 
-def _read_picture(path: Path) -> UInt8[np.ndarray, 'height width 3']:
+def _read_picture(files: list[Path], index: int) -> UInt8[np.ndarray, 'height width 3']:
+    path = files[index]
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise ValueError(f'{path} is no PNG or JPEG picture; remove it.')

@@ -1,13 +1,12 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and masks -> latents, reconstructions and the losses of MAE and MI-MAE.
+"""Pictures and masks -> latents, reconstructions and their loss, for MAE and MI-MAE.
 
 MAE: arXiv:2111.06377. MI-MAE: arXiv:2502.19718, which has no public code and leaves open the
 weights, whether a latent is pooled, the projection, the negatives and the shape of q. What is
 chosen here for those is our choice; the docstrings say where.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -17,6 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..encoder import Block, Encoder, EncoderConfig, sine_positions
+from .information_bounds import Likelihood
 
 Method = Literal['mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -225,91 +225,7 @@ def patch_pixels(
     return tiles.flatten(3).flatten(1, 2).float() / 255
 
 
-def infonce(
-    own: Float[Tensor, 'images masks projection'],
-    everyone: Float[Tensor, 'all_images masks projection'],
-    first: int,
-    temperature: float,
-) -> Float[Tensor, '']:
-    """Loss whose difference to log(all_images) is a lower bound of the information, in nats.
-
-    For each ordered pair of masks, the latent of one is to find its picture among the latents of
-    the other; the negatives are the other pictures of the batch, of all processes (ours).
-
-    Args:
-        own: Unit vectors of this process's pictures.
-        everyone: Those of all processes.
-        first: Row of `everyone` where `own` begins.
-        temperature: Divides the cosines.
-    """
-    images, masks = own.shape[:2]
-    cosines = torch.einsum('imp,anp->mnia', own, everyone) / temperature
-    pairs = cosines[~torch.eye(masks, dtype=torch.bool, device=own.device)]
-    answers = torch.arange(first, first + images, device=own.device).expand(len(pairs), -1)
-    return nn.functional.cross_entropy(pairs.flatten(0, 1), answers.flatten())
-
-
-class Likelihood(nn.Module):
-    """q(z | X): a Gaussian of independent channels whose moments an MLP reads from X.
-
-    It is trained by `negative_log_likelihood` alone; `vclub` takes its moments as numbers.
-    """
-
-    def __init__(self, inputs: int, channels: int, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 2 * channels)
-        )
-
-    @classmethod
-    def of(cls, config: MiMaeConfig) -> 'Likelihood':
-        """The q of an encoder's latents, given the coarse picture."""
-        inputs = 3 * config.likelihood_side**2
-        return cls(inputs, config.encoder.width, config.likelihood_width)
-
-    def forward(self, inputs: Float[Tensor, 'images numbers']) -> Float[Tensor, '2 images width']:
-        """Mean and logarithm of the variance."""
-        mean, raw = self.layers(inputs).float().chunk(2, -1)
-        # Bounded softly: a variance near zero would make the bound explode.
-        return torch.stack([mean, 6 * torch.tanh(raw / 6)])
-
-
-def coarse_pictures(
-    images: UInt8[Tensor, 'images height width 3'], side: int
-) -> Float[Tensor, 'images numbers']:
-    """The X of q(z | X): pictures averaged to side x side pixels, about -1 to 1."""
-    pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return nn.functional.adaptive_avg_pool2d(pixels, side).flatten(1)
-
-
-def negative_log_likelihood(
-    moments: Float[Tensor, '2 images width'], latents: Float[Tensor, 'images masks width']
-) -> Float[Tensor, '']:
-    """What trains q, in nats per latent; the latents are taken as numbers."""
-    mean, log_variance = moments[:, :, None]
-    squares = (latents.detach() - mean).square() * torch.exp(-log_variance)
-    return 0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(-1).mean()
-
-
-def vclub(
-    moments: Float[Tensor, '2 images width'],
-    own: Float[Tensor, 'images masks width'],
-    everyone: Float[Tensor, 'all_images masks width'],
-) -> Float[Tensor, '']:
-    """Upper bound of I(X; z) in nats where q is the true p(z | X) (arXiv:2006.12013, eq. 13).
-
-    How much likelier a picture's own latent is under q than the latents of all pictures.
-
-    Args:
-        moments: Of q for this process's pictures; no gradient reaches q.
-        own: Latents of this process's pictures.
-        everyone: Those of all processes.
-    """
-    mean, log_variance = moments.detach()
-    precision = torch.exp(-log_variance)
-    paired = ((own - mean[:, None]).square() * precision[:, None]).sum(-1)
-    # The mean over all of (z - mean)^2 needs the first two moments of z alone.
-    mean_latent, mean_square = everyone.mean(0), everyone.square().mean(0)
-    spread = mean_square - 2 * mean_latent * mean[:, None] + mean.square()[:, None]
-    unpaired = (spread * precision[:, None]).sum(-1)
-    return 0.5 * (unpaired - paired).mean()
+def make_likelihood(config: MiMaeConfig) -> Likelihood:
+    """The q of an encoder's latents, given the coarse picture."""
+    inputs = 3 * config.likelihood_side**2
+    return Likelihood(inputs, config.encoder.width, config.likelihood_width)

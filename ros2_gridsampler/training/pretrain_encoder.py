@@ -2,97 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags without labels -> an encoder, by MAE or MI-MAE; one process or many by torchrun."""
 
-import hashlib
 import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cattrs
 import cv2
 import lightning_fabric
 import numpy as np
 import torch
-import yaml
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from ..encoder import Encoder
 from ..encoder_checkpoint import save_encoder
-from ..recordings.frames import FrameConfig, FrameStore, store_frames
-from .mi_mae import (
-    Likelihood,
-    MiMae,
-    MiMaeConfig,
-    coarse_pictures,
-    draw_masks,
-    infonce,
-    negative_log_likelihood,
-    vclub,
-)
+from ..recordings.frames import FrameStore, store_frames
+from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
+from .mi_mae import MiMae, draw_masks, make_likelihood
+from .pretrain_config import PretrainConfig, forward_operations, is_held_out, keep_config
 from .pretraining_pictures import draw_losses, draw_reconstructions
 from .run_state import RunState, StopRequest
 from .train_policy import order
 
 NORM_FRAMES = 256
 """Frames from which the norms of a stem are measured anew at the end."""
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """How an encoder is pretrained; the defaults suit two CPU cores."""
-
-    frames: FrameConfig
-    model: MiMaeConfig
-    views: int = field(
-        default=64, metadata={'help': 'Masked views per step; pictures are views / masks'}
-    )
-    steps: int = field(default=1000, metadata={'help': 'Optimiser steps'})
-    learning_rate: float = field(default=1e-3, metadata={'help': 'Peak of the cosine'})
-    likelihood_learning_rate: float = field(default=1e-3, metadata={'help': "Of q's own Adam"})
-    warm_up: float = field(default=0.1, metadata={'help': 'Share of the steps to the peak'})
-    weight_decay: float = field(default=0.05, metadata={'help': "AdamW's"})
-    held_out: float = field(
-        default=0.2, metadata={'help': 'Share of bags, by their names, kept for the probes'}
-    )
-    precision: Literal['32-true', 'bf16-mixed'] = field(
-        default='32-true', metadata={'help': 'Arithmetic of the network'}
-    )
-    accelerator: Literal['auto', 'cpu', 'cuda'] = field(
-        default='auto', metadata={'help': 'Where it runs'}
-    )
-    seed: int = field(default=0, metadata={'help': 'Of initialisation, order and masks'})
-    threads: int = field(default=1, metadata={'help': 'CPU threads of each process'})
-    log_every: int = field(default=10, metadata={'help': 'Steps between lines of log.jsonl'})
-    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
-
-    def __post_init__(self) -> None:
-        """Refuse pictures of another size than the encoder's, and views that do not divide."""
-        encoder, preparation = self.model.encoder, self.frames.preparation
-        size = (preparation.height, preparation.width)
-        if size != (encoder.image_height, encoder.image_width):
-            raise ValueError(
-                f'Frames are prepared as {size}, the encoder reads '
-                f'{(encoder.image_height, encoder.image_width)} [px].'
-            )
-        if self.views % self.model.masks:
-            raise ValueError(f'{self.views} views are no multiple of {self.model.masks} masks.')
-
-    @property
-    def pictures(self) -> int:
-        """Pictures per step, over all processes."""
-        return self.views // self.model.masks
-
-
-def is_held_out(bag: str, share: float) -> bool:
-    """Whether pretraining leaves a bag of this name to the probes, whatever the other bags."""
-    return int(hashlib.sha256(bag.encode()).hexdigest()[:8], 16) / 2**32 < share
 
 
 def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Encoder:
@@ -112,15 +50,7 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
         OSError: The disk is full.
     """
     torch.set_num_threads(config.threads)
-    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=local,
-        num_nodes=int(os.environ.get('WORLD_SIZE', 1)) // local,
-        strategy='ddp' if local > 1 or int(os.environ.get('WORLD_SIZE', 1)) > 1 else 'auto',
-        precision=config.precision,
-    )
-    fabric.launch()
+    fabric = start_processes(config)
     training = [bag for bag in bags if not is_held_out(bag.name, config.held_out)]
     if not training:
         raise ValueError(f'All {len(bags)} bags are held out for the probes; give more bags.')
@@ -132,12 +62,7 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
     check_batch(config, store, fabric.world_size)
     torch.manual_seed(config.seed)
     model = MiMae(config.model)
-    if fabric.world_size > 1 and config.model.encoder.stem:
-        if fabric.device.type == 'cpu':
-            raise ValueError(
-                'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
-                'process, or an encoder with stem: [].'
-            )
+    if fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     run = Pretraining(config, model, fabric)
     run.state.restore(out)
@@ -146,6 +71,30 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
         finish(config, model, store, out)
     fabric.barrier()
     return model.encoder
+
+
+def start_processes(config: PretrainConfig) -> Fabric:
+    """Join the processes that torchrun has started; without torchrun there is this one.
+
+    Raises:
+        ValueError: The encoder cannot be shared by them.
+    """
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=local,
+        num_nodes=processes // local,
+        strategy='ddp' if processes > 1 else 'auto',
+        precision=config.precision,
+    )
+    if processes > 1 and config.model.encoder.stem and fabric.device.type == 'cpu':
+        raise ValueError(
+            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
+            'process, or an encoder with stem: [].'
+        )
+    fabric.launch()
+    return fabric
 
 
 class Pretraining:
@@ -158,7 +107,7 @@ class Pretraining:
         trained: dict[str, nn.Module] = {'model': model}
         further: dict[str, torch.optim.Optimizer] = {}
         if config.model.weights.vclub:
-            likelihood = Likelihood.of(config.model)
+            likelihood = make_likelihood(config.model)
             adam = torch.optim.Adam(likelihood.parameters(), lr=config.likelihood_learning_rate)
             self.likelihood, self.likelihood_optimiser = fabric.setup(likelihood, adam)
             trained['likelihood'] = likelihood
@@ -253,25 +202,6 @@ class Pretraining:
         return gathered.flatten(0, 1)
 
 
-def forward_operations(config: PretrainConfig) -> int:
-    """Operations of the forward passes of one step, q's two included [FLOP]."""
-    model = MiMae(config.model)
-    size = (config.model.encoder.image_height, config.model.encoder.image_width)
-    images = torch.zeros(config.pictures, *size, 3, dtype=torch.uint8)
-    places = draw_masks(config.pictures, config.model, np.random.default_rng(0))
-    # The fused attention of CPUs is not counted; written out it is.
-    mathematics = nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH)
-    with mathematics, torch.no_grad(), FlopCounterMode(display=False) as counter:
-        views = model(images, torch.from_numpy(places))
-        if config.model.weights.infonce:
-            infonce(views.projected, views.projected, 0, config.model.temperature)
-        if config.model.weights.vclub:
-            likelihood = Likelihood.of(config.model)
-            for _ in ('its own step', 'the bound'):
-                likelihood(coarse_pictures(images, config.model.likelihood_side))
-    return int(counter.get_total_flops())
-
-
 def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -> None:
     """Measure a stem's norms on whole pictures, save the encoder, draw the run."""
     model = model.to('cpu')
@@ -321,26 +251,6 @@ def read_log(out: Path) -> list[dict[str, float]]:
     path = out / 'log.jsonl'
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return [line for _, line in sorted({line['step']: line for line in lines}.items())]
-
-
-def keep_config(config: PretrainConfig, out: Path) -> None:
-    """Write the recipe of the run, or see that it is the one that the run began with.
-
-    Raises:
-        ValueError: The folder holds a run of another recipe.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / 'config.yaml'
-    content = json.loads(json.dumps(cattrs.unstructure(config)))
-    if path.exists():
-        before = yaml.safe_load(path.read_text())
-        other = sorted(key for key in content if content[key] != before.get(key))
-        if other:
-            raise ValueError(
-                f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
-                'output folder.'
-            )
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> None:

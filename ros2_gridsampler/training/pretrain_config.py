@@ -1,0 +1,110 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a pretraining run is: its recipe, what it costs, which bags it leaves alone."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import cattrs
+import numpy as np
+import torch
+import yaml
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..recordings.frames import FrameConfig
+from .information_bounds import coarse_pictures, infonce
+from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How an encoder is pretrained; the defaults suit two CPU cores."""
+
+    frames: FrameConfig
+    model: MiMaeConfig
+    views: int = field(
+        default=64, metadata={'help': 'Masked views per step; pictures are views / masks'}
+    )
+    steps: int = field(default=1000, metadata={'help': 'Optimiser steps'})
+    learning_rate: float = field(default=1e-3, metadata={'help': 'Peak of the cosine'})
+    likelihood_learning_rate: float = field(default=1e-3, metadata={'help': "Of q's own Adam"})
+    warm_up: float = field(default=0.1, metadata={'help': 'Share of the steps to the peak'})
+    weight_decay: float = field(default=0.05, metadata={'help': "AdamW's"})
+    held_out: float = field(
+        default=0.2, metadata={'help': 'Share of bags, by their names, kept for the probes'}
+    )
+    precision: Literal['32-true', 'bf16-mixed'] = field(
+        default='32-true', metadata={'help': 'Arithmetic of the network'}
+    )
+    accelerator: Literal['auto', 'cpu', 'cuda'] = field(
+        default='auto', metadata={'help': 'Where it runs'}
+    )
+    seed: int = field(default=0, metadata={'help': 'Of initialisation, order and masks'})
+    threads: int = field(default=1, metadata={'help': 'CPU threads of each process'})
+    log_every: int = field(default=10, metadata={'help': 'Steps between lines of log.jsonl'})
+    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
+
+    def __post_init__(self) -> None:
+        """Refuse pictures of another size than the encoder's, and views that do not divide."""
+        encoder, preparation = self.model.encoder, self.frames.preparation
+        size = (preparation.height, preparation.width)
+        if size != (encoder.image_height, encoder.image_width):
+            raise ValueError(
+                f'Frames are prepared as {size}, the encoder reads '
+                f'{(encoder.image_height, encoder.image_width)} [px].'
+            )
+        if self.views % self.model.masks:
+            raise ValueError(f'{self.views} views are no multiple of {self.model.masks} masks.')
+
+    @property
+    def pictures(self) -> int:
+        """Pictures per step, over all processes."""
+        return self.views // self.model.masks
+
+
+def is_held_out(bag: str, share: float) -> bool:
+    """Whether pretraining leaves a bag of this name to the probes, whatever the other bags."""
+    return int(hashlib.sha256(bag.encode()).hexdigest()[:8], 16) / 2**32 < share
+
+
+def forward_operations(config: PretrainConfig) -> int:
+    """Operations of the forward passes of one step, q's two included [FLOP]."""
+    model = MiMae(config.model)
+    size = (config.model.encoder.image_height, config.model.encoder.image_width)
+    images = torch.zeros(config.pictures, *size, 3, dtype=torch.uint8)
+    places = draw_masks(config.pictures, config.model, np.random.default_rng(0))
+    # The fused attention of CPUs is not counted; written out it is.
+    mathematics = nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH)
+    with mathematics, torch.no_grad(), FlopCounterMode(display=False) as counter:
+        views = model(images, torch.from_numpy(places))
+        if config.model.weights.infonce:
+            infonce(views.projected, views.projected, 0, config.model.temperature)
+        if config.model.weights.vclub:
+            likelihood = make_likelihood(config.model)
+            for _ in ('its own step', 'the bound'):
+                likelihood(coarse_pictures(images, config.model.likelihood_side))
+    return int(counter.get_total_flops())
+
+
+def keep_config(config: PretrainConfig, out: Path) -> None:
+    """Write the recipe of the run, or see that it is the one that the run began with.
+
+    Raises:
+        ValueError: The folder holds a run of another recipe.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / 'config.yaml'
+    content = json.loads(json.dumps(cattrs.unstructure(config)))
+    if path.exists():
+        before = yaml.safe_load(path.read_text())
+        other = sorted(key for key in content if content[key] != before.get(key))
+        if other:
+            raise ValueError(
+                f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
+                'output folder.'
+            )
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
