@@ -193,14 +193,18 @@ def _parts_of(policy: Policy) -> Parts:
     counter = _counter(lambda: policy(*inputs))
     by_module = {name: sum(of.values()) for name, of in counter.get_flop_counts().items()}
     root = type(policy).__name__
-    tower = [f'{root}.encoder.blocks.{i}' for i in range(policy.config.encoder.depth)]
-    vision = sum(by_module.get(name, 0) for name in (f'{root}.encoder.patch_embed', *tower))
-    parts = [by_module.get(f'{root}.{name}', 0) for name in ('trunk', 'action_head', 'reducer')]
-    if not parts[1]:
-        # Heads are called by a method, which PyTorch does not count as a module of its own.
-        parts[1] = sum(
-            count for name, count in by_module.items() if name.startswith(f'{root}.action_head.')
-        )
+
+    def outermost(name: str) -> int:
+        """Of a module; of its parts where it is called by a method that PyTorch does not see."""
+        own = f'{root}.{name}'
+        if own in by_module:
+            return by_module[own]
+        parts = [part for part in by_module if part.startswith(f'{own}.')]
+        inner = {part for part in parts if any(part.startswith(f'{of}.') for of in parts)}
+        return sum(by_module[part] for part in parts if part not in inner)
+
+    vision = outermost('encoder')
+    parts = [outermost(name) for name in ('trunk', 'action_head', 'reducer')]
     other = counter.get_total_flops() - vision - sum(parts)
     language, action, sampler = (part / GIGA for part in parts)
     return vision / GIGA, language, action, sampler, other / GIGA

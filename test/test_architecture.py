@@ -59,14 +59,6 @@ FOLDERS = (
     'nodes',
     'command_line',
 )
-    'calibrating',
-    'plugins',
-    'simulation',
-    'recordings',
-    'training',
-    'nodes',
-    'command_line',
-)
 ORDER = (*STAGES, *FOLDERS)
 DOORS = {
     'rosbags': ('recordings/',),
