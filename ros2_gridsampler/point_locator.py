@@ -53,7 +53,7 @@ class PointLocator(PointReader):
                 f'This locator was made {"without" if self.ask is None else "for"} a context, '
                 f'got {"none" if context is None else tuple(context.shape)}.'
             )
-        centres = cell_centres(*feature_map.shape[1:3], feature_map.device)
+        centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
         cells = self.keys(self.norm(feature_map.flatten(1, 2))).float()
         queries = self.queries.expand(len(cells), -1, -1)
         if self.ask is not None and context is not None:
@@ -66,7 +66,7 @@ class PointLocator(PointReader):
 
 
 def cell_centres(
-    rows: int, columns: int, device: torch.device | None = None
+    rows: int, columns: int, *, device: torch.device | None = None
 ) -> Float[Tensor, 'cells 2']:
     """Places (x, y) of the cells of a map, row by row; the first is 0 and the last 1."""
 

@@ -42,7 +42,7 @@ class Dense(nn.Module):
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
         """The map, row by row."""
-        centres = cell_centres(*feature_map.shape[1:3], feature_map.device)
+        centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
         return feature_map.flatten(1, 2), centres.expand(len(feature_map), -1, -1)
 
 
@@ -121,7 +121,7 @@ class LearnedQueries(nn.Module):
         cells = self.norm(feature_map.flatten(1, 2))
         queries = self.queries.expand(len(cells), -1, -1)
         tokens, weights = self.attention(queries, cells, cells)
-        centres = cell_centres(*feature_map.shape[1:3], feature_map.device)
+        centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
         return queries + tokens, weights.float() @ centres
 
 
@@ -148,7 +148,7 @@ class TopK(PointReader):
         kept, index = scores.topk(self.count, dim=1)
         weights = 2 * torch.sigmoid(kept)[..., None]
         tokens = cells.gather(1, index[..., None].expand(-1, -1, cells.shape[-1])) * weights
-        points = cell_centres(*feature_map.shape[1:3], feature_map.device)[index]
+        points = cell_centres(*feature_map.shape[1:3], device=feature_map.device)[index]
         return self.place(tokens, points), points
 
 

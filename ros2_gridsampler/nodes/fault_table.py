@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .fault_bench import FaultBench, Spoil
 
@@ -34,13 +34,13 @@ class FaultCase:
     deactivates: bool = False
 
 
-def _spoil(**changes: object) -> Act:
+def _spoil(**changes: Any) -> Act:
     def begin(bench: FaultBench) -> None:
         for name, value in changes.items():
             known = getattr(bench.spoil, name)
             if isinstance(known, (set, dict)):
                 # Two faults may concern two cameras.
-                known.update(value)  # type: ignore[call-overload]
+                known.update(value)
             else:
                 setattr(bench.spoil, name, value)
 

@@ -6,12 +6,12 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cattrs
 import cv2
-import lightning_fabric
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -133,7 +133,7 @@ class Pretraining:
                 progress.update()
                 if state.step % config.log_every == 0 or state.step == config.steps:
                     means = {
-                        name: round(float(fabric.all_reduce(value.detach(), reduce_op='mean')), 6)
+                        name: round(mean_over_ranks(fabric, value), 6)
                         for name, value in losses.items()
                     }
                     progress.set_postfix(means)
@@ -232,12 +232,17 @@ def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -
             'seed': config.seed,
             'precision': config.precision,
             'torch': torch.__version__,
-            'lightning_fabric': lightning_fabric.__version__,
+            'lightning_fabric': version('lightning-fabric'),
             'numpy': np.__version__,
             'opencv': cv2.__version__,
         },
         results={'losses': lines[-1] if lines else {}},
     )
+
+
+def mean_over_ranks(fabric: Fabric, value: Tensor) -> float:
+    """The mean of a number that every process has."""
+    return float(torch.as_tensor(fabric.all_reduce(value.detach(), reduce_op='mean')))
 
 
 def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:
