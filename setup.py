@@ -41,7 +41,9 @@ EXTRAS = {
         'distributed>=2024.5',
         'imageio-ffmpeg>=0.5,<1',
         'jinja2>=3.1,<4',
-        'pyarrow>=15',
+        # Later ones want NumPy 2, which LIBERO's own MuJoCo does not.
+        'pyarrow>=15,<23; python_version < "3.12"',
+        'pyarrow>=17; python_version >= "3.12"',
     ],
     # The default engine on a CPU.
     'openvino': ['openvino>=2026.2,<2027'],

@@ -38,5 +38,5 @@ class TokenLearner(PointReader):
         cells = feature_map.flatten(1, 2)
         weights = self.weigh(cells.to(self._dtype)).float().softmax(1).transpose(1, 2)
         rows, columns = feature_map.shape[1:3]
-        points = weights @ cell_centres(rows, columns, feature_map.device)
+        points = weights @ cell_centres(rows, columns, device=feature_map.device)
         return self.place(weights.to(cells.dtype) @ cells, points), points

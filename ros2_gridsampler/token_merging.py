@@ -39,7 +39,7 @@ class TokenMerging(PointReader):
         if cells.shape[1] < self.count:
             raise ValueError(f'{cells.shape[1]} cells cannot become {self.count} tokens.')
         rows, columns = feature_map.shape[1:3]
-        centres = cell_centres(rows, columns, feature_map.device)
+        centres = cell_centres(rows, columns, device=feature_map.device)
         places = centres.expand(len(cells), -1, -1)
         # Sums over what was merged, and of how many cells.
         sums = torch.cat([cells, places, torch.ones_like(places[..., :1])], -1)
