@@ -75,7 +75,7 @@ def test_the_readme_is_short_and_names_files_that_exist():
         assert places, f'README names {name}'
 
 
-@pytest.mark.parametrize('command', ['record', 'train', 'success', 'demo'])
+@pytest.mark.parametrize('command', ['record', 'train', 'success', 'demo', 'evaluate', 'faults'])
 def test_the_commands_of_the_readme_explain_themselves(command):
     readme = (ROOT / 'README.md').read_text()
     help_text = subprocess.run(
