@@ -2,11 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature map -> the few tokens that matter, and where they were read."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    # For readers and type checkers alone: the module runs wherever torch does.
+    from jaxtyping import Float
 
 
 class PointReader(nn.Module):

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """GridS reads where it points: equal to grid_sample, whole at the border, spread at the start."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -110,3 +113,17 @@ def test_the_same_picture_gives_other_points_for_another_task_only_if_conditione
 def test_the_paper_counts_1592608_parameters_at_2048_channels():
     sampler = GridSampler(channels=2048, tokens=16)
     assert sum(parameter.numel() for parameter in sampler.parameters()) == 1_592_608
+
+
+def test_the_module_needs_nothing_but_torch():
+    others = ('jaxtyping', 'cattrs', 'cv2', 'safetensors', 'rclpy', 'transformers')
+    script = (
+        f'import sys; sys.modules.update(dict.fromkeys({others}))\n'
+        'import torch\n'
+        'from ros2_gridsampler.grid_sampler import GridSampler\n'
+        'print(*GridSampler(8, tokens=3)(torch.zeros(2, 4, 5, 8))[0].shape)'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, check=False
+    )
+    assert result.stdout.split() == ['2', '3', '8'], result.stderr
