@@ -4,7 +4,6 @@
 
 import contextlib
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from ..simulation.arm_state import PERIOD
 from .child_process import ChildProcess
 from .demonstration_progress import DemonstrationProgress
 from .demonstration_watcher import DemonstrationWatcher
-from .node_setup import prepare_process
+from .private_domain import private_domain
 from .stop_signals import raise_on_signals
 
 # A scene is built in 6 to 10 s, but ten times that where others use the machine too [s].
@@ -84,10 +83,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
     with contextlib.ExitStack() as stack:
         # The signals first: whatever is started later is ended.
         check_signals = stack.enter_context(raise_on_signals())
-        domain = stack.enter_context(_free_domain())
-        os.environ['ROS_DOMAIN_ID'] = str(domain)
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-        prepare_process()
+        stack.enter_context(private_domain())
         watcher = stack.enter_context(_watcher(policy.cameras))
         arm, node = _children(config, folder, policy, out)
         children = [stack.enter_context(child) for child in (arm, node)]
@@ -213,19 +209,3 @@ def _watcher(cameras: Sequence[str]) -> Iterator[DemonstrationWatcher]:
             watcher.destroy_node()
     finally:
         rclpy.try_shutdown(context=context)
-
-
-@contextlib.contextmanager
-def _free_domain() -> Iterator[int]:
-    """A ROS domain that no other demonstration on this machine uses."""
-    try:
-        from domain_coordinator import domain_id
-    except ImportError:
-        yield random.randint(1, 100)  # noqa: S311 - not a secret
-        return
-    claim = domain_id()
-    try:
-        yield claim.__enter__()
-    finally:
-        # It would break at an exception, so it is not told of one.
-        claim.__exit__(None, None, None)
