@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from .backends.rival_methods import with_reducer
 from .checkpoint import golden_observation
+from .flop_count import count_flops, counting
 from .grid_sampler import GridSampler
 from .policy import Policy, as_tensors
 from .vla_models import MODELS, Model, Name, matrix, meta
@@ -53,14 +52,7 @@ class StepCost:
 
 def count(work: Callable[[], object]) -> float:
     """GFLOP of what `work` runs."""
-    return _counter(work).get_total_flops() / GIGA
-
-
-def _counter(work: Callable[[], object]) -> FlopCounterMode:
-    # Fused attention of some devices is not in PyTorch's table, its plain products are.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        work()
-    return counter
+    return count_flops(work) / GIGA
 
 
 def count_model(
@@ -190,7 +182,8 @@ def _parts_of(policy: Policy) -> Parts:
     """All five, of a policy that runs."""
     inputs = as_tensors(policy.config, golden_observation(policy.config))
     policy = policy.requires_grad_(False)
-    counter = _counter(lambda: policy(*inputs))
+    with counting() as counter:
+        policy(*inputs)
     by_module = {name: sum(of.values()) for name, of in counter.get_flop_counts().items()}
     root = type(policy).__name__
 

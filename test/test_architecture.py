@@ -10,6 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'ros2_gridsampler'
 STAGES = (
+    'flop_count',
     'camera_message',
     'calibration',
     'arm_limits',

@@ -12,8 +12,8 @@ from policies import tiny_policy
 from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.training.comparison import load_comparison, run_row
 from ros2_gridsampler.training.comparison_table import (
-    count_flops,
     paired_difference,
+    step_flops,
     write_comparison,
 )
 from ros2_gridsampler.training.recipe import load_recipe
@@ -81,7 +81,7 @@ def test_flops_are_those_of_the_layers():
     attention = 4 * tokens * tokens * width
     stem = 2 * 16 * 16 * (7 * 7 * 3 * 8) + 2 * 16 * (4 * 4 * 8 * width)
     expected = cameras * (blocks * (linear + attention) + stem)
-    assert count_flops(policy)[1] == expected
+    assert step_flops(policy)[1] == expected
 
 
 def test_a_difference_is_paired_by_initial_state():

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from ..flop_count import counting
 from .blank_language_model import (
     SMOLVLM2_500M_TEXT,
     SMOLVLM2_500M_VISION,
@@ -121,15 +121,14 @@ def _inputs(cameras: int, side: int, numbers: int) -> tuple[Any, ...]:
 
 def _count(step: Callable[[], Any], tower: torch.nn.Module) -> tuple[float, float]:
     spent: list[float] = []
-    counter = FlopCounterMode(display=False)
     marks: list[float] = []
-    before = tower.register_forward_pre_hook(
-        lambda module, args: marks.append(counter.get_total_flops())
-    )
-    after = tower.register_forward_hook(
-        lambda module, args, output: spent.append(counter.get_total_flops() - marks[-1])
-    )
-    with torch.inference_mode(), counter:
+    with counting() as counter:
+        before = tower.register_forward_pre_hook(
+            lambda module, args: marks.append(counter.get_total_flops())
+        )
+        after = tower.register_forward_hook(
+            lambda module, args, output: spent.append(counter.get_total_flops() - marks[-1])
+        )
         step()
     before.remove()
     after.remove()

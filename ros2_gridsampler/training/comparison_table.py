@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..checkpoint import MANIFEST, golden_observation, load_checkpoint
+from ..flop_count import count_flops
 from ..policy import Policy, as_tensors
 from ..recordings.closed_loop import PLACEMENTS
 from ..recordings.success_rate import wilson_interval
@@ -47,7 +46,7 @@ class Row:
     outcomes: dict[str, list[bool]]
 
 
-def count_flops(policy: Policy) -> tuple[int, int]:
+def step_flops(policy: Policy) -> tuple[int, int]:
     """Floating-point operations of one step, and of its tower and reducer alone.
 
     Counted by PyTorch on the operations that really run (products of matrices, convolutions,
@@ -55,17 +54,10 @@ def count_flops(policy: Policy) -> tuple[int, int]:
     """
     policy = copy.deepcopy(policy).requires_grad_(False)
     inputs = as_tensors(policy.config, golden_observation(policy.config))
-    # The fused attention of the CPU is not in PyTorch's count, its plain products are.
-    plain = sdpa_kernel(SDPBackend.MATH)
-    with torch.no_grad(), plain, FlopCounterMode(display=False) as whole:
-        policy(*inputs)
     context = 2 * policy.config.trunk.width if policy.config.conditioned else 0
     images = inputs[0].flatten(0, 1)
     task = torch.zeros(len(images), context) if context else None
-    plain = sdpa_kernel(SDPBackend.MATH)
-    with torch.no_grad(), plain, FlopCounterMode(display=False) as vision:
-        policy.see(images, task)
-    return whole.get_total_flops(), vision.get_total_flops()
+    return count_flops(lambda: policy(*inputs)), count_flops(lambda: policy.see(images, task))
 
 
 def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
@@ -91,7 +83,7 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
             Row(
                 name,
                 policy.config.tokens,
-                *count_flops(policy),
+                *step_flops(policy),
                 float(middle),
                 (float(low), float(high)),
                 outcomes,

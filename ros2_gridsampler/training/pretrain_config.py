@@ -12,9 +12,8 @@ import cattrs
 import numpy as np
 import torch
 import yaml
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from ..flop_count import counting
 from ..recordings.frames import FrameConfig
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
@@ -77,9 +76,7 @@ def forward_operations(config: PretrainConfig) -> int:
     size = (config.model.encoder.image_height, config.model.encoder.image_width)
     images = torch.zeros(config.pictures, *size, 3, dtype=torch.uint8)
     places = draw_masks(config.pictures, config.model, np.random.default_rng(0))
-    # The fused attention of CPUs is not counted; written out it is.
-    mathematics = nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH)
-    with mathematics, torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with counting() as counter:
         views = model(images, torch.from_numpy(places))
         if config.model.weights.infonce:
             infonce(views.projected, views.projected, 0, config.model.temperature)
