@@ -35,9 +35,6 @@ STAGES = (
     'checkpoint',
     'encoder_checkpoint',
     'backends',
-    'vla_models',
-    'step_cost',
-    'step_cost_plot',
     'chunk_schedule',
     'stopping',
     'safety_filter',
@@ -46,12 +43,12 @@ STAGES = (
     'limit_excess',
     'command_message',
     'latency',
-    'actuation_delay',
     'installed_files',
     'limit_stress',
 )
 # A folder may use the stages and the folders before it.
 FOLDERS = (
+    'costs',
     'calibrating',
     'plugins',
     'simulation',

@@ -8,8 +8,8 @@ from policies import tiny_policy
 from torch import nn
 
 from ros2_gridsampler.backends.rival_methods import with_reducer
-from ros2_gridsampler.step_cost import count, count_model, count_policy
-from ros2_gridsampler.vla_models import GEMMA_2B, GEMMA_300M
+from ros2_gridsampler.costs.step_cost import count, count_model, count_policy
+from ros2_gridsampler.costs.vla_models import GEMMA_2B, GEMMA_300M
 
 
 def test_a_layer_is_counted_as_by_hand():
@@ -22,7 +22,7 @@ def test_a_layer_is_counted_as_by_hand():
 def test_a_layer_costs_what_pytorchs_own_costs():
     own = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
     wanted = count(lambda: own(torch.zeros(1, 9, 64)))
-    from ros2_gridsampler.vla_models import Stack
+    from ros2_gridsampler.costs.vla_models import Stack
 
     got = count(lambda: Stack(1, 64, 128, 4, 4, 16, False).run(9))
     assert got == pytest.approx(wanted)

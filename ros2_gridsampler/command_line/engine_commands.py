@@ -124,10 +124,10 @@ def flops(
     from dataclasses import asdict
 
     from ..checkpoint import load_checkpoint
+    from ..costs.step_cost import count_model, count_policy
+    from ..costs.step_cost_plot import plot_costs
+    from ..costs.vla_models import MODELS
     from ..installed_files import find
-    from ..step_cost import count_model, count_policy
-    from ..step_cost_plot import plot_costs
-    from ..vla_models import MODELS
 
     names = {name: name for name in MODELS}
     if model in names:

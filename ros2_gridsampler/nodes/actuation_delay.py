@@ -15,8 +15,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..actuation_delay import Delay, estimate_delay
 from ..arm_limits import load_arm
+from ..calibrating.actuation_delay import Delay, estimate_delay
 from ..camera_message import stamp_seconds
 from ..command_message import fill_joint_trajectory
 from ..installed_files import find
