@@ -26,8 +26,8 @@ from ..plugins.lerobot_training import (
 )
 from ..recordings.bag_reader import StreamTopics
 from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
+from .batches import order, split
 from .run_state import RunState, StopRequest
-from .train_policy import order, split
 
 
 @dataclass(frozen=True)

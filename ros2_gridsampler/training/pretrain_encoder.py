@@ -22,12 +22,12 @@ from tqdm import tqdm
 from ..encoder import Encoder
 from ..encoder_checkpoint import save_encoder
 from ..recordings.frames import FrameStore, store_frames
+from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
 from .mi_mae import MiMae, draw_masks, make_likelihood
 from .pretrain_config import PretrainConfig, forward_operations, is_held_out, keep_config
 from .pretraining_pictures import draw_losses, draw_reconstructions
 from .run_state import RunState, StopRequest
-from .train_policy import order
 
 NORM_FRAMES = 256
 """Frames from which the norms of a stem are measured anew at the end."""

@@ -4,7 +4,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -13,17 +13,17 @@ import cattrs
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
 from ..action_head import Statistics
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..encoder import EncoderConfig
-from ..instruction import tokenise
 from ..policy import Policy, PolicyConfig
 from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ..trunk import TrunkConfig
+from .batches import Batch, Batches, offsets, order, split
 from .run_state import RunState, StopRequest
 
 
@@ -208,94 +208,6 @@ def policy_config(
         encoder=config.encoder,
         trunk=config.trunk,
     )
-
-
-def offsets(
-    store: EpisodeStore, samples: Int[np.ndarray, ' samples'], first: int
-) -> Float[np.ndarray, 'samples steps actions']:
-    """Joint targets as offsets from where the joints are; those start at number `first`."""
-    chunks = store.chunks[samples]
-    return chunks - store.proprioception[samples, None, first : first + chunks.shape[-1]]
-
-
-def split(
-    store: EpisodeStore, held_out: float
-) -> tuple[Int[np.ndarray, ' training'], Int[np.ndarray, ' validation']]:
-    """Samples to train on and samples of whole other bags."""
-    bags = int(store.episode.max()) + 1
-    every = max(round(1 / held_out), 2) if held_out else bags + 1
-    held = store.episode % every == every - 1
-    if bags < 2 or not held.any():
-        return np.arange(len(store)), np.arange(len(store))
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def order(
-    samples: Int[np.ndarray, ' samples'], batch: int, seed: int, first: int, last: int
-) -> Iterator[Int[np.ndarray, ' batch']]:
-    """Batches from step `first` to `last`; the same ones whether or not a run was stopped."""
-    per_epoch = max(len(samples) // batch, 1)
-    shuffled = samples
-    epoch = -1
-    for step in range(first, last):
-        if step // per_epoch != epoch:
-            epoch = step // per_epoch
-            shuffled = np.random.default_rng((seed, epoch)).permutation(samples)
-        start = (step % per_epoch) * batch
-        yield shuffled[start : start + batch]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Tensors of some samples; actions as the head gives them."""
-
-    images: UInt8[Tensor, 'batch cameras height width 3']
-    proprioception: Float[Tensor, 'batch numbers']
-    words: Int[Tensor, 'batch words pieces']
-    actions: Float[Tensor, 'batch steps actions']
-    landmarks: Float[Tensor, 'batch landmarks 3']
-
-
-class Batches:
-    """Samples -> tensors, with the noise of training."""
-
-    def __init__(self, store: EpisodeStore, config: PolicyConfig, noise: float, seed: int) -> None:
-        self._store = store
-        self._words = np.stack([tokenise(text) for text in store.instructions])
-        self._noise = noise * np.array(config.proprioception_statistics.scale, np.float32)
-        self._seed = seed
-        self._relative = config.relative
-        self._first_joint = 9 * config.uses_pose
-
-    def __call__(self, samples: Int[np.ndarray, ' batch'], step: int | None = None) -> Batch:
-        """Augmented for training step `step`; as it is where None."""
-        store = self._store
-        images, body = store.images(samples), store.proprioception[samples]
-        # Before the noise: what the arm does next starts from where it really is.
-        actions = (
-            offsets(store, samples, self._first_joint) if self._relative else store.chunks[samples]
-        )
-        if step is not None:
-            generator = np.random.default_rng((self._seed, 1, step))
-            body = body + self._noise * generator.normal(size=body.shape).astype(np.float32)
-            images = jitter(images, generator)
-        return Batch(
-            torch.from_numpy(images),
-            torch.from_numpy(body),
-            torch.from_numpy(self._words[store.sentence[samples]]),
-            torch.from_numpy(actions),
-            torch.from_numpy(store.landmarks[samples]),
-        )
-
-
-def jitter(
-    images: UInt8[np.ndarray, 'batch cameras height width 3'], generator: np.random.Generator
-) -> UInt8[np.ndarray, 'batch cameras height width 3']:
-    """Brightness, contrast and tint of each picture changed a little."""
-    shape = (*images.shape[:2], 1, 1, 3)
-    gain = generator.uniform(0.9, 1.1, shape).astype(np.float32)
-    offset = generator.uniform(-12, 12, shape).astype(np.float32)
-    return np.clip(images * gain + offset, 0, 255).astype(np.uint8)
 
 
 def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
