@@ -215,16 +215,16 @@ def golden_observation(config: PolicyConfig) -> Observation:
         for index, camera in enumerate(config.cameras)
     }
     mean = np.array(config.proprioception_statistics.mean)
-    start, count = 9 * config.uses_pose, len(config.joints)
-    joints, velocities = mean[start : start + count], mean[start + count :]
+    of_joints = iter(mean[9 * config.uses_pose :].reshape(-1, max(len(config.joints), 1)))
     pose = np.array([*mean[:3], 0, 0, 0, 1.0]) if config.uses_pose else None
     return Observation(
         images,
-        joints,
+        next(of_joints) if config.joints else np.empty(0),
         pose,
         'golden observation',
         0.0,
-        velocities if config.velocity_window else None,
+        next(of_joints) if config.velocity_window else None,
+        next(of_joints) if config.uses_command else None,
     )
 
 

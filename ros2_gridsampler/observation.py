@@ -29,6 +29,8 @@ class Observation:
         time: Capture time of the oldest stream [s].
         velocities: Mean velocity of each joint over the last moments [rad/s], [m/s]; None where
             the policy does not use it.
+        command: Joint targets that were sent last before the first camera's picture was taken,
+            in the order of the joints; None where the policy does not use them.
     """
 
     images: Mapping[str, UInt8[np.ndarray, 'height width 3']]
@@ -37,6 +39,7 @@ class Observation:
     instruction: str
     time: float
     velocities: Float[np.ndarray, ' joints'] | None = None
+    command: Float[np.ndarray, ' joints'] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class ObservationConfig:
         uses_pose: Whether the end-effector pose belongs to it.
         velocity_window: Over how long joint velocities are measured [s]; 0 for none. From
             positions: drivers filter what they report as velocity in their own ways.
+        uses_command: Whether the joint targets sent last belong to it.
     """
 
     cameras: Mapping[str, ImagePreparation]
@@ -57,6 +61,23 @@ class ObservationConfig:
     joints: tuple[str, ...]
     uses_pose: bool
     velocity_window: float = 0.0
+    uses_command: bool = False
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the proprioception has."""
+        parts = 1 + (self.velocity_window > 0) + self.uses_command
+        return 9 * self.uses_pose + parts * len(self.joints)
+
+    @property
+    def origin(self) -> int:
+        """Where in the proprioception stands what relative joint targets are offsets from.
+
+        The targets sent last if they are read, else the measured positions.
+        """
+        if self.uses_command:
+            return self.numbers - len(self.joints)
+        return 9 * self.uses_pose
 
 
 class NotObservable(ValueError):
@@ -95,6 +116,10 @@ class ObservationBuffer:
         )
         self._pose: SampleStream[Float[np.ndarray, '7']] = SampleStream(
             'end-effector pose', 256, reach, lambda pose: pose.tobytes()
+        )
+        # Not in `_streams`: an arm that was sent nothing yet is as good as any.
+        self._commands: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
+            'commands', 256, reach, lambda command: command.tobytes()
         )
         frozen = FrozenConfig(budget.frozen_time, budget.frozen_motion)
         self._pictures = {name: PictureWatch(frozen) for name in config.cameras}
@@ -161,6 +186,21 @@ class ObservationBuffer:
                 f'End-effector orientation must be a unit quaternion, its norm is {norm:.4f}.'
             )
         self._pose.add(time, pose)
+
+    def add_command(self, targets: Float[np.ndarray, ' joints'], time: float) -> None:
+        """Store what was sent to the arm.
+
+        Args:
+            targets: Joint targets in the order that the policy expects [rad], [m].
+            time: Of sending, of the clock that stamps the streams [s].
+        """
+        if np.isfinite(targets).all():
+            self._commands.add(time, np.array(targets, np.float64))
+
+    @property
+    def uses_command(self) -> bool:
+        """Whether `add_command` changes anything."""
+        return self._config.uses_command
 
     @property
     def streams(self) -> Mapping[str, SampleStream[Any]]:
@@ -277,12 +317,13 @@ class ObservationBuffer:
         samples = [sample for _, sample in matched]
         joints = samples[count] if self._config.joints else np.empty(0)
         velocities = self._velocities(frame_time) if self._config.velocity_window else None
+        command = self._command(frame_time, joints) if self._config.uses_command else None
         pose = samples[-1] if self._config.uses_pose else None
 
         def decode() -> Observation:
             messages = zip(self._config.cameras, samples[:count], strict=True)
             images = {name: self._picture(name, message) for name, message in messages}
-            return Observation(images, joints, pose, instruction, oldest, velocities)
+            return Observation(images, joints, pose, instruction, oldest, velocities, command)
 
         return decode
 
@@ -295,6 +336,16 @@ class ObservationBuffer:
         if last is None or first is None or last[0] <= first[0]:
             return np.zeros(len(self._config.joints))
         return (last[1] - first[1]) / (last[0] - first[0])
+
+    def _command(
+        self, time: float, joints: Float[np.ndarray, ' joints']
+    ) -> Float[np.ndarray, ' joints']:
+        """Sent last before `time`; where the joints are if that is too long ago."""
+        # A recording stamps what was decided on a picture like that picture.
+        sent = self._commands.at(np.nextafter(time, -np.inf))
+        if sent is None or time - sent[0] > self._budget.max_age:
+            return joints
+        return sent[1]
 
     def _picture(self, camera: str, message: Any) -> UInt8[np.ndarray, 'height width 3']:
         rgb = decode_image(message)

@@ -32,9 +32,11 @@ class PolicyConfig:
         joints: Names of the joints it reads, in order.
         uses_pose: Whether it reads the end-effector pose.
         velocity_window: Over how long joint velocities are measured [s]; 0 if it reads none.
+        uses_command: Whether it reads the joint targets sent last.
         action_space: What it commands.
-        relative: Whether the network gives joint targets as offsets from where the joints are;
-            `action_statistics` are then those of the offsets.
+        relative: Whether the network gives joint targets as offsets from those sent last if it
+            reads them, else from where the joints are; `action_statistics` are then those of
+            the offsets.
         steps: Targets per chunk.
         period: Time between two targets [s].
         reducer: How the visual tokens become fewer, one of `token_reducers.REDUCERS`.
@@ -54,6 +56,7 @@ class PolicyConfig:
     joints: tuple[str, ...]
     uses_pose: bool
     velocity_window: float
+    uses_command: bool
     action_space: ActionSpace
     relative: bool
     steps: int
@@ -96,16 +99,18 @@ class PolicyConfig:
                 f'Statistics of {len(self.action_statistics.mean)} actions for the '
                 f'{len(self.action_space.names)} entries of the action space.'
             )
-        numbers = len(self.joints) * (1 + (self.velocity_window > 0)) + 9 * self.uses_pose
+        numbers = self.observation.numbers
         if len(self.proprioception_statistics.mean) != numbers:
             raise ValueError(
                 f'Statistics of {len(self.proprioception_statistics.mean)} numbers for a '
                 f'proprioception of {numbers}.'
             )
 
-        if self.relative and self.action_space.names != self.joints:
+        own = self.relative or self.uses_command
+        if own and self.action_space.names != self.joints:
             raise ValueError(
-                'A relative policy commands the joints that it reads, in the same order; it reads '
+                'A policy that is relative or reads its commands commands the joints that it '
+                'reads, in the same order; it reads '
                 f'{list(self.joints)} and commands {list(self.action_space.names)}.'
             )
 
@@ -118,6 +123,7 @@ class PolicyConfig:
             self.joints,
             self.uses_pose,
             self.velocity_window,
+            self.uses_command,
         )
 
     @property
@@ -231,7 +237,7 @@ class Policy(nn.Module):
         actions = len(self.config.action_space.names)
         if not self.config.relative:
             return proprioception.new_zeros(1, 1, actions)
-        start = 9 * self.config.uses_pose
+        start = self.config.observation.origin
         return proprioception[:, None, start : start + actions]
 
     @torch.inference_mode()
@@ -271,12 +277,12 @@ def proprioception(observation: Observation) -> Float[np.ndarray, ' numbers']:
     """What the arm feels, without jumps.
 
     A quaternion and its negative are one rotation, so the pose enters as position [m] and the
-    first two columns of its rotation matrix (arXiv:1812.07035), followed by the joints and
-    their velocities.
+    first two columns of its rotation matrix (arXiv:1812.07035), followed by the joints, their
+    velocities and what they were told last.
     """
-    joints, pose = observation.joints, observation.pose
-    if observation.velocities is not None:
-        joints = np.concatenate([joints, observation.velocities])
+    pose = observation.pose
+    of_joints = (observation.joints, observation.velocities, observation.command)
+    joints = np.concatenate([numbers for numbers in of_joints if numbers is not None])
     if pose is None:
         return joints
     x, y, z, w = pose[3:]

@@ -33,6 +33,7 @@ def tiny_policy(
             joints=('finger',),
             uses_pose=True,
             velocity_window=0.0,
+            uses_command=False,
             action_space=ActionSpace('end_effector_twist', TWIST_NAMES, 'panda_link0'),
             relative=False,
             steps=5,

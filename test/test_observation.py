@@ -226,3 +226,25 @@ def test_a_black_picture_is_refused():
     seen = filled().newest(10.0)
     with pytest.raises(ValueError, match="'front' shows nothing"):
         check_contrast(seen, 1.0)
+
+
+def test_the_command_is_the_one_sent_before_the_picture_never_its_answer():
+    config = ObservationConfig(
+        {'front': ImagePreparation(*SIZE)}, SIZE, ('a', 'b'), False, uses_command=True
+    )
+    buffer = ObservationBuffer(config, StreamBudget())
+    buffer.set_instruction('go')
+
+    def seen(time):
+        buffer.add_joints(['a', 'b'], [0.1, 0.2], time)
+        buffer.add_image('front', picture(1), time)
+        return buffer.newest(time).command
+
+    np.testing.assert_array_equal(seen(10.0), [0.1, 0.2])  # nothing sent: where the arm is
+    buffer.add_command(np.array([1.0, 2.0]), 10.02)
+    buffer.add_command(np.array([3.0, 4.0]), 10.03)
+    np.testing.assert_array_equal(seen(10.03), [1.0, 2.0])
+    np.testing.assert_array_equal(seen(10.06), [3.0, 4.0])
+    buffer.add_command(np.array([np.nan, 0.0]), 10.07)
+    np.testing.assert_array_equal(seen(10.09), [3.0, 4.0])
+    np.testing.assert_array_equal(seen(11.0), [0.1, 0.2])  # sent too long ago

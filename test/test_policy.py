@@ -129,24 +129,31 @@ def test_the_batch_of_one_carries_physical_numbers():
     assert words.shape == (1, 20, 12)
 
 
-def test_a_relative_policy_that_wants_nothing_stays_where_the_joints_are():
+@pytest.mark.parametrize('uses_command', [False, True])
+def test_a_relative_policy_that_wants_nothing_stays_where_it_was_told(uses_command):
     tiny = tiny_policy(conditioned=False).config
+    numbers = 6 if uses_command else 4
     config = dataclasses.replace(
         tiny,
         joints=('elbow', 'wrist'),
         uses_pose=False,
         velocity_window=0.1,
+        uses_command=uses_command,
         action_space=ActionSpace('joint_position', ('elbow', 'wrist'), ''),
         relative=True,
-        proprioception_statistics=Statistics((0.0,) * 4, (1.0,) * 4),
+        proprioception_statistics=Statistics((0.0,) * numbers, (1.0,) * numbers),
         action_statistics=Statistics((0.0, 0.0), (0.1, 0.1)),
     )
     policy = Policy(config).eval()
     torch.nn.init.zeros_(policy.action_head.linear.weight)
     torch.nn.init.zeros_(policy.action_head.linear.bias)
     golden = golden_observation(config)
-    moved = dataclasses.replace(golden, joints=np.array([0.3, -0.7]))
+    moved = dataclasses.replace(
+        golden,
+        joints=np.array([0.3, -0.7]) if not uses_command else np.zeros(2),
+        command=np.array([0.3, -0.7]) if uses_command else None,
+    )
     np.testing.assert_allclose(policy.predict(moved).chunk.targets, [[0.3, -0.7]] * 5, atol=1e-6)
 
-    with pytest.raises(ValueError, match='commands the joints that it reads'):
+    with pytest.raises(ValueError, match='commands the joints that it '):
         dataclasses.replace(config, joints=('wrist', 'elbow'))

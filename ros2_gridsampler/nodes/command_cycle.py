@@ -43,6 +43,7 @@ class CommandCycle:
         clocks: See there.
         log: A logger of rclpy.
         follow: Called with the times of every chunk when it is commanded first.
+        sent: Called with every command and when it was sent [s].
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class CommandCycle:
         clocks: Clocks,
         log: Any,
         follow: Callable[[ChunkTimes], None],
+        sent: Callable[[NDArray[np.float64], float], None],
     ) -> None:
         """Know everybody; `start` begins."""
         self._controller = controller
@@ -67,6 +69,7 @@ class CommandCycle:
         self._clocks = clocks
         self._log = log
         self._follow = follow
+        self._sent = sent
         self.lock = threading.RLock()
         """Held while a command is made; whoever reads the ladder has to hold it."""
         self._predictions: deque[TimedPrediction] = deque(maxlen=100)
@@ -267,6 +270,7 @@ class CommandCycle:
 
     def _send(self, command: Command, now: float) -> None:
         self._output.publish(command.values, now)
+        self._sent(command.values, now)
         self.commands += 1
         self.interventions.update(command.interventions)
         self.holding, self._held = command.holding, bool(command.holding)

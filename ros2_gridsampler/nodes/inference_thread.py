@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..observation import NotObservable, Observation, ObservationBuffer, check_contrast
 from ..policy import Prediction
 from ..stream_health import Fault
@@ -118,6 +121,12 @@ class InferenceThread:
         with self._changed:
             self._buffer.add_pose(position, quaternion, time)
             self._wake_if_waiting()
+
+    def add_command(self, targets: NDArray[np.float64], time: float) -> None:
+        """See `ObservationBuffer.add_command`; nothing where the policy does not read it."""
+        if self._buffer.uses_command:
+            with self._changed:
+                self._buffer.add_command(targets, time)
 
     def set_instruction(self, instruction: str) -> None:
         """See `ObservationBuffer.set_instruction`."""

@@ -113,6 +113,7 @@ class PolicyLoop:
             clocks=Clocks(self._now, steady),
             log=node.get_logger(),
             follow=reports.timing,
+            sent=self._inference.add_command,
         )
         self._report = LoopReport(config, self._cycle, self._inference, self._inputs, problems)
         self._commands: CommandThread | None = None

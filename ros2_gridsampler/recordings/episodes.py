@@ -127,8 +127,8 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     shape: tuple[int, ...] = ()
     with (folder / 'frames.bin').open('wb') as frames:
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
-            labels = _Labels(config)
             buffer = ObservationBuffer(config.observation, StreamBudget())
+            labels = _Labels(config, buffer)
             # All of them first: a chunk reaches past its own observation.
             observations = list(read_observations(bag, config.topics, buffer, labels.takers))
             for observation in observations:
@@ -183,8 +183,9 @@ class _Track:
 class _Labels:
     """Label streams of one bag, read at any time."""
 
-    def __init__(self, config: EpisodeConfig) -> None:
+    def __init__(self, config: EpisodeConfig, buffer: ObservationBuffer) -> None:
         self._config = config
+        self._buffer = buffer
         labels = config.labels
         self._actions = _Track(labels.action)
         self._gripper = _Track(labels.gripper)
@@ -202,7 +203,11 @@ class _Labels:
             target = read_twist(message, space.frame)
         else:
             target = read_joint_trajectory(message, space.names)[0]
-        self._actions.add(stamp_seconds(message.header.stamp), target)
+        time = stamp_seconds(message.header.stamp)
+        self._actions.add(time, target)
+        if self._config.observation.uses_command:
+            # What a demonstrator sent is what a policy in his place would have sent.
+            self._buffer.add_command(target, time)
 
     def _take_gripper(self, recorded: RecordedMessage) -> None:
         # Float64MultiArray has no header: the time of the recording has to do.

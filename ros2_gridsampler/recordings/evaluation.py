@@ -136,8 +136,8 @@ class _Run:
         self._topics = topics
         self._listeners = listeners
         self._scores = tuple(PolicyScores(c, limits, config, clock) for c in contestants)
-        buffer = ObservationBuffer(first.observation, config.streams)
-        self._replay = ObservationReplay(topics.streams, buffer, config.time)
+        self._buffer = ObservationBuffer(first.observation, config.streams)
+        self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
         self._health = BagHealth(_stream_names(topics), tuple(topics.streams.cameras.values()))
         steps = max(c.config.steps for c in contestants)
         self._horizon = steps * first.period
@@ -236,6 +236,8 @@ class _Run:
             self._watch.add(time, self._gripper.share(action))
         if recorded.topic != self._topics.labels.action:
             return
+        if self._buffer.uses_command:
+            self._buffer.add_command(action, time)
         self._operator.add(time, action)
         commands = [score.main.command for score in self._scores]
         for score, command in zip(self._scores, commands, strict=True):

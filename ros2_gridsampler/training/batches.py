@@ -18,7 +18,7 @@ from ..recordings.episodes import EpisodeStore
 def offsets(
     store: EpisodeStore, samples: Int[np.ndarray, ' samples'], first: int
 ) -> Float[np.ndarray, 'samples steps actions']:
-    """Joint targets as offsets from where the joints are; those start at number `first`."""
+    """Joint targets as offsets from the numbers of the proprioception from `first` on."""
     chunks = store.chunks[samples]
     return chunks - store.proprioception[samples, None, first : first + chunks.shape[-1]]
 
@@ -70,7 +70,7 @@ class Batches:
         self._noise = noise * np.array(config.proprioception_statistics.scale, np.float32)
         self._seed = seed
         self._relative = config.relative
-        self._first_joint = 9 * config.uses_pose
+        self._origin = config.observation.origin
 
     def __call__(self, samples: Int[np.ndarray, ' batch'], step: int | None = None) -> Batch:
         """Augmented for training step `step`; as it is where None."""
@@ -78,7 +78,7 @@ class Batches:
         images, body = store.images(samples), store.proprioception[samples]
         # Before the noise: what the arm does next starts from where it really is.
         actions = (
-            offsets(store, samples, self._first_joint) if self._relative else store.chunks[samples]
+            offsets(store, samples, self._origin) if self._relative else store.chunks[samples]
         )
         if step is not None:
             generator = np.random.default_rng((self._seed, 1, step))

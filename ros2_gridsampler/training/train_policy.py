@@ -46,7 +46,7 @@ class TrainConfig:
         metadata={'help': 'Whether instruction and arm state enter the point predictor'},
     )
     relative: bool = field(
-        default=False, metadata={'help': 'Whether joint targets are offsets from the joints'}
+        default=False, metadata={'help': 'Whether joint targets are offsets, see PolicyConfig'}
     )
     head: Literal['direct', 'flow'] = field(
         default='direct', metadata={'help': 'Regression of the chunk, or flow matching'}
@@ -185,7 +185,7 @@ def policy_config(
     has_landmarks = bool(np.isfinite(store.landmarks).all())
     chunks = store.chunks[training]
     if config.relative:
-        chunks = offsets(store, training, 9 * streams.uses_pose)
+        chunks = offsets(store, training, streams.origin)
     return PolicyConfig(
         cameras=tuple(streams.cameras),
         resolution=streams.resolution,
@@ -193,6 +193,7 @@ def policy_config(
         joints=streams.joints,
         uses_pose=streams.uses_pose,
         velocity_window=streams.velocity_window,
+        uses_command=streams.uses_command,
         action_space=episodes.action_space,
         relative=config.relative,
         steps=episodes.steps,
