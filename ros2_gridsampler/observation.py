@@ -101,10 +101,21 @@ class ObservationBuffer:
     stream the newest sample captured no later. A frame waits for streams that have not yet
     reached its capture time, but no longer than `settle_time`, so a recording read in order and
     the live topics give the same observations.
+
+    Args:
+        config: The streams.
+        budget: How old and how far apart they may be.
+        any_scale: Whether pictures of another size but the same shape are taken: for recordings
+            only, nobody knows whether a live camera at another size still shows the same view.
     """
 
-    def __init__(self, config: ObservationConfig, budget: StreamBudget) -> None:
+    def __init__(
+        self, config: ObservationConfig, budget: StreamBudget, *, any_scale: bool = False
+    ) -> None:
         self._config = config
+        self._any_scale = any_scale
+        self.scaled: dict[str, tuple[int, int]] = {}
+        """Camera -> width and height [px] of its pictures, where another size was taken."""
         self._budget = budget
         reach = budget.max_age
         self._cameras: dict[str, SampleStream[Any]] = {
@@ -350,11 +361,13 @@ class ObservationBuffer:
     def _picture(self, camera: str, message: Any) -> UInt8[np.ndarray, 'height width 3']:
         rgb = decode_image(message)
         size = (rgb.shape[1], rgb.shape[0])
-        if size != self._config.resolution:
+        width, height = self._config.resolution
+        if size != (width, height) and self._any_scale and size[0] * height == size[1] * width:
+            self.scaled[camera] = size
+        elif size != (width, height):
             raise ValueError(
                 f'Camera {camera!r} publishes {size[0]}x{size[1]} pictures; the checkpoint was '
-                f'trained on {self._config.resolution[0]}x{self._config.resolution[1]}. Set the '
-                'camera driver to that resolution.'
+                f'trained on {width}x{height}. Set the camera driver to that resolution.'
             )
         return prepare_image(rgb, self._config.cameras[camera])
 

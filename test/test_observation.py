@@ -248,3 +248,17 @@ def test_the_command_is_the_one_sent_before_the_picture_never_its_answer():
     buffer.add_command(np.array([np.nan, 0.0]), 10.07)
     np.testing.assert_array_equal(seen(10.09), [3.0, 4.0])
     np.testing.assert_array_equal(seen(11.0), [0.1, 0.2])  # sent too long ago
+
+
+def test_a_recording_at_another_scale_is_taken_and_told_another_shape_is_not():
+    buffer = ObservationBuffer(CONFIG, StreamBudget(), any_scale=True)
+    buffer.set_instruction('go')
+    buffer.add_joints(['a', 'b'], [0, 0], 1.0)
+    buffer.add_image('wrist', picture(2), 1.0)
+    buffer.add_image('front', picture(1, 16, 12), 1.0)
+    assert buffer.newest(1.0).images['front'].shape == (6, 8, 3)
+    assert buffer.scaled == {'front': (16, 12)}
+    buffer.add_image('front', picture(1, 16, 10), 1.01)
+    buffer.add_joints(['a', 'b'], [0, 0], 1.01)
+    with pytest.raises(ValueError, match='publishes 16x10'):
+        buffer.newest(1.3)

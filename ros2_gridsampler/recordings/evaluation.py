@@ -136,7 +136,7 @@ class _Run:
         self._topics = topics
         self._listeners = listeners
         self._scores = tuple(PolicyScores(c, limits, config, clock) for c in contestants)
-        self._buffer = ObservationBuffer(first.observation, config.streams)
+        self._buffer = ObservationBuffer(first.observation, config.streams, any_scale=True)
         self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
         self._health = BagHealth(_stream_names(topics), tuple(topics.streams.cameras.values()))
         steps = max(c.config.steps for c in contestants)
@@ -192,6 +192,12 @@ class _Run:
             problems.append(f'Not used: {self._replay.refusals}')
         if self._bad_labels:
             problems.append(f'Recorded actions that cannot be used: {self._bad_labels}')
+        width, height = self._scores[0].contestant.config.resolution
+        problems += [
+            f'Camera {camera!r} was recorded at {size[0]}x{size[1]} and scaled; the live node '
+            f'takes {width}x{height} only.'
+            for camera, size in self._buffer.scaled.items()
+        ]
         if losses:
             problems.append(losses)
         report = {
