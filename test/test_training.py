@@ -13,7 +13,8 @@ import yaml
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.calibration import ImagePreparation
 from ros2_gridsampler.checkpoint import load_checkpoint
-from ros2_gridsampler.encoder import EncoderConfig
+from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
 from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.bag_reader import StreamTopics
@@ -146,6 +147,26 @@ def test_a_run_of_another_architecture_is_not_gone_on_with(bags, tmp_path):
     wider = dataclasses.replace(CONFIG, tokens=3)
     with pytest.raises(ValueError, match='another architecture'):
         train(wider, bags, tmp_path / 'run', tmp_path / 'cache')
+
+
+def test_a_frozen_encoder_stays_the_published_one(bags, tmp_path):
+    preparation = ImagePreparation(*SIZE)
+    facts = {'method': 'mae', 'loss_weights': {}, 'steps': 0, 'compute': 0.0}
+    about = {**facts, 'training': {}, 'results': {}}
+    save_encoder(Encoder(CONFIG.encoder), tmp_path / 'own', preparation=preparation, **about)
+    config = dataclasses.replace(CONFIG, pretrained=str(tmp_path / 'own'))
+    frozen = dataclasses.replace(config, frozen_encoder=True)
+    source = load_encoder_manifest(tmp_path / 'own').encoder_sha256
+    for name, change in (('free', config), ('frozen', frozen)):
+        train(change, bags, tmp_path / name, tmp_path / 'cache')
+        found = load_checkpoint(tmp_path / name)[1].encoder_sha256
+        assert (found == source) == (name == 'frozen')
+
+    other = dataclasses.replace(preparation, crop=(0, 0, 0.5, 0.5))
+    save_encoder(Encoder(CONFIG.encoder), tmp_path / 'other', preparation=other, **about)
+    foreign = dataclasses.replace(config, pretrained=str(tmp_path / 'other'))
+    with pytest.raises(ValueError, match='has the preparation .* the recipe asks for'):
+        train(foreign, bags, tmp_path / 'no', tmp_path / 'cache')
 
 
 def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):

@@ -18,13 +18,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..action_head import Statistics
-from ..checkpoint import load_checkpoint, save_checkpoint
+from ..checkpoint import save_checkpoint
 from ..encoder import EncoderConfig
 from ..policy import Policy, PolicyConfig
 from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ..trunk import TrunkConfig
 from .batches import Batch, Batches, offsets, order, split
 from .run_state import RunState, StopRequest
+from .starting_weights import start_from, take_encoder
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ class TrainConfig:
     start: str = field(
         default='', metadata={'help': 'Checkpoint whose weights to start from; fresh if empty'}
     )
+    pretrained: str = field(
+        default='', metadata={'help': 'Encoder folder whose weights to start from; none if empty'}
+    )
+    frozen_encoder: bool = field(
+        default=False, metadata={'help': 'Whether the encoder stays as it was at the start'}
+    )
     seed: int = field(default=0, metadata={'help': 'Of initialisation, order and noise'})
     threads: int = field(default=1, metadata={'help': 'CPU threads'})
     save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
@@ -99,6 +106,10 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     policy = Policy(policy_config(config, store, training))
     if config.start:
         start_from(policy, Path(config.start))
+    if config.pretrained:
+        take_encoder(policy, Path(config.pretrained))
+    if config.frozen_encoder:
+        policy.encoder.requires_grad_(False).eval()
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
     run.restore(out)
     batches = Batches(store, policy.config, config.proprioception_noise, config.seed)
@@ -133,6 +144,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         report(run.step, scores, log)
     training_record = {
         'start': config.start,
+        'pretrained': config.pretrained,
+        'frozen_encoder': config.frozen_encoder,
         'bags': len(store.bags),
         'samples': len(store),
         'steps': config.steps,
@@ -145,28 +158,6 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     }
     save_checkpoint(result, out, training=training_record, results={'validation': scores})
     return result
-
-
-def start_from(policy: Policy, folder: Path) -> None:
-    """Take over every weight of a checkpoint but the reducer's and the statistics.
-
-    Raises:
-        ValueError: Another part of the checkpoint has another architecture.
-    """
-    own = policy.state_dict()
-    weights = {
-        name: tensor
-        for name, tensor in load_checkpoint(folder)[0].state_dict().items()
-        if not name.startswith(('reducer.', 'action_head.units.', 'body_units.'))
-    }
-    for name, tensor in weights.items():
-        if name not in own or own[name].shape != tensor.shape:
-            raise ValueError(
-                f'{folder} has {name} of shape {tuple(tensor.shape)}, the recipe asks for '
-                f'{tuple(own[name].shape) if name in own else "no such tensor"}; start from a '
-                'policy of the same encoder, trunk and head.'
-            )
-    policy.load_state_dict(own | weights)
 
 
 def report(step: int, scores: dict[str, float], log: TextIO) -> None:
