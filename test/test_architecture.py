@@ -50,6 +50,7 @@ STAGES = (
 FOLDERS = (
     'costs',
     'calibrating',
+    'swapping',
     'plugins',
     'simulation',
     'recordings',
