@@ -84,7 +84,11 @@ setup(
         (f'share/{NAME}/calibration', glob('calibration/*.yaml')),
         *(
             (f'share/{NAME}/{folder.rstrip("/")}', glob(f'{folder}*.*'))
-            for folder in (*glob('models/*/'), *glob('models/encoders/*/'))
+            for folder in (
+                *glob('models/*/'),
+                *glob('models/encoders/*/'),
+                *glob('models/*/reference_views/'),
+            )
         ),
     ],
     install_requires=[

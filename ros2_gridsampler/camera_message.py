@@ -48,6 +48,23 @@ class CameraIntrinsics:
     distortion_model: str
     distortion: Float[np.ndarray, ' coefficients']
 
+    def same_as(self, other: 'CameraIntrinsics') -> bool:
+        """Whether every number is the same."""
+        return (
+            (self.width, self.height, self.distortion_model)
+            == (other.width, other.height, other.distortion_model)
+            and np.array_equal(self.matrix, other.matrix)
+            and np.array_equal(self.distortion, other.distortion)
+        )
+
+
+def camera_info_topic(picture_topic: str) -> str:
+    """Where the CameraInfo of a camera is, by the convention of image_transport.
+
+    Beside the pictures: '/front/image_raw/compressed' has '/front/camera_info'.
+    """
+    return picture_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+
 
 def stamp_seconds(stamp: Any) -> float:
     """Seconds of a `builtin_interfaces/Time` [s]."""

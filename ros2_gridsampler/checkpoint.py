@@ -4,20 +4,20 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from .calibration import prepare_image
-from .observation import Observation
+from .camera_record import CameraRecord
+from .golden_observation import golden_observation as golden_observation
 from .policy import Policy, PolicyConfig, as_tensors
 
 FORMAT = 1
@@ -48,6 +48,7 @@ class Manifest:
         golden_actions: The chunk that it must give, physical units.
         training: Data, seeds, commands.
         results: Measured success, with sample sizes.
+        cameras: Name -> what the live camera is compared with; may lack any.
     """
 
     format: int
@@ -59,6 +60,7 @@ class Manifest:
     golden_actions: tuple[tuple[float, ...], ...]
     training: dict[str, Any]
     results: dict[str, Any]
+    cameras: dict[str, CameraRecord] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -67,6 +69,7 @@ def save_checkpoint(
     *,
     training: dict[str, Any],
     results: dict[str, Any],
+    cameras: Mapping[str, CameraRecord] | None = None,
 ) -> None:
     """Write weights (float16) and manifest; the manifest last, so a cut write is noticed.
 
@@ -75,6 +78,7 @@ def save_checkpoint(
         folder: Created where needed.
         training: Data, seeds, commands; JSON.
         results: Measured; JSON.
+        cameras: What is known of them.
     """
     policy = policy.eval()
     for tensor in policy.state_dict().values():
@@ -93,6 +97,7 @@ def save_checkpoint(
         tuple(tuple(row) for row in actions.tolist()),
         training,
         results,
+        dict(cameras or {}),
     )
     write_checkpoint(folder, WEIGHTS, data, manifest)
 
@@ -101,6 +106,11 @@ def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) 
     """Put a weights file and, after it, the manifest in place."""
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / weights, data)
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: object) -> None:
+    """Put a manifest in place, whole or not at all."""
     text = json.dumps(cattrs.unstructure(manifest), indent=1)
     _replace(folder / MANIFEST, text.encode())
 
@@ -136,6 +146,13 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
             f'{path} has format {version}, this package reads {FORMAT}; use the package version '
             'that wrote it.'
         )
+    # Fields of the manifest itself that have a default came later than the format.
+    later = {
+        each.name: each.default_factory()
+        for each in fields(kind)  # type: ignore[arg-type]
+        if each.default_factory is not MISSING
+    }
+    content = later | content
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
         manifest = converter.structure(content, kind)
@@ -206,33 +223,6 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
         model.load_state_dict(load(data), strict=True)
     except (SafetensorError, RuntimeError) as error:
         raise BadCheckpoint(f'{path} does not fit its manifest: {error}') from error
-
-
-def golden_observation(config: PolicyConfig) -> Observation:
-    """A made-up observation that is the same on every machine."""
-    images = {
-        camera: prepare_image(golden_picture(*config.resolution, index), config.preparation)
-        for index, camera in enumerate(config.cameras)
-    }
-    mean = np.array(config.proprioception_statistics.mean)
-    of_joints = iter(mean[9 * config.uses_pose :].reshape(-1, max(len(config.joints), 1)))
-    pose = np.array([*mean[:3], 0, 0, 0, 1.0]) if config.uses_pose else None
-    return Observation(
-        images,
-        next(of_joints) if config.joints else np.empty(0),
-        pose,
-        'golden observation',
-        0.0,
-        next(of_joints) if config.velocity_window else None,
-        next(of_joints) if config.uses_command else None,
-    )
-
-
-def golden_picture(width: int, height: int, index: int) -> UInt8[np.ndarray, 'height width 3']:
-    """A made-up picture [px]; another one for each `index`."""
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    channels = [(7 * x + 3 * y) % 256, (x * y // 8 + 40 * index) % 256, (x ^ y) % 256]
-    return np.stack(channels, -1).astype(np.uint8)
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:

@@ -18,13 +18,13 @@ from .checkpoint import (
     FORMAT,
     GOLDEN_TOLERANCE,
     BadCheckpoint,
-    golden_picture,
     hash_tensors,
     load_weights,
     read_manifest,
     write_checkpoint,
 )
 from .encoder import Encoder, EncoderConfig
+from .golden_observation import golden_picture
 
 ENCODER_WEIGHTS = 'encoder.safetensors'
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from .calibration import ImagePreparation, prepare_image
-from .camera_message import decode_image
+from .camera_message import CameraIntrinsics, decode_image, intrinsics
 from .sample_stream import FrozenConfig, PictureWatch, SampleStream
 from .stream_budget import StreamBudget as StreamBudget
 from .stream_health import Fault
@@ -79,6 +79,11 @@ class ObservationConfig:
             return self.numbers - len(self.joints)
         return 9 * self.uses_pose
 
+    @property
+    def rectified(self) -> tuple[str, ...]:
+        """Cameras whose CameraInfo must be known."""
+        return tuple(name for name, how in self.cameras.items() if how.rectify)
+
 
 class NotObservable(ValueError):
     """There is no admissible observation now; the text names the stream and the reason.
@@ -134,8 +139,30 @@ class ObservationBuffer:
         )
         frozen = FrozenConfig(budget.frozen_time, budget.frozen_motion)
         self._pictures = {name: PictureWatch(frozen) for name in config.cameras}
+        self._intrinsics: dict[str, CameraIntrinsics] = {}
         self._instruction = ''
         self._taken = -np.inf
+
+    def add_camera_info(self, camera: str, message: Any) -> None:
+        """Learn how a camera projects; where its pictures are not rectified, nothing happens.
+
+        The first one counts: what the policy sees must not change on the way.
+
+        Args:
+            camera: A name of the config.
+            message: Anything with the fields of CameraInfo.
+
+        Raises:
+            ValueError: Not a calibrated camera, or another calibration than before.
+        """
+        if camera not in self._config.rectified:
+            return
+        found = intrinsics(message)
+        if not self._intrinsics.setdefault(camera, found).same_as(found):
+            raise ValueError(
+                f'The CameraInfo of camera {camera!r} has changed; its pictures are still '
+                'rectified by the first one. Configure the node again if the new one is right.'
+            )
 
     def add_image(self, camera: str, message: Any, time: float) -> None:
         """Store an Image or CompressedImage; it is decoded only if an observation needs it.
@@ -214,6 +241,11 @@ class ObservationBuffer:
         return self._config.uses_command
 
     @property
+    def rectified(self) -> tuple[str, ...]:
+        """Cameras whose CameraInfo it needs."""
+        return self._config.rectified
+
+    @property
     def streams(self) -> Mapping[str, SampleStream[Any]]:
         """Name -> the stream, to see its `newest`, `repeated` and `restarts`."""
         return {stream.name: stream for stream in self._streams()}
@@ -254,6 +286,11 @@ class ObservationBuffer:
         first = next(iter(self._cameras.values()))
         others = [*self._streams()][1:]
         silent = [stream.name for stream in (first, *others) if stream.newest is None]
+        silent += [
+            f'CameraInfo of camera {name!r}'
+            for name in self._config.rectified
+            if name not in self._intrinsics
+        ]
         if silent:
             text = f'Nothing has come yet from: {", ".join(silent)}.'
             raise NotObservable(text, Fault.OLD, silent[0])
@@ -369,7 +406,7 @@ class ObservationBuffer:
                 f'Camera {camera!r} publishes {size[0]}x{size[1]} pictures; the checkpoint was '
                 f'trained on {width}x{height}. Set the camera driver to that resolution.'
             )
-        return prepare_image(rgb, self._config.cameras[camera])
+        return prepare_image(rgb, self._config.cameras[camera], self._intrinsics.get(camera))
 
 
 def check_contrast(observation: Observation, least: float) -> None:

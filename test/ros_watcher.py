@@ -15,7 +15,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from ros2_gridsampler.camera_message import encode_jpeg
@@ -118,6 +118,9 @@ class FakeArm:
         self.encoding = 'rgb8'
         self.cut = 0
         self.frames = 0
+        self.scenes = {}
+        self.infos = {}
+        self.info_publishers = {}
         self.pictures = {
             name: self.node.create_publisher(Image, f'/{name}/image', STATE) for name in cameras
         }
@@ -146,7 +149,14 @@ class FakeArm:
         # A camera that repeats itself while the arm moves is taken for a broken one.
         self.frames += 1
         rgb[0, 0] = self.frames % 256
-        for publisher in self.pictures.values():
+        for name, info in self.infos.items():
+            if name not in self.info_publishers:
+                topic = f'/{name}/camera_info'
+                self.info_publishers[name] = self.node.create_publisher(CameraInfo, topic, STATE)
+            info.header.stamp = stamp
+            self.info_publishers[name].publish(info)
+        for name, publisher in self.pictures.items():
+            rgb = self.scenes.get(name, rgb)
             picture = Image(height=height, width=width, encoding=self.encoding, step=3 * width)
             picture.header.stamp = stamp
             picture.data = rgb.tobytes()[: rgb.size - self.cut]

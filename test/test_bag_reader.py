@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings give the observations that were live, and say what they lost."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.calibration import ImagePreparation, prepare_image
+from ros2_gridsampler.camera_message import intrinsics
 from ros2_gridsampler.observation import ObservationBuffer, ObservationConfig, StreamBudget
-from ros2_gridsampler.recordings.arm_messages import image_topic, state_messages
+from ros2_gridsampler.recordings.arm_messages import camera_info, image_topic, state_messages
 from ros2_gridsampler.recordings.bag_reader import (
     DamagedBag,
     StreamTopics,
@@ -121,6 +123,33 @@ def test_a_bag_is_not_overwritten_and_found_by_its_folder(tmp_path):
         BagWriter(bag)
     with pytest.raises(FileNotFoundError, match='No rosbag2 recording'):
         find_bags([tmp_path / 'deep' / 'nothing'])
+
+
+def test_a_recording_is_rectified_from_its_first_picture_on(tmp_path):
+    bag = write(tmp_path / 'bag', 3)
+    matrix = np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]])
+    info = camera_info('wrist', matrix, *SIZE, 1.0)
+    info.d[:] = (-0.3, 0.1, 0, 0, 0)
+    with BagWriter(tmp_path / 'with_info') as writer:
+        for recorded in read_messages(bag):
+            writer.write(recorded.topic, recorded.message, recorded.time)
+        # As a driver that publishes it seldom; a camera has one lens nevertheless.
+        writer.write('/wrist/camera_info', info, 1.2)
+    rectified = ImagePreparation(*SIZE, rectify=True)
+    config = dataclasses.replace(CONFIG, cameras={**CONFIG.cameras, 'wrist': rectified})
+
+    def read(path):
+        return list(read_observations(path, TOPICS, ObservationBuffer(config, StreamBudget())))
+
+    observations = read(tmp_path / 'with_info')
+    assert len(observations) == 3
+    for index, observation in enumerate(observations):
+        raw = state(index).images
+        np.testing.assert_array_equal(observation.images['agentview'], raw['agentview'])
+        expected = prepare_image(raw['wrist'], rectified, intrinsics(info))
+        np.testing.assert_array_equal(observation.images['wrist'], expected)
+    with pytest.raises(ValueError, match="CameraInfo of camera 'wrist'"):
+        read(bag)
 
 
 @needs_real_bags

@@ -236,9 +236,14 @@ def test_a_damaged_camera_info_file_is_refused_by_key(tmp_path, old, new, words)
         load_camera_info(path)
 
 
+def test_a_lens_of_another_kind_than_in_the_training_stops_with_a_sentence():
+    with pytest.raises(CameraDisagrees, match='the one of the training see the same ray'):
+        check_camera('front', CAMERA, (640, 480), AS_TRAINED, CAMERA, lens('pinhole'))
+
+
 def test_a_camera_that_agrees_passes():
     near = dataclasses.replace(CAMERA, matrix=CAMERA.matrix + np.diag([0.5, 0.5, 0]))
-    check_camera('front', CAMERA, (640, 480), AS_TRAINED, near)
+    check_camera('front', CAMERA, (640, 480), AS_TRAINED, near, near)
     check_camera('front', None, (640, 480), AS_TRAINED)
 
 

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint is believed only when everything in it agrees."""
 
+import dataclasses
 import hashlib
 import json
 
 import pytest
 from policies import tiny_policy
 
+from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.camera_record import CameraRecord, LensRecord
 from ros2_gridsampler.checkpoint import (
     MANIFEST,
     WEIGHTS,
@@ -16,6 +19,7 @@ from ros2_gridsampler.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from ros2_gridsampler.policy import Policy
 
 
 @pytest.fixture
@@ -118,3 +122,27 @@ def test_the_encoder_has_a_hash_of_its_own(folder):
     content = json.loads((folder / MANIFEST).read_text())
     whole = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     assert content['weights_sha256'] == whole != content['encoder_sha256']
+
+
+def test_a_manifest_from_before_cameras_were_recorded_is_read(folder):
+    edit(folder, lambda m: m.pop('cameras'))
+    assert load_checkpoint(folder)[1].cameras == {}
+
+
+def test_what_is_known_of_the_cameras_comes_back(tmp_path):
+    lens = LensRecord(96, 72, (50.0, 0, 48, 0, 50, 36, 0, 0, 1), 'plumb_bob', (0.1, 0, 0, 0, 0))
+    known = {'front': CameraRecord('abc', '', lens), 'wrist': CameraRecord('', 'it rides')}
+    save_checkpoint(tiny_policy(), tmp_path, training={}, results={}, cameras=known)
+    assert load_checkpoint(tmp_path)[1].cameras == known
+    assert known['front'].lens.of(lens.intrinsics) == lens
+
+
+def test_rectification_is_part_of_the_golden_observation(tmp_path):
+    config = dataclasses.replace(
+        tiny_policy().config, preparation=ImagePreparation(64, 64, rectify=True)
+    )
+    save_checkpoint(Policy(config).eval(), tmp_path, training={}, results={})
+    assert load_checkpoint(tmp_path)[0].config.preparation.rectify
+    edit(tmp_path, lambda m: m['policy']['preparation'].update(rectify=False))
+    with pytest.raises(BadCheckpoint, match='golden observation'):
+        load_checkpoint(tmp_path)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mount that moved is seen in any light; an arm or an object that moved is not taken for it."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -16,7 +18,13 @@ from ros2_gridsampler.calibrating.mount_drift import (
     NotComparable,
     measure_drift,
 )
-from ros2_gridsampler.calibrating.reference_views import check_mounts, save_reference_view
+from ros2_gridsampler.calibrating.reference_views import (
+    check_mounts,
+    load_reference_views,
+    save_reference_view,
+    why_not_fixed,
+)
+from ros2_gridsampler.camera_record import CameraRecord
 from ros2_gridsampler.recordings.drift_rates import (
     DriftTrial,
     change_light,
@@ -128,18 +136,46 @@ def test_the_table_counts_refusals_per_shift():
 
 
 def test_each_camera_is_compared_with_its_view_in_the_checkpoint(tmp_path):
-    for camera in ('front', 'side', 'back'):
-        save_reference_view(tmp_path, camera, view())
+    records = {
+        camera: CameraRecord(save_reference_view(tmp_path, camera, view()))
+        for camera in ('front', 'side', 'back')
+    }
+    records['wrist'] = CameraRecord(no_view_because='it rides on the arm')
+    references = load_reference_views(tmp_path, records)
     live = {'front': view(), 'side': view(8, 0), 'back': 0 * view(), 'wrist': view()}
-    found, problems = check_mounts(tmp_path, live, LIMITS)
+    found, problems = check_mounts(references, live, LIMITS, {'side': CAMERA})
     assert set(found) == {'front', 'side'}
     assert found['front'].shift == 0
+    assert str(found['side']).startswith('shifted by 8.0 px (0.76 deg of the camera), rotated')
     assert len(problems) == 2
     assert problems[0].startswith("Camera 'side' has moved")
     assert problems[1].startswith("Camera 'back': ")
-    (tmp_path / 'reference_views/front.png').write_bytes(b'cut')
-    with pytest.raises(ValueError, match='is damaged; copy it again'):
-        check_mounts(tmp_path, live, LIMITS)
+
+
+def test_a_reference_view_that_is_not_the_one_of_the_manifest_is_refused(tmp_path):
+    records = {'front': CameraRecord(save_reference_view(tmp_path, 'front', view()))}
+    np.testing.assert_array_equal(load_reference_views(tmp_path, records)['front'], view())
+    save_reference_view(tmp_path, 'front', view(1, 0))
+    with pytest.raises(ValueError, match='the manifest says .* copy it again'):
+        load_reference_views(tmp_path, records)
+    (tmp_path / 'reference_views/front.png').unlink()
+    with pytest.raises(ValueError, match='Copy the whole folder'):
+        load_reference_views(tmp_path, records)
+
+
+@pytest.mark.parametrize(
+    ('views', 'words'),
+    [
+        ([view(), view(0.3, 0), view()], ''),
+        ([view(), view(), view(9, 4)], 'moves in the recordings .by 9.8 px'),
+        ([view(), np.zeros_like(view())], 'cannot be compared with each other'),
+        ([view()], 'a single picture'),
+    ],
+)
+def test_only_a_camera_that_stands_still_in_the_recordings_gets_a_view(views, words):
+    found = why_not_fixed(views, LIMITS)
+    assert bool(found) == bool(words)
+    assert re.search(words, found)
 
 
 def test_real_frames_shifted_by_three_pixels_or_more_are_all_noticed(shared_bag):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams become an observation by capture time, or a sentence says why not."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.calibration import ImagePreparation, prepare_image
+from ros2_gridsampler.camera_message import decode_image, intrinsics
 from ros2_gridsampler.observation import (
     NotObservable,
     ObservationBuffer,
@@ -262,3 +264,60 @@ def test_a_recording_at_another_scale_is_taken_and_told_another_shape_is_not():
     buffer.add_joints(['a', 'b'], [0, 0], 1.01)
     with pytest.raises(ValueError, match='publishes 16x10'):
         buffer.newest(1.3)
+
+
+RECTIFIED = dataclasses.replace(
+    CONFIG, cameras={**CONFIG.cameras, 'front': ImagePreparation(*SIZE, rectify=True)}
+)
+
+
+def camera_info(focal: float = 6.0) -> SimpleNamespace:
+    """A CameraInfo's fields."""
+    return SimpleNamespace(
+        width=SIZE[0],
+        height=SIZE[1],
+        distortion_model='plumb_bob',
+        k=[focal, 0, 4, 0, focal, 3, 0, 0, 1],
+        d=[-0.3, 0.1, 0, 0, 0],
+    )
+
+
+def fill_rectified() -> tuple[ObservationBuffer, SimpleNamespace]:
+    """One sample of every stream, and the picture of the rectified camera; no CameraInfo yet."""
+    buffer, shown = ObservationBuffer(RECTIFIED, StreamBudget()), picture(0)
+    shown.data = np.random.default_rng(0).integers(0, 255, 3 * SIZE[0] * SIZE[1], np.uint8)
+    buffer.set_instruction('go')
+    buffer.add_joints(['a', 'b'], [0, 0], 1.0)
+    buffer.add_image('wrist', picture(1), 1.0)
+    buffer.add_image('front', shown, 1.0)
+    return buffer, shown
+
+
+def test_a_rectified_camera_is_waited_for_until_its_camera_info_has_come():
+    buffer, shown = fill_rectified()
+    with pytest.raises(NotObservable, match="come yet from: CameraInfo of camera 'front'"):
+        buffer.take(1.0)
+    buffer.add_camera_info('front', camera_info())
+    seen = buffer.newest(1.0).images['front']
+    raw = decode_image(shown)
+    expected = prepare_image(raw, RECTIFIED.cameras['front'], intrinsics(camera_info()))
+    np.testing.assert_array_equal(seen, expected)
+    assert (seen != raw).any()
+
+
+def test_another_camera_info_on_the_way_is_named_and_changes_no_picture():
+    buffer, _ = fill_rectified()
+    buffer.add_camera_info('front', camera_info())
+    before = buffer.newest(1.0).images['front']
+    with pytest.raises(ValueError, match="CameraInfo of camera 'front' has changed"):
+        buffer.add_camera_info('front', camera_info(6.1))
+    np.testing.assert_array_equal(buffer.newest(1.0).images['front'], before)
+    buffer.add_camera_info('wrist', camera_info(0.0))  # not rectified, so nobody asks
+
+
+def test_an_uncalibrated_camera_cannot_be_rectified():
+    buffer, _ = fill_rectified()
+    nothing = camera_info()
+    nothing.k = [0.0] * 9
+    with pytest.raises(ValueError, match='not calibrated'):
+        buffer.add_camera_info('front', nothing)

@@ -140,6 +140,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monke
     loaded, manifest = load_checkpoint(tmp_path / 'cut')
     assert manifest.training['instructions'] == ['follow spot 0', 'follow spot 1']
     assert loaded.config.landmarks == 1
+    # Spots that jump give nothing that could be found again.
+    assert manifest.cameras['agentview'].no_view_because
 
 
 def test_a_run_of_another_architecture_is_not_gone_on_with(bags, tmp_path):

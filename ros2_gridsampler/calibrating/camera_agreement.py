@@ -25,6 +25,7 @@ def check_camera(
     resolution: tuple[int, int],
     preparation: ImagePreparation,
     calibrated: CameraIntrinsics | None = None,
+    trained: CameraIntrinsics | None = None,
     max_difference: float = MAX_DIFFERENCE,
 ) -> None:
     """Refuse a camera that contradicts the checkpoint or its calibration file.
@@ -35,6 +36,7 @@ def check_camera(
         resolution: Width and height that the checkpoint was trained on [px].
         preparation: Of the checkpoint.
         calibrated: From the file in `calibration/`; None where there is none.
+        trained: From the manifest; None where it has none.
         max_difference: See `MAX_DIFFERENCE`.
 
     Raises:
@@ -52,16 +54,28 @@ def check_camera(
                 f'the checkpoint was trained on {resolution[0]}x{resolution[1]}; set the camera '
                 'to that resolution and calibrate it there.'
             )
-    if published is None or calibrated is None:
-        return
-    difference = measure_difference(published, calibrated)
-    if not difference <= max_difference:
-        raise CameraDisagrees(
-            f'The CameraInfo of camera {name!r} and its calibration file see the same ray up to '
-            f'{difference:.1f} px apart ({max_difference:.1f} px are allowed): another lens, '
-            'another camera or an old file. Install the file in the driver (camera_info_url), or '
-            'calibrate again.'
-        )
+    for other, known, advice in (
+        (
+            'its calibration file',
+            calibrated,
+            'another lens, another camera or an old file. Install the file in the driver '
+            '(camera_info_url), or calibrate again',
+        ),
+        (
+            'the one of the training',
+            trained,
+            'another lens, another camera or another calibration. Use the camera of the '
+            'training, or allow more after you have checked the policy',
+        ),
+    ):
+        if published is None or known is None:
+            continue
+        difference = measure_difference(published, known)
+        if not difference <= max_difference:
+            raise CameraDisagrees(
+                f'The CameraInfo of camera {name!r} and {other} see the same ray up to '
+                f'{difference:.1f} px apart ({max_difference:.1f} px are allowed): {advice}.'
+            )
 
 
 def measure_difference(first: CameraIntrinsics, second: CameraIntrinsics) -> float:

@@ -68,6 +68,11 @@ class MountDrift:
     matches: int
     by_board: bool
 
+    def __str__(self) -> str:
+        """Shift and rotation, for people."""
+        angle = '' if self.angle is None else f' ({self.angle:.2f} deg of the camera)'
+        return f'shifted by {self.shift:.1f} px{angle}, rotated by {self.rotation:.1f} deg'
+
     def complaint(self, camera: str, limits: DriftLimits) -> str:
         """A sentence if the mount moved too far, else ''."""
         if self.shift <= limits.max_shift and abs(self.rotation) <= limits.max_rotation:

@@ -11,7 +11,7 @@ import tyro
 
 from .arm_check_commands import arm
 from .board_options import BoardOptions
-from .drift_commands import drift, drift_rates
+from .drift_commands import drift, drift_rates, reference
 from .hand_eye_commands import hand_eye
 
 if TYPE_CHECKING:
@@ -136,5 +136,6 @@ calibrate = tyro.extras.SubcommandApp()
 calibrate.command(camera)
 calibrate.command(name='hand-eye')(hand_eye)
 calibrate.command(arm)
+calibrate.command(reference)
 calibrate.command(drift)
 calibrate.command(name='drift-rates')(drift_rates)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler calibrate drift`, `drift-rates`: has a camera moved, and how surely is it seen?"""
+"""`gridsampler calibrate reference`, `drift`, `drift-rates`: has a camera moved since then?"""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,39 @@ import tyro
 
 Views = Annotated[Path, tyro.conf.Positional]
 Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
+
+
+def reference(
+    policy: Annotated[str, tyro.conf.Positional],
+    bags: Bags,
+    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+) -> None:
+    """Keep views of the place with a policy, for the check at activate.
+
+    The first picture of each camera becomes its reference view, if the camera stands still in
+    the recordings; its CameraInfo is kept too. Training does the same with its own bags.
+
+    Args:
+        policy: Checkpoint folder, or the name of one under models/.
+        bags: Recordings of the place where the policy will work.
+        camera: Like `--camera front=/front/image_raw`; repeatable. By default the topics whose
+            names hold the name of the camera.
+    """
+    from ..calibrating.reference_views import FOLDER
+    from ..checkpoint import load_manifest
+    from ..installed_files import find
+    from ..recordings.bag_reader import find_bags, read_topics
+    from ..recordings.camera_records import take_reference_views
+    from ..recordings.topic_map import TopicChoice, map_cameras, with_cameras
+
+    folder, found = find('models', policy), find_bags(bags)
+    names = load_manifest(folder).policy.cameras
+    chosen = with_cameras(TopicChoice(), camera).cameras or {}
+    topics = map_cameras(read_topics(found[0]), names, chosen)
+    for name, record in take_reference_views(folder, found, topics).items():
+        lens = 'lens kept' if record.lens else 'no CameraInfo in the recordings'
+        view = record.no_view_because or f'{folder / FOLDER / name}.png'
+        print(f'{name}: {view}; {lens}')
 
 
 def drift(

@@ -108,6 +108,12 @@ class InferenceThread:
             self._buffer.add_image(camera, message, time)
             self._changed.notify()
 
+    def add_camera_info(self, camera: str, message: Any) -> None:
+        """See `ObservationBuffer.add_camera_info`."""
+        with self._changed:
+            self._buffer.add_camera_info(camera, message)
+            self._wake_if_waiting()
+
     def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
         """See `ObservationBuffer.add_joints`."""
         with self._changed:

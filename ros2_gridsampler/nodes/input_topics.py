@@ -9,29 +9,18 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
-from rclpy.qos import ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from ..camera_message import stamp_seconds
 from ..command_message import read_pose
 from ..instruction import tokenise
 from ..observation import ObservationConfig
+from .camera_topics import CameraTopics
 from .inference_thread import InferenceThread
-from .node_setup import FAST_DDS_PROFILE
 from .policy_parameters import PolicyParameters
 from .problems import Problems
-from .topics import EVERY, LATCHED, NEWEST, NEWEST_RELIABLE, STATE
-
-
-@dataclass
-class CameraTopic:
-    """A camera and what has come from it; `heard` is steady time [s]."""
-
-    name: str
-    subscription: Any
-    heard: float
-    received: int = 0
+from .topics import EVERY, LATCHED, STATE
 
 
 @dataclass(frozen=True)
@@ -84,18 +73,14 @@ class InputTopics:
         self._base_frame = base_frame
         self._inference = inference
         self._problems = problems
-        self._steady = steady
         self._on_instruction = on_instruction
-        self._silence = parameters.camera_silence_timeout
-        self._reliable = parameters.reliable_streams
         self._needs_pose = needs_pose
         self._measured_joints: Measured | None = None
         self.measured_pose: Measured | None = None
-        self.cameras = [
-            self._camera(name, topic)
-            for name, topic in zip(config.cameras, parameters.camera_topics, strict=True)
-        ]
-        samples = STATE if self._reliable else EVERY
+        self.cameras = CameraTopics(
+            node, parameters, config=config, inference=inference, problems=problems, steady=steady
+        )
+        samples = STATE if parameters.reliable_streams else EVERY
         wanted: list[tuple[Any, str, Callable[[Any], None], Any]] = [
             (String, '~/instruction', self._set_instruction, LATCHED)
         ]
@@ -108,8 +93,8 @@ class InputTopics:
 
     def destroy(self) -> None:
         """Unsubscribe."""
-        cameras = [camera.subscription for camera in self.cameras]
-        for subscription in (*cameras, *self._subscriptions):
+        self.cameras.destroy()
+        for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
     @property
@@ -129,65 +114,6 @@ class InputTopics:
             return None
         state = np.array([*pose.values[:3], joints.values.sum()])
         return Measured(state, min(pose.time, joints.time))
-
-    def silent_cameras(self) -> list[str]:
-        """What is wrong with each camera from which nothing has come for a while."""
-        silent = [c for c in self.cameras if self._steady() - c.heard >= self._silence]
-        return [self._why_silent(camera) for camera in silent]
-
-    def _why_silent(self, camera: CameraTopic) -> str:
-        topic = camera.subscription.topic_name
-        publishers = self._node.get_publishers_info_by_topic(topic)
-        types = {info.topic_type for info in publishers}
-        wanted = 'CompressedImage' if camera.subscription.msg_type is CompressedImage else 'Image'
-        if not publishers:
-            return (
-                f'Camera {camera.name!r}: nobody publishes {topic}; start the driver or set '
-                f'camera_topics. Camera topics here: {self._camera_topics() or "none"}.'
-            )
-        if f'sensor_msgs/msg/{wanted}' not in types:
-            return (
-                f'Camera {camera.name!r}: {topic} has the type {sorted(types)}, expected '
-                f'{wanted}; a topic of CompressedImage must end in /compressed.'
-            )
-        offers = {info.qos_profile.reliability for info in publishers}
-        if self._reliable and ReliabilityPolicy.RELIABLE not in offers:
-            return (
-                f'Camera {camera.name!r}: {topic} is published best effort, but reliable_streams '
-                'asks for reliable; set it to false.'
-            )
-        silence = f'no picture has come for {self._steady() - camera.heard:.1f} s'
-        if camera.received:
-            return f'Camera {camera.name!r}: {silence} on {topic}; look after the driver.'
-        return (
-            f'Camera {camera.name!r}: {topic} has {len(publishers)} publisher(s), but {silence}. '
-            'Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, or '
-            'publish reliably and set reliable_streams, or start the DRIVER with '
-            f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
-        )
-
-    def _camera_topics(self) -> str:
-        types = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
-        topics = self._node.get_topic_names_and_types()
-        published = [
-            name
-            for name, kinds in topics
-            if types & set(kinds) and self._node.count_publishers(name)
-        ]
-        return ', '.join(sorted(published))
-
-    def _camera(self, name: str, topic: str) -> CameraTopic:
-        kind = CompressedImage if topic.endswith('/compressed') else Image
-        qos = NEWEST_RELIABLE if self._reliable else NEWEST
-
-        def add(message: Any) -> None:
-            camera.heard = self._steady()
-            camera.received += 1
-            self._inference.add_image(name, message, stamp_seconds(message.header.stamp))
-
-        subscription = self._node.create_subscription(kind, topic, add, qos)
-        camera = CameraTopic(name, subscription, self._steady())
-        return camera
 
     def _subscribe(self, kind: Any, topic: str, add: Callable[[Any], None], qos: Any) -> Any:
         """Take all that waits at once.

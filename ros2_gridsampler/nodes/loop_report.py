@@ -46,7 +46,7 @@ class LoopReport:
         return {
             'instruction': cycle.instruction,
             'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
-            **{f'frames received: {c.name}': c.received for c in self._inputs.cameras},
+            **{f'frames received: {c.name}': c.received for c in self._inputs.cameras.all},
             'observations decoded': self._inference.decoded,
             'commands': cycle.commands,
             'no observation because': self._inference.reason,

@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configured policy: streams in, predictions and commands in threads, a safe end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
 
 from ..arm_limits import ArmLimits
 from ..backends import Backend
+from ..camera_record import CameraRecord
 from ..controller import Controller
 from ..observation import ObservationBuffer
 from ..plugins.deployed_policy import DeployedConfig
 from ..stream_health import Fault
+from .camera_checks import CameraChecks
 from .command_cycle import Clocks, CommandCycle
 from .command_outputs import choose_output, make_output
 from .command_thread import CommandThread
@@ -39,6 +44,8 @@ class PolicyLoop:
         config: Of the checkpoint.
         backend: Predicts.
         arm: Limits.
+        records: What the checkpoint knows of its cameras.
+        views: Its reference views.
         reports: Gets predictions and times.
         problems: Gets what goes wrong.
         steady: Steady time [s].
@@ -55,6 +62,8 @@ class PolicyLoop:
         config: DeployedConfig,
         backend: Backend,
         arm: ArmLimits,
+        records: Mapping[str, CameraRecord],
+        views: Mapping[str, UInt8[np.ndarray, 'height width 3']],
         reports: PolicyReports,
         problems: Problems,
         steady: Callable[[], float],
@@ -103,6 +112,15 @@ class PolicyLoop:
             problems=problems,
             steady=steady,
             on_instruction=lambda sentence: self._cycle.obey(sentence),
+        )
+        self.checks = CameraChecks(
+            self._inputs.cameras,
+            config=config.observation,
+            parameters=parameters.cameras,
+            records=records,
+            views=views,
+            problems=problems,
+            steady=steady,
         )
         self._cycle = CommandCycle(
             controller,
@@ -173,12 +191,13 @@ class PolicyLoop:
 
     def status(self) -> tuple[list[str], dict[str, Any], dict[str, dict[str, Any]]]:
         """What is wrong now, numbers for people, and more of them by part."""
-        for text in (wrong := self._inputs.silent_cameras()):
+        for text in (wrong := self._inputs.cameras.silent()):
             self._problems.report('silent camera', text)
         if self._commands is not None and self._cycle.holding:
             wrong.append(self._cycle.holding)
         main = {'output': self.output, **self._report.main()}
-        return wrong, main, self._report.parts(self._now(), self._steady())
+        parts = self._report.parts(self._now(), self._steady())
+        return wrong, main, {**parts, 'cameras': self.checks.report()}
 
     def _now(self) -> float:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)

@@ -11,6 +11,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from std_srvs.srv import Trigger
@@ -19,11 +20,12 @@ from .. import backends
 from ..arm_limits import load_arm
 from ..backends import Backend
 from ..backends.engine_cache import EngineCache, default_folder
+from ..calibrating.camera_agreement import CameraDisagrees
 from ..checkpoint import golden_observation
 from ..installed_files import find
 from ..plugins.deployed_policy import load_policy
 from ..policy import Policy
-from .node_setup import declare_parameters, read_parameters, run
+from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
@@ -40,7 +42,7 @@ class PolicyNode(LifecycleNode):
     `~/gripper_command` (Float64MultiArray), `~/pose_command` (PoseStamped),
     `~/joint_trajectory` or `~/joint_positions`; see `command_outputs`. To watch:
     `~/action_chunk`, `~/sampled_points`, `~/timing`, `~/policy`, `/diagnostics`.
-    Services: `~/stop` and `~/resume` (Trigger).
+    Services: `~/stop`, `~/resume` and `~/check_mounts` (Trigger).
     """
 
     def __init__(self, **options: Any) -> None:
@@ -58,6 +60,13 @@ class PolicyNode(LifecycleNode):
         self._refuse_invalid_transitions()
         self.create_service(Trigger, '~/stop', self._pause)
         self.create_service(Trigger, '~/resume', self._resume)
+        self.create_service(
+            Trigger,
+            '~/check_mounts',
+            self._check_mounts,
+            # Of its own, or its waiting would hold up all others.
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self.create_timer(1.0, self._report, clock=self.steady_clock)
         if read_parameters(self, PolicyParameters).autostart:
             self._autostart = self.create_timer(0.01, self._start, clock=self.steady_clock)
@@ -77,8 +86,8 @@ class PolicyNode(LifecycleNode):
         return self._transition('configure', self._configure, 'inactive', (ValueError, OSError))
 
     def on_activate(self, state: Any) -> Any:
-        """Begin to predict and to command."""
-        return self._transition('activate', self._existing_loop().start, 'active')
+        """Check that no camera has moved; begin to predict and to command."""
+        return self._transition('activate', self._activate, 'active', (Refused, CameraDisagrees))
 
     def on_deactivate(self, state: Any) -> Any:
         """Decelerate and hold."""
@@ -155,10 +164,17 @@ class PolicyNode(LifecycleNode):
             config=deployed.config,
             backend=deployed.backend,
             arm=arm,
+            records=deployed.cameras,
+            views=deployed.views,
             reports=self._reports,
             problems=self._problems,
             steady=self._steady,
         )
+        try:
+            self._loop.checks.check_lenses(wait=True)
+        except CameraDisagrees:
+            self._release()
+            raise
         self._about = {
             'backend': parameters.backend,
             'arm': arm.name,
@@ -169,6 +185,12 @@ class PolicyNode(LifecycleNode):
             f'{folder} is ready: {self._loop.output} for {arm.name}, {1e3 * duration:.1f} ms '
             f'per prediction ({parameters.backend}).'
         )
+
+    def _activate(self) -> None:
+        loop = self._existing_loop()
+        loop.checks.check_lenses(wait=False)
+        loop.checks.check_mounts_now()
+        loop.start()
 
     def _release(self) -> None:
         loop, self._loop = self._loop, None
@@ -184,8 +206,18 @@ class PolicyNode(LifecycleNode):
         return float(self.steady_clock.now().nanoseconds * 1e-9)
 
     def _start(self) -> None:
+        """Configure; activate as soon as there are pictures to check."""
         self.destroy_timer(self._autostart)
         if self._state == 'unconfigured' and self.trigger_configure() == SUCCESS:
+            self._autostart = self.create_timer(0.1, self._go_on, clock=self.steady_clock)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        waits = self._state == 'inactive' and self._loop is not None
+        if waits and not self._existing_loop().checks.pictures_there:
+            return
+        self.destroy_timer(self._autostart)
+        if waits:
             self.trigger_activate()
 
     def _pause(self, request: Any, response: Any) -> Any:
@@ -193,6 +225,12 @@ class PolicyNode(LifecycleNode):
 
     def _resume(self, request: Any, response: Any) -> Any:
         return self._answer(response, PolicyLoop.resume)
+
+    async def _check_mounts(self, request: Any, response: Any) -> Any:
+        if self._loop is None:
+            response.message = f'The node is {self._state}; configure it first.'
+            return response
+        return await self._loop.checks.answer_request(self.executor, response)
 
     def _answer(self, response: Any, act: Callable[[PolicyLoop], None]) -> Any:
         response.success = self._state == 'active' and self._loop is not None

@@ -7,11 +7,66 @@ from typing import Literal
 
 from .. import backends
 from ..backends.engine import Precision
+from ..calibrating.camera_agreement import MAX_DIFFERENCE
+from ..calibrating.mount_drift import DriftLimits
 from ..chunk_schedule import ScheduleConfig
 from ..observation import StreamBudget
 from ..stream_health import LadderConfig
 
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
+
+
+@dataclass(frozen=True)
+class CameraCheckConfig:
+    """Whether the cameras are those of the training, and where they were."""
+
+    info_topics: tuple[str, ...] = field(
+        default=(),
+        metadata={'help': 'CameraInfo of each camera; by default camera_info beside its pictures'},
+    )
+    info_timeout: float = field(
+        default=1.0,
+        metadata={
+            'help': 'So long configure waits for CameraInfo; without it a camera is not checked, '
+            'and one whose pictures are rectified is refused',
+            'unit': 's',
+            'minimum': 0.0,
+            'maximum': 60.0,
+        },
+    )
+    calibrations: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            'help': 'camera_info YAML file of each camera, or its name in calibration/; an empty '
+            'string for a camera without one'
+        },
+    )
+    max_difference: float = field(
+        default=MAX_DIFFERENCE,
+        metadata={
+            'help': 'So far apart may CameraInfo and calibration file, or the CameraInfo of the '
+            'training, see the same ray',
+            'unit': 'px',
+            'minimum': 0.0,
+        },
+    )
+    check_mounts: bool = field(
+        default=True,
+        metadata={
+            'help': 'Compare the cameras with the reference views of the checkpoint at activate, '
+            'and refuse if one has moved'
+        },
+    )
+    picture_timeout: float = field(
+        default=3.0,
+        metadata={
+            'help': 'So long activate waits for the pictures to compare; no older one counts',
+            'unit': 's',
+            'minimum': 0.1,
+            'maximum': 60.0,
+        },
+    )
+    mounts: DriftLimits = field(default_factory=DriftLimits)
 
 
 @dataclass(frozen=True)
@@ -158,6 +213,7 @@ class PolicyParameters:
         default=True,
         metadata={'help': 'Configure and activate without a lifecycle manager'},
     )
+    cameras: CameraCheckConfig = field(default_factory=CameraCheckConfig)
     streams: StreamBudget = field(default_factory=StreamBudget)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ladder: LadderConfig = field(default_factory=LadderConfig)

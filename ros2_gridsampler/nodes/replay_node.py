@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag -> its topics and /clock, live: recorded messages, byte for byte, at their own pace."""
 
+import contextlib
 import importlib
 import threading
 import time
@@ -22,6 +23,7 @@ from .topics import LATCHED, STATE, ros_time
 # What a policy reads. Recorded commands are played only if they are named: an arm may listen.
 _STREAMS = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped', 'String')
 _CLOCK_PERIOD = 0.005
+_CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _CAMERAS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
@@ -160,12 +162,27 @@ class ReplayNode(Node):
         if not self._pace:
             return
         deadline = time.monotonic() + self._chosen.patience
+        infos = self._first_camera_infos()
         while not self._heard() and not self._stopping.wait(0.05):
+            for recorded in infos:
+                self._outputs[recorded.topic].publish(recorded.message)
             if time.monotonic() > deadline:
                 self.get_logger().warning(f'Nobody listens to {self._pace}; playing nevertheless.')
                 return
         # The other side may still be about to learn of this one.
         self._stopping.wait(0.5)
+
+    def _first_camera_infos(self) -> list[RecordedMessage]:
+        """They say something of the camera, not of a moment: whoever configures needs them."""
+        topics = {t for t, k in self._types.items() if k == _CAMERA_INFO and t in self._outputs}
+        found: dict[str, RecordedMessage] = {}
+        # What is lost of a damaged bag is told when it is played.
+        with contextlib.suppress(DamagedBag):
+            for recorded in read_serialised(self._bag, tuple(topics)) if topics else ():
+                found.setdefault(recorded.topic, recorded)
+                if len(found) == len(topics):
+                    break
+        return list(found.values())
 
     def _heard(self) -> bool:
         heard = bool(self._outputs[self._pace].get_subscription_count())

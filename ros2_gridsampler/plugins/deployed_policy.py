@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoint folder, ours or lerobot's -> what a node needs to drive an arm with it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from jaxtyping import UInt8
+
 from ..action_chunk import ActionSpace
 from ..backends import Backend
+from ..calibrating.reference_views import load_reference_views
+from ..camera_record import CameraRecord
 from ..checkpoint import golden_observation, load_checkpoint
 from ..observation import Observation, ObservationConfig
 from ..policy import Policy
@@ -62,12 +67,16 @@ class DeployedPolicy:
         backend: Predicts.
         example: An observation to warm up with.
         about: What people want to know of it: names, hashes, sizes.
+        cameras: What is known of those of the training.
+        views: Reference views of those that stand still.
     """
 
     config: DeployedConfig
     backend: Backend
     example: Observation
     about: dict[str, Any]
+    cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
+    views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
 
 
 def load_policy(
@@ -104,7 +113,12 @@ def load_policy(
         'statistics sha256': manifest.statistics_sha256,
     }
     return DeployedPolicy(
-        own.config, compute(own), example, hashes | _describe(folder, own.config)
+        own.config,
+        compute(own),
+        example,
+        hashes | _describe(folder, own.config),
+        manifest.cameras,
+        load_reference_views(folder, manifest.cameras),
     )
 
 

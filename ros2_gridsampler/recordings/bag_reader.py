@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording of any rosbag kind -> Observations and messages, through the code that runs live."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ..camera_message import stamp_seconds
+from ..camera_message import camera_info_topic, stamp_seconds
 from ..observation import NotObservable, Observation, ObservationBuffer
 from .bag_storage import (
     DamagedBag,
@@ -26,6 +27,7 @@ __all__ = [
     'TimeSource',
     'feed',
     'find_bags',
+    'read_camera_infos',
     'read_messages',
     'read_observations',
     'read_serialised',
@@ -47,7 +49,8 @@ class StreamTopics:
     """Which topic carries which stream.
 
     Attributes:
-        cameras: Camera name -> topic of Image or CompressedImage.
+        cameras: Camera name -> topic of Image or CompressedImage; the CameraInfo of rectified
+            ones is beside it, see `camera_info_topic`.
         joint_states: JointState; empty where no joints are read.
         pose: PoseStamped of the end effector; empty where it is not used.
         instruction: String; empty where `fixed_instruction` serves.
@@ -123,6 +126,26 @@ def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedM
     return read_storage(bag, topics, deserialised=True)
 
 
+def read_camera_infos(bag: Path, cameras: Mapping[str, str]) -> dict[str, Any]:
+    """Camera -> its first CameraInfo, of those that have one.
+
+    Args:
+        bag: A bag folder or file.
+        cameras: Camera -> topic of its pictures.
+    """
+    recorded = read_topics(bag)
+    wanted = {camera_info_topic(topic): camera for camera, topic in cameras.items()}
+    wanted = {topic: camera for topic, camera in wanted.items() if topic in recorded}
+    found: dict[str, Any] = {}
+    # What is lost of a damaged bag is told by whoever reads its other topics.
+    with contextlib.suppress(DamagedBag):
+        for message in read_messages(bag, tuple(wanted)) if wanted else ():
+            found.setdefault(wanted[message.topic], message.message)
+            if len(found) == len(wanted):
+                break
+    return found
+
+
 def read_serialised(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
     """As `read_messages`, but each message is its CDR bytes, ready to be published."""
     return read_storage(bag, topics, deserialised=False)
@@ -147,6 +170,7 @@ def read_observations(
         ValueError: The bag lacks a topic, or no observation came of it.
     """
     replay = ObservationReplay(topics, buffer)
+    replay.learn_cameras(bag)
     found = False
     others = others or {}
     for recorded in read_messages(bag, (*topics.names, *others)):
@@ -192,6 +216,23 @@ class ObservationReplay:
     def refusals(self) -> str:
         """`refused` in one sentence."""
         return '; '.join(f'{count} x {text}' for text, count in self.refused.most_common(5))
+
+    def learn_cameras(self, bag: Path) -> None:
+        """Take the CameraInfo of rectified cameras from a recording, as the live node does first.
+
+        A CameraInfo says something of the camera, not of a moment: the first one counts from
+        the first picture on.
+        """
+        rectified = {
+            name: topic
+            for name, topic in self._topics.cameras.items()
+            if name in self._buffer.rectified
+        }
+        for camera, message in read_camera_infos(bag, rectified).items():
+            try:
+                self._buffer.add_camera_info(camera, message)
+            except ValueError as error:
+                self._refuse(str(error))
 
     def times(self, recorded: RecordedMessage) -> tuple[float, float]:
         """Arrival and capture time of a message, by the time source [s]."""

@@ -21,7 +21,14 @@ from ..simulation.arm_state import ArmState
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.perturbations import Perturbation, perturb
 from ..simulation.placements import EVALUATION_SEEDS, Official, Placement, Widened
-from .arm_messages import INSTRUCTION, JOINT_STATES, POSE, image_topic, state_messages
+from .arm_messages import (
+    INSTRUCTION,
+    JOINT_STATES,
+    POSE,
+    camera_info,
+    image_topic,
+    state_messages,
+)
 from .bag_reader import RecordedMessage, StreamTopics, feed
 from .success_rate import wilson_interval
 
@@ -206,6 +213,9 @@ def drive(
     )
     buffer = ObservationBuffer(config.observation, StreamBudget())
     buffer.set_instruction(instruction)
+    for camera in buffer.rectified:
+        matrix = arm.camera_intrinsics(camera)
+        buffer.add_camera_info(camera, camera_info(camera, matrix, *config.resolution, 0.0))
     controller = Controller(config.action_space, limits, ScheduleConfig(), max_state_age=1.0)
     waiting: list[tuple[float, ActionChunk]] = []
     for step in range(loop.maximum_steps):

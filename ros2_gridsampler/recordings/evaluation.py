@@ -108,6 +108,7 @@ def evaluate_bag(
     run = _Run(contestants, topics, limits, config, clock, intervals, listeners)
     losses = ''
     try:
+        run.learn_cameras(bag)
         for recorded in read_messages(bag, topics.names):
             run.take(recorded)
             progress(recorded.time)
@@ -156,6 +157,10 @@ class _Run:
         self._frames = self._unlabelled = 0
         self._bad_labels = ''
         self._begin = self._end = np.nan
+
+    def learn_cameras(self, bag: Path) -> None:
+        """Before the first message, see `ObservationReplay.learn_cameras`."""
+        self._replay.learn_cameras(bag)
 
     def take(self, recorded: RecordedMessage) -> None:
         """One message, in the order of the bag."""

@@ -113,12 +113,7 @@ def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicC
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
     guess = _Guess(recorded)
-    cameras = dict(choice.cameras or {})
-    unknown = [name for name in cameras if name not in config.cameras]
-    if unknown:
-        raise ValueError(f'Cameras {unknown} are none of the policy: {list(config.cameras)}.')
-    for name in config.cameras:
-        cameras[name] = guess.camera(name, cameras.get(name, ''), len(config.cameras))
+    cameras = guess.cameras(config.cameras, choice.cameras or {})
     twist = config.action_space.kind == 'end_effector_twist'
     joints = choice.joint_states
     if config.joints or not joints:
@@ -148,6 +143,13 @@ def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicC
         choice.gripper_joints or (('panda_finger_joint1', 'panda_finger_joint2') if twist else ()),
         tuple(guess.lines),
     )
+
+
+def map_cameras(
+    recorded: Mapping[str, str], names: Sequence[str], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """The topics of cameras alone, see `map_topics`."""
+    return _Guess(recorded).cameras(names, chosen)
 
 
 def describe(choice: TopicChoice, topics: TopicMap) -> dict[str, Any]:
@@ -187,6 +189,12 @@ class _Guess:
             return self._chosen(stream, chosen, (kind,))
         named = [topic for topic in usual if topic in there]
         return self._obvious(stream, kind, named or there, there)
+
+    def cameras(self, names: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise ValueError(f'Cameras {unknown} are none of the policy: {list(names)}.')
+        return {name: self.camera(name, chosen.get(name, ''), len(names)) for name in names}
 
     def camera(self, name: str, chosen: str, cameras: int) -> str:
         stream = f'camera {name}'

@@ -21,6 +21,7 @@ from ..action_head import Statistics
 from ..checkpoint import save_checkpoint
 from ..encoder import EncoderConfig
 from ..policy import Policy, PolicyConfig
+from ..recordings.camera_records import record_cameras
 from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ..trunk import TrunkConfig
 from .batches import Batch, Batches, offsets, order, split
@@ -156,7 +157,13 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         'numpy': np.__version__,
         'opencv': cv2.__version__,
     }
-    save_checkpoint(result, out, training=training_record, results={'validation': scores})
+    save_checkpoint(
+        result,
+        out,
+        training=training_record,
+        results={'validation': scores},
+        cameras=record_cameras(bags, config.episodes.topics.cameras, out),
+    )
     return result
 
 

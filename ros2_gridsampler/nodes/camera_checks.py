@@ -1,0 +1,213 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Live cameras, checkpoint and calibration files -> go on, or why the arm must not move."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from rclpy.task import Future
+
+from ..calibrating.camera_agreement import CameraDisagrees, check_camera
+from ..calibrating.camera_info_file import load_camera_info
+from ..calibrating.reference_views import check_mounts
+from ..camera_message import CameraIntrinsics, UncalibratedCamera, decode_image, intrinsics
+from ..camera_record import CameraRecord
+from ..installed_files import find
+from ..observation import ObservationConfig
+from .camera_topics import CameraTopic, CameraTopics
+from .node_setup import Refused
+from .policy_parameters import CameraCheckConfig
+from .problems import Problems
+
+
+class CameraChecks:
+    """Lenses at configure, mounts at activate and on request.
+
+    Args:
+        topics: Of the cameras.
+        config: What the policy reads.
+        parameters: What is checked and how strictly.
+        records: What the checkpoint knows of its cameras.
+        views: Its reference views.
+        problems: Gets what could not be checked.
+        steady: Steady time [s].
+
+    Raises:
+        ValueError: A calibration file is not there or not readable.
+    """
+
+    def __init__(
+        self,
+        topics: CameraTopics,
+        *,
+        config: ObservationConfig,
+        parameters: CameraCheckConfig,
+        records: Mapping[str, CameraRecord],
+        views: Mapping[str, UInt8[np.ndarray, 'height width 3']],
+        problems: Problems,
+        steady: Callable[[], float],
+    ) -> None:
+        """Read the calibration files."""
+        self._topics = topics
+        self._config = config
+        self._parameters = parameters
+        self._records = records
+        self._views = views if parameters.check_mounts else {}
+        self._problems = problems
+        self._steady = steady
+        self._calibrated = _load(parameters.calibrations, list(config.cameras))
+        self._lenses: dict[str, CameraIntrinsics] = {}
+        self._lens_says = {camera: 'not checked yet' for camera in config.cameras}
+        self._mount_says = {camera: self._unchecked(camera) for camera in config.cameras}
+
+    def check_lenses(self, *, wait: bool) -> None:
+        """Compare CameraInfo with checkpoint and calibration file.
+
+        A camera without CameraInfo is checked as soon as one has come and this is called again.
+
+        Args:
+            wait: For CameraInfo, as long as the parameters allow.
+
+        Raises:
+            CameraDisagrees: Says what came, what was expected, what to do.
+        """
+        open_cameras = [camera for camera in self._topics.all if camera.name not in self._lenses]
+        if wait:
+            self._topics.wait_for(
+                lambda: all(camera.info is not None for camera in open_cameras),
+                self._parameters.info_timeout,
+            )
+        for camera in open_cameras:
+            self._check_lens(camera)
+
+    @property
+    def pictures_there(self) -> bool:
+        """Whether every picture that `check_mounts_now` needs has come, lately."""
+        return all(self._is_fresh(camera) for camera in self._compared())
+
+    def check_mounts_now(self) -> None:
+        """Compare the newest pictures with the reference views; waits for them.
+
+        Raises:
+            Refused: A camera has moved, shows something else, or shows nothing.
+        """
+        self._topics.wait_for(lambda: self.pictures_there, self._parameters.picture_timeout)
+        problems = self._compare(self._compared())
+        if problems:
+            raise Refused(' '.join(problems))
+
+    async def answer_request(self, executor: Any, response: Any) -> Any:
+        """The same, in a thread of its own: commands and streams must not wait for it."""
+        cameras = self._compared()
+        done: Any = Future(executor=executor)
+
+        def work() -> None:
+            try:
+                done.set_result(self._compare(cameras))
+            except Exception as error:  # whoever asked has to hear of it, whatever it is
+                done.set_exception(error)
+            executor.wake()
+
+        threading.Thread(target=work, name='mount check', daemon=True).start()
+        problems = await done
+        for text in problems:
+            self._problems.report('mount', text)
+        said = '; '.join(f'{name}: {text}' for name, text in self._mount_says.items())
+        response.success, response.message = not problems, ' '.join(problems) or said
+        return response
+
+    def report(self) -> dict[str, str]:
+        """What was found, by camera."""
+        return {
+            **{f'lens of {name}': text for name, text in self._lens_says.items()},
+            **{f'mount of {name}': text for name, text in self._mount_says.items()},
+        }
+
+    def _check_lens(self, camera: CameraTopic) -> None:
+        name = camera.name
+        topic = camera.info_subscription.topic_name
+        missing = f'no CameraInfo has come on {topic}'
+        published = None
+        if camera.info is not None:
+            try:
+                published = intrinsics(camera.info)
+            except UncalibratedCamera as error:
+                missing = f'{topic}: {error}'
+        calibrated, lens = self._calibrated.get(name), self._records.get(name, CameraRecord()).lens
+        try:
+            check_camera(
+                name,
+                published,
+                self._config.resolution,
+                self._config.cameras[name],
+                calibrated,
+                None if lens is None else lens.intrinsics,
+                self._parameters.max_difference,
+            )
+        except CameraDisagrees as error:
+            self._lens_says[name] = 'disagrees'
+            raise CameraDisagrees(f'{error} (cameras.max_difference, {topic})') from error
+        if published is None:
+            self._lens_says[name] = f'not checked: {missing}'
+            text = f'Camera {name!r}: its lens is not checked, {missing}.'
+            self._problems.report('camera_info', text)
+            return
+        known = {'calibration file': calibrated, 'CameraInfo of the training': lens}
+        agreed = ['resolution', *(what for what, each in known.items() if each is not None)]
+        self._lens_says[name] = f'agrees with {", ".join(agreed)}'
+        self._lenses[name] = published
+        self._topics.ignore_info(camera)
+
+    def _compared(self) -> list[CameraTopic]:
+        return [camera for camera in self._topics.all if camera.name in self._views]
+
+    def _is_fresh(self, camera: CameraTopic) -> bool:
+        age = self._steady() - camera.heard
+        return camera.picture is not None and age <= self._parameters.picture_timeout
+
+    def _compare(self, cameras: list[CameraTopic]) -> list[str]:
+        """What is wrong with the mounts, in sentences; may run in a thread of its own."""
+        live, problems = {}, []
+        for camera in cameras:
+            try:
+                if not self._is_fresh(camera):
+                    raise ValueError(
+                        f'no picture has come for {self._parameters.picture_timeout:.1f} s, so it '
+                        'is unknown whether it was moved; start its driver, or set '
+                        'cameras.check_mounts to false.'
+                    )
+                live[camera.name] = decode_image(camera.picture)
+            except ValueError as error:
+                self._mount_says[camera.name] = 'not checked: no picture'
+                problems.append(f'Camera {camera.name!r}: {error}')
+        found, wrong = check_mounts(self._views, live, self._parameters.mounts, self._lenses)
+        for name in live:
+            self._mount_says[name] = str(found[name]) if name in found else 'another scene'
+        return problems + wrong
+
+    def _unchecked(self, camera: str) -> str:
+        if camera in self._views:
+            return 'not checked yet'
+        if not self._parameters.check_mounts:
+            return 'not checked: cameras.check_mounts is false'
+        record = self._records.get(camera, CameraRecord())
+        why = record.no_view_because or (
+            'take one with `gridsampler calibrate reference`, so that a moved camera is noticed'
+        )
+        return f'the checkpoint has no reference view: {why}'
+
+
+def _load(files: tuple[str, ...], cameras: list[str]) -> dict[str, CameraIntrinsics]:
+    if files and len(files) != len(cameras):
+        raise ValueError(
+            f'cameras.calibrations names {len(files)} files for the cameras {cameras}; name one '
+            "per camera, '' for one without, or none."
+        )
+    return {
+        camera: load_camera_info(find('calibration', file, '.yaml')).intrinsics
+        for camera, file in zip(cameras, files, strict=False)
+        if file
+    }
