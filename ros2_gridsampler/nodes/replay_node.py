@@ -164,13 +164,17 @@ class ReplayNode(Node):
         deadline = time.monotonic() + self._chosen.patience
         infos = self._first_camera_infos()
         while not self._heard() and not self._stopping.wait(0.05):
-            for recorded in infos:
-                self._outputs[recorded.topic].publish(recorded.message)
+            self._publish_all(infos)
             if time.monotonic() > deadline:
                 self.get_logger().warning(f'Nobody listens to {self._pace}; playing nevertheless.')
                 return
         # The other side may still be about to learn of this one.
         self._stopping.wait(0.5)
+        self._publish_all(infos)
+
+    def _publish_all(self, messages: list[RecordedMessage]) -> None:
+        for recorded in messages:
+            self._outputs[recorded.topic].publish(recorded.message)
 
     def _first_camera_infos(self) -> list[RecordedMessage]:
         """They say something of the camera, not of a moment: whoever configures needs them."""
