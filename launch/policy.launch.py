@@ -20,6 +20,8 @@ ARGUMENTS = (
     ('joint_states_topic', '/joint_states', 'JointState of the arm'),
     ('pose_topic', '/end_effector_pose', 'PoseStamped of the end effector'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
+    ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
+    ('check_mounts', 'true', 'Refuse to activate if a camera has moved since the training'),
     ('reliable_streams', 'false', 'Subscribe reliably to cameras, joints and pose'),
     ('use_sim_time', 'false', 'Take the time from /clock'),
     ('autostart', 'true', 'Configure and activate without a lifecycle manager'),
@@ -53,6 +55,9 @@ def start(context):
     for name in ('camera_topics', 'gripper_joints'):
         if given[name]:
             parameters[name] = given[name].split(',')
+    if given['camera_calibrations']:
+        parameters['cameras.calibrations'] = given['camera_calibrations'].split(',')
+    parameters['cameras.check_mounts'] = given['check_mounts'].lower() == 'true'
     for name in ('reliable_streams', 'use_sim_time', 'autostart'):
         parameters[name] = given[name].lower() == 'true'
     parameters['command_rate'] = float(given['command_rate'])
