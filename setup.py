@@ -7,7 +7,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 NAME = 'ros2_gridsampler'
-NODES = ('policy_node', 'simulated_arm_node', 'replay_node')
+NODES = ('policy_node', 'simulated_arm_node', 'replay_node', 'encoder_server_node')
 
 EXTRAS = {
     # rclpy for machines without ROS 2; where ROS 2 is installed, take it from there.

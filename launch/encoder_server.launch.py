@@ -1,0 +1,36 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Encoders for a fleet: ros2 launch ros2_gridsampler encoder_server.launch.py folder:=..."""
+
+import sys
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+
+
+def start(context):
+    given = context.launch_configurations
+    return [
+        # As a module: found alike in a colcon workspace and in a virtual environment.
+        Node(
+            executable=sys.executable,
+            arguments=['-m', 'ros2_gridsampler.nodes.encoder_server_node'],
+            parameters=[{'folder': given['folder'], 'active': given['active']}],
+            output='screen',
+        )
+    ]
+
+
+def generate_launch_description():
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument('folder', description='Folder of encoder folders'),
+            DeclareLaunchArgument(
+                'active',
+                default_value='',
+                description="Encoder that the fleet uses; empty for each policy's own",
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )

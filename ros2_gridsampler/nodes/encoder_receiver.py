@@ -1,0 +1,184 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Manifest and chunks of a server -> a folder in the store, verified, and who wants it told."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from std_msgs.msg import String, UInt8MultiArray
+
+from ..swapping.chunk_message import read_chunk
+from ..swapping.encoder_store import EncoderStore, Reception
+from ..swapping.server_manifest import ServedEncoder, read_server_manifest
+from ..swapping.strict_json import NotBelieved
+from .encoder_server_node import weights_quality
+from .topics import LATCHED
+
+_TICK = 0.05
+_ATTEMPTS = 3
+_NICENESS = 10
+
+
+class EncoderReceiver:
+    """Follows a server's active encoder; what is in the store is never received again.
+
+    All of it runs in the ROS thread but the verification, which has a thread of its own.
+
+    Args:
+        node: Owns topics and timer.
+        server: Name of the server's node.
+        store: Where encoders are kept.
+        refusal: Why an encoder is not wanted, from its manifest; empty where it is.
+        use: Called in the ROS thread with the folder of the active encoder; None for each
+            policy's own.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        server: str,
+        store: EncoderStore,
+        *,
+        refusal: Callable[[ServedEncoder], str],
+        use: Callable[[Path | None], None],
+    ) -> None:
+        """Subscribe."""
+        self._node = node
+        self._server = server.rstrip('/')
+        self._store = store
+        self._refusal = refusal
+        self._use = use
+        self._encoder: ServedEncoder | None = None
+        self._reception: Reception | None = None
+        self._chunks: Any = None
+        self._attempts = 0
+        self._verifying: threading.Thread | None = None
+        self._verified: Path | Exception | None = None
+        self.received = 0
+        """Chunks that were taken since the beginning."""
+        self.state = 'waiting for the server'
+        """For people."""
+        self._manifest = node.create_subscription(
+            String, f'{self._server}/manifest', self._take_manifest, LATCHED
+        )
+        self._timer = node.create_timer(_TICK, self._tick, clock=node.steady_clock)
+
+    def destroy(self) -> None:
+        """Take the topics back; what is half there is thrown away."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_subscription(self._manifest)
+        self._abandon()
+
+    def _take_manifest(self, message: Any) -> None:
+        try:
+            manifest = read_server_manifest(message.data)
+            self._store.pin(manifest)
+        except (NotBelieved, OSError) as error:
+            self._refuse(f'The offer of {self._server} is refused: {error}')
+            return
+        encoder = manifest.active_encoder
+        if encoder is None:
+            self._abandon()
+            self._encoder = None
+            self.state = "the server asks for each policy's own encoder"
+            self._use(None)
+            return
+        # A server that was started again says the same: what came stays.
+        if self._encoder is not None and encoder.sha256 == self._encoder.sha256:
+            return
+        self._abandon()
+        self._encoder, self._attempts = encoder, 0
+        if reason := self._refusal(encoder):
+            self._refuse(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
+            return
+        self._obtain()
+
+    def _obtain(self) -> None:
+        encoder = self._encoder
+        if encoder is None or self._verifying is not None:
+            return
+        if (folder := self._store.find(encoder.sha256)) is not None:
+            self.state = f'{encoder.name} is in the store'
+            self._use(folder)
+            return
+        self._attempts += 1
+        try:
+            self._reception = self._store.receive(encoder)
+        except (NotBelieved, OSError) as error:
+            self._refuse(str(error))
+            return
+        self.state = f'receiving {encoder.name}'
+        self._chunks = self._node.create_subscription(
+            UInt8MultiArray,
+            f'{self._server}/weights',
+            self._take_chunk,
+            weights_quality(encoder.bytes),
+        )
+
+    def _take_chunk(self, message: Any) -> None:
+        if self._reception is None or self._verifying is not None:
+            return
+        try:
+            self.received += self._reception.chunks.add(read_chunk(message))
+        except (NotBelieved, OSError) as error:
+            self._fail(error)
+            return
+        if self._reception.chunks.complete:
+            self._drop_topic()
+            self.state = f'verifying {self._reception.encoder.name}'
+            self._verified = None
+            self._verifying = threading.Thread(
+                target=self._verify, args=(self._reception,), name='verify encoder', daemon=True
+            )
+            self._verifying.start()
+
+    def _verify(self, reception: Reception) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        try:
+            self._verified = reception.finish()
+        except Exception as error:  # handed to the ROS thread, whatever it is
+            self._verified = error
+
+    def _tick(self) -> None:
+        if self._verifying is None or self._verifying.is_alive():
+            return
+        reception, self._reception = self._reception, None
+        result, self._verifying = self._verified, None
+        if self._encoder is None or reception is None:
+            return
+        if reception.encoder.sha256 != self._encoder.sha256:
+            self._obtain()  # the server changed its mind meanwhile
+        elif isinstance(result, Path):
+            self._node.get_logger().info(f'Encoder {self._encoder.name!r} is in {result}.')
+            self.state = f'{self._encoder.name} is in the store'
+            self._use(result)
+        elif result is not None:
+            self._fail(result)
+
+    def _fail(self, error: Exception) -> None:
+        name = '' if self._encoder is None else self._encoder.name
+        self._abandon()
+        if self._attempts < _ATTEMPTS:
+            self._node.get_logger().warning(f'Receiving {name!r} again: {error}')
+            self._obtain()
+        else:
+            self._refuse(f'Encoder {name!r} of {self._server} is refused: {error}')
+
+    def _refuse(self, text: str) -> None:
+        self.state = text
+        self._node.get_logger().warning(text)
+
+    def _drop_topic(self) -> None:
+        if self._chunks is not None:
+            self._node.destroy_subscription(self._chunks)
+            self._chunks = None
+
+    def _abandon(self) -> None:
+        """Throw away what is half there; what is being verified clears up after itself."""
+        self._drop_topic()
+        if self._reception is not None and self._verifying is None:
+            self._reception.discard()
+            self._reception = None

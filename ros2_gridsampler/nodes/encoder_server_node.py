@@ -1,0 +1,132 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of encoders -> a latched manifest and the active one's weights, for a fleet."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
+
+from ..encoder_checkpoint import ENCODER_WEIGHTS
+from ..swapping.chunk_message import fill_chunk
+from ..swapping.server_manifest import ServerManifest, list_encoders, write_server_manifest
+from ..swapping.weight_chunks import chunk_count, split
+from ..swapping.weight_file import check_weight_file, hash_file
+from .node_setup import BadParameter, declare_parameters, read_parameters, run
+from .topics import LATCHED
+
+PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
+
+
+@dataclass(frozen=True)
+class EncoderServerParameters:
+    """See the fields' help."""
+
+    folder: str = field(
+        default='', metadata={'help': 'Folder of encoder folders', 'read_only': True}
+    )
+    active: str = field(
+        default='',
+        metadata={'help': "Encoder that the fleet should use; empty for each policy's own"},
+    )
+
+
+class EncoderServerNode(Node):
+    """Serves encoders; `ros2 param set /encoder_server active NAME` moves the fleet.
+
+    Out: `~/manifest` (String, latched, see `server_manifest`), `~/weights` (UInt8MultiArray,
+    latched, see `chunk_message`): the chunks of the active encoder.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """List the folder and serve; `options` are those of rclpy's Node."""
+        super().__init__('encoder_server', **options)
+        declare_parameters(self, EncoderServerParameters)
+        parameters = read_parameters(self, EncoderServerParameters)
+        self._folder = Path(parameters.folder).expanduser()
+        if not parameters.folder or not self._folder.is_dir():
+            raise BadParameter(
+                f'Parameter folder is {parameters.folder!r}; name a folder of encoder folders.'
+            )
+        self._manifest = self.create_publisher(String, '~/manifest', LATCHED)
+        self._weights: Any = None
+        try:
+            self._serve(parameters.active)
+        except (ValueError, OSError) as error:
+            raise BadParameter(str(error)) from error
+        self.add_on_set_parameters_callback(self._change)
+
+    @property
+    def finished(self) -> bool:
+        """Never by itself."""
+        return False
+
+    def stop(self) -> None:
+        """Nothing moves here."""
+
+    def _change(self, parameters: list[Any]) -> Any:
+        for parameter in parameters:
+            if parameter.name == 'active':
+                try:
+                    self._serve(parameter.value)
+                except (ValueError, OSError) as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _serve(self, active: str) -> None:
+        """Check the encoder, send its chunks, then say that it is there."""
+        manifest = list_encoders(self._folder, active)
+        text = write_server_manifest(manifest)
+        weights = self._folder / active / ENCODER_WEIGHTS
+        if (encoder := manifest.active_encoder) is not None:
+            check_weight_file(weights, encoder.manifest.encoder)
+            if hash_file(weights) != encoder.sha256:
+                raise ValueError(
+                    f'{weights} is not the file that its manifest names; copy the folder again.'
+                )
+        if self._weights is not None:
+            self.destroy_publisher(self._weights)
+            self._weights = None
+        if encoder is not None:
+            self._weights = self.create_publisher(
+                UInt8MultiArray, '~/weights', weights_quality(encoder.bytes)
+            )
+            for chunk in split(weights, encoder.sha256):
+                message = UInt8MultiArray()
+                fill_chunk(message, MultiArrayDimension, chunk)
+                self._weights.publish(message)
+        self._manifest.publish(String(data=text))
+        self._log(manifest)
+
+    def _log(self, manifest: ServerManifest) -> None:
+        names = [encoder.name for encoder in manifest.encoders]
+        active = manifest.active or "each policy's own"
+        self.get_logger().info(f'Serving {names} from {self._folder}; active: {active}.')
+
+
+def weights_quality(size: int) -> QoSProfile:
+    """Every chunk is kept for whoever comes later, and none is lost."""
+    return QoSProfile(
+        depth=chunk_count(size), reliability=LATCHED.reliability, durability=LATCHED.durability
+    )
+
+
+def prepare_server_process() -> None:
+    """Before rclpy begins: heartbeats that suit files; a profile of the user stays."""
+    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+        os.environ.setdefault(name, str(PROFILE))
+
+
+def main() -> int:
+    """Run the node."""
+    prepare_server_process()
+    return run(EncoderServerNode)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

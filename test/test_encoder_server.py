@@ -1,0 +1,233 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A server's encoder arrives whole at everybody, once, whatever happens to the server."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fuzzed_encoders import SMALL, save_small_encoder
+
+from ros2_gridsampler.encoder import EncoderConfig
+from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.swapping.encoder_store import EncoderStore
+from ros2_gridsampler.swapping.server_manifest import list_encoders, write_server_manifest
+from ros2_gridsampler.swapping.weight_chunks import CHUNK_BYTES, Chunk, chunk_count, split
+
+NODE = 'ros2_gridsampler.nodes.encoder_server_node'
+SERVER = '/encoder_server'
+# 12 MB: enough chunks to be cut in the middle.
+LARGE = EncoderConfig(32, 32, patch=16, width=512, depth=2, heads=8, stem=())
+
+
+@pytest.fixture(scope='module')
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('served')
+    torch.manual_seed(0)
+    for name, config in (('small', SMALL), ('large', LARGE)):
+        save_small_encoder(folder / name, config=config)
+    return folder
+
+
+@pytest.fixture
+def receive(watcher, tmp_path):
+    """Starts receivers in this process; the store and what each was told to use."""
+    from ros2_gridsampler.nodes.encoder_receiver import EncoderReceiver
+
+    watcher.node.steady_clock = watcher.node.get_clock()
+    running = []
+
+    def start(store='store', refusal=lambda encoder: ''):
+        used = []
+        receiver = EncoderReceiver(
+            watcher.node,
+            SERVER,
+            EncoderStore(tmp_path / store),
+            refusal=refusal,
+            use=used.append,
+        )
+        running.append(receiver)
+        return receiver, used
+
+    yield start
+    for receiver in running:
+        receiver.destroy()
+
+
+@pytest.fixture
+def talk(watcher):
+    """Publishes as a server would, that need not be honest."""
+    from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
+
+    from ros2_gridsampler.nodes.encoder_server_node import weights_quality
+    from ros2_gridsampler.nodes.topics import LATCHED
+    from ros2_gridsampler.swapping.chunk_message import fill_chunk
+
+    manifests = watcher.node.create_publisher(String, f'{SERVER}/manifest', LATCHED)
+    weights = watcher.node.create_publisher(
+        UInt8MultiArray, f'{SERVER}/weights', weights_quality(32 * CHUNK_BYTES)
+    )
+
+    class Talk:
+        def __call__(self, text='', chunks=()):
+            for chunk in chunks:
+                message = UInt8MultiArray()
+                fill_chunk(message, MultiArrayDimension, chunk)
+                weights.publish(message)
+            if text:
+                manifests.publish(String(data=text))
+
+        def end(self):
+            watcher.node.destroy_publisher(manifests)
+            watcher.node.destroy_publisher(weights)
+
+    return Talk()
+
+
+class Here:
+    """This process, where a check wants one to name."""
+
+    text = ''
+
+
+def test_two_receivers_get_the_file_and_none_gets_it_twice(start_node, served, watcher, receive):
+    node = start_node(NODE, folder=served, active='large')
+    (first, used), (second, also) = receive('first'), receive('second')
+    watcher.until(lambda: used and also, node)
+    for (folder,) in (used, also):
+        kept = folder / ENCODER_WEIGHTS
+        assert kept.read_bytes() == (served / 'large' / ENCODER_WEIGHTS).read_bytes()
+        load_encoder(folder)
+    count = chunk_count((served / 'large' / ENCODER_WEIGHTS).stat().st_size)
+    assert first.received == second.received == count
+    again, used_again = receive('first')
+    watcher.until(lambda: used_again, node)
+    assert again.received == 0
+    assert used_again == used
+    assert node.end() == 0
+
+
+def test_one_parameter_moves_the_fleet_and_a_name_that_is_not_there_does_not(
+    start_node, served, watcher, receive
+):
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    node = start_node(NODE, folder=served)
+
+    def activate(name):
+        message = Parameter('active', value=name).to_parameter_msg()
+        request = SetParameters.Request(parameters=[message])
+        return watcher.call(SetParameters, f'{SERVER}/set_parameters', request, node).results[0]
+
+    _, used = receive()
+    watcher.until(lambda: used, node)
+    assert used == [None]
+    for name in ('small', 'large'):
+        assert activate(name).successful
+        count = len(used)
+        watcher.until(lambda count=count: len(used) > count, node)
+        assert load_encoder(used[-1])[0].config == (SMALL if name == 'small' else LARGE)
+    refused = activate('nothing')
+    assert not refused.successful
+    assert "none of the encoders ['large', 'small']" in refused.reason
+    assert activate('').successful
+    watcher.until(lambda: used[-1] is None, node)
+    assert node.end() == 0
+
+
+def test_a_server_that_ends_in_the_middle_of_a_transfer_costs_nothing_but_time(
+    start_node, served, watcher, receive, talk, tmp_path
+):
+    manifest = list_encoders(served, active='large')
+    active = manifest.active_encoder
+    weights = served / 'large' / ENCODER_WEIGHTS
+    chunks = list(split(weights, active.sha256))
+    half = len(chunks) // 2
+    receiver, used = receive()
+    # All that a server could send before it was killed.
+    talk(write_server_manifest(manifest), chunks[:half])
+    watcher.until(lambda: receiver.received == half, Here)
+    talk.end()
+    assert not list((tmp_path / 'store').glob('[!.n]*/*')), "half a file is nobody's entry"
+    assert used == []
+    node = start_node(NODE, folder=served, active='large')
+    watcher.until(lambda: used, node)
+    assert (used[0] / ENCODER_WEIGHTS).read_bytes() == weights.read_bytes()
+    assert receiver.received == len(chunks), 'what came before was not taken again'
+    assert node.end() == 0
+
+
+def test_a_folder_that_must_not_be_served_is_refused_at_start(start_node, served, tmp_path):
+    bad = tmp_path / 'bad'
+    save_small_encoder(bad / 'small')
+    weights = bad / 'small' / ENCODER_WEIGHTS
+    data = bytearray(weights.read_bytes())
+    data[-10] ^= 1
+    weights.write_bytes(data)
+    for parameters, reason in (
+        ({'folder': bad, 'active': 'small'}, 'is not the file that its manifest names'),
+        ({'folder': tmp_path / 'nowhere'}, 'name a folder of encoder folders'),
+        ({'folder': served, 'active': 'nothing'}, 'is none of the encoders'),
+    ):
+        node = start_node(NODE, **parameters)
+        assert node.wait() == 1
+        assert reason in node.text
+
+
+def test_a_hostile_server_is_refused_with_the_reason(served, watcher, receive, talk, tmp_path):
+    receiver, used = receive()
+    manifest = list_encoders(served, active='small')
+    good = json.loads(write_server_manifest(manifest))
+
+    def hears(text, reason):
+        talk(text)
+        watcher.until(lambda: reason in receiver.state, Here)
+
+    hears('[' * 100_000, 'opens')
+    hears(json.dumps(good | {'encoders': good['encoders'] * 2}), 'Two encoders have one name')
+    hostile = json.loads(json.dumps(good))
+    hostile['encoders'][1]['bytes'] = 10**12
+    hears(json.dumps(hostile), 'claims 1000000000000 bytes')
+    hostile['encoders'][1] |= {'bytes': good['encoders'][1]['bytes'], 'name': '../small'}
+    hears(json.dumps(hostile), 'is no name of an encoder')
+    assert used == []
+    assert receiver.received == 0
+
+    active = manifest.active_encoder
+    (whole,) = split(served / 'small' / ENCODER_WEIGHTS, active.sha256)
+    forged = Chunk(whole.sha256, 0, 1, bytes(len(whole.data)))
+    short = replace(whole, data=whole.data[:-1])
+    misnumbered = replace(whole, index=7)
+    for bad in (forged, short, misnumbered):
+        other, used_other = receive(store=f'store {bad.index} {len(bad.data)} {bad.data[:1]!r}')
+        talk(write_server_manifest(manifest), [bad] * 4)
+        watcher.until(lambda other=other: 'is refused' in other.state, Here)
+        assert used_other == []
+        other.destroy()
+    assert not list(tmp_path.glob('store*/[!.n]*/*'))
+
+
+def test_what_a_policy_cannot_use_is_not_even_received(served, watcher, receive, talk):
+    receiver, used = receive(refusal=lambda encoder: f'{encoder.name} is too small.')
+    manifest = list_encoders(served, active='small')
+    active = manifest.active_encoder
+    talk(write_server_manifest(manifest), split(served / 'small' / ENCODER_WEIGHTS, active.sha256))
+    watcher.until(lambda: 'small is too small' in receiver.state, Here)
+    assert used == []
+    assert receiver.received == 0
+
+
+def test_the_server_process_may_have_a_profile_of_the_user(monkeypatch):
+    pytest.importorskip('rclpy')
+    from ros2_gridsampler.nodes.encoder_server_node import PROFILE, prepare_server_process
+
+    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
+    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    prepare_server_process()
+    assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] == 'mine.xml'
+    assert Path(os.environ['FASTDDS_DEFAULT_PROFILES_FILE']) == PROFILE
+    assert 'heartbeatPeriod' in PROFILE.read_text()
