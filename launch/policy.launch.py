@@ -13,7 +13,9 @@ ARGUMENTS = (
     ('policy', None, 'Checkpoint folder, or the name of one under models/'),
     ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
     ('camera_topics', None, 'One topic per camera of the checkpoint, separated by commas'),
-    ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
+    ('encoder', '', "Encoder folder or name; empty for the checkpoint's own"),
+    ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
+    ('allow_unvalidated_encoder', 'false', 'Take encoders never measured with this policy'),
     ('backend', 'eager', 'Engine that computes the policy'),
     ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
     ('command_rate', '50.0', 'Commands per second [Hz]'),
@@ -46,6 +48,7 @@ def start(context):
             'policy',
             'arm',
             'encoder',
+            'encoder_server',
             'backend',
             'output',
             'joint_states_topic',
@@ -60,6 +63,7 @@ def start(context):
     parameters['cameras.check_mounts'] = given['check_mounts'].lower() == 'true'
     for name in ('reliable_streams', 'use_sim_time', 'autostart'):
         parameters[name] = given[name].lower() == 'true'
+    parameters['swap.allow_unvalidated'] = given['allow_unvalidated_encoder'].lower() == 'true'
     parameters['command_rate'] = float(given['command_rate'])
     return [
         # As a module: found alike in a colcon workspace and in a virtual environment.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manifests and chunk streams of a hostile server, any number of them, always the same."""
 
+import copy
 import json
 import random
 from dataclasses import dataclass
@@ -57,15 +58,14 @@ def mutate_values(content, chooser):
             parent = parent[key]
         kind = chooser.randrange(4)
         if kind == 0:
-            parent[path[-1]] = chooser.choice(VALUES)
+            parent[path[-1]] = copy.deepcopy(chooser.choice(VALUES))
         elif kind == 1:
             del parent[path[-1]]
         elif kind == 2 and isinstance(parent, list):
             parent.insert(0, parent[path[-1]])
         elif isinstance(parent, dict):
-            parent[chooser.choice(('bytes', 'name', 'x', '__class__', ''))] = chooser.choice(
-                VALUES
-            )
+            key = chooser.choice(('bytes', 'name', 'x', '__class__', ''))
+            parent[key] = copy.deepcopy(chooser.choice(VALUES))
         if not isinstance(content, dict) or not content:
             return content
     return content

@@ -15,6 +15,7 @@ from ..controller import Controller
 from ..observation import ObservationBuffer
 from ..plugins.deployed_policy import DeployedConfig
 from ..stream_health import Fault
+from ..swapping.swap_trial import Counts
 from .camera_checks import CameraChecks
 from .command_cycle import Clocks, CommandCycle
 from .command_outputs import choose_output, make_output
@@ -183,6 +184,13 @@ class PolicyLoop:
     def resume(self) -> None:
         """Go on after a pause, from where the arm is, with what is predicted from now on."""
         self._cycle.resume()
+
+    @property
+    def counts(self) -> Counts:
+        """What the trial of another encoder is judged by."""
+        with (cycle := self._cycle).lock:
+            bad = cycle.ladder.counts[f'policy: {Fault.BAD_PREDICTION.value}']
+            return Counts(cycle.commands, sum(cycle.interventions.values()), bad)
 
     @property
     def gives_up(self) -> str:

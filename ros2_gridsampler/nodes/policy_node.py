@@ -25,6 +25,7 @@ from ..checkpoint import golden_observation
 from ..installed_files import find
 from ..plugins.deployed_policy import load_policy
 from ..policy import Policy
+from .encoder_swaps import EncoderSwaps
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
@@ -41,8 +42,10 @@ class PolicyNode(LifecycleNode):
     latched). Out, by the checkpoint's actions and `output`: `~/twist_command` (TwistStamped) with
     `~/gripper_command` (Float64MultiArray), `~/pose_command` (PoseStamped),
     `~/joint_trajectory` or `~/joint_positions`; see `command_outputs`. To watch:
-    `~/action_chunk`, `~/sampled_points`, `~/timing`, `~/policy`, `/diagnostics`.
-    Services: `~/stop`, `~/resume` and `~/check_mounts` (Trigger).
+    `~/action_chunk`, `~/sampled_points`, `~/timing`, `~/policy`, `/diagnostics`,
+    `~/encoder`. Services: `~/stop`, `~/resume`, `~/check_mounts` and
+    `~/rollback` (Trigger).
+    The parameter `encoder` may be set while the node runs, see `EncoderSwaps`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -54,6 +57,7 @@ class PolicyNode(LifecycleNode):
         self._problems = Problems(self.get_logger(), self._steady)
         self._reports = PolicyReports(self, self._steady)
         self._loop: PolicyLoop | None = None
+        self._swaps: EncoderSwaps | None = None
         self._state = 'unconfigured'
         self._refusal = ''
         self._about: dict[str, Any] = {}
@@ -141,24 +145,20 @@ class PolicyNode(LifecycleNode):
 
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyParameters)
-        if parameters.encoder:
-            raise ValueError(
-                f'Parameter encoder is {parameters.encoder!r}, but this version uses the '
-                "checkpoint's own encoder; leave it empty."
-            )
         if not parameters.policy or not parameters.arm:
             raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
         folder = find('models', parameters.policy)
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         torch.set_num_threads(parameters.torch_threads)
-        deployed = load_policy(
-            folder, parameters.backend, lambda own: self.load_backend(own, parameters)
+        swaps = EncoderSwaps(
+            self, parameters, folder, lambda own: self.load_backend(own, parameters), self._steady
         )
+        deployed = load_policy(folder, parameters.backend, swaps.compute)
         for _ in range(2):
             begin = time.monotonic()
             deployed.backend.predict(deployed.example)
         duration = time.monotonic() - begin
-        self._loop = PolicyLoop(
+        self._loop = loop = PolicyLoop(
             self,
             parameters,
             config=deployed.config,
@@ -170,9 +170,11 @@ class PolicyNode(LifecycleNode):
             problems=self._problems,
             steady=self._steady,
         )
+        self._swaps = swaps
         try:
             self._loop.checks.check_lenses(wait=True)
-        except CameraDisagrees:
+            swaps.start(lambda: loop.counts, deployed.config.observation)
+        except ValueError:
             self._release()
             raise
         self._about = {
@@ -180,7 +182,7 @@ class PolicyNode(LifecycleNode):
             'arm': arm.name,
             **deployed.about,
         }
-        self._reports.policy({**self._about, 'output': self._loop.output})
+        self._reports.policy({**self._about, **swaps.about(), 'output': self._loop.output})
         self.get_logger().info(
             f'{folder} is ready: {self._loop.output} for {arm.name}, {1e3 * duration:.1f} ms '
             f'per prediction ({parameters.backend}).'
@@ -194,8 +196,13 @@ class PolicyNode(LifecycleNode):
 
     def _release(self) -> None:
         loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.destroy()
+        swaps, self._swaps = self._swaps, None
+        try:
+            if loop is not None:
+                loop.destroy()
+        finally:
+            if swaps is not None:
+                swaps.destroy()
 
     def _existing_loop(self) -> PolicyLoop:
         if self._loop is None:
@@ -252,6 +259,8 @@ class PolicyNode(LifecycleNode):
             found, numbers, parts = self._loop.status()
             wrong += found
             values |= numbers
+        if self._swaps is not None:
+            parts = {**parts, 'encoder': self._swaps.about()}
         level = DiagnosticStatus.ERROR if self._refusal else DiagnosticStatus.WARN
         status = (level, wrong[0]) if wrong else (DiagnosticStatus.OK, self._state)
         now = self.get_clock().now().nanoseconds * 1e-9
@@ -260,13 +269,17 @@ class PolicyNode(LifecycleNode):
         self._reports.diagnostics(now, name, hardware, status, values, parts)
 
     def _refuse_while_configured(self, parameters: list[Any]) -> Any:
+        swaps = self._swaps
+        encoders = [p.value for p in parameters if p.name == 'encoder' and swaps is not None]
         fixed = [p.name for p in parameters if p.name in self._names]
+        fixed = [name for name in fixed if name != 'encoder' or swaps is None]
         if self._state != 'unconfigured' and fixed:
             return SetParametersResult(
                 successful=False,
                 reason=f'{fixed} are read by configure; deactivate and clean up the node first.',
             )
-        return SetParametersResult(successful=True)
+        reason = '' if swaps is None else ' '.join(swaps.request(name) for name in encoders)
+        return SetParametersResult(successful=not reason, reason=reason)
 
     def _refuse_invalid_transitions(self) -> None:
         """Answer "no" where Jazzy's rclpy throws an error out of its executor (rclpy#1209)."""

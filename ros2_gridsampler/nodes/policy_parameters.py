@@ -12,6 +12,7 @@ from ..calibrating.mount_drift import DriftLimits
 from ..chunk_schedule import ScheduleConfig
 from ..observation import StreamBudget
 from ..stream_health import LadderConfig
+from ..swapping.swap_config import SwapConfig
 
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 
@@ -77,7 +78,15 @@ class PolicyParameters:
         default='', metadata={'help': 'Checkpoint folder, or the name of one under models/'}
     )
     encoder: str = field(
-        default='', metadata={'help': 'Encoder folder; empty for the encoder of the checkpoint'}
+        default='',
+        metadata={
+            'help': 'Encoder folder or name; empty for the encoder of the checkpoint. May be set '
+            'while the node runs'
+        },
+    )
+    encoder_server: str = field(
+        default='',
+        metadata={'help': 'Node whose active encoder is followed, like /encoder_server; or empty'},
     )
     arm: str = field(
         default='',
@@ -217,3 +226,4 @@ class PolicyParameters:
     streams: StreamBudget = field(default_factory=StreamBudget)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ladder: LadderConfig = field(default_factory=LadderConfig)
+    swap: SwapConfig = field(default_factory=SwapConfig)

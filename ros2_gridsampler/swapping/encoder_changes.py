@@ -1,0 +1,281 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Wish for another encoder -> loaded beside the one in use, compared, swapped in, or refused."""
+
+import copy
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..backends import Backend
+from ..encoder_checkpoint import EncoderManifest, load_encoder, load_encoder_manifest
+from ..observation import Observation
+from ..policy import Policy
+from .compatibility import PolicyNeeds, with_encoder
+from .known_encoders import find_encoder, known_encoders
+from .shadow_run import run_shadow
+from .swap_config import SwapConfig
+from .swap_trial import Counts, SwapTrial
+from .swappable_backend import Candidate, SwappableBackend
+
+_POLL = 0.02
+# The worker gives way to everything that moves the arm.
+_NICENESS = 10
+
+
+class Log(Protocol):
+    """What is written for people."""
+
+    def info(self, text: str) -> object:
+        """All is well."""
+
+    def warning(self, text: str) -> object:
+        """Something was refused."""
+
+
+class _Stopped(Exception):
+    """Nobody wants another encoder any more."""
+
+
+class EncoderChanges:
+    """What a policy sees through, and how that changes while it drives an arm.
+
+    One worker thread loads and compares; whoever owns this object calls `watch` all the time.
+
+    Args:
+        policy: On its own encoder.
+        needs: Of that policy.
+        first: Encoder to begin with; empty for its own.
+        config: Thresholds.
+        store: Folder of received encoders.
+        load_backend: Compiles and verifies a policy.
+        steady: Steady time [s].
+        log: For people.
+
+    Raises:
+        ValueError: The first encoder does not fit or must not be believed.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        needs: PolicyNeeds,
+        first: str,
+        config: SwapConfig,
+        store: Path,
+        *,
+        load_backend: Callable[[Policy], Backend],
+        steady: Callable[[], float],
+        log: Log,
+    ) -> None:
+        """Load the first."""
+        # Engines patch the modules that they run, so copies are made from one that never is.
+        self._base = copy.deepcopy(policy)
+        self._needs = needs
+        self._config = config
+        self._store = store
+        self._load_backend = load_backend
+        self._steady = steady
+        self._log = log
+        self._trial = SwapTrial(config)
+        self._changed = threading.Condition()
+        self._wanted: str | None = None
+        self._stopping = False
+        self._worker: threading.Thread | None = None
+        self._counts: Callable[[], Counts] = lambda: Counts(0, 0, 0)
+        self._recorded: Callable[[], Sequence[Observation]] = lambda: ()
+        self._state, self._tried, self._outcome, self._reason = 'idle', '', '', ''
+        self._swaps = self._rollbacks = self._refusals = 0
+        self.live = SwappableBackend(self._prepare(first), steady)
+        """Predicts."""
+
+    def start(
+        self, counts: Callable[[], Counts], recorded: Callable[[], Sequence[Observation]]
+    ) -> None:
+        """Take wishes from now on.
+
+        Args:
+            counts: Of the running policy.
+            recorded: Observations to compare on where none come live.
+        """
+        self._counts, self._recorded = counts, recorded
+        self._worker = threading.Thread(target=self._work, name='encoder changes', daemon=True)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Take no more wishes; return when nothing is loaded any more, or after ten seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._worker is not None:
+            self._worker.join(10.0)
+            self._worker = None
+
+    def refusal(self, name: str) -> str:
+        """Why an encoder cannot be swapped in, as far as its manifest says; empty where it may."""
+        if not name:
+            return ''
+        try:
+            self.check(load_encoder_manifest(find_encoder(name, self._store)), name)
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ''
+
+    def check(self, manifest: EncoderManifest, name: str) -> None:
+        """Refuse an encoder by its manifest.
+
+        Raises:
+            EncoderDoesNotFit: It differs in what must agree.
+        """
+        self._needs.check(
+            manifest,
+            name,
+            allow_unvalidated=self._config.allow_unvalidated,
+            known=known_encoders(self._store),
+        )
+
+    def request(self, name: str) -> None:
+        """Swap to an encoder as soon as it has shown itself; '' for the policy's own."""
+        with self._changed:
+            self._wanted = name
+            self._changed.notify()
+
+    def roll_back(self) -> str:
+        """The encoder before comes back from the next inference on; a sentence what happened.
+
+        Raises:
+            ValueError: There is none.
+        """
+        with self._changed:
+            given_up = self.live.roll_back()
+            if given_up is None:
+                raise ValueError('There is no encoder to go back to; none was swapped in.')
+            self._trial.end()
+            self._rollbacks += 1
+            self._settle('rolled back', 'It was asked for.')
+        return f'Encoder {given_up.name!r} was given up for {self.live.current.name!r}.'
+
+    def watch(self) -> bool:
+        """See whether the encoder on trial has to go; whether nothing is going on."""
+        counts = self._counts()
+        with self._changed:
+            ended, reason = self._trial.watch(self._steady(), counts)
+            if self.live.failure:
+                self._trial.end()
+                self._returned(self.live.failure)
+                self.live.failure = ''
+            elif reason and self.live.roll_back() is not None:
+                self._returned(reason)
+            elif ended and self.live.accept():
+                self._log.info(f'Encoder {self.live.current.name!r} has passed its trial.')
+                self._settle('accepted', '')
+            return self._state == 'idle' and self._wanted is None
+
+    def about(self) -> dict[str, Any]:
+        """For diagnostics and for people."""
+        with self._changed:
+            current, previous = self.live.current, self.live.previous
+            return {
+                'encoder': current.name or 'own',
+                'encoder sha256': current.sha256,
+                'encoder before': 'none' if previous is None else previous.name or 'own',
+                'state': self._state,
+                'tried': self._tried,
+                'outcome': self._outcome,
+                'reason': self._reason,
+                'swaps': self._swaps,
+                'rollbacks': self._rollbacks,
+                'refusals': self._refusals,
+            }
+
+    def _prepare(self, name: str) -> Candidate:
+        """Load an encoder, check that it fits, compile the policy on it."""
+        if not name:
+            backend = self._load_backend(copy.deepcopy(self._base))
+            return Candidate('', self._needs.encoder_sha256, backend)
+        folder = find_encoder(name, self._store)
+        self.check(load_encoder_manifest(folder), name)
+        encoder, manifest = load_encoder(folder)
+        backend = self._load_backend(with_encoder(self._base, encoder))
+        return Candidate(name, manifest.weights_sha256, backend)
+
+    def _work(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        try:
+            while True:
+                name = self._next()
+                try:
+                    self._try(name)
+                except (ValueError, OSError) as error:
+                    self._refuse(name, str(error))
+                except _Stopped:
+                    raise
+                except Exception:  # a bad encoder must never end the one in use
+                    self._refuse(name, traceback.format_exc())
+        except _Stopped:
+            return
+
+    def _next(self) -> str:
+        with self._changed:
+            while not self._stopping:
+                if self._wanted is not None and not self._trial.running:
+                    name, self._wanted = self._wanted, None
+                    self._state, self._tried = 'loading', name or 'own'
+                    self._outcome = self._reason = ''
+                    return name
+                self._changed.wait(_POLL)
+        raise _Stopped
+
+    def _try(self, name: str) -> None:
+        if name == self.live.current.name:
+            with self._changed:
+                self._settle('accepted', 'It is in use already.')
+            return
+        candidate = self._prepare(name)
+        self._state = 'shadow'
+        config = self._base.config
+        drift = run_shadow(
+            candidate,
+            self.live,
+            self._config,
+            names=config.action_space.names,
+            statistics=config.action_statistics,
+            relative=config.relative,
+            clock=self._steady,
+            wait=self._pause,
+            recorded=self._recorded,
+        )
+        self._log.info(
+            f'Encoder {name!r} goes on trial: on {drift.observations} observations cosine '
+            f'{min(drift.cosine):.3f} or more, off by {max(drift.deviation):.3f} standard '
+            f'deviations or less, {drift.latency_ratio:.2f} times as slow.'
+        )
+        counts = self._counts()
+        with self._changed:
+            self.live.swap(candidate)
+            self._state = 'trial'
+            self._swaps += 1
+            self._trial.begin(self._steady(), counts)
+
+    def _pause(self) -> None:
+        if self._stopping:
+            raise _Stopped
+        time.sleep(_POLL)
+
+    def _refuse(self, name: str, reason: str) -> None:
+        self._log.warning(f'Encoder {name!r} is refused: {reason}')
+        with self._changed:
+            self._refusals += 1
+            self._settle('refused', reason)
+
+    def _returned(self, reason: str) -> None:
+        self._rollbacks += 1
+        self._log.warning(f'Encoder {self._tried!r} was on trial and is rolled back: {reason}')
+        self._settle('rolled back', reason)
+
+    def _settle(self, outcome: str, reason: str) -> None:
+        self._state, self._outcome, self._reason = 'idle', outcome, reason

@@ -1,0 +1,347 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""An encoder has to fit, to answer alike and to keep the safety filter quiet, or the old stays."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from policies import tiny_policy
+
+from ros2_gridsampler.action_head import Statistics
+from ros2_gridsampler.backends import load
+from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.checkpoint import golden_observation, load_manifest, save_checkpoint
+from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.swapping.action_drift import Answer, Drift
+from ros2_gridsampler.swapping.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
+from ros2_gridsampler.swapping.known_encoders import KnownEncoder, find_encoder
+from ros2_gridsampler.swapping.shadow_run import ShadowRefused, run_shadow
+from ros2_gridsampler.swapping.swap_config import SwapConfig
+from ros2_gridsampler.swapping.swap_trial import Counts, SwapTrial
+from ros2_gridsampler.swapping.swappable_backend import Candidate, SwappableBackend
+
+CONFIG = SwapConfig(shadow_observations=4, shadow_time=5.0, trial_time=5.0)
+
+
+def keep_encoder(encoder, folder, results=None, preparation=None):
+    config = encoder.config
+    save_encoder(
+        encoder,
+        folder,
+        preparation=preparation or ImagePreparation(config.image_width, config.image_height),
+        method='untrained',
+        loss_weights={},
+        steps=0,
+        compute=0.0,
+        training={},
+        results=results or {},
+    )
+    return load_encoder_manifest(folder)
+
+
+@pytest.fixture
+def policy(tmp_path):
+    model = tiny_policy(sample_after=3)
+    save_checkpoint(model, tmp_path / 'policy', training={}, results={})
+    return model
+
+
+@pytest.fixture
+def needs(policy, tmp_path):
+    return PolicyNeeds.of(load_manifest(tmp_path / 'policy'), 'policy')
+
+
+def candidate(policy, name='new'):
+    engine = load(policy, [golden_observation(policy.config)], backends=('eager',))
+    return Candidate(name, name, engine)
+
+
+def observations(config, count):
+    """Different pictures, like those of a moving arm."""
+    generator = np.random.default_rng(0)
+    golden = golden_observation(config)
+    for _ in range(count):
+        images = {
+            name: generator.integers(0, 256, image.shape, np.uint8)
+            for name, image in golden.images.items()
+        }
+        yield replace(golden, images=images)
+
+
+def shadow(new, live, config=CONFIG, **options):
+    """Run the shadow while another thread predicts, as in the node."""
+    steps = iter(range(10**6))
+    policy_config = live.current.backend._config
+    stop = threading.Event()
+
+    def drive():
+        for observation in observations(policy_config, 10**6):
+            if stop.is_set():
+                return
+            live.predict(observation)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    try:
+        return run_shadow(
+            new,
+            live,
+            config,
+            names=policy_config.action_space.names,
+            statistics=policy_config.action_statistics,
+            relative=policy_config.relative,
+            clock=lambda: next(steps) * 1e-3,
+            wait=lambda: stop.wait(0.005),
+            **options,
+        )
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ({'patch': 32}, 'patch is 32 instead of 16'),
+        ({'width': 64}, 'width is 64 instead of 32'),
+        ({'image_width': 96}, 'image_width is 96 instead of 64'),
+    ],
+)
+def test_an_encoder_of_another_shape_is_refused_with_what_differs_and_what_would_fit(
+    needs, tmp_path, change, reason
+):
+    own = needs.config.encoder
+    other = keep_encoder(Encoder(replace(own, **change)), tmp_path / 'other')
+    fits = keep_encoder(Encoder(own), tmp_path / 'fits')
+    known = [KnownEncoder(n, tmp_path / n, m) for n, m in (('other', other), ('fits', fits))]
+    with pytest.raises(EncoderDoesNotFit, match=reason) as refusal:
+        needs.check(other, 'other', allow_unvalidated=True, known=known)
+    assert "These would fit: ['fits']" in str(refusal.value)
+
+
+def test_an_encoder_that_saw_other_pictures_is_refused(needs, tmp_path):
+    cut = ImagePreparation(64, 64, crop=(0.1, 0.1, 0.8, 0.8))
+    other = keep_encoder(Encoder(needs.config.encoder), tmp_path / 'other', preparation=cut)
+    with pytest.raises(EncoderDoesNotFit, match=r'crop \(0.1, 0.1, 0.8, 0.8\) instead of None'):
+        needs.check(other, 'other', allow_unvalidated=True, known=())
+
+
+def test_another_depth_fits_only_where_the_points_are_read_after_the_tower(
+    policy, needs, tmp_path
+):
+    deep = Encoder(replace(needs.config.encoder, depth=5))
+    manifest = keep_encoder(deep, tmp_path / 'deep')
+    needs.check(manifest, 'deep', allow_unvalidated=True, known=())
+    changed = with_encoder(policy, deep)
+    assert changed.config.sample_after == 5
+    inside = replace(needs, config=tiny_policy(sample_after=2).config)
+    with pytest.raises(EncoderDoesNotFit, match='after block 2'):
+        inside.check(manifest, 'deep', allow_unvalidated=True, known=())
+
+
+def test_an_encoder_that_was_never_measured_with_the_policy_is_refused(policy, needs, tmp_path):
+    torch.manual_seed(3)
+    stranger = Encoder(needs.config.encoder)
+    unknown = keep_encoder(stranger, tmp_path / 'unknown')
+    with pytest.raises(EncoderDoesNotFit, match='never measured with this policy'):
+        needs.check(unknown, 'unknown', allow_unvalidated=False, known=())
+    for results in ({'policies': 'all'}, {'policies': [1]}, {'policies': [{}]}):
+        vague = keep_encoder(stranger, tmp_path / 'vague', results)
+        assert not needs.is_validated(vague)
+    entry = {'policy_sha256': needs.weights_sha256}
+    measured = keep_encoder(stranger, tmp_path / 'measured', {'policies': [entry]})
+    needs.check(measured, 'measured', allow_unvalidated=False, known=())
+    own = keep_encoder(policy.encoder, tmp_path / 'own')
+    needs.check(own, 'own', allow_unvalidated=False, known=())
+
+
+def test_a_policy_on_another_encoder_is_a_copy_that_sees_through_it(policy):
+    inputs = [torch.randint(0, 256, (1, 2, 64, 64, 3), dtype=torch.uint8)]
+    inputs += [torch.zeros(1, 10), torch.zeros(1, 1, 4, dtype=torch.int64)]
+    before = policy(*inputs)[0]
+    same = with_encoder(policy, policy.encoder)
+    assert torch.equal(same(*inputs)[0], before)
+    assert same.trunk is not policy.trunk
+    torch.manual_seed(7)
+    other = with_encoder(policy, Encoder(policy.config.encoder))
+    assert not torch.allclose(other(*inputs)[0], before)
+    assert torch.equal(policy(*inputs)[0], before)
+
+
+def test_an_encoder_is_found_by_path_and_by_name_and_the_sentence_lists_them(tmp_path):
+    assert find_encoder('mi_mae_libero', tmp_path).name == 'mi_mae_libero'
+    folder = tmp_path / 'mine'
+    keep_encoder(Encoder(EncoderConfig(32, 32, width=16, depth=1, heads=2, stem=())), folder)
+    assert find_encoder(str(folder), tmp_path) == folder
+    with pytest.raises(FileNotFoundError, match="'mae_libero', 'mi_mae_libero'"):
+        find_encoder('nothing', tmp_path)
+
+
+def test_the_same_encoder_passes_the_shadow_run_and_another_does_not(policy):
+    live = SwappableBackend(candidate(policy, 'old'), lambda: 0.0)
+    loose = replace(CONFIG, max_latency_ratio=1e12)
+    drift = shadow(candidate(with_encoder(policy, policy.encoder)), live, loose)
+    assert min(drift.cosine) > 0.999
+    assert max(drift.deviation) < 1e-4
+    torch.manual_seed(9)
+    stranger = Encoder(policy.config.encoder)
+    with torch.no_grad():
+        for parameter in stranger.parameters():
+            parameter.mul_(3.0)
+    with pytest.raises(ShadowRefused, match='cosine .* at least 0.9|off by'):
+        shadow(candidate(with_encoder(policy, stranger)), live, loose)
+
+
+def test_without_observations_nothing_is_swapped_but_recorded_ones_do(policy):
+    live = SwappableBackend(candidate(policy, 'old'), lambda: 0.0)
+    steps = iter(range(10**6))
+    options = {
+        'names': policy.config.action_space.names,
+        'statistics': policy.config.action_statistics,
+        'relative': False,
+        'clock': lambda: float(next(steps)),
+        'wait': lambda: None,
+    }
+    loose = replace(CONFIG, max_latency_ratio=1e12, max_latency=1e12)
+    new = candidate(with_encoder(policy, policy.encoder))
+    with pytest.raises(ShadowRefused, match='0 observations came within 5 s, 4 are needed'):
+        run_shadow(new, live, loose, **options)
+    recorded = list(observations(policy.config, 6))
+    assert run_shadow(new, live, loose, recorded=lambda: recorded, **options).observations == 4
+
+
+def answers(old, new, old_duration=0.01, new_duration=0.01):
+    return [Answer(np.array(old, float), np.array(new, float), old_duration, new_duration)]
+
+
+UNITS = Statistics((0.0, 0.0), (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ('new', 'duration', 'reason'),
+    [
+        ([[1.0, -1.0], [0.5, -0.5]], 0.01, ''),
+        ([[-1.0, -1.0], [-0.5, -0.5]], 0.01, 'a: cosine -1.000'),
+        ([[1.0, -2.0], [0.5, -1.0]], 0.01, 'b: off by 0.750'),
+        ([[np.nan, -1.0], [0.5, -0.5]], 0.01, 'a: cosine nan'),
+        ([[1.0, -1.0], [0.5, -0.5]], 0.02, '2.00 times as slow'),
+        ([[1.0, -1.0], [0.5, -0.5]], 2.0, '2.000 s per inference'),
+    ],
+)
+def test_the_gate_names_the_joint_and_the_number(new, duration, reason):
+    given = answers([[1.0, -1.0], [0.5, -0.5]], new, new_duration=duration)
+    text = Drift.between(given, ('a', 'b'), UNITS).refusal(SwapConfig())
+    assert reason in text
+    assert bool(text) == bool(reason)
+
+
+@given(st.floats(-5, 5), st.floats(0.01, 3))
+def test_the_gate_does_not_depend_on_the_units_of_the_joints(mean, scale):
+    generator = np.random.default_rng(0)
+    old, new = generator.normal(size=(2, 8, 2))
+    units = Statistics((mean, mean), (scale, scale))
+    plain = Drift.between(answers(old, new), ('a', 'b'), UNITS)
+    moved = Drift.between(answers(old * scale + mean, new * scale + mean), ('a', 'b'), units)
+    assert np.allclose(plain.cosine, moved.cosine)
+    assert np.allclose(plain.deviation, moved.deviation)
+
+
+def test_a_joint_that_rests_in_both_is_judged_by_its_deviation_alone():
+    old = [[1.0, 0.001], [0.5, -0.001]]
+    drift = Drift.between(answers(old, [[1.0, -0.001], [0.5, 0.001]]), ('a', 'b'), UNITS)
+    assert drift.refusal(SwapConfig()) == ''
+
+
+class Broken:
+    """An engine that fails when it is asked to, otherwise as another one."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.failing = False
+
+    def predict(self, observation):
+        if self.failing:
+            raise ValueError('not finite')
+        return self.engine.predict(observation)
+
+
+def test_a_candidate_that_fails_on_trial_costs_no_prediction(policy):
+    first = candidate(policy, 'old')
+    live = SwappableBackend(first, lambda: 0.0)
+    golden = golden_observation(policy.config)
+    expected = live.predict(golden).chunk.targets
+    broken = Broken(first.backend)
+    live.swap(Candidate('broken', '', broken))
+    live.predict(golden)
+    broken.failing = True
+    assert np.array_equal(live.predict(golden).chunk.targets, expected)
+    assert live.current is first
+    assert 'not finite' in live.failure
+    assert live.roll_back() is None
+    live.swap(Candidate('broken', '', broken))
+    live.accept()
+    with pytest.raises(ValueError, match='not finite'):
+        live.predict(golden)
+    assert live.roll_back().name == 'broken'
+    live.predict(golden)
+
+
+def test_a_swap_and_a_roll_back_fall_between_two_inferences(policy):
+    first, second = candidate(policy, 'old'), candidate(policy, 'new')
+    live = SwappableBackend(first, lambda: 0.0)
+    golden = golden_observation(policy.config)
+    live.swap(second)
+    live.predict(golden)
+    assert live.recent(0)[0][-1].by is second
+    assert live.roll_back() is second
+    assert live.current is first
+    assert live.recent(0)[0] == [], 'what another one answered is nothing to compare with'
+
+
+RATES = st.floats(0, 2)
+
+
+def watch(trial, rate, start, seconds, counts, bad=False):
+    """50 Hz commands with interventions at a rate; the counts, and what the trial said."""
+    for tick in range(round(seconds * 10)):
+        commands = counts.commands + 5
+        interventions = counts.interventions + 5 * rate
+        counts = Counts(commands, interventions, counts.bad_predictions + bad)
+        ended, reason = trial.watch(start + tick / 10, counts)
+        if ended:
+            return counts, reason
+    return counts, None
+
+
+@given(RATES, RATES)
+def test_the_old_encoder_returns_if_and_only_if_interventions_rise(before, after):
+    config = SwapConfig()
+    trial = SwapTrial(config)
+    counts, said = watch(trial, before, 0.0, 6.0, Counts(0, 0, 0))
+    assert said is None
+    trial.begin(6.0, counts)
+    _, reason = watch(trial, after, 6.0, 20.0, counts)
+    assert reason is not None, 'a trial ends'
+    if abs(after - before - config.max_more_interventions) > 1e-6:
+        assert bool(reason) == (after > before + config.max_more_interventions)
+
+
+def test_one_prediction_that_is_not_finite_ends_the_trial_at_once():
+    trial = SwapTrial(SwapConfig())
+    trial.begin(0.0, Counts(100, 0, 0))
+    assert trial.watch(0.1, Counts(101, 0, 1))[1]
+    assert not trial.running
+
+
+def test_a_trial_without_commands_does_not_end_by_the_clock():
+    trial = SwapTrial(SwapConfig(trial_time=1.0))
+    trial.begin(0.0, Counts(100, 3, 0))
+    assert trial.watch(100.0, Counts(100, 3, 0)) == (False, '')
+    assert trial.watch(101.0, Counts(2, 3, 0)) == (False, ''), 'activated anew'
+    assert trial.watch(110.0, Counts(60, 3, 0)) == (True, '')
