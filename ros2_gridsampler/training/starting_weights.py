@@ -6,20 +6,25 @@ from pathlib import Path
 
 from ..checkpoint import load_checkpoint
 from ..encoder_checkpoint import load_encoder
-from ..policy import Policy
+from ..policy import Policy, PolicyConfig
 
 
 def start_from(policy: Policy, folder: Path) -> None:
-    """Take over every weight of a checkpoint but the reducer's and the statistics.
+    """Take over every weight of a checkpoint but the statistics.
+
+    The reducer's weights are taken where both have the same one at the same place.
 
     Raises:
         ValueError: Another part of the checkpoint has another architecture.
     """
-    own = policy.state_dict()
+    own, source = policy.state_dict(), load_checkpoint(folder)[0]
+    left = ['action_head.units.', 'body_units.']
+    if _reducer(policy.config) != _reducer(source.config):
+        left.append('reducer.')
     weights = {
         name: tensor
-        for name, tensor in load_checkpoint(folder)[0].state_dict().items()
-        if not name.startswith(('reducer.', 'action_head.units.', 'body_units.'))
+        for name, tensor in source.state_dict().items()
+        if not name.startswith(tuple(left))
     }
     for name, tensor in weights.items():
         if name not in own or own[name].shape != tensor.shape:
@@ -46,3 +51,7 @@ def take_encoder(policy: Policy, folder: Path) -> None:
         if its != ours:
             raise ValueError(f'{folder} has the {what} {its}, the recipe asks for {ours}.')
     policy.encoder.load_state_dict(encoder.state_dict())
+
+
+def _reducer(config: PolicyConfig) -> tuple[str, int, int, bool]:
+    return config.reducer, config.tokens, config.sample_after, config.conditioned

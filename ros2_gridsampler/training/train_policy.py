@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..action_head import Statistics
 from ..checkpoint import save_checkpoint
 from ..encoder import EncoderConfig
+from ..installed_files import find
 from ..policy import Policy, PolicyConfig
 from ..recordings.camera_records import record_cameras
 from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
@@ -67,10 +68,10 @@ class TrainConfig:
     )
     held_out: float = field(default=0.04, metadata={'help': 'Share of bags for validation'})
     start: str = field(
-        default='', metadata={'help': 'Checkpoint whose weights to start from; fresh if empty'}
+        default='', metadata={'help': 'Checkpoint (folder or name) to start from; fresh if empty'}
     )
     pretrained: str = field(
-        default='', metadata={'help': 'Encoder folder whose weights to start from; none if empty'}
+        default='', metadata={'help': 'Encoder (folder or name) to start from; none if empty'}
     )
     frozen_encoder: bool = field(
         default=False, metadata={'help': 'Whether the encoder stays as it was at the start'}
@@ -106,9 +107,9 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     torch.manual_seed(config.seed)
     policy = Policy(policy_config(config, store, training))
     if config.start:
-        start_from(policy, Path(config.start))
+        start_from(policy, find('models', config.start))
     if config.pretrained:
-        take_encoder(policy, Path(config.pretrained))
+        take_encoder(policy, find('models/encoders', config.pretrained))
     if config.frozen_encoder:
         policy.encoder.requires_grad_(False).eval()
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
