@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .action_chunk import ActionChunk, OutsideChunk
+from .action_prefix import Prefix
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class ScheduleConfig:
             'help': 'How much less a chunk counts in the ensemble that is a second younger; '
             'negative favours the young',
             'unit': '1/s',
+        },
+    )
+    continue_chunks: bool = field(
+        default=True,
+        metadata={
+            'help': 'Real-time chunking: a policy that can goes on from the steps that will have '
+            'been commanded before its chunk is there'
         },
     )
 
@@ -94,7 +101,9 @@ class _Entry:
     def weight(self, due: float) -> float:
         if due >= self.end:
             return 1.0
-        return max((due - self.begin) / (self.end - self.begin), 0.0)
+        if due <= self.begin:
+            return 0.0
+        return (due - self.begin) / (self.end - self.begin)
 
 
 class ChunkSchedule:
@@ -175,19 +184,17 @@ class ChunkSchedule:
         while len(self._entries) > 1 and self._is_past(due):
             self._entries.popleft()
         try:
-            return self._mean(due) if self._config.seams == 'ensemble' else self._blend(due)
+            return self._due(due)
         except OutsideChunk as error:
             raise ChunkOver(
                 f'The last chunk is over since {due - newest.end_time:.3f} s; no newer one came.'
             ) from error
 
-    def prefix(
-        self, start_time: float, period: float, now: float
-    ) -> Float[np.ndarray, 'frozen actions']:
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """The first steps of a chunk that is not there yet, because they are already decided.
 
-        They are what the present chunks say for the time until the new one can take over: as
-        long from its capture as the slowest of the last chunks took, and the actuation delay.
+        They are what will be commanded until the new one can take over: as long from its
+        capture as the slowest of the last chunks took, and the actuation delay.
 
         Args:
             start_time: Capture time of the observation that is about to be used [s].
@@ -198,18 +205,24 @@ class ChunkSchedule:
             Empty where nothing is known: no chunk, or no delay measured.
         """
         newest = self.newest
-        if newest is None or not self._delays:
+        if newest is None or not self._config.continue_chunks or self._is_ahead_of(now):
             return np.empty((0, 0))
         delay = max(*self._delays, now - start_time) + self._config.actuation_delay
-        times = start_time + period * np.arange(int(np.ceil(delay / period)))
+        # A step that is due just when the new chunk takes over is free.
+        times = start_time + period * np.arange(int(np.ceil(delay / period - 1e-6)))
         known = times[times <= newest.end_time]
         if not known.size:
             return np.empty((0, newest.targets.shape[1]))
-        return np.stack([_target(newest, float(due)) for due in known])
+        return np.stack([self._due(float(time)) for time in known])
+
+    def _due(self, due: float) -> NDArray[np.float64]:
+        return self._mean(due) if self._config.seams == 'ensemble' else self._blend(due)
 
     def _blend(self, due: float) -> NDArray[np.float64]:
-        action = _target(self._entries[0].chunk, due)
-        for entry in list(self._entries)[1:]:
+        reaching = [entry for entry in self._entries if entry.chunk.end_time >= due]
+        first, *others = reaching or [self._entries[-1]]
+        action = _target(first.chunk, due)
+        for entry in others:
             weight = entry.weight(due)
             action = (1 - weight) * action + weight * _target(entry.chunk, due)
         return action

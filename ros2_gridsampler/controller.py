@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .action_chunk import ActionChunk, ActionSpace
+from .action_prefix import Prefix
 from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
 from .safety_filter import JointSafetyFilter, NonFiniteTarget, SafeCommand
@@ -194,9 +195,7 @@ class Controller:
             )
         return self._schedule.add(chunk, now)
 
-    def prefix(
-        self, start_time: float, period: float, now: float
-    ) -> Float[np.ndarray, 'frozen actions']:
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """See `ChunkSchedule.prefix`."""
         return self._schedule.prefix(start_time, period, now)
 

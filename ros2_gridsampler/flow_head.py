@@ -3,10 +3,11 @@
 """Context -> actions by flow matching: noise is carried to a chunk along a learned field."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .action_head import Normaliser, Statistics
+from .action_prefix import draw_given
 from .encoder import Block
 
 INTEGRATION_STEPS = 5
@@ -66,9 +67,7 @@ class FlowHead(nn.Module):
         noise = torch.randn_like(target)
         # More often near the noise, where the field is hardest to learn.
         time = (1 - torch.rand(batch, 1, device=target.device).pow(0.67)).expand(-1, steps)
-        given = torch.randint(0, steps, (batch, 1), device=target.device)
-        given = given * (torch.rand(batch, 1, device=target.device) < 0.5)
-        frozen = torch.arange(steps, device=target.device) < given
+        frozen = draw_given(target)
         time = torch.where(frozen, torch.ones_like(time), time)
         noisy = torch.lerp(noise, target, time[..., None])
         error = (self.velocity(context, noisy, time) - (target - noise)).square().mean(-1)
@@ -77,7 +76,8 @@ class FlowHead(nn.Module):
     def actions(
         self,
         context: Float[Tensor, 'batch steps width'],
-        prefix: Float[Tensor, 'batch frozen actions'] | None = None,
+        prefix: Float[Tensor, 'batch steps actions'] | None = None,
+        given: Bool[Tensor, 'batch steps'] | None = None,
     ) -> Float[Tensor, 'batch steps actions']:
         """Actions in physical units.
 
@@ -85,15 +85,18 @@ class FlowHead(nn.Module):
             context: One vector per step.
             prefix: Actions that will have been executed before this chunk takes over, physical
                 units; they are returned as they are and the rest continues them.
+            given: The steps that the prefix has; none by default.
         """
         state = self.noise.expand(len(context), -1, -1)
-        frozen = 0 if prefix is None else prefix.shape[1]
-        given = torch.arange(state.shape[1], device=state.device) < frozen
-        if prefix is not None:
-            state = torch.cat([self.units.normalise(prefix), state[:, frozen:]], 1)
+        if prefix is not None and given is not None:
+            state = torch.where(given[..., None], self.units.normalise(prefix), state)
         for step in range(INTEGRATION_STEPS):
             time = torch.full(state.shape[:2], step / INTEGRATION_STEPS, device=state.device)
-            time = torch.where(given, torch.ones_like(time), time)
-            change = self.velocity(context, state, time) / INTEGRATION_STEPS
-            state = torch.where(given[:, None], state, state + change)
-        return self.units.physical(state)
+            if given is not None:
+                time = torch.where(given, torch.ones_like(time), time)
+            moved = state + self.velocity(context, state, time) / INTEGRATION_STEPS
+            state = moved if given is None else torch.where(given[..., None], state, moved)
+        free = self.units.physical(state)
+        if prefix is None or given is None:
+            return free
+        return torch.where(given[..., None], prefix, free)

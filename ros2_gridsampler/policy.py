@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from .action_chunk import ActionChunk, ActionSpace
 from .action_head import ActionHead, Normaliser, Statistics
+from .action_prefix import Prefix, padded
 from .calibration import ImagePreparation
+from .continuing_head import ContinuingHead
 from .encoder import Encoder, EncoderConfig
 from .flow_head import FlowHead
 from .instruction import tokenise
@@ -44,7 +46,8 @@ class PolicyConfig:
         sample_after: Encoder block after which the points are read; the depth of the encoder
             is the paper's place.
         conditioned: Whether instruction and proprioception enter the point predictor.
-        head: 'direct' regression of the chunk, or 'flow' matching.
+        head: 'direct' regression of the chunk; 'continuing' regression or 'flow' matching, which
+            go on from the steps that are already under way.
         landmarks: Points in space that an auxiliary query learns to locate; 0 for none.
         proprioception_statistics: See `proprioception`.
         action_statistics: In the units of the action space.
@@ -65,7 +68,7 @@ class PolicyConfig:
     tokens: int
     sample_after: int
     conditioned: bool
-    head: Literal['direct', 'flow']
+    head: Literal['direct', 'continuing', 'flow']
     landmarks: int
     proprioception_statistics: Statistics
     action_statistics: Statistics
@@ -127,6 +130,11 @@ class PolicyConfig:
         )
 
     @property
+    def continues(self) -> bool:
+        """Whether it takes the first steps of its chunk, where they are already decided."""
+        return self.head != 'direct'
+
+    @property
     def dense_tokens(self) -> int:
         """Tokens per camera before sampling."""
         rows, columns = self.encoder.grid
@@ -165,11 +173,7 @@ class Policy(nn.Module):
         self.body_units = Normaliser(config.proprioception_statistics)
         self.body = nn.Linear(len(config.proprioception_statistics.mean), width)
         self.trunk = Trunk(config.trunk, queries=config.steps + (config.landmarks > 0))
-        self.action_head = (
-            FlowHead(width, config.action_statistics, config.steps)
-            if config.head == 'flow'
-            else ActionHead(width, config.action_statistics)
-        )
+        self.action_head = _make_head(config)
         if config.landmarks:
             self.landmark_head = nn.Linear(width, 3 * config.landmarks)
         nn.init.normal_(self.camera_embedding, std=0.02)
@@ -224,11 +228,18 @@ class Policy(nn.Module):
         images: UInt8[Tensor, 'batch cameras height width 3'],
         proprioception: Float[Tensor, 'batch numbers'],
         words: Int[Tensor, 'batch words pieces'],
+        prefix: Float[Tensor, 'batch steps actions'] | None = None,
+        given: Float[Tensor, 'batch steps'] | None = None,
     ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:
-        """Actions in physical units and the sampled points; the graph that backends compile."""
+        """Actions in physical units and the sampled points; the graph that backends compile.
+
+        A policy that `continues` may be told a prefix; `given` is 1 for its steps.
+        """
         queries, points = self.context(images, proprioception, words)
-        actions = self.action_head.actions(queries[:, : self.config.steps])
-        return actions + self.origin(proprioception), points
+        origin = self.origin(proprioception)
+        told = () if prefix is None or given is None else (prefix - origin, given > 0.5)
+        actions = self.action_head.actions(queries[:, : self.config.steps], *told)
+        return actions + origin, points
 
     def origin(
         self, proprioception: Float[Tensor, 'batch numbers']
@@ -241,14 +252,25 @@ class Policy(nn.Module):
         return proprioception[:, None, start : start + actions]
 
     @torch.inference_mode()
-    def predict(self, observation: Observation) -> Prediction:
-        """One observation, one chunk.
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """One observation, one chunk, which begins with the prefix.
 
         Raises:
-            ValueError: The network gave numbers that no arm may follow.
+            ValueError: The network gave numbers that no arm may follow, or cannot go on from a
+                prefix.
         """
-        outputs = self(*as_tensors(self.config, observation))
+        told = prefix_tensors(self.config, prefix)
+        outputs = self(*as_tensors(self.config, observation), *told)
         return as_prediction(self.config, observation, *outputs)
+
+
+def _make_head(config: PolicyConfig) -> ActionHead | ContinuingHead | FlowHead:
+    width, statistics = config.trunk.width, config.action_statistics
+    if config.head == 'flow':
+        return FlowHead(width, statistics, config.steps)
+    if config.head == 'continuing':
+        return ContinuingHead(width, statistics)
+    return ActionHead(width, statistics)
 
 
 def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
@@ -261,6 +283,23 @@ def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, 
         torch.from_numpy(body)[None],
         torch.from_numpy(words)[None],
     )
+
+
+def prefix_tensors(config: PolicyConfig, prefix: Prefix | None) -> tuple[Tensor, ...]:
+    """What `Policy.forward` takes after that; nothing for a policy that takes no prefix.
+
+    Raises:
+        ValueError: The policy was not trained for a prefix, or it does not fit.
+    """
+    if config.continues:
+        pair = padded(prefix, config.steps, len(config.action_space.names))
+        return tuple(torch.from_numpy(array) for array in pair)
+    if prefix is not None and len(prefix):
+        raise ValueError(
+            'This policy was not trained to go on from steps under way (its head is '
+            f"{config.head!r}); train one with head 'continuing' or 'flow', or give no prefix."
+        )
+    return ()
 
 
 def as_prediction(

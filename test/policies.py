@@ -20,7 +20,7 @@ def tiny_policy(
     tokens: int = 2,
     sample_after: int = 2,
     conditioned: bool = True,
-    head: Literal['direct', 'flow'] = 'direct',
+    head: Literal['direct', 'continuing', 'flow'] = 'direct',
     seed: int = 0,
 ) -> Policy:
     """64 px, 16 patches, two cameras, a twist."""

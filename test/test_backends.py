@@ -69,6 +69,37 @@ def test_every_engine_predicts_as_the_policy_does(backend, sample_after):
     assert compiled.report.agreement.inputs >= PROBES
 
 
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
+@pytest.mark.parametrize('head', ['continuing', 'flow'])
+def test_every_engine_goes_on_from_the_steps_under_way(backend, head):
+    policy = tiny_policy(head=head)
+    compiled = compile_strictly(policy, backend)
+    assert compiled.report.agreement.inputs >= PROBES + 3
+    generator = np.random.default_rng(0)
+    for count, observation in enumerate(observations(policy.config, 4)):
+        prefix = generator.normal(0, 0.1, (count, 7))
+        got, wanted = (p.predict(observation, prefix).chunk.targets for p in (compiled, policy))
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        np.testing.assert_allclose(got[:count], prefix, atol=1e-5)
+
+
+def test_a_prefix_is_refused_by_an_engine_of_a_policy_that_takes_none():
+    compiled = compile_strictly(tiny_policy(), 'eager')
+    golden = golden_observation(tiny_policy().config)
+    with pytest.raises(ValueError, match='not trained to go on'):
+        compiled.predict(golden, np.zeros((1, 7)))
+
+
+def test_an_engine_that_forgets_the_prefix_is_found():
+    policy = tiny_policy(head='flow')
+
+    def without_prefix(inputs):
+        return dataclasses.replace(inputs, given=np.zeros_like(inputs.given))
+
+    with pytest.raises(EngineRefused, match='something else than PyTorch'):
+        tried(Faulty(policy, inputs=without_prefix), policy)
+
+
 @pytest.mark.parametrize('manifest', MODELS, ids=lambda path: path.parent.name)
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
 def test_every_published_policy_is_compiled(manifest, backend):

@@ -87,7 +87,7 @@ def test_what_a_model_does_not_have_is_refused(model, options, words):
         count_model(model, **options)
 
 
-@pytest.mark.parametrize('head', ['direct', 'flow'])
+@pytest.mark.parametrize('head', ['direct', 'continuing', 'flow'])
 def test_every_product_of_a_policy_is_in_one_part(head):
     policy = tiny_policy(head=head)
     cost = count_policy(policy)

@@ -122,17 +122,6 @@ def test_misfits_are_refused_with_the_choices():
         tiny_policy(reducer='dense', tokens=4, conditioned=False)
 
 
-def test_a_flow_policy_returns_what_is_being_executed_and_goes_on_from_it():
-    policy = tiny_policy(head='flow')
-    queries = torch.randn(2, 5, 32)
-    free = policy.action_head.actions(queries)
-    prefix = free[:, :2] + 0.05
-    with torch.inference_mode():
-        chunk = policy.action_head.actions(queries, prefix)
-    torch.testing.assert_close(chunk[:, :2], prefix)
-    assert not torch.allclose(chunk[:, 2:], free[:, 2:])
-
-
 def test_flow_matching_learns_a_distribution_with_two_modes():
     """Regression would answer with the mean of both, which nobody ever demonstrated."""
     torch.manual_seed(0)

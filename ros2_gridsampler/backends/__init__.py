@@ -9,6 +9,7 @@ from typing import Literal, Protocol, get_args
 
 import torch
 
+from ..action_prefix import Prefix
 from ..observation import Observation
 from ..policy import Policy, PolicyConfig, Prediction, as_prediction
 from . import eager, onnxruntime, openvino, tensorrt
@@ -24,8 +25,8 @@ NAMES: tuple[Name, ...] = get_args(Name)
 class Backend(Protocol):
     """Anything that predicts as `Policy` does."""
 
-    def predict(self, observation: Observation) -> Prediction:
-        """One observation, one chunk."""
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """One observation, one chunk; it begins with the prefix where the policy `continues`."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,14 @@ class CompiledPolicy:
         self._config = config
         self._engine = engine
 
-    def predict(self, observation: Observation) -> Prediction:
-        """One observation, one chunk.
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """One observation, one chunk, which begins with the prefix.
 
         Raises:
-            ValueError: The network gave numbers that no arm may follow.
+            ValueError: The network gave numbers that no arm may follow, or cannot go on from a
+                prefix.
         """
-        outputs = self._engine.run(as_inputs(self._config, observation))
+        outputs = self._engine.run(as_inputs(self._config, observation, prefix))
         actions, points = torch.from_numpy(outputs.actions), torch.from_numpy(outputs.points)
         return as_prediction(self._config, observation, actions, points)
 

@@ -28,23 +28,27 @@ class Inputs:
         words: From `tokenise`.
         point_shift: Added to every point before the map is read there, and cut to the picture:
             zeros when deployed, others to try out the border; None where no points are read.
+        prefix: Steps that are already decided, physical units; None where the policy takes none.
+        given: 1 for those steps.
     """
 
     images: UInt8[np.ndarray, '1 cameras height width 3']
     proprioception: Float[np.ndarray, '1 numbers']
     words: Int[np.ndarray, '1 words pieces']
     point_shift: Float[np.ndarray, '1 tokens 2'] | None
+    prefix: Float[np.ndarray, '1 steps actions'] | None = None
+    given: Float[np.ndarray, '1 steps'] | None = None
 
     @property
     def arrays(self) -> tuple[np.ndarray[Any, Any], ...]:
         """Those that the graph takes."""
-        given = (self.images, self.proprioception, self.words)
-        return given if self.point_shift is None else (*given, self.point_shift)
+        return tuple(self.named.values())
 
     @property
     def named(self) -> dict[str, np.ndarray[Any, Any]]:
         """By the name of the graph's input."""
-        return dict(zip(INPUT_NAMES, self.arrays, strict=False))
+        arrays = {name: getattr(self, name) for name in INPUT_NAMES}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Machine:
     flags: str = ''
 
 
-INPUT_NAMES = ('images', 'proprioception', 'words', 'point_shift')
+INPUT_NAMES = ('images', 'proprioception', 'words', 'point_shift', 'prefix', 'given')
 OUTPUT_NAMES = ('actions', 'points')
 
 

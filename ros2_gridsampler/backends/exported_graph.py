@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from ..action_prefix import Prefix
 from ..encoder import Block, PatchEmbedding
 from ..grid_sampler import PointReader
 from ..observation import Observation
-from ..policy import Policy, PolicyConfig, as_tensors
+from ..policy import Policy, PolicyConfig, as_tensors, prefix_tensors
 from .engine import EngineRefused, Inputs, Outputs
 
 # At least so many inputs try out an engine.
@@ -39,7 +40,12 @@ class Graph(nn.Module):
         self.policy = policy
 
     def forward(
-        self, images: Tensor, proprioception: Tensor, words: Tensor, point_shift: Tensor
+        self,
+        images: Tensor,
+        proprioception: Tensor,
+        words: Tensor,
+        point_shift: Tensor,
+        *prefix: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Actions and points, as the policy gives them."""
         readers = [module for module in self.policy.modules() if isinstance(module, PointReader)]
@@ -56,7 +62,7 @@ class Graph(nn.Module):
             for reader in readers:
                 moved(reader)
             # Engines take bytes in, but may be able to do no more with them than to cast.
-            return self.policy(images.float(), proprioception, words)
+            return self.policy(images.float(), proprioception, words, *prefix)
         finally:
             for reader in readers:
                 reader.__dict__.pop('read', None)
@@ -79,18 +85,21 @@ class ExportedGraph:
     example: Inputs
 
 
-def as_inputs(config: PolicyConfig, observation: Observation) -> Inputs:
+def as_inputs(
+    config: PolicyConfig, observation: Observation, prefix: Prefix | None = None
+) -> Inputs:
     """The policy's view of an observation, no point moved."""
     images, body, words = (tensor.numpy() for tensor in as_tensors(config, observation))
-    return Inputs(images, body, words, np.zeros((1, config.tokens, 2), np.float32))
+    told = (tensor.numpy() for tensor in prefix_tensors(config, prefix))
+    return Inputs(images, body, words, np.zeros((1, config.tokens, 2), np.float32), *told)
 
 
 def probes(config: PolicyConfig, examples: Sequence[Observation]) -> list[Inputs]:
     """Inputs that try an engine out: the examples, and the first of them looking elsewhere.
 
     Returns:
-        At least `PROBES`; in the last four the points are at two opposite corners, along the
-        edges, and all over the picture.
+        At least `PROBES`; in four of them the points are at two opposite corners, along the
+        edges, and all over the picture. Where the policy takes a prefix, two more begin with one.
 
     Raises:
         ValueError: There is no example.
@@ -106,7 +115,13 @@ def probes(config: PolicyConfig, examples: Sequence[Observation]) -> list[Inputs
         generator.integers(-1, 2, shape),
         generator.uniform(-1, 1, shape),
     )
-    return inputs + [replace(inputs[0], point_shift=shift.astype(np.float32)) for shift in shifts]
+    inputs += [replace(inputs[0], point_shift=shift.astype(np.float32)) for shift in shifts]
+    if config.continues:
+        scale = np.array(config.action_statistics.scale)
+        known = generator.normal(config.action_statistics.mean, scale, (config.steps, len(scale)))
+        lengths = (config.steps // 2, config.steps - 1)
+        inputs += [as_inputs(config, examples[0], known[:length]) for length in lengths]
+    return inputs
 
 
 def run_eagerly(graph: Graph, inputs: Inputs) -> Outputs:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .engine import (
-    INPUT_NAMES,
     OUTPUT_NAMES,
     Built,
     EngineRefused,
@@ -77,7 +76,7 @@ def to_onnx(graph: ExportedGraph) -> bytes:
                 graph.program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=INPUT_NAMES,
+                input_names=list(graph.example.named),
                 output_names=OUTPUT_NAMES,
                 verbose=False,
             )

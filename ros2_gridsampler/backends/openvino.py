@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engine import INPUT_NAMES, Built, EngineRefused, Inputs, Machine, Outputs, Precision, missing
+from .engine import Built, EngineRefused, Inputs, Machine, Outputs, Precision, missing
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
@@ -68,7 +68,7 @@ def build(graph: ExportedGraph) -> Built:
             model = openvino.convert_model(graph.program)
     except Exception as error:  # OpenVINO throws RuntimeError and classes of its own
         raise EngineRefused(f'OpenVINO cannot convert the policy: {first_line(error)}') from error
-    for given, name in zip(model.inputs, INPUT_NAMES, strict=True):
+    for given, name in zip(model.inputs, graph.example.named, strict=True):
         given.get_tensor().set_names({name})
     shapes = {name: list(array.shape) for name, array in graph.example.named.items()}
     model.reshape(shapes)

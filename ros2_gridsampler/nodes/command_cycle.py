@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..action_prefix import Prefix
 from ..controller import Command, Controller, ImplausibleChunk
 from ..latency import ChunkTimes, LatencyWindow, Window
 from ..stream_health import DegradationLadder, Fault, Rung
@@ -108,6 +109,14 @@ class CommandCycle:
     def deliver(self, timed: TimedPrediction) -> None:
         """A prediction came; it is used by the next command."""
         self._predictions.append(timed)
+
+    def prefix(self, start_time: float, period: float) -> Prefix:
+        """The steps of a chunk to come that are under way already; see `ChunkSchedule.prefix`."""
+        with self.lock:
+            if self.holding or self._paused:
+                # The arm stands: nothing of what the chunks say is being done.
+                return np.empty((0, 0))
+            return self._controller.prefix(start_time, period, self._clocks.ros())
 
     def report(self, fault: Fault, stream: str, text: str, lasting: float = 0.0) -> None:
         """A fault was seen; it cannot end before `lasting` [s] from now."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..action_chunk import ActionChunk, ActionSpace
 from ..action_head import Statistics
+from ..action_prefix import Prefix
 from ..backends import Backend
 from ..calibration import ImagePreparation
 from ..checkpoint import load_manifest, save_checkpoint
@@ -85,7 +86,7 @@ class Exercise:
         self._config = config
         self.fault = ''
 
-    def predict(self, observation: Observation) -> Prediction:
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
         """One observation, one chunk.
 
         Raises:
@@ -97,7 +98,7 @@ class Exercise:
             time.sleep(float(number))
         if name == 'fail':
             raise RuntimeError('The engine failed, as it was asked to.')
-        prediction = self._backend.predict(observation)
+        prediction = self._backend.predict(observation, prefix)
         start, period = observation.time, self._config.period
         times = start + period * np.arange(self._config.steps)
         by_joints = self._config.action_space.kind == 'joint_position'

@@ -165,8 +165,9 @@ class InputTopics:
                 'instruction', f'{error} The arm holds until a usable one comes.'
             )
             sentence = ''
-        self._inference.set_instruction(sentence)
+        # First, so that no prediction for the new sentence goes on from a chunk for the old one.
         self._on_instruction(sentence)
+        self._inference.set_instruction(sentence)
 
 
 def order_positions(

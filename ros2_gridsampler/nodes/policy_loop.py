@@ -12,8 +12,9 @@ from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..camera_record import CameraRecord
 from ..controller import Controller
-from ..observation import ObservationBuffer
+from ..observation import Observation, ObservationBuffer
 from ..plugins.deployed_policy import DeployedConfig
+from ..policy import Prediction
 from ..stream_health import Fault
 from ..swapping.swap_trial import Counts
 from .camera_checks import CameraChecks
@@ -78,6 +79,7 @@ class PolicyLoop:
             )
         self._node = node
         self._config = config
+        self._backend = backend
         self._parameters = parameters
         self._reports = reports
         self._problems = problems
@@ -96,7 +98,7 @@ class PolicyLoop:
         self._output = make_output(node, self.output, space, period)
         self._inference = InferenceThread(
             ObservationBuffer(config.observation, parameters.streams),
-            backend.predict,
+            self._predict,
             now=self._now,
             deliver=self._deliver,
             refuse=self._refuse,
@@ -209,6 +211,12 @@ class PolicyLoop:
 
     def _now(self) -> float:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
+
+    def _predict(self, observation: Observation) -> Prediction:
+        if not self._config.continues:
+            return self._backend.predict(observation)
+        prefix = self._cycle.prefix(observation.time, self._config.period)
+        return self._backend.predict(observation, prefix)
 
     def _deliver(self, timed: TimedPrediction) -> None:
         self._cycle.deliver(timed)

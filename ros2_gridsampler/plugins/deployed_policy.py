@@ -46,6 +46,14 @@ class DeployedConfig(Protocol):
         """The streams that it reads."""
 
     @property
+    def period(self) -> float:
+        """Time between two targets [s]."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether it takes the first steps of its chunk, where they are already decided."""
+
+    @property
     def tokens(self) -> int:
         """Visual tokens kept per camera."""
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..action_chunk import ActionChunk, ActionSpace
+from ..action_prefix import Prefix
 from ..calibration import ImagePreparation, prepare_image
 from ..checkpoint import BadCheckpoint
 from ..observation import Observation, ObservationConfig
@@ -83,6 +84,11 @@ class LerobotConfig:
         return self.robot.period
 
     @property
+    def continues(self) -> bool:
+        """Never: lerobot's own real-time chunking is not used."""
+        return False
+
+    @property
     def observation(self) -> ObservationConfig:
         """The streams that the policy reads."""
         robot = self.robot
@@ -118,12 +124,14 @@ class LerobotPolicy:
             self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
     @torch.inference_mode()
-    def predict(self, observation: Observation) -> Prediction:
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
         """One observation, one chunk.
 
         Raises:
-            ValueError: The network gave numbers that no arm may follow.
+            ValueError: The network gave numbers that no arm may follow, or there is a prefix.
         """
+        if prefix is not None and len(prefix):
+            raise ValueError('A lerobot policy does not go on from given steps; give no prefix.')
         batch = self._model.preprocess(self.features(observation))
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
         actions = self._model.policy.predict_action_chunk(batch, **noise)

@@ -225,7 +225,9 @@ def drive(
         controller.measure(np.append(state.pose[:3], state.gripper_opening), now)
         prediction = None
         if looking:
-            prediction = policy.predict(_observe(buffer, topics, state, now))
+            observation = _observe(buffer, topics, state, now)
+            known = controller.prefix(observation.time, config.period, now)
+            prediction = policy.predict(observation, known if config.continues else None)
             waiting.append((now + loop.latency, prediction.chunk))
         while waiting and waiting[0][0] <= now + 1e-6:
             controller.add(waiting.pop(0)[1], now)

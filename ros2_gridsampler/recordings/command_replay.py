@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..action_chunk import ActionChunk, ActionSpace, OutsideChunk
+from ..action_prefix import Prefix
 from ..arm_limits import ArmLimits
 from ..chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
 from ..controller import Command, Controller
@@ -44,6 +45,9 @@ class Follower(Protocol):
     def add(self, chunk: ActionChunk, now: float) -> None:
         """Take a prediction into use."""
 
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """See `ChunkSchedule.prefix`."""
+
     def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
         """The command due at `now` [s], the arm having been at `state` at `time` [s]."""
 
@@ -62,6 +66,10 @@ class FilteredCommands:
     def add(self, chunk: ActionChunk, now: float) -> None:
         """See `Follower`."""
         self._controller.add(chunk, now)
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """See `Follower`."""
+        return self._controller.prefix(start_time, period, now)
 
     def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
         """See `Follower`."""
@@ -82,6 +90,10 @@ class ScheduledCommands:
     def add(self, chunk: ActionChunk, now: float) -> None:
         """See `Follower`."""
         self._schedule.add(chunk, now)
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """See `Follower`."""
+        return self._schedule.prefix(start_time, period, now)
 
     def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
         """See `Follower`."""
@@ -135,6 +147,10 @@ class CommandReplay:
     def measure(self, state: Numbers, time: float) -> None:
         """Where the arm is; see `Controller.measure`."""
         self._measured = state, time
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """What a chunk that is to be predicted `now` has to begin with."""
+        return self._follower.prefix(start_time, period, now)
 
     def offer(self, chunk: ActionChunk, now: float) -> None:
         """What the policy says to the frame that became ready at `now` [s]."""

@@ -126,11 +126,19 @@ class PolicyScores:
     def predict(self, observation: Observation, now: float) -> Prediction:
         """Ask the policy, and let every command loop have its answer."""
         begin = self._clock()
-        prediction = self.contestant.backend.predict(observation)
+        prediction = self._predict(observation, now)
         self.inference.append(self._clock() - begin)
         for replay in (*self.replays.values(), self.measured):
             replay.offer(prediction.chunk, now)
         return prediction
+
+    def _predict(self, observation: Observation, now: float) -> Prediction:
+        policy = self.contestant
+        if not policy.config.continues:
+            return policy.backend.predict(observation)
+        # One chunk for all loops: it goes on from what the main one commands.
+        prefix = self.main.prefix(observation.time, policy.config.period, now)
+        return policy.backend.predict(observation, prefix)
 
     def measure(self, state: Numbers, time: float) -> None:
         """Where the recorded arm is; see `Controller.measure`."""

@@ -51,8 +51,12 @@ class TrainConfig:
     relative: bool = field(
         default=False, metadata={'help': 'Whether joint targets are offsets, see PolicyConfig'}
     )
-    head: Literal['direct', 'flow'] = field(
-        default='direct', metadata={'help': 'Regression of the chunk, or flow matching'}
+    head: Literal['direct', 'continuing', 'flow'] = field(
+        default='direct',
+        metadata={
+            'help': 'Regression of the chunk; regression or flow matching that go on from steps '
+            'under way'
+        },
     )
     steps: int = field(default=6000, metadata={'help': 'Optimiser steps'})
     batch: int = field(default=64, metadata={'help': 'Samples per step'})
