@@ -3,6 +3,7 @@
 """Streams, as they come -> predictions, in a thread of their own."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,7 @@ class InferenceThread:
         self._deliver = deliver
         self._refuse = refuse
         self._min_contrast = min_contrast
+        self._sent: deque[tuple[NDArray[np.float64], float]] = deque(maxlen=1000)
         self._restarts: dict[str, int] = {}
         self._busy_since: float | None = None
         self._changed = threading.Condition()
@@ -131,8 +133,9 @@ class InferenceThread:
     def add_command(self, targets: NDArray[np.float64], time: float) -> None:
         """See `ObservationBuffer.add_command`; nothing where the policy does not read it."""
         if self._buffer.uses_command:
-            with self._changed:
-                self._buffer.add_command(targets, time)
+            # Without the lock: whoever commands must not wait for a thread that reports a fault
+            # to it.
+            self._sent.append((targets, time))
 
     def set_instruction(self, instruction: str) -> None:
         """See `ObservationBuffer.set_instruction`."""
@@ -184,6 +187,8 @@ class InferenceThread:
         with self._changed:
             while not self._stopping:
                 self._watch_stamps()
+                while self._sent:
+                    self._buffer.add_command(*self._sent.popleft())
                 try:
                     decode = self._buffer.take(self._now())
                     if decode is not None:
