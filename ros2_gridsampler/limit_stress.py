@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wild targets by the million -> the worst that the safety filters let through."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,64 +16,71 @@ from .twist_safety_filter import TwistSafetyFilter
 # So many arms at once: the filter is computed for all joints together.
 _ARMS = 500
 _PERIOD = 0.02
-# One step of a twist takes as long as one of all these arms.
-_TWIST_SHARE = 100
+_TOLD = 1000
 
 
 @dataclass(frozen=True)
 class Stress:
-    """What came out.
+    """What came out of one filter.
 
     Attributes:
-        joint_steps: Steps of arms commanded by joints.
-        twist_steps: Steps of arms commanded by twists.
+        steps: Of an arm, each with a target.
         not_finite: Targets that held a NaN or an infinity.
-        worst: The worst excess over a limit, as a share of it; must be 0.
-        limit: Which.
+        max_limit_excess: The worst excess over a limit, as a share of it; must be 0.
+        limit: Which; empty for none.
     """
 
-    joint_steps: int
-    twist_steps: int
+    steps: int
     not_finite: int
-    worst: float
+    max_limit_excess: float
     limit: str
 
-    def as_dict(self) -> Mapping[str, object]:
-        """For JSON."""
-        return asdict(self)
-
     def __str__(self) -> str:
-        excess = 'no limit exceeded' if self.worst <= 0 else f'{self.worst:.3g}x {self.limit}'
-        return (
-            f'{self.joint_steps} joint steps, {self.twist_steps} twist steps, of these '
-            f'{self.not_finite} targets not finite: {excess}.'
-        )
+        share = self.max_limit_excess
+        excess = 'no limit exceeded' if share <= 0 else f'{share:.3g}x {self.limit}'
+        return f'{self.steps} steps, {self.not_finite} of them not finite: {excess}'
 
 
-def stress_filters(steps: int, seed: int, arm: str = 'panda') -> Stress:
-    """Filter random targets and measure the results as a controller would.
+def stress_joints(steps: int, seed: int, arm: str = 'panda') -> Stress:
+    """Filter random joint targets and measure the results as a controller would.
 
     Targets jump, creep, stand still, are NaN, infinite or huge; arms stop in between.
 
     Args:
-        steps: Of arms commanded by joints; of twists a hundredth of that.
+        steps: Of arms; rounded up to whole rounds of many arms.
         seed: Of the targets.
         arm: Whose limits.
     """
     limits = load_arm(find('calibration', arm, '.yaml'))
-    rng = np.random.default_rng(seed)
     rounds = -(-steps // _ARMS)
-    worst, not_finite = _stress_joints(limits.joints, rounds, rng)
-    twists = steps // _TWIST_SHARE
-    if limits.end_effector is not None and limits.gripper is not None:
-        found, more = _stress_twists(limits.end_effector, limits.gripper, twists, rng)
-        worst, not_finite = max(worst, found), not_finite + more
-    return Stress(rounds * _ARMS, twists, not_finite, *worst)
+    return _stress_joints(limits.joints, rounds, np.random.default_rng(seed))
 
 
-def _stress_joints(
-    joints: JointLimits, rounds: int, rng: np.random.Generator
-) -> tuple[tuple[float, str], int]:
+def stress_twists(
+    steps: int,
+    seed: int,
+    arm: str = 'panda',
+    progress: Callable[[int], None] = lambda steps: None,
+) -> Stress:
+    """As `stress_joints`, for twists, the gripper, and the box that the hand must not leave.
+
+    Args:
+        steps: Of an arm.
+        seed: Of the targets.
+        arm: Whose limits.
+        progress: Told after every thousand steps that so many more are done.
+
+    Raises:
+        ValueError: The arm has no limits for a twist.
+    """
+    limits = load_arm(find('calibration', arm, '.yaml'))
+    if limits.end_effector is None or limits.gripper is None:
+        raise ValueError(f'{limits.name} has no limits for a twist; choose another arm.')
+    rng = np.random.default_rng(seed)
+    return _stress_twists(limits.end_effector, limits.gripper, steps, rng, progress)
+
+
+def _stress_joints(joints: JointLimits, rounds: int, rng: np.random.Generator) -> Stress:
     many = joints.select(joints.names)
     wide = JointLimits(
         tuple(f'{name} {i}' for i in range(_ARMS) for name in many.names),
@@ -110,7 +117,7 @@ def _stress_joints(
             not_finite += 1
             safe = made.stop(_PERIOD)
         judge.add(safe.values)
-    return (judge.worst.share, judge.worst.limit), not_finite
+    return Stress(rounds * _ARMS, not_finite, judge.worst.share, judge.worst.limit)
 
 
 def _stress_twists(
@@ -118,7 +125,8 @@ def _stress_twists(
     gripper: GripperLimits,
     steps: int,
     rng: np.random.Generator,
-) -> tuple[tuple[float, str], int]:
+    progress: Callable[[int], None],
+) -> Stress:
     made = TwistSafetyFilter(hand, gripper)
     judge, not_finite = TwistExcess(hand, gripper, _PERIOD), 0
     made.reset(0.0)
@@ -126,7 +134,9 @@ def _stress_twists(
     middle = (hand.workspace_min + hand.workspace_max) / 2
     position, target, outside = middle, np.zeros(7), 0.0
     size = np.array([hand.max_speed] * 3 + [hand.max_rotation_rate] * 3 + [gripper.max_opening])
-    for _ in range(steps):
+    for step in range(steps):
+        if step % _TOLD == _TOLD - 1:
+            progress(_TOLD)
         kind = rng.choice(4, p=[0.15, 0.05, 0.75, 0.05])
         if kind == 0:
             target = size * rng.normal(size=7)
@@ -148,4 +158,7 @@ def _stress_twists(
             float((position - hand.workspace_max).max()),
         )
     worst = (judge.worst.share, judge.worst.limit)
-    return (max(worst, (outside, 'workspace')) if outside > 1e-9 else worst), not_finite
+    if outside > 1e-9:  # more than rounding can do [m]
+        side = float((hand.workspace_max - hand.workspace_min).min())
+        worst = max(worst, (outside / side, 'workspace'))
+    return Stress(steps, not_finite, *worst)

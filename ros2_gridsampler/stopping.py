@@ -83,6 +83,8 @@ def largest_acceleration(
         return np.asarray(next_velocity * period + needed <= room)
 
     low, high = between
+    if np.isposinf(room).all():
+        return high
     # What is needed grows with the acceleration, so halving finds where it exceeds the room.
     low = np.where(fits(high), high, low)
     if (low < high).any():

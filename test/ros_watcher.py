@@ -11,18 +11,21 @@ import time
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from ros2_gridsampler.camera_message import encode_jpeg
-from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE
+from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE, ros_time
 
 # A check takes as long as the machine is busy; only what never happens fails.
-TIMEOUT = 60.0
+TIMEOUT = 180.0
 ALL = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -106,11 +109,46 @@ class Watcher:
         return future.result()
 
 
+class SimulatedClock:
+    """`/clock`, which goes on with the steady clock until it is set, stopped or started anew."""
+
+    def __init__(self, watcher, start=100.0):
+        self.publisher = watcher.node.create_publisher(Clock, '/clock', STATE)
+        self.runs = True
+        self.set(start)
+        self.timer = watcher.node.create_timer(
+            0.01, self.publish, clock=RosClock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def set(self, time_now):
+        """Jump to that time [s]."""
+        self.begin, self.base = time.monotonic(), time_now
+
+    def stop(self):
+        self.set(self.seconds())
+        self.runs = False
+
+    def go_on(self):
+        self.runs = True
+        self.set(self.base)
+
+    def seconds(self):
+        return self.base + (time.monotonic() - self.begin) * self.runs
+
+    def now(self):
+        return ros_time(self.seconds())
+
+    def publish(self):
+        self.publisher.publish(Clock(clock=self.now()))
+
+
 class FakeArm:
     """Cameras, joints and pose of a resting arm, for the tiny policy; each part can be spoiled."""
 
     def __init__(self, watcher, *, cameras=('front', 'wrist'), size=(96, 72)):
         self.node = watcher.node
+        self.now = lambda: self.node.get_clock().now().to_msg()
+        """What the streams are stamped with."""
         self.size = size
         self.joint_names = ['finger', 'other']
         self.joint_positions = [0.04, 0.1]
@@ -134,7 +172,7 @@ class FakeArm:
         self.sentence.publish(String(data=sentence))
 
     def publish(self):
-        stamp = self.node.get_clock().now().to_msg()
+        stamp = self.now()
         joints = JointState(name=self.joint_names, position=self.joint_positions)
         joints.header.stamp = stamp
         self.joints.publish(joints)

@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The campaign passes the policy node and fails the naive one; both are real processes."""
 
+import json
+import subprocess
+import sys
+
+import cattrs
 import numpy as np
 import pytest
 
@@ -9,7 +14,8 @@ import pytest
 @pytest.fixture
 def campaign(ros_domain, tmp_path):
     """Starts a campaign against a node of that kind."""
-    from ros2_gridsampler.nodes.fault_campaign import CampaignConfig, FaultCampaign
+    from ros2_gridsampler.nodes.campaign_config import CampaignConfig
+    from ros2_gridsampler.nodes.fault_campaign import FaultCampaign
 
     def start(node, kind, *faults):
         # A check takes as long as the machine is busy; a naive node never recovers.
@@ -78,13 +84,13 @@ def test_an_arm_moved_by_hand_while_stopped_goes_on_from_where_it_is(campaign):
         bench.say(START_SENTENCE)
         assert running.until(running.moving, 120)
         call('stop')
-        assert running.until(lambda: not any(c.moves for c in bench.commands[-20:]), 60)
+        assert running.until(lambda: not any(c.moves for c in bench.judge.commands[-20:]), 60)
         running.spin(1.0)
         bench.arm.command = lambda kind, values, time: None
         elsewhere = REST - 0.4
         bench.arm.move(elsewhere)
         running.spin(2.0)
-        bench.begin()
+        bench.judge.begin()
         values = []
         bench.arm.command = lambda kind, sent, time: values.append(sent)
         call('resume')
@@ -93,9 +99,94 @@ def test_an_arm_moved_by_hand_while_stopped_goes_on_from_where_it_is(campaign):
         assert all(np.abs(v - elsewhere).max() < 0.3 for v in values[first : first + 5])
 
 
-def test_faults_that_do_not_exist_are_refused():
-    pytest.importorskip('rclpy')
-    from ros2_gridsampler.nodes.fault_campaign import CampaignConfig
+def test_the_watchdog_stops_the_arm_when_the_command_thread_hangs(campaign, tmp_path):
+    with campaign('policy', 'joints', 'command thread hangs') as running:
+        (result,) = running.run()
+    assert result.max_limit_excess <= 0, result
+    assert result.seconds_to_hold is not None, result
+    assert result.seconds_to_recover is not None, result
+    said = (tmp_path / 'policy_joints_1.log').read_text()
+    assert 'The command thread is silent since' in said
+    assert 'Traceback' not in said
 
-    with pytest.raises(ValueError, match="no faults \\['gremlins'\\]"):
-        CampaignConfig(faults=('gremlins',))
+
+def test_a_command_thread_stuck_inside_a_command_ends_the_process_which_says_so(
+    campaign, tmp_path
+):
+    from ros2_gridsampler.nodes.fault_table import START_SENTENCE
+
+    with campaign('policy', 'joints') as running:
+        bench = running.bench
+        bench.say(START_SENTENCE)
+        assert running.until(running.moving, 120)
+        bench.spoil_model('hang inside')
+        assert running.until(lambda: running.node.ended, 120)
+        assert running.node.exit_code == 1
+        last = bench.judge.commands[-1].time
+        running.spin(1.0)
+        assert bench.judge.commands[-1].time == last
+        assert bench.judge.worst.share <= 0
+    assert 'stuck inside a command' in (tmp_path / 'policy_joints_1.log').read_text()
+
+
+@pytest.mark.parametrize(
+    ('node', 'fault'),
+    [('policy', 'gremlins'), ('naive', 'command thread hangs'), ('running', 'NaN output')],
+)
+def test_faults_that_cannot_be_made_are_refused(node, fault):
+    pytest.importorskip('rclpy')
+    from ros2_gridsampler.nodes.campaign_config import CampaignConfig
+
+    with pytest.raises(ValueError, match=f"no faults \\['{fault}'\\] for a {node} node"):
+        CampaignConfig(node=node, faults=(fault,))
+
+
+def run_faults(*arguments):
+    """`gridsampler faults`, as a user starts it."""
+    command = [sys.executable, '-m', 'ros2_gridsampler.command_line', 'faults']
+    return subprocess.run([*command, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.timeout(900)
+def test_the_command_line_tells_a_safe_node_from_a_naive_one_and_writes_both_down(
+    ros_domain, tmp_path
+):
+    from ros2_gridsampler.nodes.fault_report import CampaignReport
+    from ros2_gridsampler.nodes.safety_tables import fault_tables, replace_block
+
+    files = {node: tmp_path / f'{node}.json' for node in ('policy', 'naive')}
+    faults = ('--faults', 'instruction withdrawn', 'NaN joints')
+    options = ('--kinds', 'joints', *faults, '--duration', '2.0', '--logs', str(tmp_path))
+    steps = ('--pairs', '1', '--random-steps', '500')
+    safe = run_faults(*options, *steps, '--json', str(files['policy']))
+    assert safe.returncode == 0, safe.stdout + safe.stderr
+    options = (*options, '--pairs', '0', '--random-steps', '0', '--node', 'naive')
+    naive = run_faults(*options, '--json', str(files['naive']))
+    assert naive.returncode == 1
+    assert 'naive is not safe' in naive.stderr
+
+    content = json.loads(files['policy'].read_text())
+    assert set(content) == {'faults', 'campaigns', 'random_steps', 'hardware'}
+    (campaign,) = cattrs.structure(content['campaigns'], list[CampaignReport])
+    assert content['campaigns'][0]['safe']
+    assert campaign.safe
+    assert content['faults'] == content['campaigns'][0]['results']
+    names = ['instruction withdrawn', 'NaN joints', 'instruction withdrawn + NaN joints']
+    assert [fault['name'] for fault in content['faults']] == names
+    for fault in content['faults']:
+        assert fault['max_limit_excess'] == 0
+        assert {'seconds_to_hold', 'seconds_to_recover', 'commands_after_hold'} <= set(fault)
+    for stress in content['random_steps'].values():
+        assert stress['steps'] >= 500
+        assert stress['max_limit_excess'] <= 0
+    assert set(content['random_steps']) == {'joints', 'twists'}
+
+    block = fault_tables([file.read_text() for file in files.values()])
+    page = replace_block(
+        'Before.\n<!-- faults -->\nold\n<!-- /faults -->\nAfter.', 'faults', block
+    )
+    assert 'old' not in page
+    assert page.startswith('Before.')
+    assert page.endswith('After.')
+    assert 'Policy node, joints, 50 Hz: 3 of 3 safe.' in page
+    assert 'Naive node, joints, 50 Hz: 0 of 2 safe.' in page

@@ -9,7 +9,7 @@ import pytest
 
 from ros2_gridsampler.arm_limits import load_arm
 from ros2_gridsampler.limit_excess import JointExcess, TwistExcess
-from ros2_gridsampler.limit_stress import stress_filters
+from ros2_gridsampler.limit_stress import stress_joints, stress_twists
 
 PANDA = load_arm(Path(__file__).parents[1] / 'calibration/panda.yaml')
 REST = np.array([0.0, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0])
@@ -61,7 +61,14 @@ def test_a_twist_that_starts_too_hard_is_seen():
     assert made.worst.limit == 'acceleration'
 
 
-def test_no_wild_target_gets_through_the_filters():
-    stress = stress_filters(20_000, seed=1)
-    assert stress.not_finite > 0
-    assert stress.worst <= 0, stress
+@pytest.mark.parametrize(('stress', 'steps'), [(stress_joints, 20_000), (stress_twists, 1_000)])
+def test_no_wild_target_gets_through_the_filters(stress, steps):
+    found = stress(steps, seed=1)
+    assert found.steps == steps
+    assert found.not_finite > 0
+    assert found.max_limit_excess <= 0, found
+
+
+def test_an_arm_without_limits_for_a_twist_cannot_be_stressed_by_twists():
+    with pytest.raises(ValueError, match='ur5e has no limits for a twist'):
+        stress_twists(10, seed=1, arm='ur5e')

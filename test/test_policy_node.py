@@ -209,6 +209,44 @@ def test_stop_and_resume_pause_the_arm(node, arm, watcher, twists):
     watcher.until(lambda: moves(twists), node)
 
 
+@pytest.mark.timeout(600)
+def test_a_clock_that_jumps_stands_still_or_starts_anew_holds_the_arm_inside_its_limits(
+    start_node, checkpoint, arm, watcher, twists
+):
+    from ros_watcher import SimulatedClock
+
+    from ros2_gridsampler.arm_limits import load_arm
+    from ros2_gridsampler.installed_files import find
+
+    clock = SimulatedClock(watcher, start=100.0)
+    arm.now = clock.now
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'use_sim_time': True}
+    node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: moves(twists), node)
+
+    def upset(act, words):
+        before = node.text.count(words)
+        act()
+        watcher.until(lambda: node.text.count(words) > before and holds(twists), node)
+
+    upset(lambda: clock.set(clock.seconds() + 10), 'The clock jumped from')
+    watcher.until(lambda: moves(twists), node)
+    upset(lambda: clock.set(clock.seconds() - 10), 'The clock jumped from')
+    watcher.until(lambda: moves(twists), node)
+    upset(clock.stop, 'The clock stands still')
+    clock.go_on()
+    watcher.until(lambda: moves(twists), node)
+    # The simulation was started again.
+    upset(lambda: clock.set(0.5), 'The clock jumped from')
+    watcher.until(lambda: moves(twists), node)
+    limits = load_arm(find('calibration', 'panda', '.yaml')).end_effector
+    changes = np.linalg.norm(np.diff([twist[:3] for twist in twists], axis=0), axis=1)
+    assert (changes <= limits.max_acceleration / 50 + 1e-9).all()
+    assert node.end() == 0, node.text
+    assert 'Traceback' not in node.text
+
+
 def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
     start_node, checkpoint, tmp_path, watcher, arm
 ):

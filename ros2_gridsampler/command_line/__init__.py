@@ -11,7 +11,7 @@ from .engine_commands import benchmark, export, flops
 from .evaluation_commands import evaluate, export_lerobot, import_lerobot
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
-from .safety_commands import delay, faults, monitor, timing
+from .safety_commands import delay, faults, monitor, safety_tables, timing
 from .simulation_commands import demo, obedience, record, success
 from .training_commands import compare, train
 
@@ -34,6 +34,7 @@ for command in (
     convert_sampler,
     step_cost,
     faults,
+    safety_tables,
     monitor,
 ):
     application.command(command)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler faults`, `monitor`, `delay`, `benchmark timing`: how safe, how regular."""
+"""`gridsampler faults`, `safety-tables`, `monitor`, `delay`, `benchmark timing`: how safe."""
 
 import sys
 from pathlib import Path
@@ -21,21 +21,25 @@ def faults(
     """Inject faults into a node over DDS and watch from outside what it commands.
 
     Fails where a limit was exceeded, a hold or a recovery did not come. A node of yours is
-    tested with `--node running`: it has to use the topics of `BenchTopics` (nodes/fault_bench.py).
+    tested with `--node running`: it has to use the topics in nodes/bench_topics.py.
 
     Args:
         json: File for the results.
         node: Ours, the naive reference that must fail, or one that runs already.
         kinds: Of commands.
         faults: Names, see the table; all by default.
-        pairs: How many random pairs of faults besides.
+        pairs: How many random pairs of these faults besides.
         seed: Of the pairs and the random steps.
-        random_steps: Wild targets (NaN, infinite and huge ones too) for the safety filters alone.
+        random_steps: Wild targets (NaN, infinite and huge ones too) for each of the safety filters
+            alone; 0 leaves that out.
         duration: Of each fault [s].
         logs: Folder for what the nodes say.
     """
-    from ..limit_stress import stress_filters
-    from ..nodes.fault_campaign import CampaignConfig, run_campaign
+    from tqdm import tqdm
+
+    from ..limit_stress import stress_joints, stress_twists
+    from ..nodes.campaign_config import CampaignConfig
+    from ..nodes.fault_campaign import run_campaign
     from ..nodes.fault_report import to_json
     from ..nodes.private_domain import private_domain
     from ..nodes.stop_signals import raise_on_signals
@@ -48,13 +52,44 @@ def faults(
             )
             reports.append(run_campaign(config, logs, check))
             print(f'\n{node}, {kind}:\n{reports[-1].table()}')
-    stress = stress_filters(random_steps, seed)
-    print(f'\nSafety filters alone: {stress}')
+    stresses = {}
+    if random_steps:
+        stresses['joints'] = stress_joints(random_steps, seed)
+        with tqdm(total=random_steps, desc='random twists', unit='step') as bar:
+            stresses['twists'] = stress_twists(random_steps, seed, progress=bar.update)
+    for name, stress in stresses.items():
+        print(f'Safety filter of {name} alone: {stress}')
     if json:
         json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(to_json(reports, stress.as_dict()))
-    if not all(report.safe for report in reports) or stress.worst > 0:
+        json.write_text(to_json(reports, stresses))
+    exceeded = any(stress.max_limit_excess > 0 for stress in stresses.values())
+    if exceeded or not all(report.safe for report in reports):
         sys.exit(f'{node} is not safe; see the rows with "no".')
+
+
+def safety_tables(
+    page: Path,
+    faults: tuple[Path, ...] = (),
+    timing: Path | None = None,
+) -> None:
+    """Write the tables of a page from results of `faults` and `benchmark timing`.
+
+    They replace what stands between `<!-- faults -->` and `<!-- /faults -->`, and likewise for
+    `timing`.
+
+    Args:
+        page: Markdown, for instance docs/safety.md.
+        faults: Files that `faults --json` wrote; one table for every campaign in them.
+        timing: File that `benchmark timing --json` wrote.
+    """
+    from ..nodes.safety_tables import fault_tables, replace_block, timing_table
+
+    text = page.read_text()
+    if faults:
+        text = replace_block(text, 'faults', fault_tables([path.read_text() for path in faults]))
+    if timing:
+        text = replace_block(text, 'timing', timing_table(timing.read_text()))
+    page.write_text(text)
 
 
 def monitor(node: str = '/policy_node', once: bool = False) -> None:

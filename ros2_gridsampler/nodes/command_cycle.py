@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,13 @@ from ..action_prefix import Prefix
 from ..controller import Command, Controller, ImplausibleChunk
 from ..latency import ChunkTimes, LatencyWindow, Window
 from ..stream_health import DegradationLadder, Fault, Rung
+from .clock_watch import Clocks, ClockWatch
 from .command_outputs import CommandOutput
 from .inference_thread import TimedPrediction
 from .input_topics import InputTopics
 from .policy_parameters import PolicyParameters
 from .problems import Problems
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """The clock that stamps the streams, and one that nobody sets; both give [s]."""
-
-    ros: Callable[[], float]
-    steady: Callable[[], float]
+from .rest_watch import RestWatch
 
 
 class CommandCycle:
@@ -77,9 +70,10 @@ class CommandCycle:
         self._newest: TimedPrediction | None = None
         self._paused = self._held = self._lagged = False
         self._lead = 0.0
-        self._rest_since: float | None = None
-        self._still: tuple[NDArray[np.float64], float] | None = None
-        self._clock: tuple[float, float, float] | None = None
+        self._rest = RestWatch(parameters.max_tracking_error / 10, parameters.rest_time)
+        self._clock = ClockWatch(
+            parameters.max_clock_jump, parameters.streams.max_ahead, parameters.clock_patience
+        )
         self.instruction = ''
         """The sentence that is obeyed."""
         self.commands = 0
@@ -101,7 +95,9 @@ class CommandCycle:
             self._controller.restart()
             self._output.start(None)
             self._predictions.clear()
-            self._newest = self._clock = self._rest_since = self._still = None
+            self._newest = None
+            self._rest.begin()
+            self._clock.begin()
             self._paused = self._held = self._lagged = False
             self.commands = 0
             self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
@@ -160,7 +156,7 @@ class CommandCycle:
                 state = self._output.state(measured.values)
                 self._lead = math.dist(state, measured.values)
                 self._controller.measure(state, measured.time, now)
-                self._watch_rest(measured.values, measured.time)
+                self._rest.measure(measured.values, measured.time)
             self._take_predictions(now, steady)
             if not self._controller.started:
                 needed = self._inputs.needed
@@ -204,21 +200,10 @@ class CommandCycle:
             self.lock.release()
 
     def _watch_clock(self, now: float, steady: float) -> None:
-        if self._clock is None or now <= 0:
-            self._clock = (now, steady, steady)
-        before, looked, moved = self._clock
-        moved = steady if now != before else moved
-        self._clock = (now, steady, moved)
-        allowed = self._parameters.max_clock_jump
-        if before > 0 and not -self._parameters.streams.max_ahead <= now - before <= (
-            steady - looked + allowed
-        ):
-            text = f'The clock jumped from {before:.3f} s to {now:.3f} s.'
-            self.ladder.report(Fault.CLOCK_JUMPED, 'clock', text, steady)
-            self._controller.forget()
-        if now <= 0 or steady - moved > self._parameters.clock_patience:
-            text = 'The clock stands still; is use_sim_time set and nobody publishes /clock?'
-            self.ladder.report(Fault.CLOCK_STOPPED, 'clock', text, steady)
+        for fault, text in self._clock.look(now, steady):
+            self.ladder.report(fault, 'clock', text, steady)
+            if fault is Fault.CLOCK_JUMPED:
+                self._controller.forget()
 
     def _take_predictions(self, now: float, steady: float) -> None:
         while self._predictions:
@@ -264,18 +249,8 @@ class CommandCycle:
         return command
 
     def _stands(self) -> bool:
-        """Whether the arm was commanded to rest, and has been measured to, for a while."""
         measured = self._inputs.measured()
-        if measured is None or self._rest_since is None or self._still is None:
-            return False
-        since = max(self._rest_since, self._still[1])
-        return measured.time - since > self._parameters.rest_time
-
-    def _watch_rest(self, state: NDArray[np.float64], time: float) -> None:
-        """Note since when the measured arm has not moved [s]."""
-        near = self._parameters.max_tracking_error / 10
-        if self._still is None or np.abs(state - self._still[0]).max() > near:
-            self._still = (state, time)
+        return measured is not None and self._rest.stands(measured.time)
 
     def _send(self, command: Command, now: float) -> None:
         self._output.publish(command.values, now)
@@ -283,10 +258,7 @@ class CommandCycle:
         self.commands += 1
         self.interventions.update(command.interventions)
         self.holding, self._held = command.holding, bool(command.holding)
-        if not (self._held and command.at_rest):
-            self._rest_since = None
-        elif self._rest_since is None:
-            self._rest_since = now
+        self._rest.command(self._held and command.at_rest, now)
         if command.holding:
             self._problems.report('holding', f'The arm holds: {command.holding}')
             return

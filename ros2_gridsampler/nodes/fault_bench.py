@@ -5,12 +5,10 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -19,62 +17,17 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..arm_limits import ArmLimits
 from ..camera_message import encode_jpeg
-from ..command_message import fill_joint_trajectory, fill_twist, read_joint_trajectory, read_twist
-from ..limit_excess import JointExcess, TwistExcess
+from ..command_message import fill_joint_trajectory, fill_twist
 from ..simulation.kinematic_arm import KinematicArm
+from .bench_topics import BenchTopics
+from .command_judge import CommandJudge
 from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
 from .exercised_policy_node import MODEL_FAULT
+from .spoil import Spoil
 from .topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 
-Numbers = NDArray[np.float64]
 _ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 _STEP, _FRAME = 0.02, 0.05
-# A pause of this length is a new beginning for a controller [s].
-_NEW_BEGINNING = 0.5
-
-
-@dataclass(frozen=True)
-class BenchTopics:
-    """Names in the graph; the node under test has to use them."""
-
-    cameras: tuple[str, str] = ('/bench/front/image', '/bench/wrist/image/compressed')
-    joint_states: str = '/joint_states'
-    pose: str = '/end_effector_pose'
-    instruction: str = '/bench/instruction'
-    joint_command: str = '/bench/joint_trajectory'
-    twist_command: str = '/bench/twist_command'
-
-
-@dataclass
-class Spoil:
-    """What is wrong with the streams now; all of it can be together."""
-
-    silent: set[str] = field(default_factory=set)
-    """Of 'front', 'wrist', 'joints'."""
-    delay: dict[str, float] = field(default_factory=dict)
-    """Camera -> how late its pictures come [s]."""
-    skew_rate: float = 0.0
-    """How much older the wrist's pictures get, per second."""
-    frozen: set[str] = field(default_factory=set)
-    black: set[str] = field(default_factory=set)
-    small: set[str] = field(default_factory=set)
-    cut: bool = False
-    """The compressed picture is cut in the middle."""
-    nan_joints: bool = False
-    reversed_joints: bool = False
-    missing_joint: bool = False
-    clock_offset: float = 0.0
-    """Of all stamps [s]."""
-    every_step: list[Callable[[], None]] = field(default_factory=list)
-    """Called every 20 ms."""
-
-
-@dataclass(frozen=True)
-class SeenCommand:
-    """A command as it came: steady time [s], and whether it moves anything."""
-
-    time: float
-    moves: bool
 
 
 class FaultBench(Node):
@@ -103,22 +56,8 @@ class FaultBench(Node):
         self.kind, self.topics = kind, topics
         self.arm = KinematicArm(REST, HAND)
         self.spoil = Spoil()
-        self.commands: list[SeenCommand] = []
-        self.sent: list[float] = []
-        """When each command left the node, by the system's clock [s]."""
+        self.judge = CommandJudge(kind, limits, period)
         self._resolution = resolution
-        self.refused = 0
-        """Commands that no controller could read."""
-        self._rival_sent: set[bytes] = set()
-        self._excess: JointExcess | TwistExcess
-        if kind == 'joints':
-            self._excess = JointExcess(limits.joints.select(JOINTS), period)
-        elif limits.end_effector is None or limits.gripper is None:
-            raise ValueError(f'{limits.name} has no limits for a twist; use kind joints.')
-        else:
-            self._excess = TwistExcess(limits.end_effector, limits.gripper, period)
-        self._last: Numbers | None = None
-        self._last_time, self._number = float('-inf'), 0
         self._began = time.monotonic()
         self._skewed_since = self._began
         self._late: deque[tuple[float, Any, Any]] = deque()
@@ -139,18 +78,6 @@ class FaultBench(Node):
         self._inbox = self.create_subscription(command, name, self._ignore, _ALL)
         self._rival_kind, self._rival_topic = command, name
         self._stepped = self._due = self._shown = time.monotonic()
-
-    @property
-    def worst(self) -> Any:
-        """The worst `Excess` since `begin`."""
-        return self._excess.worst
-
-    def begin(self) -> None:
-        """Count anew."""
-        self.commands.clear()
-        self.sent.clear()
-        self.refused = 0
-        self._excess.worst = type(self._excess.worst)(0.0, '')
 
     def say(self, sentence: str) -> None:
         """Tell the node what to do."""
@@ -192,7 +119,7 @@ class FaultBench(Node):
         def send() -> None:
             wild = REST + np.random.default_rng().normal(size=7)
             values = wild if self.kind == 'joints' else wild[:6]
-            self._rival_sent.add(values.tobytes())
+            self.judge.disregard(values)
             message = self._rival_kind()
             if self.kind == 'joints':
                 due = np.array([0.02])
@@ -288,32 +215,6 @@ class FaultBench(Node):
         return message
 
     def _take(self, message: Any, info: Any) -> None:
-        now = time.monotonic()
-        try:
-            if self.kind == 'joints':
-                values = read_joint_trajectory(message, JOINTS)[-1]
-            else:
-                values = read_twist(message, FRAME)
-        except ValueError:
-            self.refused += 1
-            return
-        if values.tobytes() in self._rival_sent:
-            return
-        sent = info['source_timestamp'] * 1e-9
-        number = info['publication_sequence_number'] or self._number + 1
-        lost = number - self._number - 1
-        if sent - self._last_time > _NEW_BEGINNING or lost < 0:
-            lost = 0
-            if isinstance(self._excess, JointExcess):
-                self._excess.begin(self.arm.joints)
-                self._last = self.arm.joints
-            else:
-                self._excess.begin()
-        self._last_time, self._number = sent, number
-        self._excess.add(values, lost)
-        reference = self._last if self.kind == 'joints' and self._last is not None else 0.0
-        moves = bool(np.abs(values - reference).max() > 1e-6)
-        self._last = values
-        self.commands.append(SeenCommand(now, moves))
-        self.sent.append(sent)
-        self.arm.command(self.kind, values, now)
+        values = self.judge.take(message, info, self.arm.joints)
+        if values is not None:
+            self.arm.command(self.kind, values, time.monotonic())

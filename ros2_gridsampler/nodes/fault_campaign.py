@@ -6,16 +6,12 @@ import contextlib
 import itertools
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import rclpy
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -23,54 +19,14 @@ from tqdm import tqdm
 
 from ..arm_limits import load_arm
 from ..installed_files import find
-from .child_process import ChildProcess
-from .exercise import FINGERS, save_exercise_policy
-from .fault_bench import BenchTopics, FaultBench
+from .campaign_config import CampaignConfig
+from .fault_bench import FaultBench
 from .fault_report import CampaignReport, FaultResult
 from .fault_table import FAULTS, START_SENTENCE, FaultCase, end_fault
 from .node_setup import prepare_process
+from .node_under_test import NodeUnderTest
 
 _BENCH_NICENESS = -5
-Tested = Literal['policy', 'naive', 'running']
-
-
-@dataclass(frozen=True)
-class CampaignConfig:
-    """What to do to which node.
-
-    Attributes:
-        node: 'policy' is ours, 'naive' the reference that must fail, 'running' whatever runs
-            already in this ROS domain and uses the bench's topics.
-        kind: 'joints' or 'twist'.
-        faults: Names; all if empty.
-        pairs: How many random pairs besides.
-        seed: Of the pairs.
-        arm: Whose limits count.
-        rate: Commands per second of the node [Hz].
-        duration: Of each fault [s].
-        patience: For a hold, or for the recovery from a fault [s].
-        start_patience: For the first motion of a new process [s].
-        node_name: For its lifecycle.
-    """
-
-    node: Tested = 'policy'
-    kind: Literal['joints', 'twist'] = 'joints'
-    faults: tuple[str, ...] = ()
-    pairs: int = 0
-    seed: int = 0
-    arm: str = 'panda'
-    rate: float = 50.0
-    duration: float = 4.0
-    patience: float = 30.0
-    start_patience: float = 120.0
-    node_name: str = '/policy_node'
-    topics: BenchTopics = field(default_factory=BenchTopics)
-
-    def __post_init__(self) -> None:
-        """Refuse faults that do not exist."""
-        unknown = [name for name in self.faults if name not in FAULTS]
-        if unknown:
-            raise ValueError(f'There are no faults {unknown}; choose some of {list(FAULTS)}.')
 
 
 class FaultCampaign:
@@ -88,8 +44,6 @@ class FaultCampaign:
         self._logs = logs
         self._check = check
         self._stack = contextlib.ExitStack()
-        self._starts = 0
-        self._process: ChildProcess | None = None
 
     def __enter__(self) -> 'FaultCampaign':
         """Start both."""
@@ -111,11 +65,9 @@ class FaultCampaign:
             self.executor = SingleThreadedExecutor(context=context)
             self.executor.add_node(self.bench)
             stack.callback(self.executor.shutdown)
-            self._policy = Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'policy'
-            if config.node != 'running':
-                save_exercise_policy(config.kind, self._policy)
-            stack.callback(self._end_process)
-            self._start_process()
+            self.node = stack.enter_context(
+                NodeUnderTest(config, self._logs, self.bench, self.executor, self.until)
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -125,7 +77,7 @@ class FaultCampaign:
 
     def run(self) -> Iterator[FaultResult]:
         """The faults one by one, then random pairs."""
-        names = self._config.faults or tuple(FAULTS)
+        names = self._config.chosen
         for name in names:
             yield self._try((name,))
         pairs = [
@@ -141,10 +93,10 @@ class FaultCampaign:
         bench, config = self.bench, self._config
         cases = [FAULTS[name] for name in names]
         bench.say(START_SENTENCE)
-        bench.begin()
+        bench.judge.begin()
         if not self.until(self.moving, config.start_patience):
             # A node that an earlier fault has ended for good gets a new life; that is counted.
-            self._restart()
+            self.node.restart()
             self.until(self.moving, config.start_patience)
         self.spin(1.0)
         begin = time.monotonic()
@@ -152,11 +104,11 @@ class FaultCampaign:
             case.begin(bench)
         signal_name = next((case.ends_process for case in cases if case.ends_process), '')
         exit_code = None
-        if signal_name and self._process is not None:
-            exit_code = self._wait_for_end(signal_name)
+        if signal_name:
+            exit_code = self.node.end_by(signal_name)
         self.spin(max(begin + config.duration - time.monotonic(), 0.5))
         end = time.monotonic()
-        commands = [command for command in bench.commands if command.time >= begin]
+        commands = [command for command in bench.judge.commands if command.time >= begin]
         for case in cases:
             end_fault(bench, case)
         recovered = self._recover(cases, end)
@@ -167,7 +119,7 @@ class FaultCampaign:
             begin,
             end,
             recovered,
-            bench.worst,
+            bench.judge.worst,
             exit_code,
         )
 
@@ -175,13 +127,12 @@ class FaultCampaign:
         """How long it takes until the arm moves again [s]; None where it does not."""
         bench, config = self.bench, self._config
         bench.say(START_SENTENCE)
-        ended = self._process is not None and not self._process.running
-        if ended or any(case.ends_process for case in cases):
-            self._restart()
+        restarted = self.node.ended or any(case.ends_process for case in cases)
+        if restarted:
+            self.node.restart()
         elif any(case.deactivates for case in cases):
-            self._activate()
-        patience = config.start_patience if self._restarted else config.patience
-        self._restarted = False
+            self.node.activate()
+        patience = config.start_patience if restarted else config.patience
         since = time.monotonic()
         moving = self.until(lambda: self.moving(since), patience)
         return time.monotonic() - begin if moving else None
@@ -189,81 +140,9 @@ class FaultCampaign:
     def moving(self, since: float = 0.0) -> bool:
         """Whether the node commands a motion now, by commands after `since`, steady time [s]."""
         begin = max(since, time.monotonic() - 0.5)
-        newest = [command for command in self.bench.commands[-200:] if command.time > begin]
+        newest = [command for command in self.bench.judge.commands[-200:] if command.time > begin]
         # Some nodes send the same command more than once.
         return sum(command.moves for command in newest) >= 3
-
-    def _activate(self) -> None:
-        client = self.bench.create_client(ChangeState, f'{self._config.node_name}/change_state')
-        request = ChangeState.Request()
-        request.transition.id = Transition.TRANSITION_ACTIVATE
-        # It deactivates itself a moment after the fault; before that there is nothing to do.
-        deadline = time.monotonic() + self._config.patience
-        while time.monotonic() < deadline and client.wait_for_service(timeout_sec=0.1):
-            future = client.call_async(request)
-            if self._answer(future):
-                break
-            self.spin(0.5)
-        self.bench.destroy_client(client)
-
-    def _answer(self, future: Any) -> bool:
-        """Whether the call came back and was a success."""
-
-        def done() -> bool:
-            self.executor.spin_once(timeout_sec=0.0)
-            return bool(future.done())
-
-        return self.until(done, 5.0) and bool(future.result().success)
-
-    _restarted = False
-
-    def _restart(self) -> None:
-        self._end_process()
-        self._start_process()
-        self._restarted = True
-
-    def _start_process(self) -> None:
-        config, topics = self._config, self._config.topics
-        if config.node == 'running':
-            return
-        module = 'exercised_policy_node' if config.node == 'policy' else 'naive_reference_node'
-        parameters: dict[str, Any] = {
-            'policy': str(self._policy),
-            'camera_topics': list(topics.cameras),
-        }
-        if config.node == 'policy':
-            parameters |= {
-                'arm': config.arm,
-                'command_rate': config.rate,
-                'gripper_joints': list(FINGERS),
-            }
-        self._starts += 1
-        self._process = ChildProcess(
-            module,
-            parameters,
-            {
-                '~/instruction': topics.instruction,
-                '~/joint_trajectory': topics.joint_command,
-                '~/twist_command': topics.twist_command,
-            },
-            environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},
-            log=self._logs / f'{config.node}_{config.kind}_{self._starts}.log',
-            patience=15.0,
-        )
-        self._process.__enter__()
-
-    def _end_process(self) -> None:
-        if self._process is not None:
-            self._process.__exit__(None, None, None)
-            self._process = None
-
-    def _wait_for_end(self, signal_name: str) -> int | None:
-        process = self._process
-        if process is None:
-            return None
-        process.send(signal_name)
-        self.until(lambda: not process.running, self._config.patience)
-        return process.exit_code
 
     def until(self, condition: Callable[[], bool], patience: float) -> bool:
         """Run until the condition holds; whether it did within `patience` [s]."""
@@ -297,10 +176,9 @@ def run_campaign(
         InterruptedError: What `check` raised.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    names = config.faults or tuple(FAULTS)
     results = []
     with FaultCampaign(config, logs, check) as campaign:
-        total = len(names) + config.pairs
+        total = len(config.chosen) + config.pairs
         for result in tqdm(campaign.run(), total=total, desc=f'{config.node} {config.kind}'):
             results.append(result)
     return CampaignReport(config.node, config.kind, config.rate, tuple(results))

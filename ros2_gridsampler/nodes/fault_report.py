@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from ..limit_excess import Excess
+from ..limit_stress import Stress
 from ..recordings.hardware import describe_hardware
-from .fault_bench import SeenCommand
+from .command_judge import SeenCommand
 from .fault_table import Expected
 
 # A hold is a rest that lasts at least so long, and to the end of the fault [s].
@@ -130,13 +131,18 @@ class CampaignReport:
         return '\n'.join([head, *(result.row() for result in self.results)])
 
 
-def to_json(reports: Sequence[CampaignReport], random_steps: Mapping[str, object]) -> str:
-    """Machine-readable; the faults of the first report stand at the top as well."""
+def to_json(reports: Sequence[CampaignReport], random_steps: Mapping[str, Stress]) -> str:
+    """Machine-readable; the faults of the first report stand at the top as well.
+
+    Args:
+        reports: In the order of the tables.
+        random_steps: 'joints' and 'twists' -> what came out of that safety filter alone.
+    """
     return json.dumps(
         {
             'faults': [asdict(result) for result in reports[0].results] if reports else [],
             'campaigns': [{**asdict(report), 'safe': report.safe} for report in reports],
-            'random_steps': dict(random_steps),
+            'random_steps': {name: asdict(stress) for name, stress in random_steps.items()},
             'hardware': dict(describe_hardware()),
         },
         indent=1,

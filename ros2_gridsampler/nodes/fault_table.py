@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .fault_bench import FaultBench, Spoil
+from .fault_bench import FaultBench
+from .spoil import Spoil
 
 Expected = Literal['hold', 'go on', 'either', 'silence']
+Tested = Literal['policy', 'naive', 'running']
 Act = Callable[[FaultBench], None]
 
 
@@ -25,6 +27,7 @@ class FaultCase:
         end: What else ends it.
         ends_process: 'SIGKILL', 'SIGTERM' or 'SIGINT', which the campaign sends.
         deactivates: Whether the node may need to be activated again by a person.
+        nodes: That can be made to have it; the faults inside of a node need a hook there.
     """
 
     begin: Act
@@ -32,6 +35,7 @@ class FaultCase:
     end: Act = lambda bench: None
     ends_process: str = ''
     deactivates: bool = False
+    nodes: tuple[Tested, ...] = ('policy', 'naive', 'running')
 
 
 def _spoil(**changes: Any) -> Act:
@@ -99,6 +103,7 @@ def _nothing(bench: FaultBench) -> None:
     pass
 
 
+_EXERCISED: tuple[Tested, ...] = ('policy', 'naive')
 START_SENTENCE = 'Swing the arm.'
 _GO_ON = _sentence(START_SENTENCE)
 
@@ -116,10 +121,11 @@ FAULTS: Mapping[str, FaultCase] = {
     'joint states stop': FaultCase(_spoil(silent={'joints'}), 'hold'),
     'clock 10 s ahead': FaultCase(_spoil(clock_offset=10.0), 'hold'),
     'clock 10 s back': FaultCase(_spoil(clock_offset=-10.0), 'hold'),
-    'inference 10x slower': FaultCase(_model('slow 0.2'), 'either'),
-    'inference takes 3 s': FaultCase(_model('slow 3.0'), 'hold'),
-    'inference exception': FaultCase(_model('fail'), 'hold', deactivates=True),
-    'NaN output': FaultCase(_model('nan'), 'hold'),
+    'inference 10x slower': FaultCase(_model('slow 0.2'), 'either', nodes=_EXERCISED),
+    'inference takes 3 s': FaultCase(_model('slow 3.0'), 'hold', nodes=_EXERCISED),
+    'inference exception': FaultCase(_model('fail'), 'hold', deactivates=True, nodes=_EXERCISED),
+    'NaN output': FaultCase(_model('nan'), 'hold', nodes=_EXERCISED),
+    'command thread hangs': FaultCase(_model('hang'), 'hold', nodes=('policy',)),
     'CPU hog': FaultCase(_hog, 'either', _no_hog),
     'message flood': FaultCase(_flood, 'either'),
     'truncated CDR': FaultCase(_garbage, 'go on'),
@@ -137,3 +143,8 @@ def end_fault(bench: FaultBench, case: FaultCase) -> None:
     bench.spoil = Spoil()
     bench.spoil_model('')
     case.end(bench)
+
+
+def faults_of(node: Tested) -> tuple[str, ...]:
+    """The names of all faults that such a node can be made to have."""
+    return tuple(name for name, case in FAULTS.items() if node in case.nodes)

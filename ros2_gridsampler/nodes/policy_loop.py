@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configured policy: streams in, predictions and commands in threads, a safe end."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ from ..policy import Prediction
 from ..stream_health import Fault
 from ..swapping.swap_trial import Counts
 from .camera_checks import CameraChecks
-from .command_cycle import Clocks, CommandCycle
+from .clock_watch import Clocks
+from .command_cycle import CommandCycle
 from .command_outputs import choose_output, make_output
 from .command_thread import CommandThread
 from .inference_thread import InferenceThread, TimedPrediction
@@ -137,6 +139,8 @@ class PolicyLoop:
             sent=self._inference.add_command,
         )
         self._report = LoopReport(config, self._cycle, self._inference, self._inputs, problems)
+        self.before_command: Callable[[], None] = lambda: None
+        """Called in the command thread before each command, while nothing is locked."""
         self._commands: CommandThread | None = None
         self._watchdog: Any = None
         self._rivals_checked = steady()
@@ -146,7 +150,7 @@ class PolicyLoop:
         self._cycle.start()
         self._inference.start()
         period = 1 / self._parameters.command_rate
-        self._commands = CommandThread(period, self._parameters.command_niceness, self._cycle.step)
+        self._commands = CommandThread(period, self._parameters.command_niceness, self._command)
         self._report.deadlines = self._commands.deadlines
         self._commands.start()
         self._watchdog = self._node.create_timer(
@@ -187,6 +191,10 @@ class PolicyLoop:
         """Go on after a pause, from where the arm is, with what is predicted from now on."""
         self._cycle.resume()
 
+    def locked(self) -> contextlib.AbstractContextManager[Any]:
+        """While this is entered nobody else can command."""
+        return self._cycle.lock
+
     @property
     def counts(self) -> Counts:
         """What the trial of another encoder is judged by."""
@@ -211,6 +219,10 @@ class PolicyLoop:
 
     def _now(self) -> float:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
+
+    def _command(self) -> None:
+        self.before_command()
+        self._cycle.step()
 
     def _predict(self, observation: Observation) -> Prediction:
         if not self._config.continues:

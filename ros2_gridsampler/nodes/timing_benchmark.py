@@ -23,9 +23,10 @@ from ..arm_limits import load_arm
 from ..installed_files import find
 from ..latency import DeadlineMonitor, Summary
 from ..recordings.hardware import describe_hardware
+from .bench_topics import BenchTopics
 from .child_process import ChildProcess
 from .exercise import FINGERS, save_exercise_policy
-from .fault_bench import BenchTopics, FaultBench
+from .fault_bench import FaultBench
 from .fault_table import START_SENTENCE
 from .policy_reports import TIMING_COLUMNS
 from .topics import REPORTS
@@ -155,15 +156,15 @@ def _measure(
     try:
         with child:
             bench.say(START_SENTENCE)
-            _until(bench, lambda: any(c.moves for c in bench.commands), child, check)
+            _until(bench, lambda: any(c.moves for c in bench.judge.commands), child, check)
             bench.spoil_model(f'slow {_INFERENCE}')
             for load in LOADS:
                 with _hogs(os.cpu_count() or 1 if 'cores' in load else 0):
                     _spin(bench, 2.0, check)
-                    bench.begin()
+                    bench.judge.begin()
                     _take_timings(timings)
                     _spin(bench, seconds, check)
-                    row = _row(node, rate, load, bench.sent, _take_timings(timings))
+                    row = _row(node, rate, load, bench.judge.sent, _take_timings(timings))
                 yield row
     finally:
         bench.destroy_node()

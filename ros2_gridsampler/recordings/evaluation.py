@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording and policies -> how good their predictions are, by the stages that run live."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..action_chunk import ActionChunk
 from ..arm_limits import ArmLimits
 from ..observation import Observation, ObservationBuffer
 from ..policy import Prediction
 from .action_scale import action_scale
 from .bag_health import BagHealth, Fault
 from .bag_reader import DamagedBag, ObservationReplay, RecordedMessage, read_messages
-from .critical_error import GripperWatch, Intervals
+from .critical_error import Intervals
 from .curve import Curve
+from .frame_comparison import Frame, FrameComparison
 from .gripper_events import GripperScale
 from .measured_state import MeasuredState
 from .policy_scores import Contestant, EvaluationConfig, PolicyScores
@@ -28,8 +27,6 @@ from .smoothness import Smoothness
 from .topic_map import TopicMap
 
 Numbers = NDArray[np.float64]
-# A frame is compared so long after its last target at the latest, should labels have stopped [s].
-_PATIENCE = 2.0
 
 
 class Listener(Protocol):
@@ -65,15 +62,6 @@ class Evaluation:
     faults: tuple[Fault, ...]
     begin: float
     end: float
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """A frame whose future is not recorded yet."""
-
-    time: float
-    state: Numbers | None
-    chunks: tuple[ActionChunk, ...]
 
 
 def evaluate_bag(
@@ -141,20 +129,24 @@ class _Run:
         self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
         self._health = BagHealth(_stream_names(topics), tuple(topics.streams.cameras.values()))
         steps = max(c.config.steps for c in contestants)
-        self._horizon = steps * first.period
         space = first.action_space
         self._actions = RecordedActions(space, topics, steps, first.period)
-        self._gripper = GripperScale(space, limits)
-        self._watch = GripperWatch(config.critical)
-        self._intervals = intervals
+        self._comparison = FrameComparison(
+            self._scores,
+            self._actions,
+            GripperScale(space, limits),
+            config.critical,
+            intervals,
+            steps * first.period,
+        )
+        self._given = intervals is not None
         self._state = MeasuredState(space, topics)
         order = 2 if space.kind == 'end_effector_twist' else 3
         self._scale = action_scale(space, limits)
         self._operator = Smoothness(self._scale, order)
-        self._pending: deque[_Frame] = deque()
         self._curves = Curve()
         self._drift = np.zeros((min(c.config.steps for c in contestants), len(space.names)))
-        self._frames = self._unlabelled = 0
+        self._frames = 0
         self._bad_labels = ''
         self._begin = self._end = np.nan
 
@@ -181,7 +173,7 @@ class _Run:
             observation = self._replay.take(recorded)
             if observation is not None:
                 self._predict(observation, arrival)
-        self._compare_until(arrival)
+        self._comparison.until(arrival, self._begin)
 
     def finish(self, bag: Path, losses: str) -> Evaluation:
         """After the last message."""
@@ -189,7 +181,7 @@ class _Run:
             reason = self._replay.refusals or self._replay.reason
             words = ' '.join([reason, *self._health.problems(), losses])
             raise ValueError(f'{bag} gave no observation: {words}'.rstrip())
-        self._compare_until(np.inf)
+        self._comparison.until(np.inf, self._begin)
         jerk = self._operator.value()
         summaries = [score.summary(jerk) for score in self._scores]
         problems = self._health.problems()
@@ -207,10 +199,10 @@ class _Run:
             problems.append(losses)
         report = {
             'frames': self._frames,
-            'frames_without_action': self._unlabelled,
+            'frames_without_action': self._comparison.unlabelled,
             'duration_s': round(self._end - self._begin, 6),
             **summaries[0],
-            'critical_intervals': 'gripper' if self._intervals is None else 'given',
+            'critical_intervals': 'given' if self._given else 'gripper',
             'latency_ms': {
                 'assumed': 1e3 * self._config.latency,
                 'injected': [1e3 * latency for latency in self._config.injected],
@@ -243,8 +235,7 @@ class _Run:
         if newest is None:
             return
         time, action = newest
-        if self._gripper:
-            self._watch.add(time, self._gripper.share(action))
+        self._comparison.label(time, action)
         if recorded.topic != self._topics.labels.action:
             return
         if self._buffer.uses_command:
@@ -265,43 +256,11 @@ class _Run:
         if len(chunks) > 1:
             steps = len(self._drift)
             self._drift += np.abs(chunks[0].targets[:steps] - chunks[1].targets[:steps])
-        self._pending.append(_Frame(observation.time, self._state.as_action(), chunks))
+        self._comparison.add(Frame(observation.time, self._state.as_action(), chunks))
         for camera, topic in self._topics.streams.cameras.items():
             self._health.look(topic, observation.images[camera], observation.time)
         for listener in self._listeners:
             listener.prediction(now, observation, predictions)
-
-    def _compare_until(self, now: float) -> None:
-        """Compare the frames whose future is known."""
-        ahead = max(self._horizon, self._config.critical.before)
-        while self._pending:
-            frame = self._pending[0]
-            known = min(self._actions.known_until, now)
-            if self._gripper and self._intervals is None:
-                known = min(known, self._watch.known_until)
-            if known < frame.time + ahead and now < frame.time + ahead + _PATIENCE:
-                return
-            self._pending.popleft()
-            self._compare(frame)
-
-    def _compare(self, frame: _Frame) -> None:
-        self._actions.forget_before(frame.time)
-        recorded = self._actions.targets(frame.time)
-        if recorded is None:
-            self._unlabelled += 1
-            return
-        previous = self._actions.previous(frame.time)
-        both = None
-        if frame.state is not None and previous is not None:
-            both = frame.state, previous
-        for score, chunk in zip(self._scores, frame.chunks, strict=True):
-            score.compare(chunk, recorded, both, self._is_critical(frame.time))
-
-    def _is_critical(self, time: float) -> bool:
-        if self._intervals is None:
-            return self._watch.critical(time)
-        since = time - self._begin
-        return any(begin <= since <= end for begin, end in self._intervals)
 
     def _drift_summary(self) -> dict[str, Any]:
         mean = self._drift / self._frames

@@ -2,46 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags of one arm -> a LeRobot dataset folder (v2.1 or v3.0), an episode per bag."""
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..action_chunk import TWIST_NAMES
-from ..camera_message import decode_image, stamp_seconds
-from .bag_reader import read_messages, read_topics
+from .episode_recording import EpisodeRecording, read_episode, refuse_other_arm
+from .episode_statistics import episode_statistics
 from .lerobot import ACTION, IMAGES, STATE
+from .lerobot_meta import Version, data_place, write_meta
 
-Version = Literal['v2.1', 'v3.0']
-_COMPRESSED, _RAW = 'sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image'
-# Parts of a topic's name that do not tell which camera it is.
-_ORDINARY = {'camera', 'image', 'image_raw', 'image_rect', 'color', 'rgb', 'compressed', ''}
-# Pictures that an episode's statistics are computed from.
-_SAMPLED = 20
 _IMAGE = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """One bag on the frames of its first camera."""
-
-    task: str
-    times: NDArray[np.float64]
-    state: NDArray[np.float32]
-    action: NDArray[np.float32]
-    pictures: Mapping[str, Sequence[bytes]]
-    state_names: tuple[str, ...]
-    action_names: tuple[str, ...]
 
 
 def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -> None:
@@ -62,16 +38,16 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
     shutil.rmtree(partial, ignore_errors=True)
     tasks: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
-    first: _Recording | None = None
+    first: EpisodeRecording | None = None
     total = 0
     stats = []
     for index, bag in enumerate(tqdm(bags, desc='bags', unit='bag')):
-        recording = _read(bag)
+        recording = read_episode(bag)
         first = first or recording
-        _refuse_other_arm(bag, recording, first)
+        refuse_other_arm(bag, recording, first)
         task = tasks.setdefault(recording.task, len(tasks))
         table = _table(recording, index, total, task)
-        place = _place(version, index)
+        place = data_place(version, index)
         (partial / place).parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, partial / place)
         length = len(recording.times)
@@ -86,100 +62,15 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
                 'dataset_to_index': total + length,
             }
         )
-        stats.append(_statistics(recording))
+        stats.append(episode_statistics(recording))
         total += length
     if first is None:
         raise ValueError('There is no bag to export.')
-    _write_meta(partial, version, first, tasks, rows, stats, total)
+    write_meta(partial, version, first, tasks, rows, stats, total)
     partial.rename(out)
 
 
-def _read(bag: Path) -> _Recording:
-    kinds = read_topics(bag)
-    cameras = {_camera(t): t for t, kind in sorted(kinds.items()) if kind in (_COMPRESSED, _RAW)}
-    joints = _one(bag, kinds, 'sensor_msgs/msg/JointState')
-    twist = 'geometry_msgs/msg/TwistStamped' in kinds.values()
-    kind = 'geometry_msgs/msg/TwistStamped' if twist else 'trajectory_msgs/msg/JointTrajectory'
-    action = _one(bag, kinds, kind)
-    gripper = _one(bag, kinds, 'std_msgs/msg/Float64MultiArray', 'gripper') if twist else ''
-    if not cameras:
-        raise ValueError(f'{bag} has no camera topic; it has {sorted(kinds)}.')
-    tracks: dict[str, list[tuple[float, Any]]] = {}
-    task = ''
-    state_names: tuple[str, ...] = ()
-    action_names: tuple[str, ...] = (*TWIST_NAMES,) if twist else ()
-    for m in read_messages(bag, (*cameras.values(), joints, action, gripper, '/instruction')):
-        header = getattr(m.message, 'header', None)
-        time = stamp_seconds(header.stamp) if header is not None else 0.0
-        track = tracks.setdefault(m.topic, [])
-        if m.topic == '/instruction':
-            task = task or m.message.data
-        elif m.topic == joints:
-            state_names = state_names or tuple(m.message.name)
-            track.append((time, np.array(m.message.position, np.float32)))
-        elif m.topic == action and not twist:
-            action_names = action_names or tuple(m.message.joint_names)
-            track.append((time, np.array(m.message.points[0].positions, np.float32)))
-        elif m.topic == action:
-            linear, angular = m.message.twist.linear, m.message.twist.angular
-            six = [getattr(part, axis) for part in (linear, angular) for axis in 'xyz']
-            track.append((time, np.array(six, np.float32)))
-        elif m.topic == gripper:
-            track.append((m.time, np.array(m.message.data, np.float32)))
-        else:
-            track.append((time, _file(m.message)))
-    silent = [t for t in (*cameras.values(), joints, action, gripper) if t and not tracks.get(t)]
-    if silent:
-        raise ValueError(f'{bag} has no message on {silent}.')
-    times = np.array([time for time, _ in tracks[next(iter(cameras.values()))]])
-    period = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    at = times + 0.25 * period  # stamps jitter
-    actions = np.array(_sampled(tracks[action], at))
-    if twist:
-        actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at))])
-    return _Recording(
-        task,
-        times,
-        np.array(_sampled(tracks[joints], at)),
-        actions,
-        {name: _sampled(tracks[topic], at) for name, topic in cameras.items()},
-        state_names,
-        action_names,
-    )
-
-
-def _sampled(track: Sequence[tuple[float, Any]], times: NDArray[np.float64]) -> list[Any]:
-    """The newest value at each time; before the first one, the first."""
-    indices = np.searchsorted([time for time, _ in track], times, 'right') - 1
-    return [track[max(int(i), 0)][1] for i in indices]
-
-
-def _one(bag: Path, kinds: Mapping[str, str], kind: str, word: str = '') -> str:
-    there = sorted(topic for topic, its in kinds.items() if its == kind and word in topic)
-    named = [t for t in there if 'expert' in t.split('/')] or there
-    if len(named) != 1:
-        raise ValueError(f'{bag} must have one topic of {kind}, it has {there}.')
-    return named[0]
-
-
-def _camera(topic: str) -> str:
-    parts = [part for part in topic.split('/') if part not in _ORDINARY]
-    return '_'.join(parts) or 'camera'
-
-
-def _file(message: Any) -> bytes:
-    """A picture as a file: as it is, or lossless."""
-    if hasattr(message, 'encoding'):
-        bgr = cv2.cvtColor(decode_image(message), cv2.COLOR_RGB2BGR)
-        return cv2.imencode('.png', bgr)[1].tobytes()
-    return bytes(message.data)
-
-
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    return decode_image(SimpleNamespace(format='', data=data))
-
-
-def _table(recording: _Recording, episode: int, begin: int, task: int) -> pa.Table:
+def _table(recording: EpisodeRecording, episode: int, begin: int, task: int) -> pa.Table:
     count = len(recording.times)
     columns: dict[str, Any] = {
         STATE: pa.array(list(recording.state), pa.list_(pa.float32())),
@@ -194,160 +85,3 @@ def _table(recording: _Recording, episode: int, begin: int, task: int) -> pa.Tab
         cells = [{'bytes': data, 'path': None} for data in files]
         columns[f'{IMAGES}{camera}'] = pa.array(cells, _IMAGE)
     return pa.table(columns)
-
-
-def _refuse_other_arm(bag: Path, recording: _Recording, first: _Recording) -> None:
-    for what, mine, its in (
-        ('joints', recording.state_names, first.state_names),
-        ('actions', recording.action_names, first.action_names),
-        ('cameras', tuple(recording.pictures), tuple(first.pictures)),
-    ):
-        if mine != its:
-            raise ValueError(
-                f'{bag} has other {what} than the first bag: {list(mine)} instead of {list(its)}; '
-                'a dataset is of one arm.'
-            )
-
-
-def _place(version: Version, episode: int) -> str:
-    if version == 'v2.1':
-        return f'data/chunk-{episode // 1000:03d}/episode_{episode:06d}.parquet'
-    return f'data/chunk-000/file-{episode:03d}.parquet'
-
-
-def _statistics(recording: _Recording) -> dict[str, Any]:
-    found = {}
-    for key, values in ((STATE, recording.state), (ACTION, recording.action)):
-        found[key] = _summary(values.astype(float), (0,))
-    for camera, files in recording.pictures.items():
-        chosen = np.linspace(0, len(files) - 1, min(len(files), _SAMPLED)).astype(int)
-        rgb = np.array([_decode(files[i]) for i in chosen]) / 255
-        found[f'{IMAGES}{camera}'] = _summary(rgb.transpose(0, 3, 1, 2), (0, 2, 3), keep=True)
-    return found
-
-
-def _summary(values: NDArray[Any], axes: tuple[int, ...], *, keep: bool = False) -> dict[str, Any]:
-    def listed(array: NDArray[Any]) -> Any:
-        return (array[0] if keep else array).tolist()
-
-    return {
-        **{
-            name: listed(np.asarray(getattr(values, name)(axis=axes, keepdims=keep)))
-            for name in ('min', 'max', 'mean', 'std')
-        },
-        'count': [len(values)],
-    }
-
-
-def _write_meta(
-    root: Path,
-    version: Version,
-    first: _Recording,
-    tasks: Mapping[str, int],
-    rows: Sequence[Mapping[str, Any]],
-    stats: Sequence[Mapping[str, Any]],
-    total: int,
-) -> None:
-    meta = root / 'meta'
-    meta.mkdir(parents=True, exist_ok=True)
-    (meta / 'info.json').write_text(
-        json.dumps(_info(version, first, len(tasks), len(rows), total), indent=4), 'utf-8'
-    )
-    named = [{'task_index': index, 'task': task} for task, index in tasks.items()]
-    if version == 'v2.1':
-        _write_lines(meta / 'tasks.jsonl', named)
-        keys = ('episode_index', 'tasks', 'length')
-        _write_lines(meta / 'episodes.jsonl', [{key: row[key] for key in keys} for row in rows])
-        numbered = [{'episode_index': i, 'stats': each} for i, each in enumerate(stats)]
-        _write_lines(meta / 'episodes_stats.jsonl', numbered)
-        return
-    parquet.write_table(_indexed(tasks), meta / 'tasks.parquet')
-    place = meta / 'episodes/chunk-000/file-000.parquet'
-    place.parent.mkdir(parents=True)
-    parquet.write_table(pa.Table.from_pylist([dict(row) for row in rows]), place)
-    (meta / 'stats.json').write_text(json.dumps(_pooled(stats)), 'utf-8')
-
-
-def _indexed(tasks: Mapping[str, int]) -> pa.Table:
-    """The tasks with the sentence as what pandas takes for the index, as LeRobot looks it up."""
-    index = '__index_level_0__'
-    columns = [
-        {'name': name, 'field_name': field, 'pandas_type': kind, 'numpy_type': its}
-        for name, field, kind, its in (
-            ('task_index', 'task_index', 'int64', 'int64'),
-            (None, index, 'unicode', 'object'),
-        )
-    ]
-    about = {
-        'index_columns': [index],
-        'column_indexes': [],
-        'columns': columns,
-        'pandas_version': '2.0.0',
-    }
-    table = pa.table({'task_index': list(tasks.values()), index: list(tasks)})
-    return table.replace_schema_metadata({'pandas': json.dumps(about)})
-
-
-def _pooled(stats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Statistics of all episodes together."""
-    pooled = {}
-    for key in stats[0]:
-        parts = [each[key] for each in stats]
-        counts = np.array([part['count'][0] for part in parts], float)
-        means, deviations, lows, highs = (
-            np.array([part[name] for part in parts]) for name in ('mean', 'std', 'min', 'max')
-        )
-        mean = np.average(means, axis=0, weights=counts)
-        variance = np.average(deviations**2 + (means - mean) ** 2, axis=0, weights=counts)
-        pooled[key] = {
-            'min': lows.min(0).tolist(),
-            'max': highs.max(0).tolist(),
-            'mean': mean.tolist(),
-            'std': np.sqrt(variance).tolist(),
-            'count': [int(counts.sum())],
-        }
-    return pooled
-
-
-def _info(
-    version: Version, first: _Recording, tasks: int, episodes: int, frames: int
-) -> dict[str, Any]:
-    features: dict[str, Any] = {
-        STATE: _feature('float32', [first.state.shape[1]], list(first.state_names)),
-        ACTION: _feature('float32', [first.action.shape[1]], list(first.action_names)),
-    }
-    for camera, files in first.pictures.items():
-        shape = list(_decode(files[0]).shape)
-        features[f'{IMAGES}{camera}'] = _feature('image', shape, ['height', 'width', 'channels'])
-    features['timestamp'] = _feature('float32', [1], None)
-    for name in ('frame_index', 'episode_index', 'index', 'task_index'):
-        features[name] = _feature('int64', [1], None)
-    period = float(np.median(np.diff(first.times))) if len(first.times) > 1 else 1.0
-    old = version == 'v2.1'
-    path = (
-        'data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet'
-        if old
-        else 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
-    )
-    return {
-        'codebase_version': version,
-        'robot_type': None,
-        'total_episodes': episodes,
-        'total_frames': frames,
-        'total_tasks': tasks,
-        **({'total_videos': 0, 'total_chunks': episodes // 1000 + 1} if old else {}),
-        'chunks_size': 1000,
-        'fps': round(1 / period),
-        'splits': {'train': f'0:{episodes}'},
-        'data_path': path,
-        'video_path': None,
-        'features': features,
-    }
-
-
-def _feature(dtype: str, shape: list[int], names: list[str] | None) -> dict[str, Any]:
-    return {'dtype': dtype, 'shape': shape, 'names': names}
-
-
-def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    path.write_text(''.join(json.dumps(row) + '\n' for row in rows), 'utf-8')

@@ -1,0 +1,30 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with the streams of the fault bench at one moment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Spoil:
+    """What is wrong with the streams now; all of it can be together."""
+
+    silent: set[str] = field(default_factory=set)
+    """Of 'front', 'wrist', 'joints'."""
+    delay: dict[str, float] = field(default_factory=dict)
+    """Camera -> how late its pictures come [s]."""
+    skew_rate: float = 0.0
+    """How much older the wrist's pictures get, per second."""
+    frozen: set[str] = field(default_factory=set)
+    black: set[str] = field(default_factory=set)
+    small: set[str] = field(default_factory=set)
+    cut: bool = False
+    """The compressed picture is cut in the middle."""
+    nan_joints: bool = False
+    reversed_joints: bool = False
+    missing_joint: bool = False
+    clock_offset: float = 0.0
+    """Of all stamps [s]."""
+    every_step: list[Callable[[], None]] = field(default_factory=list)
+    """Called every 20 ms."""
