@@ -60,7 +60,7 @@ def stress_twists(
     steps: int,
     seed: int,
     arm: str = 'panda',
-    progress: Callable[[int], None] = lambda steps: None,
+    progress: Callable[[int], object] = lambda steps: None,
 ) -> Stress:
     """As `stress_joints`, for twists, the gripper, and the box that the hand must not leave.
 
@@ -125,7 +125,7 @@ def _stress_twists(
     gripper: GripperLimits,
     steps: int,
     rng: np.random.Generator,
-    progress: Callable[[int], None],
+    progress: Callable[[int], object],
 ) -> Stress:
     made = TwistSafetyFilter(hand, gripper)
     judge, not_finite = TwistExcess(hand, gripper, _PERIOD), 0

@@ -183,9 +183,9 @@ def test_the_command_line_tells_a_safe_node_from_a_naive_one_and_writes_both_dow
 
     block = fault_tables([file.read_text() for file in files.values()])
     page = replace_block(
-        'Before.\n<!-- faults -->\nold\n<!-- /faults -->\nAfter.', 'faults', block
+        'Before.\n<!-- faults -->\nformer\n<!-- /faults -->\nAfter.', 'faults', block
     )
-    assert 'old' not in page
+    assert 'former' not in page
     assert page.startswith('Before.')
     assert page.endswith('After.')
     assert 'Policy node, joints, 50 Hz: 3 of 3 safe.' in page

@@ -3,11 +3,16 @@
 """`gridsampler evaluate`: recordings and a policy -> an answer one can act on."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from ..recordings.evaluation_task import EvaluationTask, Preparation
 
 Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
 
@@ -36,6 +41,7 @@ def evaluate(
     allow_partial: bool = False,
     film: bool = True,
     bag: bool = True,
+    real_time: bool = False,
 ) -> None:
     """Replay recordings through a policy, by the stages that run live, and judge it.
 
@@ -73,6 +79,8 @@ def evaluate(
         allow_partial: Do not fail because a bag is not whole.
         film: Film of the cameras with the sampled points.
         bag: Bag with the predictions beside the recorded topics.
+        real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge
+            what it answers; measured.json then has its times. Logs are in OUT/live.
     """
     from ..chunk_schedule import ScheduleConfig
     from ..installed_files import find
@@ -112,8 +120,10 @@ def evaluate(
         intervals,
         film,
         bag,
+        real_time,
     )
-    report, failed = evaluate_bags(find_bags(bags), task, out, jobs)
+    with _live(task, out / 'live') as prepare:
+        report, failed = evaluate_bags(find_bags(bags), task, out, jobs, prepare)
     for name, reason in failed.items():
         print(f'{name} failed: {reason}', file=sys.stderr)
     if not report:
@@ -131,6 +141,20 @@ def evaluate(
         sys.exit(2)
     if failed or not (report['complete'] or allow_partial):
         sys.exit(1)
+
+
+@contextmanager
+def _live(task: 'EvaluationTask', logs: Path) -> 'Iterator[Preparation | None]':
+    """A live node for each bag, in a ROS domain of their own, where the task asks for it."""
+    if not task.real_time:
+        yield None
+        return
+    from ..nodes.live_replay import LiveReplay
+    from ..nodes.private_domain import private_domain
+    from ..nodes.stop_signals import raise_on_signals
+
+    with raise_on_signals() as check, private_domain():
+        yield LiveReplay(task, logs, check)
 
 
 def _usual_arm(folder: Path) -> str:

@@ -14,7 +14,7 @@ from .exercise import Exercise
 from .node_setup import run
 from .policy_node import PolicyNode
 from .policy_parameters import PolicyParameters
-from .topics import STATE
+from .topics import LATCHED
 
 MODEL_FAULT = '/fault_bench/model'
 
@@ -31,7 +31,7 @@ class ExercisedPolicyNode(PolicyNode):
         self._exercise: Exercise | None = None
         self._fault = ''
         super().__init__(**options)
-        self.create_subscription(String, MODEL_FAULT, self._obey_fault, STATE)
+        self.create_subscription(String, MODEL_FAULT, self._obey_fault, LATCHED)
 
     def on_configure(self, state: Any) -> Any:
         """As PolicyNode."""

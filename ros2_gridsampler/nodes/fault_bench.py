@@ -69,7 +69,7 @@ class FaultBench(Node):
         }
         self._pose = self.create_publisher(PoseStamped, topics.pose, STATE)
         self._sentence = self.create_publisher(String, topics.instruction, LATCHED)
-        self._model = self.create_publisher(String, MODEL_FAULT, STATE)
+        self._model = self.create_publisher(String, MODEL_FAULT, LATCHED)
         command, name = (
             (JointTrajectory, topics.joint_command)
             if kind == 'joints'

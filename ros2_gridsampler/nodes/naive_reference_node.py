@@ -25,7 +25,7 @@ from ..observation import Observation
 from .exercise import Exercise
 from .exercised_policy_node import MODEL_FAULT
 from .node_setup import declare_parameters, read_parameters, run
-from .topics import LATCHED, NEWEST, NEWEST_RELIABLE, STATE
+from .topics import LATCHED, NEWEST, NEWEST_RELIABLE
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class NaiveReferenceNode(Node):
         self.create_subscription(JointState, '/joint_states', self._take_joints, NEWEST)
         self.create_subscription(PoseStamped, '/end_effector_pose', self._take_pose, NEWEST)
         self.create_subscription(String, '~/instruction', self._take_instruction, LATCHED)
-        self.create_subscription(String, MODEL_FAULT, self._take_fault, STATE)
+        self.create_subscription(String, MODEL_FAULT, self._take_fault, LATCHED)
         self._by_joints = policy.config.action_space.kind == 'joint_position'
         kind, topic = (
             (JointTrajectory, '~/joint_trajectory')

@@ -20,6 +20,7 @@ from .critical_error import Intervals
 from .curve import Curve
 from .frame_comparison import Frame, FrameComparison
 from .gripper_events import GripperScale
+from .live_answers import Unanswered
 from .measured_state import MeasuredState
 from .policy_scores import Contestant, EvaluationConfig, PolicyScores
 from .recorded_actions import RecordedActions
@@ -146,7 +147,7 @@ class _Run:
         self._operator = Smoothness(self._scale, order)
         self._curves = Curve()
         self._drift = np.zeros((min(c.config.steps for c in contestants), len(space.names)))
-        self._frames = 0
+        self._frames = self._unanswered = 0
         self._bad_labels = ''
         self._begin = self._end = np.nan
 
@@ -195,6 +196,10 @@ class _Run:
             f'takes {width}x{height} only.'
             for camera, size in self._buffer.scaled.items()
         ]
+        if self._unanswered:
+            problems.append(
+                f'The live node did not answer {self._unanswered} frames; see its log.'
+            )
         if losses:
             problems.append(losses)
         report = {
@@ -250,8 +255,12 @@ class _Run:
         self._curves.add(np.concatenate([[time], action, *shown]))
 
     def _predict(self, observation: Observation, now: float) -> None:
+        try:
+            predictions = [score.predict(observation, now) for score in self._scores]
+        except Unanswered:
+            self._unanswered += 1
+            return
         self._frames += 1
-        predictions = [score.predict(observation, now) for score in self._scores]
         chunks = tuple(prediction.chunk for prediction in predictions)
         if len(chunks) > 1:
             steps = len(self._drift)

@@ -12,14 +12,18 @@ from typing import Any
 from tqdm import tqdm
 
 from .evaluation_report import REPORT, SCHEMA, dump, merge, verdict
-from .evaluation_task import EvaluationTask, evaluate_to_folder, load_contestants
+from .evaluation_task import EvaluationTask, Preparation, evaluate_to_folder, load_contestants
 from .report_page import write_index
 
 FAILED = 'failed.json'
 
 
 def evaluate_bags(
-    bags: Sequence[Path], task: EvaluationTask, out: Path, jobs: str = '1'
+    bags: Sequence[Path],
+    task: EvaluationTask,
+    out: Path,
+    jobs: str = '1',
+    prepare: Preparation | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Evaluate bags; what is done already is taken from `out`, what fails fails alone.
 
@@ -29,13 +33,17 @@ def evaluate_bags(
         out: Folder of the report; with several bags, each has a folder in it.
         jobs: Number of processes, or address of a Dask scheduler like 'tcp://10.0.0.1:8786' whose
             workers see the same paths. Dask pickles what it sends: use a network that you trust.
+        prepare: See there; one bag after the other, in this process.
 
     Returns:
         The report, empty where every bag failed, and bag -> why it failed.
 
     Raises:
-        ValueError: `jobs` is neither a number nor an address.
+        ValueError: `jobs` is neither a number nor an address, or more than one while bags have
+            to be prepared.
     """
+    if prepare is not None and jobs != '1':
+        raise ValueError(f'Bags are played to a live node one by one: --jobs is {jobs}, not 1.')
     folders = {bag: out for bag in bags} if len(bags) == 1 else _folders(bags, out)
     out.mkdir(parents=True, exist_ok=True)
     # A broken checkpoint is no fault of the bags: it is said once, and first.
@@ -46,7 +54,12 @@ def evaluate_bags(
         for bag, folder in _with_bar(folders.items(), len(folders)):
             try:
                 reports[bag] = evaluate_to_folder(
-                    bag, task, folder, contestants=contestants, progress=True
+                    bag,
+                    task,
+                    folder,
+                    contestants=contestants,
+                    prepare=prepare,
+                    progress=True,
                 )
             except (ValueError, OSError) as error:
                 failed[_name(bag, folders)] = str(error)

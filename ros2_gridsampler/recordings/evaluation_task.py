@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,11 +27,12 @@ from .bag_writer import BagWriter
 from .critical_error import read_intervals
 from .evaluation import Evaluation, Listener, evaluate_bag
 from .evaluation_report import REPORT, SCHEMA, dump, verdict
+from .live_answers import LiveAnswers
 from .overlay import OverlayFilm
 from .policy_scores import Contestant, EvaluationConfig
 from .prediction_bag import PredictionBag
 from .report_page import write_page
-from .topic_map import TopicChoice, describe, map_topics
+from .topic_map import TopicChoice, TopicMap, describe, map_topics
 
 MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
 
@@ -64,6 +65,7 @@ class EvaluationTask:
         intervals: File of critical intervals; None takes the moments around gripper movements.
         film: Whether the page shows one.
         bag: Whether the predictions are written as a bag.
+        real_time: Whether a live node predicts; see `Preparation`.
     """
 
     policy: PolicyChoice
@@ -74,6 +76,11 @@ class EvaluationTask:
     intervals: Path | None = None
     film: bool = True
     bag: bool = True
+    real_time: bool = False
+
+
+Preparation = Callable[[Path, TopicMap, tuple[Contestant, ...]], tuple[Contestant, ...]]
+"""Called with each bag before it is evaluated: the contestants that answer this bag."""
 
 
 def load_contestant(choice: PolicyChoice) -> Contestant:
@@ -119,6 +126,7 @@ def evaluate_to_folder(
     out: Path,
     *,
     contestants: tuple[Contestant, ...] | None = None,
+    prepare: Preparation | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Evaluate one bag, or find that it has been done, and write its folder.
@@ -128,6 +136,7 @@ def evaluate_to_folder(
         task: What to do.
         out: Folder of this bag's results; created where needed.
         contestants: Policies that are loaded already.
+        prepare: See `Preparation`.
         progress: Whether to show a bar.
 
     Returns:
@@ -157,6 +166,8 @@ def evaluate_to_folder(
         if bag.stem not in marked:
             raise ValueError(f'{task.intervals} has no episode {bag.stem!r}; add it.')
         intervals = marked[bag.stem]
+    if prepare is not None:
+        contestants = prepare(bag, topics, contestants)
     begin = time.perf_counter()
     with ExitStack() as stack:
         listeners: list[Listener] = []
@@ -181,7 +192,12 @@ def evaluate_to_folder(
         )
     report = _complete(bag, evaluation, contestants, limits.name, describe(task.topics, topics))
     (out / REPORT).write_text(dump(report), 'utf-8')
-    measured = {'wall_s': time.perf_counter() - begin, 'policies': evaluation.measured}
+    live = [c.backend.summary() for c in contestants if isinstance(c.backend, LiveAnswers)]
+    measured = {
+        'wall_s': time.perf_counter() - begin,
+        'policies': evaluation.measured,
+        **({'live': live[0]} if live else {}),
+    }
     (out / MEASURED).write_text(json.dumps(measured, indent=1), 'utf-8')
     write_page(out / 'report.html', report, evaluation, film.embedded())
     done.write_text(json.dumps({'key': key}))

@@ -1,0 +1,200 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bag and a policy -> what the live node answers when the bag is played to it over DDS."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Float64MultiArray, String
+from trajectory_msgs.msg import JointTrajectory
+
+from ..camera_message import stamp_seconds
+from ..command_message import read_joint_trajectory
+from ..recordings.evaluation_task import EvaluationTask
+from ..recordings.live_answers import LiveAnswers, microseconds
+from ..recordings.policy_scores import Contestant
+from ..recordings.topic_map import TopicMap
+from .child_process import ChildProcess
+from .policy_reports import TIMING_COLUMNS
+from .topics import LATCHED, REPORTS
+
+_NODE, _SENTENCE = '/policy_node', '/evaluation/instruction'
+# For the policy node to become active, and for one answer [s].
+_START, _ANSWER = 300.0, 20.0
+
+
+class LiveReplay:
+    """Plays bags at the speed at which they were recorded to a policy node of its own.
+
+    `/clock` runs with the bag, and the next picture waits for the answer to the one before: so
+    the node sees what an evaluation in one process sees, however busy the machine is.
+
+    Args:
+        task: Policy, engine and arm.
+        logs: Folder for what the nodes say.
+        check: Called all the time; may raise to end it.
+
+    Raises:
+        ValueError: The task asks for what a node cannot do.
+    """
+
+    def __init__(self, task: EvaluationTask, logs: Path, check: Callable[[], None]) -> None:
+        """Know what to start."""
+        if task.compare is not None or task.policy.encoder is not None:
+            raise ValueError(
+                'One policy with its own encoder can be played to the live node; leave '
+                '--real-time, or --compare, --encoder and --compare-encoder.'
+            )
+        if task.config.time != 'recorded':
+            raise ValueError(
+                'The live node believes header stamps and /clock; with --real-time leave --time '
+                "at 'recorded'."
+            )
+        self._task = task
+        self._logs = logs
+        self._check = check
+
+    def __call__(
+        self, bag: Path, topics: TopicMap, contestants: tuple[Contestant, ...]
+    ) -> tuple[Contestant, ...]:
+        """The contestant, answering as the live node does on this bag.
+
+        Raises:
+            ValueError: The node does not start, or gives no answer; the text has its last words.
+        """
+        (contestant,) = contestants
+        try:
+            answers = self._play(bag, topics, contestant)
+        except (ChildProcessError, TimeoutError) as error:
+            raise ValueError(f'The live node could not be asked: {error}') from error
+        return (dataclasses.replace(contestant, backend=answers),)
+
+    def _play(self, bag: Path, topics: TopicMap, contestant: Contestant) -> LiveAnswers:
+        names = contestant.config.action_space.names
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with _node() as (node, executor), ExitStack() as stack:
+            chunks: dict[int, Any] = {}
+            stages: dict[str, list[float]] = {name: [] for name in TIMING_COLUMNS[1:]}
+            states: list[str] = []
+
+            def take_chunk(message: Any) -> None:
+                key = microseconds(stamp_seconds(message.header.stamp))
+                chunks[key] = read_joint_trajectory(message, names)
+
+            def take_timing(message: Any) -> None:
+                for name, value in zip(TIMING_COLUMNS[1:], message.data[1:], strict=True):
+                    stages[name].append(value)
+
+            def take_state(message: Any) -> None:
+                states.extend(v.value for v in message.status[0].values if v.key == 'state')
+
+            for kind, topic, take, qos in (
+                (JointTrajectory, f'{_NODE}/action_chunk', take_chunk, REPORTS),
+                (Float64MultiArray, f'{_NODE}/timing', take_timing, REPORTS),
+                (DiagnosticArray, '/diagnostics', take_state, REPORTS),
+            ):
+                node.create_subscription(kind, topic, take, qos)
+            sentence = topics.streams.fixed_instruction
+            if sentence:
+                node.create_publisher(String, _SENTENCE, LATCHED).publish(String(data=sentence))
+
+            policy = stack.enter_context(self._policy_node(topics))
+
+            def until(condition: Callable[[], bool], patience: float, *running: Any) -> None:
+                deadline = time.monotonic() + patience
+                while not condition():
+                    self._check()
+                    for process in running:
+                        process.check()
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f'nothing came for {patience:.0f} s. {words()}')
+                    executor.spin_once(timeout_sec=0.05)
+
+            def words() -> str:
+                return str(policy.last_words())
+
+            until(lambda: 'active' in states, _START, policy)
+            player = stack.enter_context(self._player(bag, topics))
+            # A bag that is damaged ends the player with an error, after what is whole.
+            while player.running:
+                self._check()
+                policy.check()
+                executor.spin_once(timeout_sec=0.05)
+            last = time.monotonic()
+            until(lambda: time.monotonic() - last > 1.0, _ANSWER, policy)
+            if not chunks:
+                raise ValueError(f'{player.last_words()} {words()}')
+        return LiveAnswers(contestant.backend, chunks, stages)
+
+    def _policy_node(self, topics: TopicMap) -> ChildProcess:
+        streams, choice = topics.streams, self._task.policy
+        parameters: dict[str, Any] = {
+            'policy': str(choice.folder.resolve()),
+            'arm': str(self._task.arm.resolve()),
+            'backend': choice.backend,
+            'camera_topics': list(streams.cameras.values()),
+            'joint_states_topic': topics.measured_joints,
+            'use_sim_time': True,
+            'reliable_streams': True,
+            # The recorded arm does not follow, which is no reason to end.
+            'ladder.deactivate_after': 1e6,
+            'command_rate': float(self._task.config.commands.rate),
+        }
+        if topics.measured_pose:
+            parameters['pose_topic'] = topics.measured_pose
+        if topics.gripper_joints:
+            parameters['gripper_joints'] = list(topics.gripper_joints)
+        instruction = _SENTENCE if streams.fixed_instruction else streams.instruction
+        return self._child('policy_node', parameters, {'~/instruction': instruction})
+
+    def _player(self, bag: Path, topics: TopicMap) -> ChildProcess:
+        streams = topics.streams
+        used = (*streams.names, topics.measured_joints, topics.measured_pose)
+        parameters = {
+            'bag': str(bag.resolve()),
+            'topics': list(dict.fromkeys(topic for topic in used if topic)),
+            'pace_topic': next(iter(streams.cameras.values())),
+            'lockstep': True,
+            'chunk_timeout': _ANSWER,
+        }
+        return self._child('replay_node', parameters, {})
+
+    def _child(
+        self, module: str, parameters: dict[str, Any], remappings: dict[str, str]
+    ) -> ChildProcess:
+        return ChildProcess(
+            module,
+            parameters,
+            remappings,
+            environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},
+            log=self._logs / f'{module}.log',
+            patience=15.0,
+        )
+
+
+@contextmanager
+def _node() -> Iterator[tuple[Any, Any]]:
+    """A node that listens, and what runs it."""
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node('evaluation', context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        try:
+            yield node, executor
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
