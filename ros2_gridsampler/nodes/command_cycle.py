@@ -3,7 +3,6 @@
 """State of the arm, predictions and faults -> one command, each time that it is asked."""
 
 import math
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -20,9 +19,13 @@ from .clock_watch import Clocks, ClockWatch
 from .command_outputs import CommandOutput
 from .inference_thread import TimedPrediction
 from .input_topics import InputTopics
+from .patient_lock import PatientLock
 from .policy_parameters import PolicyParameters
 from .problems import Problems
 from .rest_watch import RestWatch
+
+# Beyond the longest deceleration somebody who waits for a command is patient so long [s].
+_SPARE = 1.0
 
 
 class CommandCycle:
@@ -64,7 +67,8 @@ class CommandCycle:
         self._log = log
         self._follow = follow
         self._sent = sent
-        self.lock = threading.RLock()
+        # Decelerating takes the longest.
+        self.lock = PatientLock(parameters.stop_time + _SPARE)
         """Held while a command is made; whoever reads the ladder has to hold it."""
         self._predictions: deque[TimedPrediction] = deque(maxlen=100)
         self._newest: TimedPrediction | None = None

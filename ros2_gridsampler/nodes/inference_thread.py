@@ -133,8 +133,7 @@ class InferenceThread:
     def add_command(self, targets: NDArray[np.float64], time: float) -> None:
         """See `ObservationBuffer.add_command`; nothing where the policy does not read it."""
         if self._buffer.uses_command:
-            # Without the lock: whoever commands must not wait for a thread that reports a fault
-            # to it.
+            # Without the lock: whoever commands waits for nobody.
             self._sent.append((targets, time))
 
     def set_instruction(self, instruction: str) -> None:
@@ -175,28 +174,41 @@ class InferenceThread:
             text = f'The inference ended with {type(error).__name__}: {error}'
             self._refuse(Fault.INFERENCE_FAILED, 'policy', text)
 
-    def _watch_stamps(self) -> None:
+    def _wait(self) -> Callable[[], Observation] | None:
+        """The next observation to decode; None when stopping."""
+        while True:
+            wrong: list[tuple[Fault, str, str]] = []
+            with self._changed:
+                if self._stopping:
+                    return None
+                decode = self._look(wrong)
+                if decode is None and not wrong:
+                    self._changed.wait(self._POLL)
+            # Whoever hears of it may be busy; that must not keep the streams out.
+            for each in wrong:
+                self._refuse(*each)
+            if decode is not None:
+                return decode
+            if wrong:
+                with self._changed:
+                    self._changed.wait(self._POLL)
+
+    def _look(self, wrong: list[tuple[Fault, str, str]]) -> Callable[[], Observation] | None:
+        """The next observation if there is one; what is wrong is added to the list."""
         for stream in self._buffer.streams.values():
             if stream.restarts > self._restarts.get(stream.name, 0):
                 text = f'The stamps of {stream.name} went back; it starts anew.'
-                self._refuse(Fault.STAMPS_BACK, stream.name, text)
+                wrong.append((Fault.STAMPS_BACK, stream.name, text))
             self._restarts[stream.name] = stream.restarts
-
-    def _wait(self) -> Callable[[], Observation] | None:
-        """The next observation to decode; None when stopping."""
-        with self._changed:
-            while not self._stopping:
-                self._watch_stamps()
-                while self._sent:
-                    self._buffer.add_command(*self._sent.popleft())
-                try:
-                    decode = self._buffer.take(self._now())
-                    if decode is not None:
-                        self.reason = ''
-                        return decode
-                except NotObservable as error:
-                    self.reason = str(error)
-                    if error.fault is not None:
-                        self._refuse(error.fault, error.stream, str(error))
-                self._changed.wait(self._POLL)
-        return None
+        while self._sent:
+            self._buffer.add_command(*self._sent.popleft())
+        try:
+            decode = self._buffer.take(self._now())
+        except NotObservable as error:
+            self.reason = str(error)
+            if error.fault is not None:
+                wrong.append((error.fault, error.stream, str(error)))
+            return None
+        if decode is not None:
+            self.reason = ''
+        return decode
