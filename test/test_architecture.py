@@ -18,6 +18,8 @@ STAGES = (
     'sample_stream',
     'stream_budget',
     'observation',
+    'camera_streams',
+    'observation_buffer',
     'camera_record',
     'instruction',
     'encoder',

@@ -10,7 +10,8 @@ import pytest
 
 from ros2_gridsampler.calibration import ImagePreparation, prepare_image
 from ros2_gridsampler.camera_message import intrinsics
-from ros2_gridsampler.observation import ObservationBuffer, ObservationConfig, StreamBudget
+from ros2_gridsampler.observation import ObservationConfig
+from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.recordings.arm_messages import camera_info, image_topic, state_messages
 from ros2_gridsampler.recordings.bag_reader import (
     DamagedBag,
@@ -21,6 +22,7 @@ from ros2_gridsampler.recordings.bag_reader import (
 )
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
+from ros2_gridsampler.stream_budget import StreamBudget
 
 REAL_BAGS = Path(__file__).parents[2] / 'shared' / 'data' / 'bags'
 needs_real_bags = pytest.mark.skipif(

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from test_bag_reader import CONFIG, TOPICS, buffer, state, write
 
-from ros2_gridsampler.observation import ObservationBuffer, StreamBudget
+from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.recordings.arm_messages import state_messages
 from ros2_gridsampler.recordings.bag_health import BagHealth
 from ros2_gridsampler.recordings.bag_reader import (
@@ -28,6 +28,7 @@ from ros2_gridsampler.recordings.bag_reader import (
     unreadable_topics,
 )
 from ros2_gridsampler.recordings.bag_writer import TYPES, BagWriter, build
+from ros2_gridsampler.stream_budget import StreamBudget
 
 STEPS = 20
 

@@ -229,11 +229,12 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
     from trajectory_msgs.msg import JointTrajectory
 
     from ros2_gridsampler.command_message import read_joint_trajectory
-    from ros2_gridsampler.observation import ObservationBuffer, StreamBudget
+    from ros2_gridsampler.observation_buffer import ObservationBuffer
     from ros2_gridsampler.recordings import arm_messages
     from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_observations
     from ros2_gridsampler.recordings.bag_writer import BagWriter, build
     from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
+    from ros2_gridsampler.stream_budget import StreamBudget
 
     size, matrix = (96, 72), np.array([[90.0, 0, 48], [0, 90, 36], [0, 0, 1]])
     frames, pose = 10, np.array([0.5, 0, 0.3, 0, 0, 0, 1.0])

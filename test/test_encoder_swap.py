@@ -265,10 +265,10 @@ class Broken:
         self.engine = engine
         self.failing = False
 
-    def predict(self, observation):
+    def predict(self, observation, prefix=None):
         if self.failing:
             raise ValueError('not finite')
-        return self.engine.predict(observation)
+        return self.engine.predict(observation, prefix)
 
 
 def test_a_candidate_that_fails_on_trial_costs_no_prediction(policy):

@@ -3,6 +3,7 @@
 """Other encoders, heads that continue chunks, the live node: what an evaluation makes of them."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np

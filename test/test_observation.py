@@ -12,13 +12,9 @@ from hypothesis import strategies as st
 
 from ros2_gridsampler.calibration import ImagePreparation, prepare_image
 from ros2_gridsampler.camera_message import decode_image, intrinsics
-from ros2_gridsampler.observation import (
-    NotObservable,
-    ObservationBuffer,
-    ObservationConfig,
-    StreamBudget,
-    check_contrast,
-)
+from ros2_gridsampler.observation import NotObservable, ObservationConfig, check_contrast
+from ros2_gridsampler.observation_buffer import ObservationBuffer
+from ros2_gridsampler.stream_budget import StreamBudget
 from ros2_gridsampler.stream_health import Fault
 
 SIZE = (8, 6)

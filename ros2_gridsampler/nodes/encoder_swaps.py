@@ -14,7 +14,8 @@ from std_srvs.srv import Trigger
 
 from ..backends import Backend
 from ..checkpoint import load_manifest
-from ..observation import Observation, ObservationBuffer, ObservationConfig
+from ..observation import Observation, ObservationConfig
+from ..observation_buffer import ObservationBuffer
 from ..policy import Policy
 from ..recordings.bag_reader import StreamTopics, read_observations
 from ..swapping.compatibility import PolicyNeeds

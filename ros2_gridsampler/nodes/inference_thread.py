@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..observation import NotObservable, Observation, ObservationBuffer, check_contrast
+from ..observation import NotObservable, Observation, check_contrast
+from ..observation_buffer import ObservationBuffer
 from ..policy import Prediction
 from ..stream_health import Fault
 

@@ -13,7 +13,8 @@ from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..camera_record import CameraRecord
 from ..controller import Controller
-from ..observation import Observation, ObservationBuffer
+from ..observation import Observation
+from ..observation_buffer import ObservationBuffer
 from ..plugins.deployed_policy import DeployedConfig
 from ..policy import Prediction
 from ..stream_health import Fault

@@ -10,7 +10,7 @@ from ..backends.engine import Precision
 from ..calibrating.camera_agreement import MAX_DIFFERENCE
 from ..calibrating.mount_drift import DriftLimits
 from ..chunk_schedule import ScheduleConfig
-from ..observation import StreamBudget
+from ..stream_budget import StreamBudget
 from ..stream_health import LadderConfig
 from ..swapping.swap_config import SwapConfig
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..camera_message import camera_info_topic, stamp_seconds
-from ..observation import NotObservable, Observation, ObservationBuffer
+from ..observation import NotObservable, Observation
+from ..observation_buffer import ObservationBuffer
 from .bag_storage import (
     DamagedBag,
     RecordedMessage,

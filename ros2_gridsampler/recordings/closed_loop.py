@@ -15,12 +15,14 @@ from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..chunk_schedule import ScheduleConfig
 from ..controller import Controller
-from ..observation import Observation, ObservationBuffer, StreamBudget
+from ..observation import Observation
+from ..observation_buffer import ObservationBuffer
 from ..policy import PolicyConfig, Prediction
 from ..simulation.arm_state import ArmState
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.perturbations import Perturbation, perturb
 from ..simulation.placements import EVALUATION_SEEDS, Official, Placement, Widened
+from ..stream_budget import StreamBudget
 from .arm_messages import (
     INSTRUCTION,
     JOINT_STATES,

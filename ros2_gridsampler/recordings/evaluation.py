@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arm_limits import ArmLimits
-from ..observation import Observation, ObservationBuffer
+from ..observation import Observation
+from ..observation_buffer import ObservationBuffer
 from ..policy import Prediction
 from .action_scale import action_scale
 from .bag_health import BagHealth, Fault

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..action_chunk import ActionChunk
 from ..arm_limits import ArmLimits
 from ..backends import Backend
-from ..observation import Observation, StreamBudget
+from ..observation import Observation
 from ..policy import PolicyConfig, Prediction
+from ..stream_budget import StreamBudget
 from .action_errors import ActionErrors
 from .action_scale import action_scale
 from .bag_reader import TimeSource

@@ -52,7 +52,7 @@ def run_shadow(
         origin = old.observation.joints if relative else 0.0
         begin = clock()
         try:
-            new = candidate.backend.predict(old.observation).chunk.targets
+            new = candidate.backend.predict(old.observation, old.prefix).chunk.targets
         except ValueError as error:
             raise ShadowRefused(f'It failed on an observation: {error}') from error
         duration = clock() - begin

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..action_prefix import Prefix
 from ..backends import Backend
 from ..observation import Observation
 from ..policy import Prediction
@@ -36,12 +37,14 @@ class Seen:
         prediction: Of the one in use.
         duration: Of the inference [s].
         by: Who predicted.
+        prefix: What the chunk had to begin with; None for nothing.
     """
 
     observation: Observation
     prediction: Prediction
     duration: float
     by: Candidate
+    prefix: Prefix | None = None
 
 
 class SwappableBackend:
@@ -69,33 +72,34 @@ class SwappableBackend:
         self._recent: deque[tuple[int, Seen]] = deque(maxlen=64)
         self._count = 0
 
-    def predict(self, observation: Observation) -> Prediction:
-        """One observation, one chunk.
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """One observation, one chunk, which begins with the prefix.
 
         Raises:
             ValueError: The network gave numbers that no arm may follow, and nobody is there to
                 come back.
         """
-        seen = self.answer(observation)
+        seen = self.answer(observation, prefix)
         with self._lock:
             self._count += 1
             self._recent.append((self._count, seen))
         return seen.prediction
 
-    def answer(self, observation: Observation) -> Seen:
+    def answer(self, observation: Observation, prefix: Prefix | None = None) -> Seen:
         """As `predict`, but not for the arm: it is not among the recent ones."""
         with self._engine:
             candidate = self.current
             begin = self._clock()
             try:
-                prediction = candidate.backend.predict(observation)
+                prediction = candidate.backend.predict(observation, prefix)
             except Exception as error:
                 old = self._replace_failed(candidate, error)
                 if old is None:
                     raise
                 candidate, begin = old, self._clock()
-                prediction = candidate.backend.predict(observation)
-            return Seen(observation, prediction, self._clock() - begin, candidate)
+                prediction = candidate.backend.predict(observation, prefix)
+            duration = self._clock() - begin
+            return Seen(observation, prediction, duration, candidate, prefix)
 
     def swap(self, new: Candidate) -> None:
         """From the next inference on; the one in use stays for `roll_back`."""

@@ -1,0 +1,281 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera, joint and pose streams, stamped at capture -> Observations, matched by capture time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .camera_streams import CameraStreams
+from .observation import NotObservable, Observation, ObservationConfig
+from .sample_stream import SampleStream
+from .stream_budget import StreamBudget
+from .stream_health import Fault
+
+
+class ObservationBuffer:
+    """Collects the streams and matches them by capture time.
+
+    Every frame of the first camera makes at most one observation: that frame, and of each other
+    stream the newest sample captured no later. A frame waits for streams that have not yet
+    reached its capture time, but no longer than `settle_time`, so a recording read in order and
+    the live topics give the same observations.
+
+    Args:
+        config: The streams.
+        budget: How old and how far apart they may be.
+        any_scale: Whether pictures of another size but the same shape are taken: for recordings
+            only, nobody knows whether a live camera at another size still shows the same view.
+    """
+
+    def __init__(
+        self, config: ObservationConfig, budget: StreamBudget, *, any_scale: bool = False
+    ) -> None:
+        self._config = config
+        self._budget = budget
+        reach = budget.max_age
+        self._cameras = CameraStreams(config, budget, any_scale)
+        self._joints: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
+            'joint states', 256, reach, lambda joints: joints.tobytes()
+        )
+        self._pose: SampleStream[Float[np.ndarray, '7']] = SampleStream(
+            'end-effector pose', 256, reach, lambda pose: pose.tobytes()
+        )
+        # Not in `_streams`: an arm that was sent nothing yet is as good as any.
+        self._commands: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
+            'commands', 256, reach, lambda command: command.tobytes()
+        )
+        self._instruction = ''
+        self._taken = -np.inf
+
+    def add_camera_info(self, camera: str, message: Any) -> None:
+        """See `CameraStreams.add_info`."""
+        self._cameras.add_info(camera, message)
+
+    def add_image(self, camera: str, message: Any, time: float) -> None:
+        """Store an Image or CompressedImage; it is decoded only if an observation needs it.
+
+        Args:
+            camera: A name of the config.
+            message: Anything with the fields of the message.
+            time: Capture time [s].
+        """
+        if self._cameras.add(camera, message, time, self._state()):
+            self._taken = -np.inf
+
+    def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
+        """Store joint positions, mapped by name [rad], [m].
+
+        Raises:
+            ValueError: A joint is missing, twice there, or not finite.
+        """
+        if len(names) != len(positions):
+            raise ValueError(
+                f'JointState has {len(names)} names but {len(positions)} positions; '
+                'the driver must publish one position per name.'
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f'JointState names a joint twice: {list(names)}.')
+        index = {name: i for i, name in enumerate(names)}
+        missing = [name for name in self._config.joints if name not in index]
+        if missing:
+            raise ValueError(
+                f'JointState lacks {missing}; it has {list(names)}. Publish all joints of the '
+                'checkpoint in one message, or use a checkpoint for this arm.'
+            )
+        ordered = np.array([positions[index[name]] for name in self._config.joints], np.float64)
+        if not np.isfinite(ordered).all():
+            bad = self._config.joints[int(np.argmin(np.isfinite(ordered)))]
+            raise ValueError(f'JointState gives a position that is not finite for joint {bad!r}.')
+        self._joints.add(time, ordered)
+
+    def add_pose(
+        self, position: Sequence[float], quaternion: Sequence[float], time: float
+    ) -> None:
+        """Store the end-effector pose in the base frame.
+
+        Args:
+            position: x y z [m].
+            quaternion: x y z w.
+            time: Capture time [s].
+
+        Raises:
+            ValueError: Not finite, or not a rotation.
+        """
+        pose = np.array([*position, *quaternion], np.float64)
+        if pose.shape != (7,) or not np.isfinite(pose).all():
+            raise ValueError(f'End-effector pose must be seven finite numbers, got {pose}.')
+        norm = float(np.linalg.norm(pose[3:]))
+        if abs(norm - 1) > 1e-3:
+            raise ValueError(
+                f'End-effector orientation must be a unit quaternion, its norm is {norm:.4f}.'
+            )
+        self._pose.add(time, pose)
+
+    def add_command(self, targets: Float[np.ndarray, ' joints'], time: float) -> None:
+        """Store what was sent to the arm.
+
+        Args:
+            targets: Joint targets in the order that the policy expects [rad], [m].
+            time: Of sending, of the clock that stamps the streams [s].
+        """
+        if np.isfinite(targets).all():
+            self._commands.add(time, np.array(targets, np.float64))
+
+    @property
+    def scaled(self) -> Mapping[str, tuple[int, int]]:
+        """See `CameraStreams.scaled`."""
+        return self._cameras.scaled
+
+    @property
+    def uses_command(self) -> bool:
+        """Whether `add_command` changes anything."""
+        return self._config.uses_command
+
+    @property
+    def rectified(self) -> tuple[str, ...]:
+        """Cameras whose CameraInfo it needs."""
+        return self._config.rectified
+
+    @property
+    def streams(self) -> Mapping[str, SampleStream[Any]]:
+        """Name -> the stream, to see its `newest`, `repeated` and `restarts`."""
+        return {stream.name: stream for stream in self._streams()}
+
+    def set_instruction(self, instruction: str) -> None:
+        """Replace the sentence."""
+        self._instruction = instruction.strip()
+
+    def newest(self, now: float) -> Observation:
+        """The newest complete observation.
+
+        Args:
+            now: The current time, of the clock that stamps the streams [s].
+
+        Raises:
+            NotObservable: A stream is silent, too old or too far from the others.
+        """
+        return self._newest(now)()
+
+    def take(self, now: float) -> Callable[[], Observation] | None:
+        """The newest observation that was not taken yet, not decoded; call it to decode.
+
+        Returns:
+            None where no new frame is ready.
+
+        Raises:
+            NotObservable: See `newest`.
+        """
+        frame_time = self._frame_time(now)
+        if frame_time <= self._taken:
+            return None
+        decode = self._newest(now)
+        self._taken = frame_time
+        return decode
+
+    def _frame_time(self, now: float) -> float:
+        """Capture time of the newest frame whose companions are in [s]."""
+        first = next(iter(self._cameras.samples.values()))
+        others = [*self._streams()][1:]
+        silent = [stream.name for stream in (first, *others) if stream.newest is None]
+        silent += [f'CameraInfo of camera {name!r}' for name in self._cameras.unknown]
+        if silent:
+            text = f'Nothing has come yet from: {", ".join(silent)}.'
+            raise NotObservable(text, Fault.OLD, silent[0])
+        for stream in (first, *others):
+            self._check_clock(stream, now)
+        reached = min(
+            (stream.newest for stream in others if stream.newest is not None), default=np.inf
+        )
+        for time, _ in reversed(first.samples):
+            if time <= reached or now - time >= self._budget.settle_time:
+                return time
+        text = f'{first.name} waits for streams captured at the same time.'
+        raise NotObservable(text, None, first.name)
+
+    def _check_clock(self, stream: SampleStream[Any], now: float) -> None:
+        age = 0.0 if stream.newest is None else now - stream.newest
+        if age > self._budget.max_age:
+            text = f'{stream.name} is {age:.3f} s old; at most {self._budget.max_age:.3f} s '
+            raise NotObservable(f'{text}is allowed.', Fault.OLD, stream.name)
+        if -age > self._budget.max_ahead:
+            text = (
+                f'{stream.name} is stamped {-age:.3f} s ahead of the clock; at most '
+                f'{self._budget.max_ahead:.3f} s is allowed. Synchronise the clocks.'
+            )
+            raise NotObservable(text, Fault.STAMPS_AHEAD, stream.name)
+
+    def _streams(self) -> Sequence[SampleStream[Any]]:
+        pose = (self._pose,) if self._config.uses_pose else ()
+        joints = (self._joints,) if self._config.joints else ()
+        return (*self._cameras.samples.values(), *joints, *pose)
+
+    def _state(self) -> tuple[float, Float[np.ndarray, ' numbers']] | None:
+        """When and where the arm was last; None before that came."""
+        moving = self._streams()[len(self._cameras.samples) :]
+        newest = [stream.samples[-1] for stream in moving if stream.samples]
+        if not newest or len(newest) < len(moving):
+            return None
+        return min(time for time, _ in newest), np.concatenate([each for _, each in newest])
+
+    def _newest(self, now: float) -> Callable[[], Observation]:
+        frame_time = self._frame_time(now)
+        matched: list[tuple[float, Any]] = []
+        for stream in self._streams():
+            pair = stream.at(frame_time)
+            if pair is None or frame_time - pair[0] > self._budget.max_skew:
+                distance = np.inf if pair is None else frame_time - pair[0]
+                text = (
+                    f'{stream.name} is {distance:.3f} s behind the first camera; at most '
+                    f'{self._budget.max_skew:.3f} s is allowed.'
+                )
+                raise NotObservable(text, Fault.SKEW, stream.name)
+            matched.append(pair)
+        oldest = min(time for time, _ in matched)
+        if now - oldest > self._budget.max_age:
+            late = min(zip(matched, self._streams(), strict=True), key=lambda pair: pair[0][0])[1]
+            text = (
+                f'{late.name} is {now - oldest:.3f} s old; at most {self._budget.max_age:.3f} s '
+                'is allowed.'
+            )
+            raise NotObservable(text, Fault.OLD, late.name)
+        self._cameras.check_frozen()
+        if not self._instruction:
+            raise NotObservable(
+                'No instruction has come yet.', Fault.NO_INSTRUCTION, 'instruction'
+            )
+        instruction, count = self._instruction, len(self._cameras.samples)
+        samples = [sample for _, sample in matched]
+        joints = samples[count] if self._config.joints else np.empty(0)
+        velocities = self._velocities(frame_time) if self._config.velocity_window else None
+        command = self._command(frame_time, joints) if self._config.uses_command else None
+        pose = samples[-1] if self._config.uses_pose else None
+
+        def decode() -> Observation:
+            messages = zip(self._config.cameras, samples[:count], strict=True)
+            images = {name: self._cameras.picture(name, message) for name, message in messages}
+            return Observation(images, joints, pose, instruction, oldest, velocities, command)
+
+        return decode
+
+    def _velocities(self, time: float) -> Float[np.ndarray, ' joints']:
+        """Of the joints over the window before `time`; at rest before anything is known."""
+        stream = self._joints
+        last = stream.at(time)
+        first = stream.at(time - self._config.velocity_window)
+        first = first or (stream.samples[0] if stream.samples else None)
+        if last is None or first is None or last[0] <= first[0]:
+            return np.zeros(len(self._config.joints))
+        return (last[1] - first[1]) / (last[0] - first[0])
+
+    def _command(
+        self, time: float, joints: Float[np.ndarray, ' joints']
+    ) -> Float[np.ndarray, ' joints']:
+        """Sent last before `time`; where the joints are if that is too long ago."""
+        # A recording stamps what was decided on a picture like that picture.
+        sent = self._commands.at(np.nextafter(time, -np.inf))
+        if sent is None or time - sent[0] > self._budget.max_age:
+            return joints
+        return sent[1]
