@@ -1,6 +1,7 @@
 # make demo   a simulated arm driven by the policy node over ROS 2 topics
+# make demo-light   a converted policy in an environment of 300 MB, without PyTorch
 # make test   lint, types, unit tests and two-process tests
-# Both install everything they need into .venv first; a second call starts in seconds.
+# All install everything they need into .venv first; a second call starts in seconds.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
@@ -13,10 +14,18 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 export LP_NUM_THREADS ?= 1
 
-.PHONY: demo test install clean
+.PHONY: demo demo-light test install clean
 
 demo: install
 	$(BIN)/gridsampler demo --out build/demo
+
+demo-light: install
+	$(BIN)/gridsampler export --backend openvino --out build/light/policy
+	$(PYTHON) -m venv --clear build/light/venv
+	build/light/venv/bin/pip install --quiet --disable-pip-version-check '.[robot]'
+	@! build/light/venv/bin/python -c 'import torch' 2>/dev/null
+	build/light/venv/bin/gridsampler check build/light/policy
+	@du -sm build/light/venv | sed 's/\t.*/ MB in build\/light\/venv, pip among them/'
 
 test: install
 	$(BIN)/ruff check .
@@ -34,7 +43,7 @@ $(VENV)/.installed: setup.py Makefile
 	@sh resource/install_opengl.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python resource/install_torch.py '$(TORCH)' '$(TORCH_INDEX)'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[ros,sim,openvino,onnx,train,evaluate,plugins,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[full,ros,sim,openvino,onnx,train,evaluate,plugins,test]'
 	@touch $@
 
 clean:

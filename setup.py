@@ -9,7 +9,32 @@ from setuptools import find_packages, setup
 NAME = 'ros2_gridsampler'
 NODES = ('policy_node', 'simulated_arm_node', 'replay_node', 'encoder_server_node')
 
+# With OpenVINO all that a converted policy needs on a robot, see `make demo-light`.
+BASE = [
+    'cattrs>=23.2',
+    'filelock>=3.12,<5',
+    'jaxtyping>=0.2.30,<1',
+    'numpy>=1.26,<3',
+    'PyYAML>=6',
+    'safetensors>=0.4.3,<1',
+    'tqdm>=4.66,<5',
+    'tyro>=1.0.17,<2',
+]
 EXTRAS = {
+    # What trains, reads recordings, calibrates and exports; most extras below want it too.
+    'full': [
+        'lz4>=4.3,<5',
+        'matplotlib>=3.8,<4',
+        'mcap>=1.2,<2',
+        'opencv-python>=4.10,<5',
+        'rich>=13,<16',
+        'rosbags>=0.11,<0.12',
+        'scipy>=1.11,<2',
+        'torch>=2.9,<2.15',
+        'zstandard>=0.20,<1',
+    ],
+    # Without PyTorch. OpenCV comes with ROS; raw RGB pictures at the policy's size need none.
+    'robot': ['openvino>=2026.2,<2027'],
     # rclpy for machines without ROS 2; where ROS 2 is installed, take it from there.
     'ros': [
         'ros-jazzy-rclpy[fastrtps]',
@@ -91,25 +116,7 @@ setup(
             )
         ),
     ],
-    install_requires=[
-        'cattrs>=23.2',
-        'filelock>=3.12,<5',
-        'jaxtyping>=0.2.30,<1',
-        'matplotlib>=3.8,<4',
-        'lz4>=4.3,<5',
-        'mcap>=1.2,<2',
-        'numpy>=1.26,<3',
-        'opencv-python>=4.10,<5',
-        'PyYAML>=6',
-        'rich>=13,<16',
-        'rosbags>=0.11,<0.12',
-        'safetensors>=0.4.3,<1',
-        'scipy>=1.11,<2',
-        'torch>=2.9,<2.15',
-        'tqdm>=4.66,<5',
-        'tyro>=1.0.17,<2',
-        'zstandard>=0.20,<1',
-    ],
+    install_requires=BASE,
     extras_require=EXTRAS,
     entry_points={
         'console_scripts': [

@@ -16,7 +16,7 @@ ARGUMENTS = (
     ('encoder', '', "Encoder folder or name; empty for the checkpoint's own"),
     ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
     ('allow_unvalidated_encoder', 'false', 'Take encoders never measured with this policy'),
-    ('backend', 'eager', 'Engine that computes the policy'),
+    ('backend', 'automatic', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
     ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
     ('command_rate', '50.0', 'Commands per second [Hz]'),
     ('joint_states_topic', '/joint_states', 'JointState of the arm'),

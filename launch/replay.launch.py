@@ -25,7 +25,7 @@ ARGUMENTS = (
     ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
     ('camera_topics', None, 'One topic per camera of the checkpoint, separated by commas'),
     ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
-    ('backend', 'eager', 'Engine that computes the policy'),
+    ('backend', 'automatic', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
     ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
     ('instruction_topic', '/instruction', 'Recorded topic with the sentence'),
     ('joint_states_topic', '/joint_states', 'Recorded JointState'),

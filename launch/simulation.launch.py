@@ -15,7 +15,7 @@ ARGUMENTS = (
     ('policy', 'libero_spatial', 'Checkpoint folder, or the name of one under models/'),
     ('arm', 'panda', 'YAML with the limits of the arm, or the name of one in calibration/'),
     ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
-    ('backend', 'eager', 'Engine that computes the policy'),
+    ('backend', 'automatic', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
     ('output', 'twist', 'The simulated arm takes twists'),
     ('suite', 'libero_spatial', 'LIBERO suite'),
     ('tasks', '0,1,2', 'Task numbers, separated by commas'),

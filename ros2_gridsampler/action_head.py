@@ -2,40 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Context -> actions in physical units; normalised here and nowhere else."""
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Statistics:
-    """Centre and scale of each number of a vector, in its physical unit.
-
-    Attributes:
-        mean: Subtracted.
-        scale: Divided by, after that; never zero.
-    """
-
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse statistics that would blow up or mix up."""
-        if len(self.mean) != len(self.scale):
-            raise ValueError(f'{len(self.mean)} means but {len(self.scale)} scales.')
-        numbers = np.array([self.mean, self.scale])
-        if not np.isfinite(numbers).all() or (numbers[1] <= 0).any():
-            raise ValueError('Statistics must be finite and every scale positive.')
-
-    @classmethod
-    def of(cls, samples: Float[np.ndarray, 'samples numbers']) -> 'Statistics':
-        """Mean and standard deviation; a number that never changes keeps its unit (scale 1)."""
-        deviation = samples.std(0)
-        scale = np.where(deviation > 1e-6, deviation, 1.0)
-        return cls(tuple(samples.mean(0).tolist()), tuple(scale.tolist()))
+from .policy_config import Statistics as Statistics
 
 
 class Normaliser(nn.Module):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from .camera_message import CameraIntrinsics
+from .opencv import opencv
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def prepare_image(
     height, width = rgb.shape[:2]
     if (width, height) == (preparation.width, preparation.height):
         return rgb
+    cv2 = opencv()
     shrinks = preparation.width <= width and preparation.height <= height
     # Averaging over the area: leaving out pixels would alias fine patterns.
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -98,6 +99,7 @@ def _rectify(
         camera.matrix.tobytes(),
         camera.distortion.tobytes(),
     )
+    cv2 = opencv()
     return np.asarray(cv2.remap(rgb, x, y, cv2.INTER_LINEAR), np.uint8)
 
 
@@ -108,7 +110,7 @@ def _rectification(
     """Where each rectified pixel is read; costly, and the same for every frame of a camera."""
     k = np.frombuffer(matrix).reshape(3, 3)
     d = np.frombuffer(distortion)
-    size = (width, height)
+    size, cv2 = (width, height), opencv()
     if model == 'equidistant':
         x, y = cv2.fisheye.initUndistortRectifyMap(k, d, np.eye(3), k, size, cv2.CV_16SC2)
     elif model in ('plumb_bob', 'rational_polynomial') or not d.any():

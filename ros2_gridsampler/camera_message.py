@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-# Encoding -> bytes per pixel and what OpenCV has to do to make RGB of it (None: nothing).
-_CONVERSIONS: dict[str, tuple[int, int | None]] = {
-    'rgb8': (3, None),
-    'bgr8': (3, cv2.COLOR_BGR2RGB),
-    'rgba8': (4, cv2.COLOR_RGBA2RGB),
-    'bgra8': (4, cv2.COLOR_BGRA2RGB),
-    'mono8': (1, cv2.COLOR_GRAY2RGB),
-    'mono16': (2, cv2.COLOR_GRAY2RGB),
+from .opencv import opencv
+
+# Encoding -> bytes per pixel and OpenCV's name of what makes RGB of it ('': nothing to do).
+_CONVERSIONS: dict[str, tuple[int, str]] = {
+    'rgb8': (3, ''),
+    'bgr8': (3, 'COLOR_BGR2RGB'),
+    'rgba8': (4, 'COLOR_RGBA2RGB'),
+    'bgra8': (4, 'COLOR_BGRA2RGB'),
+    'mono8': (1, 'COLOR_GRAY2RGB'),
+    'mono16': (2, 'COLOR_GRAY2RGB'),
 }
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
@@ -98,8 +99,10 @@ def encode_jpeg(rgb: UInt8[np.ndarray, 'height width 3'], quality: int = 95) -> 
         raise ValueError(
             f'A JPEG is made of uint8 [height, width, 3], got {rgb.dtype} {rgb.shape}.'
         )
+    cv2 = opencv()
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return bytes(encoded.tobytes())
 
 
 def intrinsics(message: Any) -> CameraIntrinsics:
@@ -165,9 +168,10 @@ def _decode_raw(message: Any) -> UInt8[np.ndarray, 'height width 3']:
         pixel_bytes = 1
     # The row padding, where there is one, becomes a stride: nothing is copied.
     pixels = rows.reshape(height, width, pixel_bytes)
-    if conversion is None:
+    if not conversion:
         return pixels
-    return np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
+    cv2 = opencv()
+    return np.asarray(cv2.cvtColor(pixels, getattr(cv2, conversion)), np.uint8)
 
 
 def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
@@ -181,6 +185,7 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
             f'Compressed camera image of format {label!r} is neither JPEG nor PNG '
             f'(it starts with {data[:4].hex()}); publish one of these.'
         )
+    cv2 = opencv()
     # Decoders fill the missing part of a cut file with grey and do not complain.
     end = _JPEG_END if data.startswith(_JPEG_START) else _PNG_END
     whole = data.rstrip(b'\0').endswith(end)

@@ -2,64 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image -> feature map: a ViT with MAE's parameter names, on a convolutional stem or without."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Size of a vision transformer; the defaults train on two CPU cores.
-
-    Attributes:
-        image_height: Rows of the pictures [px].
-        image_width: Columns of the pictures [px].
-        patch: Side of a patch [px].
-        width: Channels of a token.
-        depth: Transformer blocks.
-        heads: Attention heads.
-        stem: Channels of the convolutions before the patches are cut, the first of stride 4,
-            the others of stride 2; none is the plain ViT of MAE. They learn from few
-            demonstrations what a plain ViT needs pretraining for (arXiv:2106.14881).
-    """
-
-    image_height: int = 128
-    image_width: int = 128
-    patch: int = 16
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    stem: tuple[int, ...] = (48, 96)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that do not divide."""
-        if self.image_height % self.patch or self.image_width % self.patch:
-            raise ValueError(
-                f'A {self.image_width}x{self.image_height} picture cannot be cut into patches of '
-                f'{self.patch} px; choose multiples of the patch.'
-            )
-        if self.width % self.heads or self.width % 4:
-            raise ValueError(
-                f'Encoder width {self.width} must be a multiple of 4 and of its '
-                f'{self.heads} heads.'
-            )
-        if self.patch % self.stem_stride:
-            raise ValueError(
-                f'A stem of {len(self.stem)} convolutions has stride {self.stem_stride}, which '
-                f'does not divide a patch of {self.patch} px.'
-            )
-
-    @property
-    def stem_stride(self) -> int:
-        """Pixels per pixel that the stem hands on."""
-        return 2 ** (len(self.stem) + 1) if self.stem else 1
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the feature map."""
-        return self.image_height // self.patch, self.image_width // self.patch
+from .policy_config import EncoderConfig as EncoderConfig
 
 
 class Attention(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from .calibration import prepare_image
 from .camera_message import CameraIntrinsics
 from .observation import Observation
-from .policy import PolicyConfig
+from .policy_config import PolicyConfig
 
 
 def golden_observation(config: PolicyConfig) -> Observation:

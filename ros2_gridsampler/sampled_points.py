@@ -4,9 +4,10 @@
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from .opencv import opencv
 
 
 def draw_points(
@@ -34,6 +35,7 @@ def _draw(
     patch: int,
     scale: int,
 ) -> UInt8[np.ndarray, 'out_height out_width 3']:
+    cv2 = opencv()
     height, width = rgb.shape[:2]
     size = (scale * width, scale * height)
     large = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -2,29 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Picture, word and joint tokens -> what to do, in one vector per future step."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .encoder import Block
 from .instruction import BUCKETS, WORDS
-
-
-@dataclass(frozen=True)
-class TrunkConfig:
-    """Size of the trunk.
-
-    Attributes:
-        width: Channels of a token.
-        depth: Transformer blocks.
-        heads: Attention heads.
-    """
-
-    width: int = 128
-    depth: int = 3
-    heads: int = 4
+from .policy_config import TrunkConfig as TrunkConfig
 
 
 class WordEmbedding(nn.Module):

@@ -3,7 +3,9 @@
 """Whatever engine computes a policy, it is the policy that is computed."""
 
 import dataclasses
+import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from policies import tiny_policy
 
 from ros2_gridsampler.backends import EngineRefused, load
+from ros2_gridsampler.backends.compiled_policy import preference
 from ros2_gridsampler.backends.eager import EagerEngine
 from ros2_gridsampler.backends.engine import Outputs
 from ros2_gridsampler.backends.exported_graph import (
@@ -280,3 +283,37 @@ def test_tensorrt_predicts_as_the_policy_does(precision):
         pytest.skip('no NVIDIA GPU here: that the engine runs was not shown')
     report = compile_strictly(tiny_policy(), 'tensorrt', precision=precision).report
     assert report.backend == 'tensorrt'
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
+def test_one_thread_never_takes_more_than_one_core(backend):
+    policy = tiny_policy()
+    compiled = compile_strictly(policy, backend, threads=1)
+    golden = golden_observation(policy.config)
+    compiled.predict(golden)
+    begin, spent = time.perf_counter(), time.process_time()
+    for _ in range(200):
+        compiled.predict(golden)
+    # A second thread that computes or only waits would be counted here.
+    assert time.process_time() - spent <= 1.1 * (time.perf_counter() - begin) + 0.02
+    assert compiled.report.threads == 1
+
+
+def test_the_default_takes_the_first_engine_that_is_installed_and_tells_why_not_the_others(
+    monkeypatch,
+):
+    policy = tiny_policy()
+    golden = golden_observation(policy.config)
+    for module in ('tensorrt', 'torch_tensorrt'):
+        monkeypatch.setitem(sys.modules, module, None)
+    if importlib.util.find_spec('openvino'):
+        report = load(policy, [golden], backends=preference('automatic')).report
+        assert report.backend == 'openvino'
+        assert [refusal.backend for refusal in report.refusals] == ['tensorrt']
+    for module in ('openvino', 'onnxruntime'):
+        monkeypatch.setitem(sys.modules, module, None)
+    report = load(policy, [golden], backends=preference('automatic')).report
+    assert report.backend == 'eager'
+    assert all('is not installed; pip install' in each.reason for each in report.refusals)
+    assert [each.backend for each in report.refusals] == ['tensorrt', 'openvino', 'onnxruntime']
+    assert preference('onnxruntime') == ('onnxruntime',)

@@ -24,6 +24,7 @@ PARAMETERS = {
     'arm': 'panda',
     'camera_topics': '[/front/image, /wrist/image]',
     'gripper_joints': '[finger]',
+    'backend': 'eager',
     'autostart': False,
     'cameras__info_timeout': 0.5,
 }
@@ -269,6 +270,7 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
         *('-r', '~/instruction:=/instruction'),
         policy=tmp_path / 'policy',
         arm='panda',
+        backend='eager',
         camera_topics='[/front/image_raw, /wrist/image_raw]',
         use_sim_time=True,
         reliable_streams=True,

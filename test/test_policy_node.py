@@ -18,6 +18,7 @@ PARAMETERS = {
     'arm': 'panda',
     'camera_topics': '[/front/image, /wrist/image]',
     'gripper_joints': '[finger]',
+    'backend': 'eager',
     'camera_silence_timeout': 1.0,
 }
 

@@ -77,6 +77,7 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
         *('-r', '~/instruction:=/instruction'),
         policy=tmp_path / 'policy',
         arm=ARM,
+        backend='eager',
         camera_topics=f'[{CAMERA}]',
         command_rate=COMMAND_RATE,
         use_sim_time=True,

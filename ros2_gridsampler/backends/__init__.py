@@ -1,89 +1,29 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy -> the first engine that computes it honestly; every engine has the same call."""
+"""A policy -> the first engine that computes it honestly; every engine has the same call.
+
+Only building engines needs PyTorch: it is imported when `load` is called.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache as remember
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING
 
-import torch
-
-from ..action_prefix import Prefix
 from ..observation import Observation
-from ..policy import Policy, PolicyConfig, Prediction, as_prediction
-from . import eager, onnxruntime, openvino, tensorrt
+from .compiled_policy import NAMES as NAMES
+from .compiled_policy import Backend as Backend
+from .compiled_policy import CompiledPolicy as CompiledPolicy
+from .compiled_policy import Name as Name
+from .compiled_policy import Refusal, Report
 from .engine import Built, Engine, EngineRefused, Machine, Precision
 from .engine_cache import EngineCache, EngineKey
-from .exported_graph import ExportedGraph, Graph, as_inputs, export, probes, reduced, run_eagerly
-from .verification import Agreement, verify
+from .verification import verify
 
-Name = Literal['tensorrt', 'openvino', 'onnxruntime', 'eager']
-NAMES: tuple[Name, ...] = get_args(Name)
-
-
-class Backend(Protocol):
-    """Anything that predicts as `Policy` does."""
-
-    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk; it begins with the prefix where the policy `continues`."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A backend that was not taken, and why."""
-
-    backend: Name
-    reason: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What computes a policy, and how that was decided.
-
-    Attributes:
-        backend: Name.
-        precision: Of its arithmetic.
-        threads: Of one inference.
-        machine: What it runs on.
-        agreement: How far it is off the policy in float32 by PyTorch.
-        origin: Whether it was built or loaded, and from where.
-        refusals: Backends that were tried before.
-    """
-
-    backend: Name
-    precision: Precision
-    threads: int
-    machine: Machine
-    agreement: Agreement
-    origin: str
-    refusals: tuple[Refusal, ...]
-
-
-class CompiledPolicy:
-    """A policy's call, computed by an engine that was compared with it.
-
-    Args:
-        config: Of the policy.
-        engine: Verified.
-        report: How it came about.
-    """
-
-    def __init__(self, config: PolicyConfig, engine: Engine, report: Report) -> None:
-        self.report = report
-        self._config = config
-        self._engine = engine
-
-    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk, which begins with the prefix.
-
-        Raises:
-            ValueError: The network gave numbers that no arm may follow, or cannot go on from a
-                prefix.
-        """
-        outputs = self._engine.run(as_inputs(self._config, observation, prefix))
-        actions, points = torch.from_numpy(outputs.actions), torch.from_numpy(outputs.points)
-        return as_prediction(self._config, observation, actions, points)
+if TYPE_CHECKING:
+    from ..policy import Policy
+    from .exported_graph import ExportedGraph
 
 
 def load(
@@ -118,6 +58,8 @@ def load(
             that are not finite.
         EngineRefused: No backend is left, or the first refused and `strict` is set.
     """
+    from .exported_graph import Graph, export, probes, reduced, run_eagerly
+
     unknown = [name for name in backends if name not in NAMES]
     if unknown or not backends:
         raise ValueError(f'Backends {unknown or "()"} are not known; use some of {list(NAMES)}.')
@@ -153,6 +95,8 @@ def load(
 
 
 def _check(name: Name, precision: Precision) -> Machine:
+    from . import eager, onnxruntime, openvino, tensorrt
+
     if name == 'tensorrt':
         return tensorrt.check(precision)
     if name == 'openvino':
@@ -173,6 +117,8 @@ def _obtain(
     progress: Callable[[str], None],
 ) -> tuple[Engine, str]:
     """The engine, and where it came from."""
+    from . import eager, onnxruntime, openvino, tensorrt
+
     if name == 'eager':
         return eager.EagerEngine(policy, precision, threads), 'The policy itself.'
     # On a CPU the library itself lowers the precision; TensorRT takes the types of the graph.
@@ -209,6 +155,8 @@ def _obtain(
 
 
 def _refuse_broken_weights(policy: Policy) -> None:
+    import torch
+
     for name, tensor in policy.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ValueError(

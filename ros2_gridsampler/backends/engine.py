@@ -9,6 +9,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from ..action_prefix import Prefix
+from ..observation import Observation
+from ..policy_config import PolicyConfig
+from ..prediction import as_arrays, prefix_arrays
+
 Precision = Literal['fp32', 'fp16', 'bf16', 'int8']
 # Files of a built engine: name -> content.
 Built = Mapping[str, bytes]
@@ -49,6 +54,14 @@ class Inputs:
         """By the name of the graph's input."""
         arrays = {name: getattr(self, name) for name in INPUT_NAMES}
         return {name: array for name, array in arrays.items() if array is not None}
+
+
+def as_inputs(
+    config: PolicyConfig, observation: Observation, prefix: Prefix | None = None
+) -> Inputs:
+    """The policy's view of an observation, no point moved."""
+    shift = np.zeros((1, config.tokens, 2), np.float32)
+    return Inputs(*as_arrays(config, observation), shift, *prefix_arrays(config, prefix))
 
 
 @dataclass(frozen=True)

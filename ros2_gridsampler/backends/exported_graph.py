@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from ..action_prefix import Prefix
 from ..encoder import Block, PatchEmbedding
 from ..grid_sampler import PointReader
 from ..observation import Observation
-from ..policy import Policy, PolicyConfig, as_tensors, prefix_tensors
+from ..policy import Policy, PolicyConfig
 from .engine import EngineRefused, Inputs, Outputs
+from .engine import as_inputs as as_inputs
 
 # At least so many inputs try out an engine.
 PROBES = 4
@@ -83,15 +83,6 @@ class ExportedGraph:
     graph_sha256: str
     weights_sha256: str
     example: Inputs
-
-
-def as_inputs(
-    config: PolicyConfig, observation: Observation, prefix: Prefix | None = None
-) -> Inputs:
-    """The policy's view of an observation, no point moved."""
-    images, body, words = (tensor.numpy() for tensor in as_tensors(config, observation))
-    told = (tensor.numpy() for tensor in prefix_tensors(config, prefix))
-    return Inputs(images, body, words, np.zeros((1, config.tokens, 2), np.float32), *told)
 
 
 def probes(config: PolicyConfig, examples: Sequence[Observation]) -> list[Inputs]:

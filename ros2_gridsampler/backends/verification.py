@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..policy import PolicyConfig
+from ..policy_config import PolicyConfig
 from .engine import Engine, EngineRefused, Inputs, Outputs, Precision
 
 

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """CameraInfo, calibration file and what the policy expects -> nothing, or why they disagree."""
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
 from ..calibration import ImagePreparation
 from ..camera_message import CameraIntrinsics
+from ..opencv import opencv
 
 # Two careful calibrations of one camera differ by about a pixel at its rim.
 MAX_DIFFERENCE = 2.0
@@ -93,6 +93,7 @@ def _rays(
     camera: CameraIntrinsics, pixels: Float[np.ndarray, 'pixels 2']
 ) -> Float[np.ndarray, 'pixels 2']:
     """The rays of pixels: x / z and y / z in the optical frame."""
+    cv2 = opencv()
     if camera.distortion_model == 'equidistant':
         rays = cv2.fisheye.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
     else:

@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reference view and live view of a camera -> how far its mount has moved."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import cv2
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ..camera_message import CameraIntrinsics
-from .calibration_board import Board
+from ..opencv import opencv
+
+if TYPE_CHECKING:
+    from .calibration_board import Board
 
 # Pictures are compared no wider than this; more costs time and finds nothing new.
 _MAX_WIDTH = 640
@@ -114,6 +119,7 @@ def measure_drift(
             f'The reference view is {reference.shape[1]}x{reference.shape[0]}, the live view '
             f'{live.shape[1]}x{live.shape[0]}; set the camera to the resolution of the reference.'
         )
+    cv2 = opencv()
     focal = None if camera is None else float(camera.matrix[0, 0])
     gray = [
         np.asarray(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY), np.uint8) for each in (reference, live)
@@ -130,6 +136,7 @@ def _match(
     reference: UInt8[np.ndarray, 'height width'], live: UInt8[np.ndarray, 'height width']
 ) -> tuple[Float[np.ndarray, 'matches 2'], Float[np.ndarray, 'matches 2']]:
     """Features found again: where they were and where they are [px]."""
+    cv2 = opencv()
     scale = min(1.0, _MAX_WIDTH / reference.shape[1])
     # SIFT: OpenCV's only features that keep their place under changed light to 0.1 px. The low
     # threshold finds the grain of a bare table, which is often all that does not move.
@@ -170,6 +177,7 @@ def _background(
     Arm and objects move as well, each in its own way. Of the motions found one after another,
     the background's is the one that is spread over most of the picture.
     """
+    cv2 = opencv()
     remaining = np.ones(len(before), bool)
     best, most = np.zeros(len(before), bool), (0, 0)
     for _ in range(_MOTIONS):

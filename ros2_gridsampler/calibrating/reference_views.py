@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from ..camera_message import CameraIntrinsics
 from ..camera_record import CameraRecord
+from ..opencv import opencv
 from .mount_drift import DriftLimits, MountDrift, NotComparable, measure_drift
 
 FOLDER = 'reference_views'
@@ -28,6 +28,7 @@ def save_reference_view(checkpoint: Path, camera: str, rgb: Picture) -> str:
     """
     path = checkpoint / FOLDER / f'{camera}.png'
     path.parent.mkdir(parents=True, exist_ok=True)
+    cv2 = opencv()
     data = cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
     partial = path.with_name(path.name + '.partial')
     partial.write_bytes(data)
@@ -62,6 +63,7 @@ def load_reference_views(
                 f'{record.reference_view_sha256[:12]}...; copy it again, or take a new reference '
                 'view with `gridsampler calibrate reference`.'
             )
+        cv2 = opencv()
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if bgr is None:
             raise ValueError(f'{path} is no picture; take a new reference view.')

@@ -7,6 +7,7 @@ import sys
 import tyro
 
 from .calibration_commands import calibrate
+from .check_command import check
 from .engine_commands import benchmark, export, flops
 from .evaluation_commands import evaluate, export_lerobot, import_lerobot
 from .plugin_commands import adopt, convert_sampler, step_cost
@@ -28,11 +29,11 @@ for command in (
     export_lerobot,
     success,
     export,
+    check,
     flops,
     obedience,
     adopt,
     convert_sampler,
-    step_cost,
     faults,
     safety_tables,
     monitor,
@@ -40,6 +41,7 @@ for command in (
     application.command(command)
 application.command(name='import')(import_lerobot)
 benchmark.command(timing)
+benchmark.command(name='step')(step_cost)
 calibrate.command(delay)
 application.command(benchmark, name='benchmark', help='How fast, on this machine.')
 application.command(
@@ -56,6 +58,15 @@ def main() -> None:
     except InterruptedError as error:
         print(error, file=sys.stderr)
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition('.')[0] == 'ros2_gridsampler':
+            raise
+        print(
+            f"gridsampler: {error.name} is not installed; pip install 'ros2_gridsampler[full]', "
+            'or the extra that this command belongs to (setup.py).',
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except (ValueError, OSError) as error:
         print(f'gridsampler: {error}', file=sys.stderr)
         sys.exit(1)

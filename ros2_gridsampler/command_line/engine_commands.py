@@ -3,11 +3,14 @@
 """`gridsampler export`, `benchmark backends`, `flops`: engines, and what a step costs."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from .simulation_commands import task_numbers
+
+if TYPE_CHECKING:
+    from ..policy import Policy
 
 benchmark = tyro.extras.SubcommandApp()
 
@@ -21,6 +24,7 @@ def export(
     precision: PrecisionName = 'fp32',
     threads: int = 1,
     cache: Path | None = None,
+    out: Path | None = None,
 ) -> None:
     """Build a policy's engine ahead of time, compare it with PyTorch, and keep it.
 
@@ -30,6 +34,8 @@ def export(
         precision: Of its arithmetic.
         threads: Of one inference.
         cache: Folder of the engines; default the user's cache, where the policy node looks.
+        out: Write a converted policy there instead, which a robot runs without PyTorch; with
+            the backend openvino.
     """
     from ..backends import load
     from ..backends.engine_cache import EngineCache, default_folder
@@ -37,6 +43,9 @@ def export(
     from ..installed_files import find
 
     model, _ = load_checkpoint(find('models', policy))
+    if out is not None:
+        _export_converted(model, find('models', policy), backend, out)
+        return
     report = load(
         model,
         [golden_observation(model.config)],
@@ -53,6 +62,20 @@ def export(
         f'{report.precision}: on {report.agreement.inputs} inputs actions differ from PyTorch by '
         f'at most {report.agreement.actions:.1g} scales, points by '
         f'{report.agreement.points:.1g} cells.'
+    )
+
+
+def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, out: Path) -> None:
+    from ..backends.converted_policy import convert, load_converted
+
+    if backend != 'openvino':
+        raise ValueError(f'Only openvino runs without PyTorch; --out cannot be for {backend}.')
+    convert(policy, checkpoint, out)
+    agreement = load_converted(out)[0].report.agreement
+    size = sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6
+    print(
+        f'{out}: {size:.1f} MB; on {agreement.inputs} inputs actions differ from PyTorch by at '
+        f'most {agreement.actions:.1g} scales, points by {agreement.points:.1g} cells.'
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler adopt`, `convert-sampler`, `step-cost`: GridS in models that a user has."""
+"""`gridsampler adopt`, `convert-sampler`, `benchmark step`: GridS in models that a user has."""
 
 from pathlib import Path
 from typing import Literal
@@ -51,7 +51,9 @@ def step_cost(
     cameras: int = 2,
     runs: int = 3,
 ) -> None:
-    """Count and time a whole step of a policy at its real size, with random weights.
+    """Count and time a whole step of lerobot's own code at its real size, with random weights.
+
+    `gridsampler flops` counts from shapes alone, for more models and without lerobot.
 
     Args:
         model: smolvla is timed on one CPU thread, pi0 is only counted.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..observation import NotObservable, Observation, check_contrast
 from ..observation_buffer import ObservationBuffer
-from ..policy import Prediction
+from ..prediction import Prediction
 from ..stream_health import Fault
 
 

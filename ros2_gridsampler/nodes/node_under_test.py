@@ -136,6 +136,8 @@ class NodeUnderTest:
         if config.node == 'policy':
             parameters |= {
                 'arm': config.arm,
+                # Small, and started often: an engine would have to be built for nothing.
+                'backend': 'eager',
                 'command_rate': config.rate,
                 'gripper_joints': list(FINGERS),
             }

@@ -5,9 +5,9 @@
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
@@ -18,19 +18,22 @@ from std_srvs.srv import Trigger
 
 from .. import backends
 from ..arm_limits import load_arm
-from ..backends import Backend
+from ..backends.compiled_policy import Backend, preference
+from ..backends.converted_policy import is_converted
 from ..backends.engine_cache import EngineCache, default_folder
 from ..calibrating.camera_agreement import CameraDisagrees
-from ..checkpoint import golden_observation
+from ..golden_observation import golden_observation
 from ..installed_files import find
-from ..plugins.deployed_policy import load_policy
-from ..policy import Policy
-from .encoder_swaps import EncoderSwaps
+from ..plugins.deployed_policy import load_policy, require_torch
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+    from .encoder_swaps import EncoderSwaps
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -57,10 +60,11 @@ class PolicyNode(LifecycleNode):
         self._problems = Problems(self.get_logger(), self._steady)
         self._reports = PolicyReports(self, self._steady)
         self._loop: PolicyLoop | None = None
-        self._swaps: EncoderSwaps | None = None
+        self._swaps: 'EncoderSwaps | None' = None
         self._state = 'unconfigured'
         self._refusal = ''
         self._about: dict[str, Any] = {}
+        self._engine: dict[str, str] = {}
         self._refuse_invalid_transitions()
         self.create_service(Trigger, '~/stop', self._pause)
         self.create_service(Trigger, '~/resume', self._resume)
@@ -130,17 +134,38 @@ class PolicyNode(LifecycleNode):
         self._state, self._refusal = reached, ''
         return SUCCESS
 
-    def load_backend(self, policy: Policy, parameters: PolicyParameters) -> Backend:
+    def load_backend(self, policy: 'Policy', parameters: PolicyParameters) -> Backend:
         """The engine that predicts."""
-        return backends.load(
+        engine = backends.load(
             policy,
             [golden_observation(policy.config)],
-            backends=(parameters.backend,),
+            backends=preference(parameters.backend),
             precision=parameters.precision,
             threads=parameters.torch_threads,
-            strict=True,
+            strict=parameters.backend != 'automatic',
             cache=EngineCache(default_folder()),
             progress=self.get_logger().info,
+        )
+        report = engine.report
+        refused = ' '.join(f'{each.backend}: {each.reason}' for each in report.refusals)
+        self._engine = {'backend': report.backend, 'backends refused': refused}
+        self.get_logger().info(f'{report.backend} computes the policy. {refused}'.rstrip())
+        return engine
+
+    def _encoder_swaps(self, folder: Path, parameters: PolicyParameters) -> 'EncoderSwaps | None':
+        """None for a converted policy, which needs no PyTorch."""
+        if is_converted(folder):
+            if parameters.encoder or parameters.encoder_server:
+                raise ValueError(
+                    'A converted policy keeps its own encoder; leave the parameters encoder and '
+                    'encoder_server empty, or use the checkpoint that it was converted from.'
+                )
+            return None
+        require_torch(folder)
+        from .encoder_swaps import EncoderSwaps
+
+        return EncoderSwaps(
+            self, parameters, folder, lambda own: self.load_backend(own, parameters), self._steady
         )
 
     def _configure(self) -> None:
@@ -149,11 +174,14 @@ class PolicyNode(LifecycleNode):
             raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
         folder = find('models', parameters.policy)
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
-        torch.set_num_threads(parameters.torch_threads)
-        swaps = EncoderSwaps(
-            self, parameters, folder, lambda own: self.load_backend(own, parameters), self._steady
+        swaps = self._encoder_swaps(folder, parameters)
+        deployed = load_policy(
+            folder,
+            parameters.backend,
+            None if swaps is None else swaps.compute,
+            precision=parameters.precision,
+            threads=parameters.torch_threads,
         )
-        deployed = load_policy(folder, parameters.backend, swaps.compute)
         for _ in range(2):
             begin = time.monotonic()
             deployed.backend.predict(deployed.example)
@@ -173,19 +201,21 @@ class PolicyNode(LifecycleNode):
         self._swaps = swaps
         try:
             self._loop.checks.check_lenses(wait=True)
-            swaps.start(lambda: loop.counts, deployed.config.observation)
+            if swaps is not None:
+                swaps.start(lambda: loop.counts, deployed.config.observation)
         except ValueError:
             self._release()
             raise
         self._about = {
-            'backend': parameters.backend,
+            **self._engine,
             'arm': arm.name,
             **deployed.about,
         }
-        self._reports.policy({**self._about, **swaps.about(), 'output': self._loop.output})
+        encoder = {} if swaps is None else swaps.about()
+        self._reports.policy({**self._about, **encoder, 'output': self._loop.output})
         self.get_logger().info(
             f'{folder} is ready: {self._loop.output} for {arm.name}, {1e3 * duration:.1f} ms '
-            f'per prediction ({parameters.backend}).'
+            f'per prediction ({self._about["backend"]}).'
         )
 
     def _activate(self) -> None:

@@ -5,7 +5,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .. import backends
+from ..backends.compiled_policy import Choice
 from ..backends.engine import Precision
 from ..calibrating.camera_agreement import MAX_DIFFERENCE
 from ..calibrating.mount_drift import DriftLimits
@@ -92,8 +92,12 @@ class PolicyParameters:
         default='',
         metadata={'help': 'YAML with the limits of the arm, or the name of one in calibration/'},
     )
-    backend: backends.Name = field(
-        default='eager', metadata={'help': 'Engine that computes the policy'}
+    backend: Choice = field(
+        default='automatic',
+        metadata={
+            'help': 'Engine that computes the policy; automatic takes the first of tensorrt, '
+            'openvino, onnxruntime and eager (PyTorch) that is installed and agrees with PyTorch'
+        },
     )
     precision: Precision = field(
         default='fp32',

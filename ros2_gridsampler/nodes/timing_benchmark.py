@@ -144,7 +144,7 @@ def _measure(
         'command_rate': rate,
     }
     if node == 'policy':
-        parameters |= {'arm': 'panda', 'gripper_joints': list(FINGERS)}
+        parameters |= {'arm': 'panda', 'backend': 'eager', 'gripper_joints': list(FINGERS)}
     child = ChildProcess(
         _MODULES[node],
         parameters,

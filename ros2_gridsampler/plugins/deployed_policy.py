@@ -2,24 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoint folder, ours or lerobot's -> what a node needs to drive an arm with it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ..action_chunk import ActionSpace
 from ..backends import Backend
+from ..backends.compiled_policy import Choice
+from ..backends.converted_policy import is_converted, load_converted
+from ..backends.engine import Precision
 from ..calibrating.reference_views import load_reference_views
 from ..camera_record import CameraRecord
-from ..checkpoint import golden_observation, load_checkpoint
+from ..golden_observation import golden_observation
+from ..manifest import Manifest
 from ..observation import Observation, ObservationConfig
-from ..policy import Policy
-from .lerobot_checkpoint import is_lerobot
-from .lerobot_policy import golden_observation as lerobot_example
-from .lerobot_policy import load_lerobot_policy
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+
+# What lerobot calls two of the files of its checkpoints.
+_LEROBOT_FILES = ('config.json', 'policy_preprocessor.json')
 
 
 class Cells(Protocol):
@@ -88,46 +96,95 @@ class DeployedPolicy:
 
 
 def load_policy(
-    folder: Path, backend: str, compute: Callable[[Policy], Backend]
+    folder: Path,
+    backend: Choice,
+    compute: Callable[[Policy], Backend] | None,
+    *,
+    precision: Precision = 'fp32',
+    threads: int = 1,
 ) -> DeployedPolicy:
     """Load whatever checkpoint is in a folder, verified.
 
     Args:
-        folder: A checkpoint of this package, or an adopted one of lerobot.
-        backend: Name of the engine; lerobot's policies are computed by 'eager' only.
-        compute: Makes that engine from a policy of this package.
+        folder: A checkpoint of this package, a converted one, or an adopted one of lerobot.
+        backend: Name of the engine; lerobot's policies are computed by 'eager' only, converted
+            ones by 'openvino'.
+        compute: Makes that engine from a policy of this package; not asked for others.
+        precision: Of a converted policy's arithmetic.
+        threads: Of one inference.
 
     Raises:
         BadCheckpoint: The folder must not drive an arm; the text says why.
         ValueError: The backend cannot compute this policy.
     """
-    if is_lerobot(folder):
-        if backend != 'eager':
-            raise ValueError(
-                f"A lerobot policy is computed by lerobot itself: set backend to 'eager', got "
-                f'{backend!r}.'
-            )
-        policy, adoption = load_lerobot_policy(folder)
-        about = {'weights sha256': adoption.sha256['model.safetensors']}
-        config = policy.config
-        return DeployedPolicy(
-            config, policy, lerobot_example(config), about | _describe(folder, config)
-        )
-    own, manifest = load_checkpoint(folder)
-    example = golden_observation(own.config)
+    if is_converted(folder):
+        _refuse_other(backend, 'openvino', 'A converted policy is computed by OpenVINO')
+        engine, manifest = load_converted(folder, precision, threads)
+        return _own(folder, engine, manifest, {'backend': engine.report.backend})
+    require_torch(folder)
+    import torch
+
+    torch.set_num_threads(threads)
+    if all((folder / name).is_file() for name in _LEROBOT_FILES):
+        _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
+        return _lerobot(folder)
+    from ..checkpoint import load_checkpoint
+
+    policy, manifest = load_checkpoint(folder)
+    if compute is None:
+        raise ValueError(f'Nothing makes an engine of {folder}, which is not converted.')
+    return _own(folder, compute(policy), manifest, {})
+
+
+def require_torch(folder: Path) -> None:
+    """Refuse a policy that cannot be computed here.
+
+    Raises:
+        ValueError: PyTorch is not installed; says what to do.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f'{folder} needs PyTorch, which is not installed here; install it, or convert the '
+            'policy where it is: gridsampler export --backend openvino --policy POLICY --out '
+            'FOLDER.'
+        ) from error
+
+
+def _own(
+    folder: Path, engine: Backend, manifest: Manifest, about: dict[str, Any]
+) -> DeployedPolicy:
+    config = manifest.policy
     hashes = {
         'weights sha256': manifest.weights_sha256,
         'encoder sha256': manifest.encoder_sha256,
         'statistics sha256': manifest.statistics_sha256,
     }
     return DeployedPolicy(
-        own.config,
-        compute(own),
-        example,
-        hashes | _describe(folder, own.config),
+        config,
+        engine,
+        golden_observation(config),
+        hashes | about | _describe(folder, config),
         manifest.cameras,
         load_reference_views(folder, manifest.cameras),
     )
+
+
+def _lerobot(folder: Path) -> DeployedPolicy:
+    from .lerobot_policy import golden_observation as example
+    from .lerobot_policy import load_lerobot_policy
+
+    policy, adoption = load_lerobot_policy(folder)
+    about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
+    return DeployedPolicy(
+        policy.config, policy, example(policy.config), about | _describe(folder, policy.config)
+    )
+
+
+def _refuse_other(backend: Choice, only: str, because: str) -> None:
+    if backend not in ('automatic', only):
+        raise ValueError(f'{because}: set backend to {only!r} or leave it, got {backend!r}.')
 
 
 def _describe(folder: Path, config: DeployedConfig) -> dict[str, Any]:

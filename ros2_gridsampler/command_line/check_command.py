@@ -1,0 +1,64 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler check`: a checkpoint, verified as the node verifies it, and timed."""
+
+from typing import Annotated, Literal
+
+import tyro
+
+
+def check(
+    policy: Annotated[str, tyro.conf.Positional],
+    backend: Literal['automatic', 'tensorrt', 'openvino', 'onnxruntime', 'eager'] = 'automatic',
+    threads: int = 1,
+    runs: int = 20,
+) -> None:
+    """Verify a checkpoint or a converted policy and predict its golden chunk.
+
+    A converted policy (`gridsampler export --out`) needs no PyTorch here.
+
+    Args:
+        policy: Folder, or the name of one under models/.
+        backend: Engine, as the node's parameter.
+        threads: Of one inference.
+        runs: Timed predictions.
+    """
+    import sys
+    import time
+
+    import numpy as np
+
+    from .. import backends
+    from ..backends.compiled_policy import preference
+    from ..golden_observation import golden_observation
+    from ..installed_files import find
+    from ..manifest import load_manifest
+    from ..plugins.deployed_policy import load_policy
+
+    folder = find('models', policy)
+    deployed = load_policy(
+        folder,
+        backend,
+        lambda own: backends.load(
+            own,
+            [golden_observation(own.config)],
+            backends=preference(backend),
+            threads=threads,
+            strict=backend != 'automatic',
+        ),
+        threads=threads,
+    )
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        targets = deployed.backend.predict(deployed.example).chunk.targets
+        times.append(1e3 * (time.perf_counter() - begin))
+    manifest = load_manifest(folder)
+    scale = np.array(manifest.policy.action_statistics.scale)
+    off = np.abs((targets - np.array(manifest.golden_actions)) / scale).max()
+    print(f'{folder}: every hash and the golden chunk agree.')
+    print(f'The golden chunk is off by {off:.1g} standard deviations at most.')
+    print(
+        f'{np.median(times):.1f} ms per prediction (median of {runs}) on {threads} thread(s); '
+        f'PyTorch {"was" if sys.modules.get("torch") else "was not"} imported.'
+    )

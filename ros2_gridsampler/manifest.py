@@ -1,0 +1,139 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Folder of a checkpoint <-> its manifest: everything that must agree, without the weights."""
+
+import hashlib
+import json
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cattrs
+
+from .camera_record import CameraRecord
+from .golden_observation import golden_observation
+from .policy_config import PolicyConfig
+from .prediction import as_arrays
+
+FORMAT = 1
+WEIGHTS = 'policy.safetensors'
+MANIFEST = 'manifest.json'
+AnyManifest = TypeVar('AnyManifest')
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint folder that must not drive an arm; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What must agree between training and deployment.
+
+    Attributes:
+        format: Version of this layout.
+        policy: Cameras, joints, action space, statistics, architecture.
+        weights_sha256: Of the weights file.
+        encoder_sha256: Of the encoder's tensors alone, see `hash_tensors`.
+        statistics_sha256: Of the normalisation statistics.
+        golden_input_sha256: Of the tensors that the golden observation becomes.
+        golden_actions: The chunk that it must give, physical units.
+        training: Data, seeds, commands.
+        results: Measured success, with sample sizes.
+        cameras: Name -> what the live camera is compared with; may lack any.
+    """
+
+    format: int
+    policy: PolicyConfig
+    weights_sha256: str
+    encoder_sha256: str
+    statistics_sha256: str
+    golden_input_sha256: str
+    golden_actions: tuple[tuple[float, ...], ...]
+    training: dict[str, Any]
+    results: dict[str, Any]
+    cameras: dict[str, CameraRecord] = field(default_factory=dict)
+
+
+def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) -> None:
+    """Put a weights file and, after it, the manifest in place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / weights, data)
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: object) -> None:
+    """Put a manifest in place, whole or not at all."""
+    text = json.dumps(cattrs.unstructure(manifest), indent=1)
+    _replace(folder / MANIFEST, text.encode())
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a policy alone; see `read_manifest`."""
+    return read_manifest(folder, Manifest, WEIGHTS)
+
+
+def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyManifest:
+    """Read and check the manifest of a folder.
+
+    Args:
+        folder: Of the checkpoint.
+        kind: The dataclass that it must fill; its format is FORMAT.
+        weights: Name of the weights file beside it.
+
+    Raises:
+        BadCheckpoint: It is missing, unreadable, incomplete or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BadCheckpoint(
+            f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {weights}.'
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadCheckpoint(f'{path} cannot be read: {error}. Copy the folder again.') from error
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        version = content.get('format') if isinstance(content, dict) else None
+        raise BadCheckpoint(
+            f'{path} has format {version}, this package reads {FORMAT}; use the package version '
+            'that wrote it.'
+        )
+    # Fields of the manifest itself that have a default came later than the format.
+    later = {
+        each.name: each.default_factory()
+        for each in fields(kind)  # type: ignore[arg-type]
+        if each.default_factory is not MISSING
+    }
+    content = later | content
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    try:
+        manifest = converter.structure(content, kind)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        problems = '; '.join(cattrs.transform_error(error))
+        raise BadCheckpoint(f'{path} does not describe {weights}: {problems}.') from error
+    # A field that is missing would silently take its default.
+    if json.loads(json.dumps(cattrs.unstructure(manifest))) != content:
+        raise BadCheckpoint(
+            f'{path} lacks fields or has values of another type; restore the file.'
+        )
+    return manifest
+
+
+def hash_statistics(config: PolicyConfig) -> str:
+    """sha256 of the normalisation statistics."""
+    numbers = (config.proprioception_statistics, config.action_statistics)
+    return hashlib.sha256(json.dumps(cattrs.unstructure(numbers)).encode()).hexdigest()
+
+
+def hash_golden_input(config: PolicyConfig) -> str:
+    """sha256 of the arrays that the golden observation becomes on this machine."""
+    digest = hashlib.sha256()
+    for array in as_arrays(config, golden_observation(config)):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + '.partial')
+    partial.write_bytes(data)
+    partial.replace(path)

@@ -1,0 +1,166 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A converted policy predicts what the policy predicts, where PyTorch cannot even be imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from policies import tiny_policy
+
+pytest.importorskip('openvino')
+
+from ros2_gridsampler.backends.converted_policy import (
+    CONVERTED,
+    convert,
+    load_converted,
+)
+from ros2_gridsampler.checkpoint import (
+    BadCheckpoint,
+    golden_observation,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+ROOT = Path(__file__).parents[1]
+# Read by every Python that starts with its folder in PYTHONPATH.
+NO_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == 'torch':
+            raise ModuleNotFoundError('no PyTorch here', name=name)
+
+sys.meta_path.insert(0, NoTorch())
+"""
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """A tiny policy that wants to go up."""
+    folder = tmp_path_factory.mktemp('checkpoint')
+    policy = tiny_policy()
+    with torch.no_grad():
+        policy.action_head.units.mean[2] = 0.1
+        policy.action_head.units.scale[:] = 0.01
+    save_checkpoint(policy, folder, training={}, results={})
+    return folder
+
+
+@pytest.fixture(scope='module')
+def converted(checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('converted')
+    convert(load_checkpoint(checkpoint)[0], checkpoint, folder)
+    return folder
+
+
+@pytest.fixture
+def copy(converted, tmp_path):
+    """One that may be spoiled."""
+    for file in converted.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def without_torch(tmp_path_factory):
+    """A folder for PYTHONPATH in which PyTorch cannot be imported."""
+    folder = tmp_path_factory.mktemp('no_torch')
+    (folder / 'sitecustomize.py').write_text(NO_TORCH)
+    return folder
+
+
+def python(folder, *arguments):
+    """Run Python with that folder in PYTHONPATH."""
+    environment = {**os.environ, 'PYTHONPATH': f'{folder}{os.pathsep}{ROOT}'}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT
+    )
+
+
+def test_it_predicts_what_the_policy_predicts(checkpoint, converted):
+    policy, manifest = load_checkpoint(checkpoint)
+    loaded, same = load_converted(converted)
+    assert same == manifest
+    golden = golden_observation(policy.config)
+    got, wanted = loaded.predict(golden), policy.predict(golden)
+    np.testing.assert_allclose(got.chunk.targets, wanted.chunk.targets, atol=1e-5)
+    assert loaded.report.agreement.inputs >= 4
+
+
+def test_the_golden_chunk_is_predicted_where_pytorch_cannot_be_imported(converted, without_torch):
+    blocked = python(without_torch, '-c', 'import torch')
+    assert 'no PyTorch here' in blocked.stderr
+    done = python(without_torch, '-m', 'ros2_gridsampler.command_line', 'check', converted)
+    assert done.returncode == 0, done.stderr
+    assert 'every hash and the golden chunk agree' in done.stdout
+    assert 'PyTorch was not imported' in done.stdout
+
+
+def test_a_checkpoint_that_needs_pytorch_says_so_in_one_sentence(checkpoint, without_torch):
+    done = python(without_torch, '-m', 'ros2_gridsampler.command_line', 'check', checkpoint)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert 'needs PyTorch, which is not installed here' in done.stderr
+
+
+@pytest.mark.parametrize('name', ['graph.bin', 'graph.xml', 'probes.safetensors'])
+def test_one_flipped_byte_is_found(copy, name):
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(BadCheckpoint, match='was changed or cut'):
+        load_converted(copy)
+
+
+def test_a_folder_that_was_not_written_to_the_end_is_no_converted_policy(copy):
+    (copy / CONVERTED).write_text((copy / CONVERTED).read_text()[:50])
+    with pytest.raises(BadCheckpoint, match='Export the policy again'):
+        load_converted(copy)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [
+        (lambda m: m.update(weights_sha256='0' * 64), 'from other weights'),
+        (lambda m: m['policy']['action_statistics'].update(mean=[1.0] * 7), 'were changed'),
+        (lambda m: m['policy'].update(resolution=[80, 72]), 'becomes other numbers'),
+        (lambda m: m['golden_actions'][3].__setitem__(2, 5.0), 'another chunk'),
+    ],
+)
+def test_a_manifest_of_something_else_is_found(copy, spoil, words):
+    content = json.loads((copy / 'manifest.json').read_text())
+    spoil(content)
+    (copy / 'manifest.json').write_text(json.dumps(content))
+    with pytest.raises(BadCheckpoint, match=words):
+        load_converted(copy)
+
+
+def test_the_policy_node_moves_an_arm_where_pytorch_cannot_be_imported(
+    converted, without_torch, watcher, start_node, monkeypatch
+):
+    from geometry_msgs.msg import TwistStamped
+    from ros_watcher import FakeArm
+
+    twists = watcher.collect(TwistStamped, '/policy_node/twist_command')
+    monkeypatch.setenv('PYTHONPATH', str(without_torch), prepend=os.pathsep)
+    node = start_node(
+        'ros2_gridsampler.nodes.policy_node',
+        *('-r', '~/instruction:=/instruction'),
+        policy=converted,
+        arm='panda',
+        camera_topics='[/front/image, /wrist/image]',
+        gripper_joints='[finger]',
+    )
+    FakeArm(watcher).say('Lift the cup.')
+    watcher.until(lambda: len(twists) > 3 and twists[-1].twist.linear.z > 0.05, node)
+    assert '(openvino)' in node.text
+    assert node.end() == 0
+    assert 'Traceback' not in node.text
