@@ -104,6 +104,18 @@ def test_the_golden_chunk_is_predicted_where_pytorch_cannot_be_imported(converte
     assert 'PyTorch was not imported' in done.stdout
 
 
+def test_the_robots_path_imports_nothing_that_a_robot_lacks():
+    pytest.importorskip('rclpy')
+    large = {'torch', 'cv2', 'scipy', 'matplotlib', 'rosbags', 'zstandard', 'rich', 'mcap'}
+    program = f"""
+import sys
+from ros2_gridsampler.nodes import policy_node
+from ros2_gridsampler.plugins import deployed_policy
+print(sorted({large!r} & set(sys.modules)))
+"""
+    assert python(ROOT, '-c', program).stdout == '[]\n'
+
+
 def test_a_checkpoint_that_needs_pytorch_says_so_in_one_sentence(checkpoint, without_torch):
     done = python(without_torch, '-m', 'ros2_gridsampler.command_line', 'check', checkpoint)
     assert done.returncode == 1

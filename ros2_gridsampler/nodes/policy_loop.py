@@ -16,7 +16,7 @@ from ..controller import Controller
 from ..observation import Observation
 from ..observation_buffer import ObservationBuffer
 from ..plugins.deployed_policy import DeployedConfig
-from ..policy import Prediction
+from ..prediction import Prediction
 from ..stream_health import Fault
 from ..swapping.swap_trial import Counts
 from .camera_checks import CameraChecks

@@ -174,6 +174,7 @@ class PolicyNode(LifecycleNode):
             raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
         folder = find('models', parameters.policy)
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
+        self._engine = {}
         swaps = self._encoder_swaps(folder, parameters)
         deployed = load_policy(
             folder,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..action_prefix import Prefix
 from ..backends import Backend
 from ..observation import Observation
-from ..policy import Prediction
+from ..prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)
