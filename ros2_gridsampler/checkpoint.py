@@ -19,7 +19,8 @@ from .manifest import FORMAT as FORMAT
 from .manifest import MANIFEST as MANIFEST
 from .manifest import WEIGHTS as WEIGHTS
 from .manifest import BadCheckpoint as BadCheckpoint
-from .manifest import Manifest, hash_golden_input, hash_statistics
+from .manifest import Manifest as Manifest
+from .manifest import hash_golden_input, hash_statistics
 from .manifest import load_manifest as load_manifest
 from .manifest import read_manifest as read_manifest
 from .manifest import write_checkpoint as write_checkpoint

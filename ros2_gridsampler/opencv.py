@@ -5,6 +5,8 @@
 A robot that gets raw RGB pictures at the policy's size needs none, and OpenCV is large.
 """
 
+import importlib.util
+from functools import cache
 from typing import Any
 
 
@@ -27,3 +29,9 @@ def opencv() -> Any:
             "'opencv-python-headless>=4.10,<5'."
         ) from error
     return cv2
+
+
+@cache
+def has_opencv() -> bool:
+    """Whether it is installed."""
+    return importlib.util.find_spec('cv2') is not None

@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from ..camera_message import encode_jpeg
 from ..command_message import fill_joint_trajectory
 from ..latency import STAGES, ChunkTimes
+from ..opencv import has_opencv
 from ..plugins.deployed_policy import DeployedConfig
 from ..sampled_points import draw_points
 from .inference_thread import TimedPrediction
@@ -50,7 +51,7 @@ class PolicyReports:
         if self._chunk.get_subscription_count():
             self._publish_chunk(timed, config)
         due = self._steady() - self._drawn >= _PICTURE_PERIOD
-        if due and self._points.get_subscription_count():
+        if due and self._points.get_subscription_count() and has_opencv():
             self._drawn = self._steady()
             picture = draw_points(
                 timed.observation.images, timed.prediction.points, patch=config.encoder.patch
