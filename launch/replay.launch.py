@@ -64,6 +64,8 @@ def start(context):
                 'use_sim_time': 'true',
                 # Nothing that was recorded gets lost on the way.
                 'reliable_streams': 'true',
+                # Where the cameras were is what it is.
+                'check_mounts': 'false',
             }.items(),
         ),
         RegisterEventHandler(

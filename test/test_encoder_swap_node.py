@@ -21,6 +21,7 @@ PARAMETERS = {
     'arm': 'panda',
     'camera_topics': '[/front/image, /wrist/image]',
     'gripper_joints': '[finger]',
+    'backend': 'eager',
     'swap__allow_unvalidated': True,
     'swap__shadow_observations': 4,
     'swap__trial_time': 0.2,

@@ -115,8 +115,11 @@ def why_not_fixed(views: Sequence[Picture], limits: DriftLimits) -> str:
     for other in views[1:]:
         try:
             drift = measure_drift(views[0], other)
-        except NotComparable as error:
-            return f'its recorded views cannot be compared with each other: {error}'
+        except NotComparable:
+            return (
+                'its recorded views have too little in common: it rides on the arm, or shows a '
+                'bare surface'
+            )
         if drift.complaint('', limits):
             return (
                 f'its own view moves in the recordings (by {drift.shift:.1f} px and '
