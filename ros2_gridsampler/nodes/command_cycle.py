@@ -116,7 +116,10 @@ class CommandCycle:
             if self.holding or self._paused:
                 # The arm stands: nothing of what the chunks say is being done.
                 return np.empty((0, 0))
-            return self._controller.prefix(start_time, period, self._clocks.ros())
+            now = self._clocks.ros()
+            # What the one before says counts already, though no command was due since it came.
+            self._take_predictions(now, self._clocks.steady())
+            return self._controller.prefix(start_time, period, now)
 
     def report(self, fault: Fault, stream: str, text: str, lasting: float = 0.0) -> None:
         """A fault was seen; it cannot end before `lasting` [s] from now."""

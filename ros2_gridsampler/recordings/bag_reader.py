@@ -229,6 +229,8 @@ class ObservationReplay:
             for name, topic in self._topics.cameras.items()
             if name in self._buffer.rectified
         }
+        if not rectified:
+            return
         for camera, message in read_camera_infos(bag, rectified).items():
             try:
                 self._buffer.add_camera_info(camera, message)
