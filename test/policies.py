@@ -22,6 +22,7 @@ def tiny_policy(
     conditioned: bool = True,
     head: Literal['direct', 'continuing', 'flow'] = 'direct',
     seed: int = 0,
+    steps: int = 5,
 ) -> Policy:
     """64 px, 16 patches, two cameras, a twist."""
     torch.manual_seed(seed)
@@ -36,7 +37,7 @@ def tiny_policy(
             uses_command=False,
             action_space=ActionSpace('end_effector_twist', TWIST_NAMES, 'panda_link0'),
             relative=False,
-            steps=5,
+            steps=steps,
             period=0.05,
             reducer=reducer,
             tokens=tokens,

@@ -141,9 +141,9 @@ def test_faults_that_cannot_be_made_are_refused(node, fault):
         CampaignConfig(node=node, faults=(fault,))
 
 
-def run_faults(*arguments):
-    """`gridsampler faults`, as a user starts it."""
-    command = [sys.executable, '-m', 'ros2_gridsampler.command_line', 'faults']
+def run_command(*arguments):
+    """`gridsampler`, as a user starts it."""
+    command = [sys.executable, '-m', 'ros2_gridsampler.command_line']
     return subprocess.run([*command, *arguments], capture_output=True, text=True)
 
 
@@ -152,16 +152,15 @@ def test_the_command_line_tells_a_safe_node_from_a_naive_one_and_writes_both_dow
     ros_domain, tmp_path
 ):
     from ros2_gridsampler.nodes.fault_report import CampaignReport
-    from ros2_gridsampler.nodes.safety_tables import fault_tables, replace_block
 
     files = {node: tmp_path / f'{node}.json' for node in ('policy', 'naive')}
     faults = ('--faults', 'instruction withdrawn', 'NaN joints')
     options = ('--kinds', 'joints', *faults, '--duration', '2.0', '--logs', str(tmp_path))
     steps = ('--pairs', '1', '--random-steps', '500')
-    safe = run_faults(*options, *steps, '--json', str(files['policy']))
+    safe = run_command('faults', *options, *steps, '--json', str(files['policy']))
     assert safe.returncode == 0, safe.stdout + safe.stderr
     options = (*options, '--pairs', '0', '--random-steps', '0', '--node', 'naive')
-    naive = run_faults(*options, '--json', str(files['naive']))
+    naive = run_command('faults', *options, '--json', str(files['naive']))
     assert naive.returncode == 1
     assert 'naive is not safe' in naive.stderr
 
@@ -181,12 +180,25 @@ def test_the_command_line_tells_a_safe_node_from_a_naive_one_and_writes_both_dow
         assert stress['max_limit_excess'] <= 0
     assert set(content['random_steps']) == {'joints', 'twists'}
 
-    block = fault_tables([file.read_text() for file in files.values()])
-    page = replace_block(
-        'Before.\n<!-- faults -->\nformer\n<!-- /faults -->\nAfter.', 'faults', block
-    )
+    page_file = tmp_path / 'page.md'
+    page_file.write_text('Before.\n<!-- faults -->\nformer\n<!-- /faults -->\nAfter.')
+    run_command('safety-tables', str(page_file), '--faults', *map(str, files.values()))
+    page = page_file.read_text()
     assert 'former' not in page
     assert page.startswith('Before.')
     assert page.endswith('After.')
     assert 'Policy node, joints, 50 Hz: 3 of 3 safe.' in page
     assert 'Naive node, joints, 50 Hz: 0 of 2 safe.' in page
+
+
+def test_a_page_without_a_place_for_the_tables_is_refused():
+    pytest.importorskip('rclpy')
+    from ros2_gridsampler.nodes.safety_tables import fault_tables, replace_block
+
+    for page in ('', '<!-- faults -->', '<!-- /faults --><!-- faults -->'):
+        with pytest.raises(ValueError, match='once each, in that order'):
+            replace_block(page, 'faults', 'table')
+    with pytest.raises(ValueError, match='Not a JSON file of `gridsampler faults`'):
+        fault_tables(['nothing'])
+    with pytest.raises(ValueError, match='no results of `gridsampler faults`'):
+        fault_tables(['{"hardware": {}, "campaigns": [{"node": 3}]}'])

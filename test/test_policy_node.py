@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy node as a process of its own: whatever comes in, only safe commands come out."""
 
+import itertools
 import json
 import signal
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.checkpoint import WEIGHTS, save_checkpoint
+from ros2_gridsampler.checkpoint import WEIGHTS, golden_observation, save_checkpoint
 
 NODE = 'ros2_gridsampler.nodes.policy_node'
 TWIST, GRIPPER = '/policy_node/twist_command', '/policy_node/gripper_command'
@@ -208,6 +209,46 @@ def test_stop_and_resume_pause_the_arm(node, arm, watcher, twists):
     watcher.until(lambda: holds(twists), node)
     assert watcher.call(Trigger, '/policy_node/resume', Trigger.Request(), node).success
     watcher.until(lambda: moves(twists), node)
+
+
+def test_chunks_of_a_policy_that_can_go_on_from_what_is_commanded(
+    start_node, tmp_path, arm, watcher, twists
+):
+    from ros_watcher import ALL
+    from trajectory_msgs.msg import JointTrajectory
+
+    from ros2_gridsampler.action_chunk import ActionChunk
+    from ros2_gridsampler.camera_message import stamp_seconds
+    from ros2_gridsampler.command_message import read_joint_trajectory
+
+    policy = tiny_policy(head='continuing', steps=40)
+    with torch.no_grad():
+        policy.action_head.units.scale[:] = 0.02
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+    config = policy.config
+    names, period = config.action_space.names, config.period
+    chunks = []
+
+    def take(message):
+        targets = read_joint_trajectory(message, names)
+        chunks.append(ActionChunk(stamp_seconds(message.header.stamp), period, targets))
+
+    watcher.node.create_subscription(JointTrajectory, '/policy_node/action_chunk', take, ALL)
+    parameters = {**PARAMETERS, 'policy': tmp_path / 'policy', 'schedule__blend_time': 0.0}
+    node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: len(chunks) > 60, node)
+    assert node.end() == 0, node.text
+    free = policy.predict(golden_observation(config)).chunk.targets
+    assert np.abs(free[1:] - free[0]).max() > 1e-3, 'it would jump by itself'
+    # While the node holds there is nothing to go on from; the first chunks are such.
+    jumps = [
+        np.abs(new.targets[0] - old.at(new.start_time)).max()
+        for old, new in itertools.pairwise(chunks[-40:])
+        if new.start_time <= old.end_time
+    ]
+    assert np.median(jumps) < 1e-6
+    assert 'Traceback' not in node.text
 
 
 @pytest.mark.timeout(600)

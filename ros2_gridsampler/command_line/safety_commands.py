@@ -4,7 +4,9 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 
 def faults(
@@ -68,7 +70,7 @@ def faults(
 
 
 def safety_tables(
-    page: Path,
+    page: Annotated[Path, tyro.conf.Positional],
     faults: tuple[Path, ...] = (),
     timing: Path | None = None,
 ) -> None:
