@@ -100,11 +100,11 @@ class Watcher:
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
-    def call(self, kind, service, request, process):
+    def call(self, kind, service, request, process, timeout=TIMEOUT):
         client = self.node.create_client(kind, service)
-        self.until(client.service_is_ready, process)
+        self.until(client.service_is_ready, process, timeout)
         future = client.call_async(request)
-        self.until(future.done, process)
+        self.until(future.done, process, timeout)
         self.node.destroy_client(client)
         return future.result()
 

@@ -14,6 +14,7 @@ from test_encoder_swap import keep_encoder
 from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS
+from ros2_gridsampler.policy import Policy
 
 TWIST = '/policy_node/twist_command'
 PERIOD = 0.02
@@ -29,6 +30,8 @@ PARAMETERS = {
     # The machine of a test is busy: a latency says nothing there.
     'swap__max_latency_ratio': 1000.0,
     'swap__max_latency': 100.0,
+    'streams__max_age': 2.0,
+    'streams__max_skew': 1.0,
 }
 
 
@@ -36,7 +39,8 @@ PARAMETERS = {
 def folders(tmp_path_factory):
     """A policy that goes up at about 0.1 m/s, and encoders for it, good and bad."""
     root = tmp_path_factory.mktemp('swaps')
-    policy = tiny_policy(sample_after=3)
+    # A chunk of two seconds outlasts the stalls of a busy machine; what is judged is the swaps.
+    policy = Policy(replace(tiny_policy(sample_after=3).config, steps=40)).eval()
     with torch.no_grad():
         policy.action_head.units.mean[2] = 0.1
         policy.action_head.units.scale[:] = 0.02
@@ -241,7 +245,8 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
     # Every command that the node says it sent before was heard here, and none was a hold.
     assert value(0, 'commands') >= heard
     assert value(0, 'commands') <= len(twists) + 1
-    assert all(twist[2] > 0.05 for _, twist in twists[quiet_from:])
+    slow = sum(twist[2] <= 0.05 for _, twist in twists[quiet_from:])
+    assert not slow, f'{slow} commands were holds:\n{node.text}'
     limits = load_arm(find('calibration', 'panda', '.yaml')).end_effector
     changes = np.diff([twist[:3] for _, twist in twists[quiet_from:]], axis=0)
     assert np.linalg.norm(changes, axis=1).max() <= limits.max_acceleration * PERIOD + 1e-9

@@ -6,8 +6,10 @@ import sys
 
 import tyro
 
+from .adaptation_commands import adapt, import_encoder
 from .calibration_commands import calibrate
 from .check_command import check
+from .encoder_commands import encoders, transfer
 from .engine_commands import benchmark, export, flops
 from .evaluation_commands import evaluate, export_lerobot, import_lerobot
 from .plugin_commands import adopt, convert_sampler, step_cost
@@ -23,6 +25,8 @@ for command in (
     pretrain,
     probe,
     compare_encoders,
+    adapt,
+    import_encoder,
     train,
     compare,
     evaluate,
@@ -42,8 +46,10 @@ for command in (
 application.command(name='import')(import_lerobot)
 benchmark.command(timing)
 benchmark.command(name='step')(step_cost)
+benchmark.command(transfer)
 calibrate.command(delay)
 application.command(benchmark, name='benchmark', help='How fast, on this machine.')
+application.command(encoders, name='encoders', help='List, show, verify and serve encoders.')
 application.command(
     calibrate, name='calibrate', help='Calibrate cameras and arms; see whether one has moved.'
 )

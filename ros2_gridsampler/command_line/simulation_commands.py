@@ -62,6 +62,7 @@ def success(
     json: Path | None = None,
     rendering: Literal['simplified', 'original'] = 'simplified',
     perturbation: Literal['none', 'camera', 'light', 'distractor', 'start', 'paraphrase'] = 'none',
+    encoder: str = '',
 ) -> None:
     """Measure closed-loop success of a policy on LIBERO, in process.
 
@@ -75,18 +76,22 @@ def success(
         rendering: 'simplified' or 'original'.
         perturbation: Camera moved by 3 cm and 2 degrees, light dimmed, a thing on the table,
             another start of the hand, or the instruction in other words.
+        encoder: Encoder folder or name to see through instead of the policy's own.
     """
     from ..arm_limits import load_arm
     from ..backends import load
     from ..checkpoint import golden_observation, load_checkpoint
     from ..installed_files import find
     from ..recordings.closed_loop import measure_success
+    from ..swapping.compatibility import PolicyNeeds, see_through
 
     folder = find('models', policy)
     model, manifest = load_checkpoint(folder)
+    if encoder:
+        model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
     result = measure_success(
-        load(model, [golden_observation(manifest.policy)], backends=('eager',)),
-        manifest.policy,
+        load(model, [golden_observation(model.config)], backends=('eager',)),
+        model.config,
         load_arm(find('calibration', 'panda', '.yaml')),
         name=policy,
         suite=suite,

@@ -94,6 +94,14 @@ class ChildProcess:
         """As of subprocess.Popen: negative for the signal that ended it; None while it runs."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def peak_memory(self) -> int:
+        """Largest resident size so far, while it runs [bytes]."""
+        if self._process is None or not self.running:
+            raise ChildProcessError(f'{self._module} does not run; its memory is not known.')
+        status = Path(f'/proc/{self._process.pid}/status').read_text()
+        return 1024 * int(status.partition('VmHWM:')[2].split()[0])
+
     def send(self, name: str) -> None:
         """Send a signal, like 'SIGTERM'."""
         if self._process is not None and self.running:

@@ -12,11 +12,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
-from ..encoder_checkpoint import ENCODER_WEIGHTS
 from ..swapping.chunk_message import fill_chunk
-from ..swapping.server_manifest import ServerManifest, list_encoders, write_server_manifest
+from ..swapping.served_folder import check_folder_apart
 from ..swapping.weight_chunks import chunk_count, split
-from ..swapping.weight_file import check_weight_file, hash_file
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
 from .topics import LATCHED
 
@@ -80,33 +78,22 @@ class EncoderServerNode(Node):
 
     def _serve(self, active: str) -> None:
         """Check the encoder, send its chunks, then say that it is there."""
-        manifest = list_encoders(self._folder, active)
-        text = write_server_manifest(manifest)
-        weights = self._folder / active / ENCODER_WEIGHTS
-        if (encoder := manifest.active_encoder) is not None:
-            check_weight_file(weights, encoder.manifest.encoder)
-            if hash_file(weights) != encoder.sha256:
-                raise ValueError(
-                    f'{weights} is not the file that its manifest names; copy the folder again.'
-                )
+        served = check_folder_apart(self._folder, active)
         if self._weights is not None:
             self.destroy_publisher(self._weights)
             self._weights = None
-        if encoder is not None:
+        if served.weights:
             self._weights = self.create_publisher(
-                UInt8MultiArray, '~/weights', weights_quality(encoder.bytes)
+                UInt8MultiArray, '~/weights', weights_quality(served.bytes)
             )
-            for chunk in split(weights, encoder.sha256):
+            for chunk in split(Path(served.weights), served.sha256):
                 message = UInt8MultiArray()
                 fill_chunk(message, MultiArrayDimension, chunk)
                 self._weights.publish(message)
-        self._manifest.publish(String(data=text))
-        self._log(manifest)
-
-    def _log(self, manifest: ServerManifest) -> None:
-        names = [encoder.name for encoder in manifest.encoders]
-        active = manifest.active or "each policy's own"
-        self.get_logger().info(f'Serving {names} from {self._folder}; active: {active}.')
+        self._manifest.publish(String(data=served.manifest))
+        self.get_logger().info(
+            f'Serving {self._folder}; active: {active or "of each policy its own"}.'
+        )
 
 
 def weights_quality(size: int) -> QoSProfile:

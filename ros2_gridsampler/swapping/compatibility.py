@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from ..checkpoint import Manifest
 from ..encoder import Encoder
-from ..encoder_checkpoint import EncoderManifest
+from ..encoder_checkpoint import EncoderManifest, load_encoder
 from ..policy import Policy, PolicyConfig
-from .known_encoders import KnownEncoder
+from .encoder_store import default_folder
+from .known_encoders import KnownEncoder, find_encoder, known_encoders
 
 
 class EncoderDoesNotFit(ValueError):
@@ -119,3 +120,18 @@ def with_encoder(policy: Policy, encoder: Encoder) -> Policy:
     after = own.sample_after if own.sample_after < own.encoder.depth else encoder.config.depth
     changed.config = replace(own, encoder=encoder.config, sample_after=after)
     return changed.eval()
+
+
+def see_through(policy: Policy, needs: PolicyNeeds, name: str) -> Policy:
+    """A copy of a policy on a named encoder that fits in shape, measured with it or not.
+
+    For simulations and measurements; an arm asks `PolicyNeeds.check` for more.
+
+    Raises:
+        ValueError: The encoder does not fit or must not be believed.
+        FileNotFoundError: There is none of that name.
+    """
+    store = default_folder()
+    encoder, manifest = load_encoder(find_encoder(name, store))
+    needs.check(manifest, name, allow_unvalidated=True, known=known_encoders(store))
+    return with_encoder(policy, encoder)

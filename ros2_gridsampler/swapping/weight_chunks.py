@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .file_hash import hash_file
 from .strict_json import NotBelieved
-from .weight_file import hash_file
 
 CHUNK_BYTES = 1 << 20
 

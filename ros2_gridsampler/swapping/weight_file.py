@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Architecture of an encoder -> the one file that may hold its weights, checked before loading."""
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +21,6 @@ _LIMITS = {
     'depth': 48,
     'heads': 64,
 }
-_READ_BYTES = 1 << 20
 
 
 def check_architecture(config: EncoderConfig) -> None:
@@ -106,15 +104,6 @@ def check_weight_file(path: Path, config: EncoderConfig) -> None:
                     )
     except SafetensorError as error:
         raise NotBelieved(f'{path.name} is no safetensors file: {error}.') from error
-
-
-def hash_file(path: Path) -> str:
-    """sha256 of a file, read in parts."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while part := file.read(_READ_BYTES):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _few(names: list[str]) -> str:

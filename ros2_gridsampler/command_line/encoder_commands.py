@@ -1,0 +1,108 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler encoders list|show|verify|serve`: folders of encoders, looked at and offered."""
+
+from pathlib import Path
+
+import tyro
+
+encoders = tyro.extras.SubcommandApp()
+
+
+@encoders.command(name='list')
+def list_known(policy: str = '', store: Path | None = None) -> None:
+    """List the encoders on this machine, and what keeps each from a policy.
+
+    Args:
+        policy: Checkpoint folder or name; empty to ask about none.
+        store: Folder of received encoders; default the user's cache.
+    """
+    from ..checkpoint import load_manifest
+    from ..installed_files import find
+    from ..swapping.compatibility import PolicyNeeds
+    from ..swapping.encoder_store import default_folder
+    from ..swapping.known_encoders import known_encoders
+
+    needs = None
+    if policy:
+        folder = find('models', policy)
+        needs = PolicyNeeds.of(load_manifest(folder), folder.name)
+    for known in known_encoders(store or default_folder()):
+        config = known.manifest.encoder
+        line = (
+            f'{known.name}: {known.manifest.method}, {config.image_width}x{config.image_height}, '
+            f'patch {config.patch}, width {config.width}, depth {config.depth}, '
+            f'{known.manifest.weights_sha256[:12]}'
+        )
+        if needs is not None:
+            validated = needs.is_validated(known.manifest)
+            fits = 'fits, measured with it' if validated else 'fits in shape, never measured'
+            line += f'; {"; ".join(needs.differences(known.manifest)) or fits}'
+        print(line)
+
+
+@encoders.command
+def show(encoder: tyro.conf.Positional[str]) -> None:
+    """Print what an encoder's manifest says, but for its golden features.
+
+    Args:
+        encoder: Folder or name.
+    """
+    import json
+
+    import cattrs
+
+    from ..encoder_checkpoint import load_encoder_manifest
+    from ..swapping.encoder_store import default_folder
+    from ..swapping.known_encoders import find_encoder
+
+    content = cattrs.unstructure(load_encoder_manifest(find_encoder(encoder, default_folder())))
+    del content['golden_features']
+    print(json.dumps(content, indent=1))
+
+
+@encoders.command
+def verify(folder: tyro.conf.Positional[Path]) -> None:
+    """Check an encoder as a receiver does; ends with 1 and one sentence on any mismatch.
+
+    Args:
+        folder: Of the encoder.
+    """
+    from ..encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, load_encoder_manifest
+    from ..swapping.server_manifest import ServedEncoder
+    from ..swapping.weight_file import check_weight_file
+
+    manifest = load_encoder_manifest(folder)
+    weights = folder / ENCODER_WEIGHTS
+    size = weights.stat().st_size
+    ServedEncoder(folder.resolve().name, manifest.weights_sha256, size, manifest)
+    check_weight_file(weights, manifest.encoder)
+    load_encoder(folder)
+    print(f'{folder}: {size} bytes, sha256 {manifest.weights_sha256}, all checks passed.')
+
+
+@encoders.command
+def serve(folder: tyro.conf.Positional[Path], active: str = '') -> None:
+    """Serve a folder of encoders over ROS 2 until Ctrl-C; as `encoder_server_node`.
+
+    Args:
+        folder: Of encoder folders.
+        active: Name of the encoder that the fleet should use; empty for each policy's own.
+    """
+    import json
+    import sys
+
+    from ..nodes.encoder_server_node import EncoderServerNode, prepare_server_process
+    from ..nodes.node_setup import run
+
+    prepare_server_process()
+    given = {'folder': str(folder.resolve()), 'active': active}
+    arguments = [part for k, v in given.items() for part in ('-p', f'{k}:={json.dumps(v)}')]
+    sys.exit(run(EncoderServerNode, ['serve', '--ros-args', *arguments]))
+
+
+def transfer() -> None:
+    """How fast a ViT-B reaches two receivers, against the same file over loopback HTTP."""
+    from ..nodes.transfer_benchmark import measure_transfer
+
+    print(measure_transfer())

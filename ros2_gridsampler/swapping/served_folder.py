@@ -1,0 +1,83 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of encoders -> what a server may say of it, checked in a process of its own.
+
+The checks need PyTorch, which takes more memory than many a file of weights; a server must not.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ServedFolder:
+    """A folder that was checked.
+
+    Attributes:
+        manifest: For the receivers.
+        weights: File of the active encoder; empty for each policy's own.
+        sha256: Of that file.
+        bytes: Of that file.
+    """
+
+    manifest: str
+    weights: str
+    sha256: str
+    bytes: int
+
+
+def check_folder(folder: Path, active: str) -> ServedFolder:
+    """Read all manifests, and the active encoder's weights as a receiver would.
+
+    Raises:
+        ValueError: An encoder must not be served, or there is none of that name.
+    """
+    from ..encoder_checkpoint import ENCODER_WEIGHTS
+    from .file_hash import hash_file
+    from .server_manifest import list_encoders, write_server_manifest
+    from .weight_file import check_weight_file
+
+    manifest = list_encoders(folder, active)
+    text = write_server_manifest(manifest)
+    encoder = manifest.active_encoder
+    if encoder is None:
+        return ServedFolder(text, '', '', 0)
+    weights = folder / active / ENCODER_WEIGHTS
+    check_weight_file(weights, encoder.manifest.encoder)
+    if hash_file(weights) != encoder.sha256:
+        raise ValueError(
+            f'{weights} is not the file that its manifest names; copy the folder again.'
+        )
+    return ServedFolder(text, str(weights), encoder.sha256, encoder.bytes)
+
+
+def check_folder_apart(folder: Path, active: str) -> ServedFolder:
+    """As `check_folder`, in a process that is gone afterwards.
+
+    Raises:
+        ValueError: See `check_folder`.
+    """
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, '-m', 'ros2_gridsampler.swapping.served_folder', str(folder), active],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ValueError(done.stderr.strip() or f'The check of {folder} ended without a word.')
+    return ServedFolder(**json.loads(done.stdout))
+
+
+def main() -> None:
+    """Check the folder and the name that the command line gives."""
+    try:
+        sys.stdout.write(json.dumps(asdict(check_folder(Path(sys.argv[1]), sys.argv[2]))))
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,243 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy, another encoder, bags -> that encoder, giving the features that the policy knows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..checkpoint import Manifest, load_checkpoint
+from ..encoder import Encoder
+from ..encoder_checkpoint import load_encoder, save_encoder
+from ..policy import Policy
+from ..recordings.episodes import EpisodeConfig, store_episodes
+from ..recordings.frames import FrameConfig, FrameStore, store_frames
+from ..swapping.compatibility import PolicyNeeds, with_encoder
+from .batches import Batches, order, split
+from .train_policy import batch_losses, validate
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """How an encoder is fitted to a policy; the defaults suit two CPU cores."""
+
+    steps: int = field(default=400, metadata={'help': 'Of feature alignment; needs no labels'})
+    batch: int = field(default=32, metadata={'help': 'Pictures per step'})
+    learning_rate: float = field(default=5e-4, metadata={'help': 'Peak of the cosine'})
+    cloning_steps: int = field(
+        default=0, metadata={'help': 'Of behaviour cloning after it, all but the encoder frozen'}
+    )
+    cloning_batch: int = field(default=32, metadata={'help': 'Samples per step'})
+    cloning_learning_rate: float = field(default=2e-4, metadata={'help': 'Peak of the cosine'})
+    every: int = field(default=4, metadata={'help': 'One in so many frames of the bags is used'})
+    held_out: float = field(default=0.1, metadata={'help': 'Share of bags to measure on'})
+    seed: int = field(default=0, metadata={'help': 'Of the order'})
+    threads: int = field(default=1, metadata={'help': 'CPU threads'})
+
+
+def adapt(
+    policy_folder: Path,
+    encoder_folder: Path,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    config: AdaptConfig,
+    episodes: EpisodeConfig | None = None,
+) -> dict[str, float]:
+    """Fit an encoder to a policy and write it as a folder of its own.
+
+    First the features that the policy's own encoder gives are learned from pictures alone; then,
+    where asked for, the recorded actions are learned through the policy, whose other weights
+    stay. The policy is not changed: the result is an encoder that can be swapped in and out.
+
+    Args:
+        policy_folder: Of a checkpoint.
+        encoder_folder: Of an encoder that fits it in shape.
+        bags: At least two.
+        out: Where the adapted encoder goes.
+        cache: Where decoded bags are kept.
+        config: How long.
+        episodes: How bags are read for cloning.
+
+    Returns:
+        What was measured on the bags held out.
+
+    Raises:
+        ValueError: Bags, policy and encoder do not fit each other.
+    """
+    torch.set_num_threads(config.threads)
+    policy, manifest = load_checkpoint(policy_folder)
+    student, before = load_encoder(encoder_folder)
+    needs = PolicyNeeds.of(manifest, policy_folder.name)
+    needs.check(before, encoder_folder.name, allow_unvalidated=True, known=())
+    training, measured = split_bags(bags, config.held_out)
+    frames = FrameConfig(policy.config.preparation, _topics(episodes), config.every)
+    unseen = store_frames(measured, frames, cache)
+    found = {'features before': feature_error(policy, student, unseen)}
+    align(policy, student, store_frames(training, frames, cache), config)
+    found['features after'] = feature_error(policy, student, unseen)
+    if config.cloning_steps:
+        if episodes is None:
+            raise ValueError('Cloning needs to know where the actions are; give a recipe.')
+        found |= clone(policy, student, bags, episodes, cache, config)
+        found['features after cloning'] = feature_error(policy, student, unseen)
+    save_encoder(
+        student,
+        out,
+        preparation=before.preparation,
+        method=f'{before.method}, adapted',
+        loss_weights=before.loss_weights,
+        steps=before.steps,
+        compute=before.compute,
+        training={
+            **before.training,
+            'adapted from': before.encoder_sha256,
+            'adapted on': [bag.name for bag in training],
+            'adaptation': asdict(config),
+        },
+        results={**before.results, 'policies': [entry(manifest, policy_folder.name, found)]},
+    )
+    return found
+
+
+def align(policy: Policy, student: Encoder, store: FrameStore, config: AdaptConfig) -> None:
+    """Learn to give the features of the policy's own encoder on unlabelled frames."""
+    optimiser = make_optimiser(student, config.learning_rate)
+    batches = order(np.arange(len(store)), config.batch, config.seed, 0, config.steps)
+    for step, samples in enumerate(tqdm(batches, 'aligning', config.steps, unit='step')):
+        set_rate(optimiser, config.learning_rate, step, config.steps)
+        images = torch.from_numpy(store.images(samples))
+        loss = torch.stack(
+            [
+                nn.functional.mse_loss(ours, theirs)
+                for ours, theirs in zip(
+                    features(policy, student, images), own_features(policy, images), strict=True
+                )
+            ]
+        ).sum()
+        descend(optimiser, loss)
+    student.eval().requires_grad_(False)
+
+
+def clone(
+    policy: Policy,
+    student: Encoder,
+    bags: Sequence[Path],
+    episodes: EpisodeConfig,
+    cache: Path,
+    config: AdaptConfig,
+) -> dict[str, float]:
+    """Learn the recorded actions through the policy; only the encoder changes.
+
+    Returns:
+        Action errors on the bags held out, by the policy's own encoder, before and after.
+    """
+    store = store_episodes(bags, episodes, cache)
+    training, held = split(store, config.held_out)
+    joined = with_encoder(policy, student)
+    batches = Batches(store, joined.config, 0.0, config.seed)
+    found = {
+        'action error, own encoder': validate(policy, batches, held)['action'],
+        'action error, aligned': validate(joined, batches, held)['action'],
+    }
+    joined.requires_grad_(False)
+    optimiser = make_optimiser(student, config.cloning_learning_rate)
+    steps = config.cloning_steps
+    chosen = order(training, config.cloning_batch, config.seed, 0, steps)
+    for step, samples in enumerate(tqdm(chosen, 'cloning', steps, unit='step')):
+        set_rate(optimiser, config.cloning_learning_rate, step, steps)
+        descend(optimiser, batch_losses(joined, batches(samples, step))['action'])
+    student.eval().requires_grad_(False)
+    found['action error, cloned'] = validate(joined, batches, held)['action']
+    return found
+
+
+def own_features(
+    policy: Policy, images: UInt8[Tensor, 'batch height width 3']
+) -> list[Float[Tensor, 'batch rows columns width']]:
+    """What the policy reads of its own encoder: the map with the points, and the last one."""
+    with torch.no_grad():
+        return features(policy, policy.encoder, images)
+
+
+def features(
+    policy: Policy, encoder: Encoder, images: UInt8[Tensor, 'batch height width 3']
+) -> list[Float[Tensor, 'batch rows columns width']]:
+    """The maps of an encoder where the policy reads them."""
+    depth, after = policy.config.encoder.depth, policy.config.sample_after
+    if after == depth:
+        return [encoder(images)]
+    # Inside the tower both are read: the points' map, and the last for the tokens' sake.
+    middle = encoder.early(images, after)
+    return [middle, encoder(images)]
+
+
+@torch.inference_mode()
+def feature_error(policy: Policy, encoder: Encoder, store: FrameStore) -> float:
+    """Squared error of the features in variances of the policy's own; 1 is as bad as the mean."""
+    chosen = np.linspace(0, len(store) - 1, min(256, len(store))).astype(int)
+    errors, maps = [], []
+    for part in np.array_split(chosen, max(len(chosen) // 32, 1)):
+        images = torch.from_numpy(store.images(part))
+        theirs = own_features(policy, images)[-1]
+        errors.append((features(policy, encoder, images)[-1] - theirs).square().mean((0, 1, 2)))
+        maps.append(theirs.flatten(0, 2))
+    variance = torch.cat(maps).var(0)
+    return round(float(torch.stack(errors).mean(0).mean() / variance.mean()), 4)
+
+
+def entry(manifest: Manifest, name: str, found: dict[str, float]) -> dict[str, Any]:
+    """What an encoder's manifest says of a policy that it was measured with."""
+    return {'policy': name, 'policy_sha256': manifest.weights_sha256, **found}
+
+
+def split_bags(bags: Sequence[Path], held_out: float) -> tuple[list[Path], list[Path]]:
+    """Every so many bags to measure on, the others to train on.
+
+    Raises:
+        ValueError: There are fewer than two.
+    """
+    if len(bags) < 2:
+        raise ValueError(f'{len(bags)} bags were given; one to learn from and one to measure on.')
+    every = min(max(round(1 / held_out), 2), len(bags)) if held_out else len(bags)
+    measured = [bag for number, bag in enumerate(bags) if number % every == every - 1]
+    return [bag for bag in bags if bag not in measured], measured
+
+
+def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
+    """AdamW for the encoder; the norms of a stem keep what they measured."""
+    student.eval().requires_grad_(True)
+    student.pos_embed.requires_grad_(False)
+    trained = [p for p in student.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
+
+
+def set_rate(
+    optimiser: torch.optim.Optimizer, learning_rate: float, step: int, steps: int
+) -> None:
+    """A short linear warm-up, then a cosine to zero."""
+    rising = (step + 1) / max(0.05 * steps, 1)
+    falling = 0.5 * (1 + math.cos(math.pi * step / steps))
+    for group in optimiser.param_groups:
+        group['lr'] = learning_rate * min(rising, falling, 1.0)
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    trained = [p for group in optimiser.param_groups for p in group['params']]
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimiser.step()
+
+
+def _topics(episodes: EpisodeConfig | None) -> tuple[str, ...]:
+    return () if episodes is None else tuple(episodes.topics.cameras.values())

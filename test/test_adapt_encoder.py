@@ -1,0 +1,186 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Published and foreign encoders become ones that a policy can use, or are refused by name."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from camera_bags import write_bag
+from policies import tiny_policy
+from safetensors.torch import save_file
+from test_encoder_swap import keep_encoder
+
+from ros2_gridsampler.checkpoint import load_manifest, save_checkpoint
+from ros2_gridsampler.command_line.adaptation_commands import import_encoder as import_command
+from ros2_gridsampler.command_line.encoder_commands import list_known, show, verify
+from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.swapping.compatibility import PolicyNeeds
+from ros2_gridsampler.swapping.published_encoders import (
+    NotAnEncoder,
+    import_encoder,
+    read_tensors,
+    resize_positions,
+)
+
+SIZES = {'S': (384, 12, 6), 'B': (768, 12, 12), 'L': (1024, 24, 16)}
+
+
+def published(width=192, depth=2, *, timm=False, side=14):
+    """A state dict as facebookresearch/mae (with its decoder) or timm (with a head) names it."""
+    torch.manual_seed(0)
+    config = EncoderConfig(16 * side, 16 * side, 16, width, depth, 3, ())
+    tensors = {
+        name: torch.randn_like(tensor)
+        for name, tensor in Encoder(config).state_dict().items()
+        if 'num_batches' not in name
+    }
+    extra = {'head.weight': torch.zeros(10, width), 'head.bias': torch.zeros(10)}
+    if not timm:
+        extra = {
+            'mask_token': torch.zeros(1, 1, 512),
+            'decoder_embed.weight': torch.zeros(512, width),
+            'decoder_blocks.0.norm1.weight': torch.zeros(512),
+        }
+    return tensors | extra
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_the_shapes_of_a_vit_tell_its_architecture(size):
+    width, depth, heads = SIZES[size]
+    with torch.device('meta'):
+        config = EncoderConfig(224, 224, 16, width, depth, heads, ())
+        shapes = {name: tensor.shape for name, tensor in Encoder(config).state_dict().items()}
+    tensors = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    assert import_encoder(tensors, 224, 224).encoder.config == config
+
+
+@pytest.mark.parametrize('timm', [False, True], ids=['facebookresearch', 'timm'])
+@pytest.mark.parametrize('ending', ['.safetensors', '.pth'])
+def test_published_weights_become_an_encoder_that_computes_the_same(timm, ending, tmp_path):
+    tensors = published(timm=timm)
+    path = tmp_path / f'weights{ending}'
+    if ending == '.pth':
+        torch.save({'model': tensors, 'epoch': 3}, path)
+    else:
+        save_file(tensors, path)
+    out = tmp_path / 'out'
+    import_command(path, out, height=224, width=224, source='a test')
+    encoder, manifest = load_encoder(out)
+    assert encoder.config == EncoderConfig(224, 224, 16, 192, 2, 3, ())
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, tensors[name].half().float()), name
+    assert manifest.training['source'] == 'a test'
+    verify(out)
+
+
+def test_positions_of_another_grid_are_interpolated_and_the_class_token_stays():
+    grid = torch.linspace(0, 1, 14)
+    ramp = torch.cat([torch.full((1,), 9.0), grid.repeat(14)])[None, :, None].expand(1, 197, 4)
+    resized = resize_positions(ramp, (8, 8))
+    assert resized.shape == (1, 65, 4)
+    assert (resized[:, 0] == 9.0).all()
+    rows = resized[0, 1:, 0].view(8, 8)
+    assert torch.allclose(rows[0], rows[-1], atol=1e-5), 'no change across rows'
+    assert (rows[0].diff() > 0).all(), 'columns still rise'
+    wide = import_encoder(published(), 128, 192).encoder
+    assert wide.config.grid == (8, 12)
+    assert wide(torch.zeros(1, 128, 192, 3, dtype=torch.uint8)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda t: t.pop('pos_embed'), 'pos_embed is missing'),
+        (lambda t: t.pop('norm.weight'), "lacks \\['norm.weight'\\]"),
+        (lambda t: t.update({'blocks.0.ls1.gamma': torch.ones(1)}), 'blocks.0.ls1.gamma'),
+        (lambda t: t.update(pos_embed=torch.zeros(1, 100, 192)), 'side \\* side'),
+        (lambda t: t['norm.weight'].fill_(torch.nan), 'not finite'),
+        (lambda t: t.update({'norm.weight': torch.ones(5)}), 'has shape \\(5,\\)'),
+    ],
+)
+def test_what_is_no_plain_vit_is_refused_with_the_tensor(change, reason):
+    tensors = published()
+    change(tensors)
+    with pytest.raises(NotAnEncoder, match=reason):
+        import_encoder(tensors, 224, 224)
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
+    mark, path = tmp_path / 'mark', tmp_path / 'evil.pth'
+    torch.save({'model': Payload(mark)}, path)
+    with pytest.raises(NotAnEncoder, match='tensors only'):
+        read_tensors(path)
+    path.write_bytes(pickle.dumps(Payload(mark)))
+    with pytest.raises(NotAnEncoder):
+        read_tensors(path)
+    assert not mark.exists()
+
+
+def test_verify_says_what_is_wrong(tmp_path):
+    folder = tmp_path / 'encoder'
+    keep_encoder(Encoder(EncoderConfig(32, 32, 16, 16, 1, 2, ())), folder)
+    verify(folder)
+    weights = folder / ENCODER_WEIGHTS
+    data = bytearray(weights.read_bytes())
+    data[-10] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ValueError, match='the file was changed or cut'):
+        verify(folder)
+    weights.write_bytes(data[:-100])
+    with pytest.raises(ValueError, match='no safetensors file'):
+        verify(folder)
+
+
+def test_the_list_says_what_keeps_an_encoder_from_a_policy(tmp_path, capsys):
+    save_checkpoint(tiny_policy(), tmp_path / 'policy', training={}, results={})
+    list_known(str(tmp_path / 'policy'), tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert any('mi_mae_libero' in line and 'width is 128 instead of 32' in line for line in lines)
+    list_known('libero_spatial', tmp_path)
+    assert 'fits in shape, never measured' in capsys.readouterr().out
+    show('mi_mae_libero')
+    assert '"method": "mi_mae"' in capsys.readouterr().out
+
+
+def test_an_encoder_learns_the_features_that_a_policy_knows_from_pictures_alone(tmp_path):
+    pytest.importorskip('lightning_fabric')
+    from ros2_gridsampler.training.adapt_encoder import AdaptConfig, adapt
+
+    policy = tiny_policy(sample_after=3)
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+    torch.manual_seed(5)
+    keep_encoder(Encoder(policy.config.encoder), tmp_path / 'stranger')
+    bags = [write_bag(tmp_path / f'bag{number}', number) for number in range(3)]
+    config = AdaptConfig(steps=60, batch=8, every=1)
+    found = adapt(
+        tmp_path / 'policy', tmp_path / 'stranger', bags, tmp_path / 'out', tmp_path / 'c', config
+    )
+    assert found['features after'] < 0.7 * found['features before']
+    adapted, manifest = load_encoder(tmp_path / 'out')
+    assert adapted.config == policy.config.encoder
+    needs = PolicyNeeds.of(load_manifest(tmp_path / 'policy'), 'policy')
+    assert needs.is_validated(manifest)
+    assert manifest.training['adapted on'] == ['bag0', 'bag1']
+    needs.check(manifest, 'out', allow_unvalidated=False, known=())
+    with pytest.raises(ValueError, match='give a recipe'):
+        adapt(
+            tmp_path / 'policy',
+            tmp_path / 'stranger',
+            bags,
+            tmp_path / 'out',
+            tmp_path / 'c',
+            AdaptConfig(steps=1, cloning_steps=1),
+        )
