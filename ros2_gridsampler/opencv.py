@@ -5,7 +5,6 @@
 A robot that gets raw RGB pictures at the policy's size needs none, and OpenCV is large.
 """
 
-import importlib.util
 from functools import cache
 from typing import Any
 
@@ -34,4 +33,8 @@ def opencv() -> Any:
 @cache
 def has_opencv() -> bool:
     """Whether it is installed."""
-    return importlib.util.find_spec('cv2') is not None
+    try:
+        opencv()
+    except MissingOpenCv:
+        return False
+    return True

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A converted policy predicts what the policy predicts, where PyTorch cannot even be imported."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,12 +21,17 @@ from ros2_gridsampler.backends.converted_policy import (
     convert,
     load_converted,
 )
+from ros2_gridsampler.calibrating.reference_views import save_reference_view
+from ros2_gridsampler.camera_record import CameraRecord
 from ros2_gridsampler.checkpoint import (
     BadCheckpoint,
     golden_observation,
     load_checkpoint,
+    load_manifest,
     save_checkpoint,
+    write_manifest,
 )
+from ros2_gridsampler.golden_observation import golden_picture
 
 ROOT = Path(__file__).parents[1]
 # Read by every Python that starts with its folder in PYTHONPATH.
@@ -114,6 +120,26 @@ from ros2_gridsampler.plugins import deployed_policy
 print(sorted({large!r} & set(sys.modules)))
 """
     assert python(ROOT, '-c', program).stdout == '[]\n'
+
+
+def test_a_robot_without_opencv_goes_on_with_a_policy_that_has_reference_views(
+    copy, without_torch
+):
+    views = {'front': CameraRecord(save_reference_view(copy, 'front', golden_picture(96, 72, 0)))}
+    manifest = dataclasses.replace(load_manifest(copy), cameras=views)
+    write_manifest(copy, manifest)
+    program = f"""
+import sys
+sys.modules['cv2'] = None
+from pathlib import Path
+from ros2_gridsampler.opencv import has_opencv
+from ros2_gridsampler.plugins import deployed_policy
+from ros2_gridsampler import manifest
+known = manifest.load_manifest(Path({str(copy)!r}))
+print(has_opencv(), deployed_policy.reference_views(Path({str(copy)!r}), known))
+"""
+    done = python(without_torch, '-c', program)
+    assert done.stdout == 'False {}\n', done.stderr
 
 
 def test_a_checkpoint_that_needs_pytorch_says_so_in_one_sentence(checkpoint, without_torch):

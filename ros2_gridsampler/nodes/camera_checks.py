@@ -17,6 +17,7 @@ from ..camera_message import CameraIntrinsics, UncalibratedCamera, decode_image,
 from ..camera_record import CameraRecord
 from ..installed_files import find
 from ..observation import ObservationConfig
+from ..opencv import MissingOpenCv
 from .camera_topics import CameraTopic, CameraTopics
 from .node_setup import Refused
 from .policy_parameters import CameraCheckConfig
@@ -150,6 +151,8 @@ class CameraChecks:
         except CameraDisagrees as error:
             self._lens_says[name] = 'disagrees'
             raise CameraDisagrees(f'{error} (cameras.max_difference, {topic})') from error
+        except MissingOpenCv as error:
+            published, missing = None, str(error)
         if published is None:
             self._lens_says[name] = f'not checked: {missing}'
             text = f'Camera {name!r}: its lens is not checked, {missing}.'
@@ -194,6 +197,8 @@ class CameraChecks:
         if not self._parameters.check_mounts:
             return 'not checked: cameras.check_mounts is false'
         record = self._records.get(camera, CameraRecord())
+        if record.reference_view_sha256:
+            return 'not checked: OpenCV is not installed'
         why = record.no_view_because or (
             'take one with `gridsampler calibrate reference`, so that a moved camera is noticed'
         )

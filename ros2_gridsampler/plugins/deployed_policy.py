@@ -22,6 +22,7 @@ from ..camera_record import CameraRecord
 from ..golden_observation import golden_observation
 from ..manifest import Manifest
 from ..observation import Observation, ObservationConfig
+from ..opencv import has_opencv
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -136,6 +137,13 @@ def load_policy(
     return _own(folder, compute(policy), manifest, {})
 
 
+def reference_views(
+    folder: Path, manifest: Manifest
+) -> dict[str, UInt8[np.ndarray, 'height width 3']]:
+    """Those of a checkpoint; none without OpenCV, for nothing could be compared with them."""
+    return load_reference_views(folder, manifest.cameras) if has_opencv() else {}
+
+
 def require_torch(folder: Path) -> None:
     """Refuse a policy that cannot be computed here.
 
@@ -167,7 +175,7 @@ def _own(
         golden_observation(config),
         hashes | about | _describe(folder, config),
         manifest.cameras,
-        load_reference_views(folder, manifest.cameras),
+        reference_views(folder, manifest),
     )
 
 
