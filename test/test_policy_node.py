@@ -267,20 +267,21 @@ def test_a_clock_that_jumps_stands_still_or_starts_anew_holds_the_arm_inside_its
     arm.say('Lift the cup.')
     watcher.until(lambda: moves(twists), node)
 
-    def upset(act, words):
-        before = node.text.count(words)
+    def upset(act):
+        # Which stream or clock is noticed first is chance; each leads to a hold.
+        before = node.text.count('-> HOLD')
         act()
-        watcher.until(lambda: node.text.count(words) > before and holds(twists), node)
+        watcher.until(lambda: node.text.count('-> HOLD') > before and holds(twists), node)
 
-    upset(lambda: clock.set(clock.seconds() + 10), 'The clock jumped from')
+    upset(lambda: clock.set(clock.seconds() + 10))
     watcher.until(lambda: moves(twists), node)
-    upset(lambda: clock.set(clock.seconds() - 10), 'The clock jumped from')
+    upset(lambda: clock.set(clock.seconds() - 10))
     watcher.until(lambda: moves(twists), node)
-    upset(clock.stop, 'The clock stands still')
+    upset(clock.stop)
     clock.go_on()
     watcher.until(lambda: moves(twists), node)
     # The simulation was started again.
-    upset(lambda: clock.set(0.5), 'The clock jumped from')
+    upset(lambda: clock.set(0.5))
     watcher.until(lambda: moves(twists), node)
     limits = load_arm(find('calibration', 'panda', '.yaml')).end_effector
     changes = np.linalg.norm(np.diff([twist[:3] for twist in twists], axis=0), axis=1)
