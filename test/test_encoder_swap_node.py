@@ -194,7 +194,7 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
 
     from ros2_gridsampler.arm_limits import load_arm
     from ros2_gridsampler.installed_files import find
-    from ros2_gridsampler.nodes.topics import STATE
+    from ros2_gridsampler.nodes.topics import LATCHED
 
     reports = watcher.collect(DiagnosticArray, '/diagnostics', STATE)
 
@@ -279,9 +279,9 @@ def test_an_encoder_that_fails_on_trial_is_rolled_back_by_itself(
 ):
     from std_msgs.msg import String
 
-    from ros2_gridsampler.nodes.topics import STATE
+    from ros2_gridsampler.nodes.topics import LATCHED
 
-    fault = watcher.node.create_publisher(String, '/fault_bench/model', STATE)
+    fault = watcher.node.create_publisher(String, '/fault_bench/model', LATCHED)
     node = start_node(
         'ros2_gridsampler.nodes.exercised_policy_node',
         *('-r', '~/instruction:=/instruction'),
