@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy, another encoder, bags -> that encoder, giving the features that the policy knows."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,15 +13,20 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..checkpoint import Manifest, load_checkpoint
+from ..checkpoint import load_checkpoint
 from ..encoder import Encoder
 from ..encoder_checkpoint import load_encoder, save_encoder
+from ..manifest import Manifest
 from ..policy import Policy
 from ..recordings.episodes import EpisodeConfig, store_episodes
 from ..recordings.frames import FrameConfig, FrameStore, store_frames
 from ..swapping.compatibility import PolicyNeeds, with_encoder
 from .batches import Batches, order, split
+from .learning_rate import set_rate
 from .train_policy import batch_losses, validate
+
+# Share of the steps.
+_WARM_UP = 0.05
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def align(policy: Policy, student: Encoder, store: FrameStore, config: AdaptConf
     optimiser = make_optimiser(student, config.learning_rate)
     batches = order(np.arange(len(store)), config.batch, config.seed, 0, config.steps)
     for step, samples in enumerate(tqdm(batches, 'aligning', config.steps, unit='step')):
-        set_rate(optimiser, config.learning_rate, step, config.steps)
+        set_rate(optimiser, config.learning_rate, _WARM_UP * config.steps, step, config.steps)
         images = torch.from_numpy(store.images(samples))
         loss = torch.stack(
             [
@@ -153,7 +157,7 @@ def clone(
     steps = config.cloning_steps
     chosen = order(training, config.cloning_batch, config.seed, 0, steps)
     for step, samples in enumerate(tqdm(chosen, 'cloning', steps, unit='step')):
-        set_rate(optimiser, config.cloning_learning_rate, step, steps)
+        set_rate(optimiser, config.cloning_learning_rate, _WARM_UP * steps, step, steps)
         descend(optimiser, batch_losses(joined, batches(samples, step))['action'])
     student.eval().requires_grad_(False)
     found['action error, cloned'] = validate(joined, batches, held)['action']
@@ -218,16 +222,6 @@ def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
     student.pos_embed.requires_grad_(False)
     trained = [p for p in student.parameters() if p.requires_grad]
     return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
-
-
-def set_rate(
-    optimiser: torch.optim.Optimizer, learning_rate: float, step: int, steps: int
-) -> None:
-    """A short linear warm-up, then a cosine to zero."""
-    rising = (step + 1) / max(0.05 * steps, 1)
-    falling = 0.5 * (1 + math.cos(math.pi * step / steps))
-    for group in optimiser.param_groups:
-        group['lr'] = learning_rate * min(rising, falling, 1.0)
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

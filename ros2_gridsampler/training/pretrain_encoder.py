@@ -24,6 +24,7 @@ from ..encoder_checkpoint import save_encoder
 from ..recordings.frames import FrameStore, store_frames
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
+from .learning_rate import set_rate
 from .mi_mae import MiMae, draw_masks, make_likelihood
 from .pretrain_config import PretrainConfig, forward_operations, is_held_out, keep_config
 from .pretraining_pictures import draw_losses, draw_reconstructions
@@ -159,7 +160,8 @@ class Pretraining:
         images, visible = fabric.to_device(
             (torch.from_numpy(store.images(samples[own])), torch.from_numpy(places[own]))
         )
-        set_rate(self.optimiser, config, self.state.step)
+        warm_up, steps = config.warm_up * config.steps, config.steps
+        set_rate(self.optimiser, config.learning_rate, warm_up, self.state.step, steps)
         losses = self.losses(images, visible)
         weights = cattrs.unstructure(config.model.weights)
         total = torch.stack([weight * losses[name] for name, weight in weights.items() if weight])
@@ -285,11 +287,3 @@ def make_optimiser(model: MiMae, config: PretrainConfig) -> torch.optim.AdamW:
         {'params': [p for p in trained if p.ndim not in (2, 4)], 'weight_decay': 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
-
-
-def set_rate(optimiser: Any, config: PretrainConfig, step: int) -> None:
-    """Linear warm-up, then a cosine to zero."""
-    rising = (step + 1) / max(config.warm_up * config.steps, 1)
-    falling = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    for group in optimiser.param_groups:
-        group['lr'] = config.learning_rate * min(rising, falling)

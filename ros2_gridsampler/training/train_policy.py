@@ -3,7 +3,6 @@
 """Bags with actions -> a policy checkpoint, by behaviour cloning."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +16,14 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from ..action_head import Statistics
 from ..checkpoint import save_checkpoint
-from ..encoder import EncoderConfig
 from ..installed_files import find
-from ..policy import Policy, PolicyConfig
+from ..policy import Policy
+from ..policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
 from ..recordings.camera_records import record_cameras
 from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
-from ..trunk import TrunkConfig
 from .batches import Batch, Batches, offsets, order, split
+from .learning_rate import set_rate
 from .run_state import RunState, StopRequest
 from .starting_weights import start_from, take_encoder
 
@@ -125,7 +123,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         tqdm(total=config.steps, initial=run.step, desc='training', unit='step') as progress,
     ):
         for samples in order(training, config.batch, config.seed, run.step, config.steps):
-            set_rate(run.optimiser, config, run.step)
+            set_rate(run.optimiser, config.learning_rate, config.warm_up, run.step, config.steps)
             losses = batch_losses(policy, batches(samples, run.step))
             total = losses['action'] + config.landmark_weight * losses['landmark']
             run.optimiser.zero_grad(set_to_none=True)
@@ -249,14 +247,6 @@ def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
         {'params': others, 'weight_decay': 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
-
-
-def set_rate(optimiser: torch.optim.Optimizer, config: TrainConfig, step: int) -> None:
-    """Linear warm-up, then a cosine to zero."""
-    rising = (step + 1) / config.warm_up
-    falling = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    for group in optimiser.param_groups:
-        group['lr'] = config.learning_rate * min(rising, falling)
 
 
 def averaged(policy: Policy, run: RunState) -> Policy:
