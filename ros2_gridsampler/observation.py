@@ -37,6 +37,11 @@ class Observation:
     velocities: Float[np.ndarray, ' joints'] | None = None
     command: Float[np.ndarray, ' joints'] | None = None
 
+    @property
+    def origin(self) -> Float[np.ndarray, ' joints']:
+        """What relative joint targets are offsets from; `ObservationConfig.origin` says where."""
+        return self.joints if self.command is None else self.command
+
 
 @dataclass(frozen=True)
 class ObservationConfig:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from policies import tiny_policy
 
 from ros2_gridsampler.action_chunk import ActionSpace
-from ros2_gridsampler.action_head import Statistics
-from ros2_gridsampler.checkpoint import golden_observation
-from ros2_gridsampler.encoder import Encoder, EncoderConfig, sine_positions
+from ros2_gridsampler.encoder import Encoder, sine_positions
+from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.observation import Observation
-from ros2_gridsampler.policy import Policy, as_tensors, proprioception
+from ros2_gridsampler.policy import Policy, as_tensors
+from ros2_gridsampler.policy_config import EncoderConfig, Statistics
+from ros2_gridsampler.prediction import proprioception
 
 
 @pytest.mark.parametrize('sample_after', [0, 2, 3])
@@ -154,6 +155,7 @@ def test_a_relative_policy_that_wants_nothing_stays_where_it_was_told(uses_comma
         command=np.array([0.3, -0.7]) if uses_command else None,
     )
     np.testing.assert_allclose(policy.predict(moved).chunk.targets, [[0.3, -0.7]] * 5, atol=1e-6)
+    np.testing.assert_array_equal(moved.origin, [0.3, -0.7])
 
     with pytest.raises(ValueError, match='commands the joints that it '):
         dataclasses.replace(config, joints=('wrist', 'elbow'))

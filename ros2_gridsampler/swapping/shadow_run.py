@@ -4,8 +4,8 @@
 
 from collections.abc import Callable, Sequence
 
-from ..action_head import Statistics
 from ..observation import Observation
+from ..policy_config import Statistics
 from .action_drift import Answer, Drift
 from .swap_config import SwapConfig
 from .swappable_backend import Candidate, Seen, SwappableBackend
@@ -35,7 +35,7 @@ def run_shadow(
         config: How many, how long, how far.
         names: Of the actions.
         statistics: Of the actions.
-        relative: Whether those are of offsets from the joints.
+        relative: Whether those are of offsets, see `Observation.origin`.
         clock: Steady time [s].
         wait: Returns after a short while; raises where the run should end.
         recorded: Observations to compare on where none come live.
@@ -49,7 +49,7 @@ def run_shadow(
 
     def compare(old: Seen) -> None:
         # What a relative policy learned, and its statistics are of, are offsets.
-        origin = old.observation.joints if relative else 0.0
+        origin = old.observation.origin if relative else 0.0
         begin = clock()
         try:
             new = candidate.backend.predict(old.observation, old.prefix).chunk.targets
