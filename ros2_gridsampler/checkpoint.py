@@ -7,28 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from .camera_record import CameraRecord
-from .golden_observation import golden_observation as golden_observation
-from .manifest import FORMAT as FORMAT
-from .manifest import MANIFEST as MANIFEST
-from .manifest import WEIGHTS as WEIGHTS
-from .manifest import BadCheckpoint as BadCheckpoint
-from .manifest import Manifest as Manifest
-from .manifest import hash_golden_input, hash_statistics
-from .manifest import load_manifest as load_manifest
-from .manifest import read_manifest as read_manifest
-from .manifest import write_checkpoint as write_checkpoint
-from .manifest import write_manifest as write_manifest
+from .golden_observation import golden_observation
+from .manifest import (
+    FORMAT,
+    WEIGHTS,
+    BadCheckpoint,
+    Manifest,
+    check_golden_actions,
+    check_inputs,
+    hash_golden_input,
+    hash_statistics,
+    load_manifest,
+    write_checkpoint,
+)
 from .policy import Policy, as_tensors
-
-# The reference chunk was computed by another machine's arithmetic.
-GOLDEN_TOLERANCE = 2e-3
 
 
 def save_checkpoint(
@@ -78,31 +76,14 @@ def load_checkpoint(folder: Path) -> tuple[Policy, Manifest]:
     """
     manifest = load_manifest(folder)
     config = manifest.policy
-    if hash_statistics(config) != manifest.statistics_sha256:
-        raise BadCheckpoint(
-            f'The normalisation statistics in {folder / MANIFEST} were changed after training; '
-            'restore the file.'
-        )
+    check_inputs(folder, manifest)
     policy = Policy(config).eval()
     load_weights(policy, folder / WEIGHTS, manifest.weights_sha256)
     if hash_tensors(policy.encoder.state_dict()) != manifest.encoder_sha256:
         raise BadCheckpoint(f'The encoder in {folder} is not the one that the manifest names.')
     inputs = as_tensors(config, golden_observation(config))
-    if hash_golden_input(config) != manifest.golden_input_sha256:
-        raise BadCheckpoint(
-            f'The golden observation of {folder} becomes other tensors here than in training: '
-            'this installation prepares pictures, joints or words differently. Install the '
-            'versions that the manifest names under "training".'
-        )
     with torch.inference_mode():
-        actions = policy(*inputs)[0][0].numpy()
-    scale = np.array(config.action_statistics.scale)
-    difference = np.abs((actions - np.array(manifest.golden_actions)) / scale).max()
-    if not difference <= GOLDEN_TOLERANCE:
-        raise BadCheckpoint(
-            f'The golden observation of {folder} gives another chunk here than in training: off '
-            f'by {difference:.2g} standard deviations, {GOLDEN_TOLERANCE:.2g} are allowed.'
-        )
+        check_golden_actions(folder, manifest, policy(*inputs)[0][0].numpy())
     return policy, manifest
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
+import numpy as np
+from jaxtyping import Float
 
 from .camera_record import CameraRecord
 from .golden_observation import golden_observation
@@ -18,6 +20,8 @@ from .prediction import as_arrays
 FORMAT = 1
 WEIGHTS = 'policy.safetensors'
 MANIFEST = 'manifest.json'
+# The reference chunk was computed by another machine's arithmetic.
+GOLDEN_TOLERANCE = 2e-3
 AnyManifest = TypeVar('AnyManifest')
 
 
@@ -117,6 +121,42 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
             f'{path} lacks fields or has values of another type; restore the file.'
         )
     return manifest
+
+
+def check_inputs(folder: Path, manifest: Manifest) -> None:
+    """Refuse changed statistics, and an installation that prepares its inputs differently.
+
+    Raises:
+        BadCheckpoint: Either does not agree.
+    """
+    if hash_statistics(manifest.policy) != manifest.statistics_sha256:
+        raise BadCheckpoint(
+            f'The normalisation statistics in {folder / MANIFEST} were changed after training; '
+            'restore the file.'
+        )
+    if hash_golden_input(manifest.policy) != manifest.golden_input_sha256:
+        raise BadCheckpoint(
+            f'The golden observation of {folder} becomes other numbers here than in training: '
+            'this installation prepares pictures, joints or words differently. Install the '
+            'versions that the manifest names under "training".'
+        )
+
+
+def check_golden_actions(
+    folder: Path, manifest: Manifest, actions: Float[np.ndarray, 'steps actions']
+) -> None:
+    """Refuse a policy that makes another chunk of the golden observation.
+
+    Raises:
+        BadCheckpoint: It is too far off.
+    """
+    scale = np.array(manifest.policy.action_statistics.scale)
+    off = np.abs((actions - np.array(manifest.golden_actions)) / scale).max()
+    if not off <= GOLDEN_TOLERANCE:
+        raise BadCheckpoint(
+            f'The golden observation of {folder} gives another chunk here than in training: off '
+            f'by {off:.2g} standard deviations, {GOLDEN_TOLERANCE:.2g} are allowed.'
+        )
 
 
 def hash_statistics(config: PolicyConfig) -> str:

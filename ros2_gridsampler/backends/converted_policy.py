@@ -26,8 +26,8 @@ from ..manifest import (
     MANIFEST,
     BadCheckpoint,
     Manifest,
-    hash_golden_input,
-    hash_statistics,
+    check_golden_actions,
+    check_inputs,
     load_manifest,
 )
 from . import openvino
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 CONVERTED, PROBES = 'converted.json', 'probes.safetensors'
 FORMAT = 1
-# As of the checkpoint itself: another machine's arithmetic.
-GOLDEN_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -130,33 +128,18 @@ def load_converted(
         raise BadCheckpoint(
             f'{folder} was converted from other weights than its manifest names; export it again.'
         )
-    if hash_statistics(config) != manifest.statistics_sha256:
-        raise BadCheckpoint(f'The statistics in {folder / MANIFEST} were changed; copy it again.')
-    if hash_golden_input(config) != manifest.golden_input_sha256:
-        raise BadCheckpoint(
-            f'The golden observation of {folder} becomes other numbers here than in training; '
-            'install the versions that the manifest names under "training".'
-        )
+    check_inputs(folder, manifest)
     files = {name: _read(folder / name, sha256) for name, sha256 in about.sha256.items()}
     inputs, outputs = _read_probes(folder, files[PROBES])
     machine = openvino.check(precision)
     engine = openvino.OpenVinoEngine(files, precision, threads)
     agreement = verify(engine, inputs, outputs, config, precision)
     if precision == 'fp32':
-        _check_golden(folder, manifest, engine.run(as_inputs(config, golden_observation(config))))
+        golden = engine.run(as_inputs(config, golden_observation(config)))
+        check_golden_actions(folder, manifest, golden.actions[0])
     origin = f'Loaded from {folder}, converted by {about.made_with}.'
     report = Report('openvino', precision, threads, machine, agreement, origin, ())
     return CompiledPolicy(config, engine, report), manifest
-
-
-def _check_golden(folder: Path, manifest: Manifest, outputs: Outputs) -> None:
-    scale = np.array(manifest.policy.action_statistics.scale)
-    off = np.abs((outputs.actions[0] - np.array(manifest.golden_actions)) / scale).max()
-    if not off <= GOLDEN_TOLERANCE:
-        raise BadCheckpoint(
-            f'The golden observation of {folder} gives another chunk here than in training: off '
-            f'by {off:.2g} standard deviations, {GOLDEN_TOLERANCE:.2g} are allowed.'
-        )
 
 
 def _read_conversion(folder: Path) -> Conversion:
