@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .policy_config import Statistics as Statistics
+from .policy_config import Statistics
 
 
 class Normaliser(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from .policy_config import EncoderConfig as EncoderConfig
+from .policy_config import EncoderConfig
 
 
 class Attention(nn.Module):

@@ -14,17 +14,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .calibration import ImagePreparation
-from .checkpoint import (
-    FORMAT,
-    GOLDEN_TOLERANCE,
-    BadCheckpoint,
-    hash_tensors,
-    load_weights,
-    read_manifest,
-    write_checkpoint,
-)
-from .encoder import Encoder, EncoderConfig
+from .checkpoint import hash_tensors, load_weights
+from .encoder import Encoder
 from .golden_observation import golden_picture
+from .manifest import FORMAT, GOLDEN_TOLERANCE, BadCheckpoint, read_manifest, write_checkpoint
+from .policy_config import EncoderConfig
 
 ENCODER_WEIGHTS = 'encoder.safetensors'
 

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .action_head import Normaliser, Statistics
+from .action_head import Normaliser
 from .action_prefix import draw_given
 from .encoder import Block
+from .policy_config import Statistics
 
 INTEGRATION_STEPS = 5
 

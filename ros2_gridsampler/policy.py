@@ -12,10 +12,8 @@ from .continuing_head import ContinuingHead
 from .encoder import Encoder
 from .flow_head import FlowHead
 from .observation import Observation
-from .policy_config import PolicyConfig as PolicyConfig
-from .prediction import Prediction as Prediction
-from .prediction import as_arrays, as_prediction, prefix_arrays
-from .prediction import proprioception as proprioception
+from .policy_config import PolicyConfig
+from .prediction import Prediction, as_arrays, as_prediction, prefix_arrays
 from .token_reducers import make_reducer
 from .trunk import Trunk, WordEmbedding
 

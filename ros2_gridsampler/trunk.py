@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .encoder import Block
 from .instruction import BUCKETS, WORDS
-from .policy_config import TrunkConfig as TrunkConfig
+from .policy_config import TrunkConfig
 
 
 class WordEmbedding(nn.Module):

@@ -9,9 +9,9 @@ import numpy as np
 from policies import tiny_policy
 
 from ros2_gridsampler.action_chunk import ActionSpace
-from ros2_gridsampler.action_head import Statistics
 from ros2_gridsampler.camera_message import encode_jpeg
 from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.policy_config import Statistics
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
 
 JOINTS = ('shoulder_pan', 'elbow_flex', 'gripper')

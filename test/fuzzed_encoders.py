@@ -8,8 +8,9 @@ import random
 from dataclasses import dataclass
 
 from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import save_encoder
+from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.swapping.strict_json import NotBelieved
 from ros2_gridsampler.swapping.weight_chunks import CHUNK_BYTES, Chunk, ChunkAssembly
 

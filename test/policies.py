@@ -7,11 +7,9 @@ from typing import Literal
 import torch
 
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
-from ros2_gridsampler.action_head import Statistics
 from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.encoder import EncoderConfig
-from ros2_gridsampler.policy import Policy, PolicyConfig
-from ros2_gridsampler.trunk import TrunkConfig
+from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
 
 
 def tiny_policy(

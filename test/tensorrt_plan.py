@@ -36,7 +36,8 @@ import torch_tensorrt.dynamo._compiler as compiler
 from ros2_gridsampler.backends.engine import EngineRefused
 from ros2_gridsampler.backends.exported_graph import as_inputs, export, reduced
 from ros2_gridsampler.backends.tensorrt import PLAN, build
-from ros2_gridsampler.checkpoint import golden_observation, load_checkpoint
+from ros2_gridsampler.checkpoint import load_checkpoint
+from ros2_gridsampler.golden_observation import golden_observation
 
 # torch-tensorrt-rtx gives TensorRT-RTX that name when it is imported.
 trt = importlib.import_module('tensorrt')

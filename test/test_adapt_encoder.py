@@ -12,11 +12,13 @@ from policies import tiny_policy
 from safetensors.torch import save_file
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.checkpoint import load_manifest, save_checkpoint
+from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.command_line.adaptation_commands import import_encoder as import_command
 from ros2_gridsampler.command_line.encoder_commands import list_known, show, verify
-from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.manifest import load_manifest
+from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.swapping.compatibility import PolicyNeeds
 from ros2_gridsampler.swapping.published_encoders import (
     NotAnEncoder,

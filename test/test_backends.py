@@ -27,7 +27,8 @@ from ros2_gridsampler.backends.exported_graph import (
 )
 from ros2_gridsampler.backends.onnxruntime import to_onnx
 from ros2_gridsampler.backends.verification import verify
-from ros2_gridsampler.checkpoint import golden_observation, load_checkpoint
+from ros2_gridsampler.checkpoint import load_checkpoint
+from ros2_gridsampler.golden_observation import golden_observation
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
 LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}

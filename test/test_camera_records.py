@@ -9,7 +9,8 @@ from test_camera_calibration import run
 from test_mount_drift import view
 
 from ros2_gridsampler.calibrating.reference_views import load_reference_views
-from ros2_gridsampler.checkpoint import load_checkpoint, load_manifest, save_checkpoint
+from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.manifest import load_manifest
 from ros2_gridsampler.recordings.arm_messages import camera_info, state_messages
 from ros2_gridsampler.recordings.bag_writer import BagWriter
 from ros2_gridsampler.recordings.camera_records import record_cameras, take_reference_views

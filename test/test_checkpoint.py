@@ -11,14 +11,9 @@ from policies import tiny_policy
 
 from ros2_gridsampler.calibration import ImagePreparation
 from ros2_gridsampler.camera_record import CameraRecord, LensRecord
-from ros2_gridsampler.checkpoint import (
-    MANIFEST,
-    WEIGHTS,
-    BadCheckpoint,
-    golden_observation,
-    load_checkpoint,
-    save_checkpoint,
-)
+from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.manifest import MANIFEST, WEIGHTS, BadCheckpoint
 from ros2_gridsampler.policy import Policy
 
 

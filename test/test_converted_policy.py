@@ -23,15 +23,9 @@ from ros2_gridsampler.backends.converted_policy import (
 )
 from ros2_gridsampler.calibrating.reference_views import save_reference_view
 from ros2_gridsampler.camera_record import CameraRecord
-from ros2_gridsampler.checkpoint import (
-    BadCheckpoint,
-    golden_observation,
-    load_checkpoint,
-    load_manifest,
-    save_checkpoint,
-    write_manifest,
-)
-from ros2_gridsampler.golden_observation import golden_picture
+from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.golden_observation import golden_observation, golden_picture
+from ros2_gridsampler.manifest import BadCheckpoint, load_manifest, write_manifest
 
 ROOT = Path(__file__).parents[1]
 # Read by every Python that starts with its folder in PYTHONPATH.

@@ -11,8 +11,8 @@ import pytest
 import torch
 from fuzzed_encoders import SMALL, save_small_encoder
 
-from ros2_gridsampler.encoder import EncoderConfig
 from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.swapping.encoder_store import EncoderStore
 from ros2_gridsampler.swapping.server_manifest import list_encoders, write_server_manifest
 from ros2_gridsampler.swapping.weight_chunks import CHUNK_BYTES, Chunk, chunk_count, split

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policies import tiny_policy
 
-from ros2_gridsampler.action_head import Statistics
 from ros2_gridsampler.backends import load
 from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.checkpoint import golden_observation, load_manifest, save_checkpoint
-from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.checkpoint import save_checkpoint
+from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.manifest import load_manifest
+from ros2_gridsampler.policy_config import EncoderConfig, Statistics
 from ros2_gridsampler.swapping.action_drift import Answer, Drift
 from ros2_gridsampler.swapping.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
 from ros2_gridsampler.swapping.known_encoders import KnownEncoder, find_encoder

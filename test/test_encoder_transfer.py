@@ -18,8 +18,8 @@ import torch
 from fuzzed_encoders import SMALL, fuzz_manifests, fuzz_streams, save_small_encoder
 from safetensors.torch import load_file, save_file
 
-from ros2_gridsampler.encoder import EncoderConfig
 from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.swapping.encoder_store import NAMES, EncoderStore
 from ros2_gridsampler.swapping.server_manifest import (
     MAX_BYTES,

@@ -25,7 +25,7 @@ from arm_recordings import (
 from ros2_gridsampler.action_chunk import ActionChunk
 from ros2_gridsampler.arm_limits import load_arm
 from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.policy import Prediction
+from ros2_gridsampler.prediction import Prediction
 from ros2_gridsampler.recordings.bag_reader import read_messages, read_topics
 from ros2_gridsampler.recordings.bag_writer import BagWriter
 from ros2_gridsampler.recordings.critical_error import warped_error

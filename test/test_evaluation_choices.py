@@ -12,10 +12,11 @@ import torch
 from arm_recordings import ARM, arm_policy, run_command, write_arm
 
 from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.checkpoint import golden_observation, save_checkpoint
+from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.recordings.bag_reader import read_topics
 from ros2_gridsampler.recordings.command_replay import CommandConfig
 from ros2_gridsampler.recordings.evaluation import evaluate_bag

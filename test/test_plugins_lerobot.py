@@ -19,7 +19,7 @@ pytest.importorskip(
 )
 import lerobot_policies as small
 
-from ros2_gridsampler.checkpoint import BadCheckpoint
+from ros2_gridsampler.manifest import BadCheckpoint
 from ros2_gridsampler.observation import Observation
 from ros2_gridsampler.plugins.lerobot import SamplerPlan, attach
 from ros2_gridsampler.plugins.lerobot_checkpoint import (

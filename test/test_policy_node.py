@@ -11,7 +11,9 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.checkpoint import WEIGHTS, golden_observation, save_checkpoint
+from ros2_gridsampler.checkpoint import save_checkpoint
+from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.manifest import WEIGHTS
 
 NODE = 'ros2_gridsampler.nodes.policy_node'
 TWIST, GRIPPER = '/policy_node/twist_command', '/policy_node/gripper_command'

@@ -24,9 +24,9 @@ from camera_bags import SIDE, TOPIC, write_bag
 
 from ros2_gridsampler.calibration import ImagePreparation, prepare_image
 from ros2_gridsampler.camera_message import decode_image
-from ros2_gridsampler.checkpoint import MANIFEST, BadCheckpoint
-from ros2_gridsampler.encoder import EncoderConfig
 from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.manifest import MANIFEST, BadCheckpoint
+from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.recordings.bag_reader import read_messages
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.frames import FrameConfig, store_frames

@@ -18,9 +18,10 @@ from camera_bags import SIDE, TOPIC, TWIST, write_bag
 
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import save_encoder
 from ros2_gridsampler.observation import ObservationConfig
+from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig

@@ -10,12 +10,12 @@ import pytest
 from policies import tiny_policy
 
 from ros2_gridsampler.action_chunk import ActionSpace
-from ros2_gridsampler.action_head import Statistics
 from ros2_gridsampler.arm_limits import load_arm
 from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.command_message import read_joint_trajectory
 from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.policy_config import Statistics
 from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_messages, read_observations
 from ros2_gridsampler.stream_budget import StreamBudget
 

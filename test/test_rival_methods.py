@@ -13,9 +13,9 @@ from ros2_gridsampler.backends.rival_methods import (
     take_over,
     with_reducer,
 )
-from ros2_gridsampler.checkpoint import golden_observation
+from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.policy import as_tensors
-from ros2_gridsampler.trunk import TrunkConfig
+from ros2_gridsampler.policy_config import TrunkConfig
 
 
 def actions(policy):

@@ -13,9 +13,10 @@ import yaml
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.calibration import ImagePreparation
 from ros2_gridsampler.checkpoint import load_checkpoint
-from ros2_gridsampler.encoder import Encoder, EncoderConfig
+from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
 from ros2_gridsampler.observation import ObservationConfig
+from ros2_gridsampler.policy_config import EncoderConfig, TrunkConfig
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
@@ -24,7 +25,6 @@ from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.recipe import load_recipe
 from ros2_gridsampler.training.train_policy import TrainConfig, train
-from ros2_gridsampler.trunk import TrunkConfig
 
 SIZE = (32, 32)
 CONFIG = TrainConfig(

@@ -16,7 +16,8 @@ from torch.export import ExportedProgram
 from ..encoder import Block, PatchEmbedding
 from ..grid_sampler import PointReader
 from ..observation import Observation
-from ..policy import Policy, PolicyConfig
+from ..policy import Policy
+from ..policy_config import PolicyConfig
 from .engine import EngineRefused, Inputs, Outputs
 from .engine import as_inputs as as_inputs
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..encoder import Attention, Block, Encoder
 from ..point_locator import cell_centres
-from ..policy import Policy, PolicyConfig
+from ..policy import Policy
+from ..policy_config import PolicyConfig
 from ..trunk import Trunk
 
 

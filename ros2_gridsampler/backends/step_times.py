@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checkpoint import golden_observation
+from ..golden_observation import golden_observation
 from ..policy import Policy
 from . import CompiledPolicy, Name, load
 from .engine import EngineRefused, Precision

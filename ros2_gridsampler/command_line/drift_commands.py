@@ -28,8 +28,8 @@ def reference(
             names hold the name of the camera.
     """
     from ..calibrating.reference_views import FOLDER
-    from ..checkpoint import load_manifest
     from ..installed_files import find
+    from ..manifest import load_manifest
     from ..recordings.bag_reader import find_bags, read_topics
     from ..recordings.camera_records import take_reference_views
     from ..recordings.topic_map import TopicChoice, map_cameras, with_cameras

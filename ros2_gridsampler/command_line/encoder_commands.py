@@ -17,8 +17,8 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
         policy: Checkpoint folder or name; empty to ask about none.
         store: Folder of received encoders; default the user's cache.
     """
-    from ..checkpoint import load_manifest
     from ..installed_files import find
+    from ..manifest import load_manifest
     from ..swapping.compatibility import PolicyNeeds
     from ..swapping.encoder_store import default_folder
     from ..swapping.known_encoders import known_encoders

@@ -39,7 +39,8 @@ def export(
     """
     from ..backends import load
     from ..backends.engine_cache import EngineCache, default_folder
-    from ..checkpoint import golden_observation, load_checkpoint
+    from ..checkpoint import load_checkpoint
+    from ..golden_observation import golden_observation
     from ..installed_files import find
 
     model, _ = load_checkpoint(find('models', policy))

@@ -158,7 +158,7 @@ def _live(task: 'EvaluationTask', logs: Path) -> 'Iterator[Preparation | None]':
 
 
 def _usual_arm(folder: Path) -> str:
-    from ..checkpoint import load_manifest
+    from ..manifest import load_manifest
 
     space = load_manifest(folder).policy.action_space
     if space.frame.startswith('panda'):

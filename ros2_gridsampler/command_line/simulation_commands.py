@@ -80,7 +80,8 @@ def success(
     """
     from ..arm_limits import load_arm
     from ..backends import load
-    from ..checkpoint import golden_observation, load_checkpoint
+    from ..checkpoint import load_checkpoint
+    from ..golden_observation import golden_observation
     from ..installed_files import find
     from ..recordings.closed_loop import measure_success
     from ..swapping.compatibility import PolicyNeeds, see_through
@@ -124,7 +125,8 @@ def obedience(
     """
     from ..arm_limits import load_arm
     from ..backends import load
-    from ..checkpoint import golden_observation, load_checkpoint
+    from ..checkpoint import load_checkpoint
+    from ..golden_observation import golden_observation
     from ..installed_files import find
     from ..recordings.obedience import measure_obedience
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from ..backends.rival_methods import with_reducer
-from ..checkpoint import golden_observation
 from ..flop_count import count_flops, counting
+from ..golden_observation import golden_observation
 from ..grid_sampler import GridSampler
 from ..policy import Policy, as_tensors
 from .vla_models import MODELS, Model, Name, matrix, meta

@@ -16,9 +16,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from ..checkpoint import load_manifest
 from ..installed_files import find
-from ..policy import PolicyConfig
+from ..manifest import load_manifest
+from ..policy_config import PolicyConfig
 from ..recordings import arm_messages
 from ..recordings.demonstration import Demonstration
 from ..recordings.demonstration_page import write_page

@@ -13,7 +13,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ..backends import Backend
-from ..checkpoint import load_manifest
+from ..manifest import load_manifest
 from ..observation import Observation, ObservationConfig
 from ..observation_buffer import ObservationBuffer
 from ..policy import Policy

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 
 from ..calibration import ImagePreparation
-from ..encoder import Encoder, EncoderConfig
+from ..encoder import Encoder
 from ..encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ..policy_config import EncoderConfig
 from .child_process import ChildProcess
 from .private_domain import private_domain
 

@@ -18,7 +18,7 @@ import cattrs
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from ..checkpoint import BadCheckpoint
+from ..manifest import BadCheckpoint
 from .lerobot import SamplerPlan, SeenPoints, attach
 from .robot import Robot
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from ..action_chunk import ActionChunk, ActionSpace
 from ..action_prefix import Prefix
 from ..calibration import ImagePreparation, prepare_image
-from ..checkpoint import BadCheckpoint
+from ..manifest import BadCheckpoint
 from ..observation import Observation, ObservationConfig
-from ..policy import Prediction
+from ..prediction import Prediction
 from .lerobot_checkpoint import (
     FORMAT,
     ROBOT,

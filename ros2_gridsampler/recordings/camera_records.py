@@ -14,7 +14,7 @@ from ..calibrating.mount_drift import DriftLimits
 from ..calibrating.reference_views import save_reference_view, why_not_fixed
 from ..camera_message import UncalibratedCamera, decode_image, intrinsics
 from ..camera_record import CameraRecord, LensRecord
-from ..checkpoint import load_manifest, write_manifest
+from ..manifest import load_manifest, write_manifest
 from .bag_reader import DamagedBag, RecordedMessage, read_camera_infos, read_messages
 
 # Bags that are compared, spread over all; and how far into each a second picture is taken [s].

@@ -17,7 +17,8 @@ from ..chunk_schedule import ScheduleConfig
 from ..controller import Controller
 from ..observation import Observation
 from ..observation_buffer import ObservationBuffer
-from ..policy import PolicyConfig, Prediction
+from ..policy_config import PolicyConfig
+from ..prediction import Prediction
 from ..simulation.arm_state import ArmState
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.perturbations import Perturbation, perturb

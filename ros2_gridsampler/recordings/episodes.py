@@ -21,7 +21,7 @@ from ..camera_message import stamp_seconds
 from ..command_message import read_float64_multi_array, read_joint_trajectory, read_twist
 from ..observation import ObservationConfig
 from ..observation_buffer import ObservationBuffer
-from ..policy import proprioception
+from ..prediction import proprioception
 from ..stream_budget import StreamBudget
 from .bag_reader import RecordedMessage, StreamTopics, read_observations
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..arm_limits import ArmLimits
 from ..observation import Observation
 from ..observation_buffer import ObservationBuffer
-from ..policy import Prediction
+from ..prediction import Prediction
 from .action_scale import action_scale
 from .bag_health import BagHealth, Fault
 from .bag_reader import DamagedBag, ObservationReplay, RecordedMessage, read_messages

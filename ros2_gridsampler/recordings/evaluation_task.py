@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from ..arm_limits import load_arm
 from ..backends import NAMES, Backend, load
-from ..checkpoint import golden_observation, load_checkpoint
+from ..checkpoint import load_checkpoint
 from ..encoder_checkpoint import load_encoder
+from ..golden_observation import golden_observation
 from ..policy import Policy
 from .bag_reader import read_messages, read_topics
 from .bag_storage import find_files

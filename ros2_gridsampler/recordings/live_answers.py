@@ -13,7 +13,7 @@ from ..action_chunk import ActionChunk
 from ..action_prefix import Prefix
 from ..backends import Backend
 from ..observation import Observation
-from ..policy import Prediction
+from ..prediction import Prediction
 from .command_replay import percentiles
 
 

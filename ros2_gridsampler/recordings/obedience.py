@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ..arm_limits import ArmLimits
 from ..backends import Backend
-from ..policy import PolicyConfig
+from ..policy_config import PolicyConfig
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import Official
 from ..simulation.scene import Goal

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..observation import Observation
-from ..policy import Prediction
+from ..prediction import Prediction
 from ..sampled_points import draw_points
 from .bag_reader import RecordedMessage
 from .policy_scores import Contestant

@@ -14,7 +14,8 @@ from ..action_chunk import ActionChunk
 from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..observation import Observation
-from ..policy import PolicyConfig, Prediction
+from ..policy_config import PolicyConfig
+from ..prediction import Prediction
 from ..stream_budget import StreamBudget
 from .action_errors import ActionErrors
 from .action_scale import action_scale

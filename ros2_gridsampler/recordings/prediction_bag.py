@@ -13,7 +13,7 @@ import numpy as np
 from ..action_chunk import ActionChunk
 from ..camera_message import encode_jpeg
 from ..observation import Observation
-from ..policy import Prediction
+from ..prediction import Prediction
 from .bag_reader import RecordedMessage
 from .bag_writer import TYPES, BagWriter, build, build_header
 from .overlay import draw

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..policy import PolicyConfig
+from ..policy_config import PolicyConfig
 from .bag_reader import StreamTopics
 from .episodes import ActionTopics
 

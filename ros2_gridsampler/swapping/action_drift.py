@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..action_head import Statistics
+from ..policy_config import Statistics
 from .swap_config import SwapConfig
 
 

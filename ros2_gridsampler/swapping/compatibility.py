@@ -6,10 +6,11 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ..checkpoint import Manifest
 from ..encoder import Encoder
 from ..encoder_checkpoint import EncoderManifest, load_encoder
-from ..policy import Policy, PolicyConfig
+from ..manifest import Manifest
+from ..policy import Policy
+from ..policy_config import PolicyConfig
 from .encoder_store import default_folder
 from .known_encoders import KnownEncoder, find_encoder, known_encoders
 

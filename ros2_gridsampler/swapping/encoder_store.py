@@ -12,8 +12,8 @@ from pathlib import Path
 import cattrs
 from filelock import FileLock
 
-from ..checkpoint import MANIFEST
 from ..encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ..manifest import MANIFEST
 from .server_manifest import ServedEncoder, ServerManifest
 from .strict_json import NotBelieved, parse
 from .weight_chunks import ChunkAssembly

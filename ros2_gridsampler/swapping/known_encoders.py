@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoint import MANIFEST, BadCheckpoint
 from ..encoder_checkpoint import ENCODER_WEIGHTS, EncoderManifest, load_encoder_manifest
 from ..installed_files import find
+from ..manifest import MANIFEST, BadCheckpoint
 from .encoder_store import NAMES
 
 

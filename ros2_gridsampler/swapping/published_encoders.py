@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..encoder import Encoder, EncoderConfig
+from ..encoder import Encoder
+from ..policy_config import EncoderConfig
 
 # Wrappers that publishers put around the tensors.
 _WRAPPERS = ('model', 'state_dict', 'module')

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..encoder import Encoder, EncoderConfig
+from ..encoder import Encoder
+from ..policy_config import EncoderConfig
 from .strict_json import NotBelieved
 
 MAX_HEADER_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..instruction import tokenise
-from ..policy import PolicyConfig
+from ..policy_config import PolicyConfig
 from ..recordings.episodes import EpisodeStore
 
 

@@ -13,8 +13,10 @@ import yaml
 
 from ..arm_limits import load_arm
 from ..backends import load
-from ..checkpoint import MANIFEST, golden_observation, load_checkpoint
+from ..checkpoint import load_checkpoint
+from ..golden_observation import golden_observation
 from ..installed_files import find
+from ..manifest import MANIFEST
 from ..recordings.closed_loop import Placements, Success, measure_success, summarise
 from .recipe import load_recipe
 from .train_policy import train

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from ..checkpoint import MANIFEST, golden_observation, load_checkpoint
+from ..checkpoint import load_checkpoint
 from ..flop_count import count_flops
+from ..golden_observation import golden_observation
+from ..manifest import MANIFEST
 from ..policy import Policy, as_tensors
 from ..recordings.closed_loop import PLACEMENTS
 from ..recordings.success_rate import wilson_interval

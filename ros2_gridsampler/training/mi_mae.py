@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from ..encoder import Block, Encoder, EncoderConfig, sine_positions
+from ..encoder import Block, Encoder, sine_positions
+from ..policy_config import EncoderConfig
 from .information_bounds import Likelihood
 
 Method = Literal['mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']

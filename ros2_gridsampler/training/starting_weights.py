@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..checkpoint import load_checkpoint
 from ..encoder_checkpoint import load_encoder
-from ..policy import Policy, PolicyConfig
+from ..policy import Policy
+from ..policy_config import PolicyConfig
 
 
 def start_from(policy: Policy, folder: Path) -> None:
