@@ -22,6 +22,8 @@ from ..policy import Policy
 from ..policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
 from ..recordings.camera_records import record_cameras
 from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
+from ..swapping.encoder_store import default_folder
+from ..swapping.known_encoders import find_encoder
 from .batches import Batch, Batches, offsets, order, split
 from .learning_rate import set_rate
 from .run_state import RunState, StopRequest
@@ -111,7 +113,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     if config.start:
         start_from(policy, find('models', config.start))
     if config.pretrained:
-        take_encoder(policy, find('models/encoders', config.pretrained))
+        take_encoder(policy, find_encoder(config.pretrained, default_folder()))
     if config.frozen_encoder:
         policy.encoder.requires_grad_(False).eval()
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
