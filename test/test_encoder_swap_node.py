@@ -194,6 +194,7 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
 
     from ros2_gridsampler.arm_limits import load_arm
     from ros2_gridsampler.installed_files import find
+    from ros2_gridsampler.nodes.topics import STATE
 
     reports = watcher.collect(DiagnosticArray, '/diagnostics', STATE)
 
