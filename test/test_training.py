@@ -171,6 +171,26 @@ def test_a_frozen_encoder_stays_the_published_one(bags, tmp_path):
         train(foreign, bags, tmp_path / 'no', tmp_path / 'cache')
 
 
+def test_a_run_may_start_from_a_policy_with_another_stem_but_not_with_another_trunk(
+    bags, tmp_path
+):
+    first = train(CONFIG, bags, tmp_path / 'first', tmp_path / 'cache')
+    stem = dataclasses.replace(CONFIG.encoder, stem=(6,))
+    config = dataclasses.replace(CONFIG, start=str(tmp_path / 'first'), steps=1)
+    other = train(
+        dataclasses.replace(config, encoder=stem, learning_rate=0.0),
+        bags,
+        tmp_path / 'other',
+        tmp_path / 'cache',
+    )
+    kept, taken = first.state_dict(), other.state_dict()
+    for name in ('encoder.blocks.0.attn.qkv.weight', 'action_head.linear.weight'):
+        assert torch.equal(kept[name], taken[name])
+    trunk = dataclasses.replace(CONFIG.trunk, depth=2)
+    with pytest.raises(ValueError, match='the recipe asks for'):
+        train(dataclasses.replace(config, trunk=trunk), bags, tmp_path / 'no', tmp_path / 'cache')
+
+
 def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):
     episodes = CONFIG.episodes
     nowhere = dataclasses.replace(episodes.labels, action='/nowhere')

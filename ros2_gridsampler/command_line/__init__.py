@@ -15,13 +15,14 @@ from .evaluation_commands import evaluate, export_lerobot, import_lerobot
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
 from .safety_commands import delay, faults, monitor, safety_tables, timing
-from .simulation_commands import demo, obedience, record, success
+from .simulation_commands import demo, experts, obedience, record, success
 from .training_commands import compare, train
 
 application = tyro.extras.SubcommandApp()
 for command in (
     demo,
     record,
+    experts,
     pretrain,
     probe,
     compare_encoders,
