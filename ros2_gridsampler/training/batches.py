@@ -5,6 +5,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -97,7 +98,13 @@ def jitter(
     images: UInt8[np.ndarray, 'batch cameras height width 3'], generator: np.random.Generator
 ) -> UInt8[np.ndarray, 'batch cameras height width 3']:
     """Brightness, contrast and tint of each picture changed a little."""
-    shape = (*images.shape[:2], 1, 1, 3)
+    shape = (*images.shape[:2], 1, 3)
     gain = generator.uniform(0.9, 1.1, shape).astype(np.float32)
     offset = generator.uniform(-12, 12, shape).astype(np.float32)
-    return np.clip(images * gain + offset, 0, 255).astype(np.uint8)
+    # A table of the 256 levels is much faster than arithmetic on all pixels.
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    tables = np.clip(levels * gain + offset, 0, 255).astype(np.uint8)
+    changed = np.empty_like(images)
+    for place in np.ndindex(*images.shape[:2]):
+        cv2.LUT(images[place], tables[place][None], dst=changed[place])
+    return changed
