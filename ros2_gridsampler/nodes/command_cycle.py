@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..action_prefix import Prefix
 from ..controller import Command, Controller, ImplausibleChunk
-from ..latency import ChunkTimes, LatencyWindow, Window
+from ..latency import ChunkTimes, LatencyWindow, RateWindow, Window
 from ..stream_health import DegradationLadder, Fault, Rung
 from .clock_watch import Clocks, ClockWatch
 from .command_outputs import CommandOutput
@@ -88,8 +88,8 @@ class CommandCycle:
         """What the safety filter did -> how often."""
         self.latency = LatencyWindow()
         self.information_age = Window()
-        self.used: deque[float] = deque(maxlen=50)
-        """When the last predictions were taken into use, in steady time [s]."""
+        self.used = RateWindow()
+        """Predictions that were taken into use, in steady time [s]."""
         self.seam_positions, self.seam_velocities = Window(), Window()
         self.ladder = DegradationLadder(parameters.ladder, clocks.steady())
 
@@ -102,6 +102,7 @@ class CommandCycle:
             self._newest = None
             self._rest.begin()
             self._clock.begin()
+            self.used = RateWindow()
             self._paused = self._held = self._lagged = False
             self.commands = 0
             self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
@@ -226,7 +227,7 @@ class CommandCycle:
             if seam is not None:
                 self.seam_positions.add(seam.position)
                 self.seam_velocities.add(seam.velocity)
-            self.used.append(steady)
+            self.used.add(steady)
             self._newest = timed
             # A chunk that is over when it comes is no reason to move.
             if chunk.end_time > now:
