@@ -86,9 +86,10 @@ def evaluate(
     from ..installed_files import find
     from ..recordings.bag_reader import find_bags
     from ..recordings.command_replay import CommandConfig
+    from ..recordings.contestants import PolicyChoice
     from ..recordings.evaluation_jobs import evaluate_bags
     from ..recordings.evaluation_report import check_gate, read_gate
-    from ..recordings.evaluation_task import EvaluationTask, PolicyChoice
+    from ..recordings.evaluation_task import EvaluationTask
     from ..recordings.policy_scores import EvaluationConfig
     from ..recordings.topic_map import TopicChoice, load_topic_choice, with_cameras
 
@@ -133,6 +134,8 @@ def evaluate(
     for problem in report['problems']:
         print(f'- {problem}')
     print(report['verdict'])
+    for text in (*report['findings'], *filter(None, [report.get('compare', {}).get('verdict')])):
+        print(text)
     print(f'The page: {(out / "report.html").resolve().as_uri()}')
     broken = check_gate(report, thresholds)
     for text in broken:
@@ -167,32 +170,3 @@ def _usual_arm(folder: Path) -> str:
         f'Which arm? The checkpoint commands {space.kind} of {len(space.names)} entries; name its '
         'limits with --arm, a YAML file or a name in calibration/.'
     )
-
-
-def import_lerobot(dataset: Path, out: Path) -> None:
-    """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
-
-    Args:
-        dataset: Folder with meta/info.json; nothing is loaded from the hub.
-        out: Folder of the bags; those that are there are kept.
-    """
-    from ..recordings.lerobot import LeRobotDataset, import_dataset
-
-    bags = import_dataset(LeRobotDataset(dataset), out)
-    print(f'{len(bags)} bags in {out}')
-
-
-def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3.0') -> None:
-    """Turn bags of one arm into a LeRobot dataset folder, an episode per bag.
-
-    Args:
-        bags: Bags, or folders of bags.
-        out: A new folder.
-        version: Of the format.
-    """
-    from ..recordings.bag_reader import find_bags
-    from ..recordings.lerobot_export import export_dataset
-
-    found = find_bags(bags)
-    export_dataset(found, out, version)
-    print(f'{len(found)} episodes in {out}')

@@ -32,7 +32,8 @@ from .arm_messages import (
     image_topic,
     state_messages,
 )
-from .bag_reader import RecordedMessage, StreamTopics, feed
+from .bag_storage import RecordedMessage
+from .observation_replay import StreamTopics, feed
 from .success_rate import wilson_interval
 
 Placements = Literal['official', 'widened']
