@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler evaluate`: recordings and a policy -> an answer one can act on."""
+"""`gridsampler evaluate`, `rank-metrics`: recordings and policies -> an answer one can act on."""
 
 import sys
 from collections.abc import Iterator
@@ -170,3 +170,59 @@ def _usual_arm(folder: Path) -> str:
         f'Which arm? The checkpoint commands {space.kind} of {len(space.names)} entries; name its '
         'limits with --arm, a YAML file or a name in calibration/.'
     )
+
+
+def rank_metrics(
+    checkpoints: tyro.conf.Positional[Path],
+    out: Path,
+    bags: tuple[Path, ...] = (),
+    demonstrations: tuple[Path, ...] = (),
+    measured: tuple[str, ...] = (),
+    arm: str = '',
+    jobs: str = '1',
+) -> None:
+    """See which offline metric orders policies as their measured success does.
+
+    Evaluates every checkpoint on the same bags; what is done already is not done again. Writes
+    ranking.md, ranking.json and ranking.png.
+
+    Args:
+        checkpoints: Folder of checkpoints with their outcomes beside the manifest, as `gridsampler
+            compare` leaves them, or each by `success --json CHECKPOINT/official.json`.
+        out: Folder of the ranking and of all evaluations.
+        bags: Bags that none of them has seen, or folders of such bags.
+        demonstrations: All bags on which they were trained; of these only those are taken that
+            every training held out.
+        measured: Names of the outcomes, like `official widened`; all if left out.
+        arm: YAML with the arm's limits, or a name in calibration/ (panda for twists).
+        jobs: See `evaluate`.
+    """
+    from ..installed_files import find
+    from ..recordings.bag_reader import find_bags
+    from ..recordings.contestants import PolicyChoice
+    from ..recordings.evaluation_jobs import evaluate_bags
+    from ..recordings.evaluation_task import EvaluationTask
+    from ..training.measured_policies import held_out_bags, read_policies
+    from ..training.metric_ranking import rank_metrics, write_ranking
+
+    policies, left_out = read_policies(checkpoints, measured)
+    for name, reason in left_out.items():
+        print(f'{name} is left out: {reason}.', file=sys.stderr)
+    found = find_bags(bags) if bags else []
+    if demonstrations:
+        found += held_out_bags(find_bags(demonstrations), policies)
+    if not found:
+        raise ValueError('Name bags with --bags, or those of the training with --demonstrations.')
+    limits = find('calibration', arm or _usual_arm(policies[0].folder), '.yaml')
+    reports = []
+    for policy in policies:
+        task = EvaluationTask(PolicyChoice(policy.folder), None, limits, film=False, bag=False)
+        report, failed = evaluate_bags(found, task, out / policy.folder.name, jobs)
+        if failed:
+            raise ValueError(
+                f'All policies need the same bags, but {policy.folder.name} failed on '
+                f'{"; ".join(f"{name}: {reason}" for name, reason in failed.items())}'
+            )
+        reports.append(report)
+    rankings = rank_metrics(policies, reports)
+    print(write_ranking(policies, rankings, found, reports[0]['frames'], out))
