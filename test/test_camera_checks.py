@@ -232,8 +232,8 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
     from ros2_gridsampler.command_message import read_joint_trajectory
     from ros2_gridsampler.observation_buffer import ObservationBuffer
     from ros2_gridsampler.recordings import arm_messages
-    from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_observations
     from ros2_gridsampler.recordings.bag_writer import BagWriter, build
+    from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
     from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
     from ros2_gridsampler.stream_budget import StreamBudget
 

@@ -18,9 +18,9 @@ from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_enco
 from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.policy_config import EncoderConfig, TrunkConfig
 from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.recipe import load_recipe

@@ -30,7 +30,8 @@ from .arm_messages import (
     image_topic,
     state_messages,
 )
-from .bag_reader import RecordedMessage, StreamTopics, feed
+from .bag_storage import RecordedMessage
+from .observation_replay import StreamTopics, feed
 from .solved_states import Placements, Tally, try_states
 
 

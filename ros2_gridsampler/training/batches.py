@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..instruction import tokenise
@@ -28,12 +28,16 @@ def split(
     store: EpisodeStore, held_out: float
 ) -> tuple[Int[np.ndarray, ' training'], Int[np.ndarray, ' validation']]:
     """Samples to train on and samples of whole other bags."""
-    bags = int(store.episode.max()) + 1
-    every = max(round(1 / held_out), 2) if held_out else bags + 1
-    held = store.episode % every == every - 1
-    if bags < 2 or not held.any():
+    kept = held(store.episode, held_out)
+    if not kept.any():
         return np.arange(len(store)), np.arange(len(store))
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    return np.flatnonzero(~kept), np.flatnonzero(kept)
+
+
+def held(numbers: Int[np.ndarray, ' bags'], share: float) -> Bool[np.ndarray, ' bags']:
+    """Which bags, by their place in the order of training, are kept for validation."""
+    every = max(round(1 / share), 2) if share else 0
+    return np.asarray(numbers % every == every - 1) if every else np.zeros(len(numbers), bool)
 
 
 def order(
