@@ -183,6 +183,7 @@ def test_camera_info_of_another_lens_stops_configure_and_none_is_a_warning(
     assert change(node, 'CLEANUP')
     for published, words in (
         (lens(330.0), 'and the one of the training see the same ray up to'),
+        (lens(distortion=(0.1, 0, 0)), "says 'plumb_bob' and has 3 coefficients"),
         (lens(width=640), 'is for 640x240 pixels, the checkpoint was trained on 320x240'),
     ):
         arm.infos['front'] = camera_info(published)
