@@ -18,8 +18,8 @@ from ..camera_message import (
     intrinsics,
     stamp_seconds,
 )
+from .bag_files import is_storage
 from .bag_reader import read_messages, read_topics
-from .bag_storage import is_storage
 from .topic_messages import CAMERA_INFO, IMAGE_TYPES, read_topic
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
