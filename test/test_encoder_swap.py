@@ -79,7 +79,7 @@ def observations(config, count):
 def shadow(new, live, config=CONFIG, **options):
     """Run the shadow while another thread predicts, as in the node."""
     steps = iter(range(10**6))
-    policy_config = live.current.backend._config
+    policy_config = live.current.backend.config
     stop = threading.Event()
 
     def drive():
@@ -216,6 +216,32 @@ def test_without_observations_nothing_is_swapped_but_recorded_ones_do(policy):
         run_shadow(new, live, loose, **options)
     recorded = list(observations(policy.config, 6))
     assert run_shadow(new, live, loose, recorded=lambda: recorded, **options).observations == 4
+
+
+def test_steps_that_were_given_to_both_do_not_hide_how_they_differ():
+    torch.manual_seed(2)
+    policy = tiny_policy(sample_after=3, head='continuing').eval()
+    config = policy.config
+    torch.manual_seed(9)
+    other = with_encoder(policy, Encoder(config.encoder).eval())
+    golden = golden_observation(config)
+    given = np.tile(config.action_statistics.mean, (config.steps - 1, 1))
+    live = SwappableBackend(candidate(policy, 'old'), lambda: 0.0)
+    drift = run_shadow(
+        candidate(other),
+        live,
+        replace(CONFIG, min_cosine=-1.0, max_deviation=1e9, max_latency_ratio=1e12),
+        names=config.action_space.names,
+        statistics=config.action_statistics,
+        relative=False,
+        clock=lambda: 0.0,
+        wait=lambda: live.predict(golden, given),
+    )
+    # All but the last step were given.
+    last = [engine.predict(golden, given).chunk.targets[-1] for engine in (policy, other)]
+    expected = np.abs(last[0] - last[1]) / config.action_statistics.scale
+    assert expected.max() > 0
+    assert np.allclose(drift.deviation, expected, rtol=1e-3, atol=1e-6)
 
 
 def answers(old, new, old_duration=0.01, new_duration=0.01):

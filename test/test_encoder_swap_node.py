@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fifty swaps while an arm is driven, seen from another process: nothing but good commands."""
+"""Swaps while an arm is driven, seen from another process: nothing but good commands."""
 
 import json
 from dataclasses import replace
@@ -18,6 +18,8 @@ from ros2_gridsampler.policy import Policy
 
 TWIST = '/policy_node/twist_command'
 PERIOD = 0.02
+# Commands without a swap before every one, at least.
+QUIET = 40
 PARAMETERS = {
     'arm': 'panda',
     'camera_topics': '[/front/image, /wrist/image]',
@@ -157,9 +159,30 @@ def moves(twists):
     return len(twists) > 3 and all(twist[2] > 0.05 for _, twist in twists[-3:])
 
 
-def gaps(twists):
-    """Between the stamps of neighbouring commands [periods]."""
-    return np.diff([stamp for stamp, _ in twists]) / PERIOD
+class Gaps:
+    """Between the stamps of neighbouring commands [periods], by what went on meanwhile."""
+
+    def __init__(self, twists):
+        self.twists = twists
+        self.found = {'quiet': [], 'swaps': []}
+        self.seen = len(twists)
+
+    def end(self, what):
+        """Since the last end it was that."""
+        stamps = [stamp for stamp, _ in self.twists[self.seen - 1 :]]
+        self.found[what] += list(np.diff(stamps) / PERIOD)
+        self.seen = len(self.twists)
+
+    def largest(self, what):
+        """In descending order."""
+        return sorted(self.found[what], reverse=True)
+
+    def figures(self):
+        return {
+            f'gap {name}, {what}': round(float(f(gaps)), 2)
+            for what, gaps in self.found.items()
+            for name, f in STATISTICS.items()
+        } | {f'commands, {what}': len(gaps) for what, gaps in self.found.items()}
 
 
 def test_an_encoder_is_swapped_in_at_launch_or_refused_with_what_would_fit(
@@ -186,9 +209,11 @@ def test_an_encoder_is_swapped_in_at_launch_or_refused_with_what_would_fit(
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize(('backend', 'wanted'), [('eager', 50), ('openvino', 6)])
 def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
-    start_node, folders, arm, watcher, twists
+    start_node, folders, arm, watcher, twists, backend, wanted
 ):
+    pytest.importorskip(backend if backend != 'eager' else 'torch')
     from diagnostic_msgs.msg import DiagnosticArray
     from std_srvs.srv import Trigger
 
@@ -205,20 +230,19 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
     node = start_node(
         'ros2_gridsampler.nodes.policy_node',
         *('-r', '~/instruction:=/instruction'),
-        **PARAMETERS,
+        **{**PARAMETERS, 'backend': backend},
         policy=folders / 'policy',
     )
     swaps = Swaps(watcher, node)
     arm.say('Lift the cup.')
     watcher.until(lambda: moves(twists) and swaps.about and reports, node)
-    quiet_from = len(twists)
-    watcher.spin(5.0)
-    quiet = gaps(twists[quiet_from:])
-    missed_before = value(2, 'deadlines missed')
-    busy_from = len(twists)
+    begin, gaps, quiet = len(twists), Gaps(twists), QUIET
     outcomes = []
     wishes = ('good', 'wide', 'better', 'stranger', 'nan', 'good', 'flipped', '', 'stranger')
-    for number in range(50):
+    for number in range(wanted):
+        # Between swaps, for as long as the last one took: the machine is as busy then as now.
+        watcher.until(lambda end=gaps.seen + quiet: len(twists) >= end, node)
+        gaps.end('quiet')
         name = wishes[number % len(wishes)]
         folder = folders / name if name else ''
         before = swaps.about['encoder']
@@ -226,6 +250,7 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
         if not taken:
             assert name in ('wide', 'nan')
             assert 'does not fit' in reason or 'lacks fields' in reason
+            gaps.end('swaps')
             outcomes.append((name, 'refused'))
             continue
         about = swaps.settle(folder or 'own')
@@ -238,7 +263,15 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
             assert answer.success, answer.message
             watcher.until(lambda: swaps.about['outcome'] == 'rolled back', node)
             outcomes.append((name, 'rolled back'))
-    busy = gaps(twists[busy_from:])
+        quiet = max(len(twists) - gaps.seen, QUIET)
+        gaps.end('swaps')
+    figures = {
+        'swaps': outcomes.count(('good', 'accepted')) + outcomes.count(('better', 'accepted')),
+        'refused': sum(outcome == 'refused' for _, outcome in outcomes),
+        'rolled back': sum(outcome == 'rolled back' for _, outcome in outcomes),
+        **gaps.figures(),
+    }
+    print(json.dumps(figures))  # noqa: T201 - the figures of the documentation
     refused = watcher.call(Trigger, '/policy_node/rollback', Trigger.Request(), node)
     refused = watcher.call(Trigger, '/policy_node/rollback', Trigger.Request(), node)
     assert not refused.success
@@ -248,22 +281,14 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
     # Every command that the node says it sent before was heard here, and none was a hold.
     assert value(0, 'commands') >= heard
     assert value(0, 'commands') <= len(twists) + 1
-    slow = sum(twist[2] <= 0.05 for _, twist in twists[quiet_from:])
+    slow = sum(twist[2] <= 0.05 for _, twist in twists[begin:])
     assert not slow, f'{slow} commands were holds:\n{node.text}'
     limits = load_arm(find('calibration', 'panda', '.yaml')).end_effector
-    changes = np.diff([twist[:3] for _, twist in twists[quiet_from:]], axis=0)
+    changes = np.diff([twist[:3] for _, twist in twists[begin:]], axis=0)
     assert np.linalg.norm(changes, axis=1).max() <= limits.max_acceleration * PERIOD + 1e-9
     assert 'Traceback' not in node.text
-    figures = {
-        'swaps': outcomes.count(('good', 'accepted')) + outcomes.count(('better', 'accepted')),
-        'refused': sum(outcome == 'refused' for _, outcome in outcomes),
-        'rolled back': sum(outcome == 'rolled back' for _, outcome in outcomes),
-        'commands': len(busy),
-        'deadlines missed': value(2, 'deadlines missed') - missed_before,
-        **{f'gap {name}, quiet': round(float(f(quiet)), 2) for name, f in STATISTICS.items()},
-        **{f'gap {name}, swaps': round(float(f(busy)), 2) for name, f in STATISTICS.items()},
-    }
-    print(json.dumps(figures))  # noqa: T201 - the figures of the documentation
+    # Two gaps of a run may be another program's doing, whenever they come.
+    assert gaps.largest('swaps')[2] <= 3 * gaps.largest('quiet')[0], figures
     assert node.end() == 0
 
 

@@ -8,6 +8,7 @@ Only building engines needs PyTorch: it is imported when `load` is called.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache as remember
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,32 @@ from .compiled_policy import Backend as Backend
 from .compiled_policy import CompiledPolicy as CompiledPolicy
 from .compiled_policy import Name as Name
 from .compiled_policy import Refusal, Report
-from .engine import Built, Engine, EngineRefused, Machine, Precision
+from .engine import Built, Engine, EngineRefused, Inputs, Machine, Outputs, Precision
 from .engine_cache import EngineCache, EngineKey
 from .verification import verify
 
 if TYPE_CHECKING:
     from ..policy import Policy
     from .exported_graph import ExportedGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """An engine that computes what a policy computes, and all that it takes to open it again.
+
+    Attributes:
+        engine: Open.
+        files: From which it was opened; none where PyTorch computes.
+        inputs: That tried it out.
+        expected: What PyTorch made of them.
+        report: How it came about.
+    """
+
+    engine: Engine
+    files: Built
+    inputs: Sequence[Inputs]
+    expected: Sequence[Outputs]
+    report: Report
 
 
 def load(
@@ -35,8 +55,33 @@ def load(
     threads: int = 1,
     strict: bool = False,
     cache: EngineCache | None = None,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], object] = lambda text: None,
 ) -> CompiledPolicy:
+    """The call of the engine that `build` gives; see there."""
+    made = build(
+        policy,
+        examples,
+        backends=backends,
+        precision=precision,
+        threads=threads,
+        strict=strict,
+        cache=cache,
+        progress=progress,
+    )
+    return CompiledPolicy(policy.config, made.engine, made.report)
+
+
+def build(
+    policy: Policy,
+    examples: Sequence[Observation],
+    *,
+    backends: Sequence[Name] = NAMES,
+    precision: Precision = 'fp32',
+    threads: int = 1,
+    strict: bool = False,
+    cache: EngineCache | None = None,
+    progress: Callable[[str], object] = lambda text: None,
+) -> Verified:
     """Try backends in order; take the first that computes what the policy computes.
 
     Every engine runs the examples, and the first of them with the sampled points moved to the
@@ -79,7 +124,7 @@ def load(
     for name in backends:
         try:
             machine = _check(name, precision)
-            engine, origin = _obtain(
+            engine, files, origin = _obtain(
                 name, policy, graph, machine, precision, threads, cache, progress
             )
             agreement = verify(engine, inputs, expected, policy.config, precision)
@@ -89,7 +134,7 @@ def load(
             refusals.append(Refusal(name, str(error)))
             continue
         report = Report(name, precision, threads, machine, agreement, origin, tuple(refusals))
-        return CompiledPolicy(policy.config, engine, report)
+        return Verified(engine, files, inputs, expected, report)
     reasons = ' '.join(f'{refusal.backend}: {refusal.reason}' for refusal in refusals)
     raise EngineRefused(f'No backend can compute the policy in {precision}. {reasons}')
 
@@ -106,6 +151,23 @@ def _check(name: Name, precision: Precision) -> Machine:
     return eager.check(precision)
 
 
+def open_engine(name: Name, files: Built, precision: Precision, threads: int) -> Engine:
+    """An engine from its files; PyTorch has none.
+
+    Raises:
+        EngineRefused: Its library does not accept them here.
+    """
+    from . import onnxruntime, openvino, tensorrt
+
+    if name == 'tensorrt':
+        return tensorrt.TensorRtEngine(files)
+    if name == 'openvino':
+        return openvino.OpenVinoEngine(files, precision, threads)
+    if name == 'onnxruntime':
+        return onnxruntime.OnnxRuntimeEngine(files, threads)
+    raise EngineRefused('PyTorch computes the policy itself; there are no files to open.')
+
+
 def _obtain(
     name: Name,
     policy: Policy,
@@ -114,17 +176,17 @@ def _obtain(
     precision: Precision,
     threads: int,
     cache: EngineCache | None,
-    progress: Callable[[str], None],
-) -> tuple[Engine, str]:
-    """The engine, and where it came from."""
+    progress: Callable[[str], object],
+) -> tuple[Engine, Built, str]:
+    """The engine, its files, and where it came from."""
     from . import eager, onnxruntime, openvino, tensorrt
 
     if name == 'eager':
-        return eager.EagerEngine(policy, precision, threads), 'The policy itself.'
+        return eager.EagerEngine(policy, precision, threads), {}, 'The policy itself.'
     # On a CPU the library itself lowers the precision; TensorRT takes the types of the graph.
     source = graph(precision if name == 'tensorrt' else 'fp32')
 
-    def build() -> Built:
+    def convert() -> Built:
         progress(f'Building the {name} engine in {precision}; it is kept for the next start.')
         if name == 'tensorrt':
             return tensorrt.build(source)
@@ -132,15 +194,11 @@ def _obtain(
             return openvino.build(source)
         return onnxruntime.build(source, precision)
 
-    def open_engine(built: Built) -> Engine:
-        if name == 'tensorrt':
-            return tensorrt.TensorRtEngine(built)
-        if name == 'openvino':
-            return openvino.OpenVinoEngine(built, precision, threads)
-        return onnxruntime.OnnxRuntimeEngine(built, threads)
+    def open_files(files: Built) -> tuple[Engine, Built]:
+        return open_engine(name, files, precision, threads), files
 
     if cache is None:
-        return open_engine(build()), 'Built.'
+        return *open_files(convert()), 'Built.'
     key = EngineKey(
         name,
         source.graph_sha256,
@@ -151,7 +209,8 @@ def _obtain(
         machine.driver,
         machine.device,
     )
-    return cache.obtain(key, build, open_engine)
+    opened, origin = cache.obtain(key, convert, open_files)
+    return *opened, origin
 
 
 def _refuse_broken_weights(policy: Policy) -> None:

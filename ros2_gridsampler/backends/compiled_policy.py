@@ -71,8 +71,8 @@ class CompiledPolicy:
     """
 
     def __init__(self, config: PolicyConfig, engine: Engine, report: Report) -> None:
+        self.config = config
         self.report = report
-        self._config = config
         self._engine = engine
 
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
@@ -82,5 +82,5 @@ class CompiledPolicy:
             ValueError: The network gave numbers that no arm may follow, or cannot go on from a
                 prefix.
         """
-        outputs = self._engine.run(as_inputs(self._config, observation, prefix))
-        return as_prediction(self._config, observation, outputs.actions, outputs.points)
+        outputs = self._engine.run(as_inputs(self.config, observation, prefix))
+        return as_prediction(self.config, observation, outputs.actions, outputs.points)

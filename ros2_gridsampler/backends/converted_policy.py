@@ -14,12 +14,9 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cattrs
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from ..golden_observation import golden_observation
 from ..manifest import (
@@ -32,13 +29,14 @@ from ..manifest import (
 )
 from . import openvino
 from .compiled_policy import CompiledPolicy, Report
-from .engine import Inputs, Outputs, Precision, as_inputs
+from .engine import Precision, as_inputs
+from .probe_file import PROBES, pack_probes, unpack_probes
 from .verification import verify
 
 if TYPE_CHECKING:
     from ..policy import Policy
 
-CONVERTED, PROBES = 'converted.json', 'probes.safetensors'
+CONVERTED = 'converted.json'
 FORMAT = 1
 
 
@@ -84,11 +82,7 @@ def convert(policy: Policy, checkpoint: Path, out: Path) -> None:
     inputs = probes(policy.config, [golden_observation(policy.config)])
     outputs = [run_eagerly(graph, given) for given in inputs]
     files = dict(openvino.build(export(policy, inputs[0])))
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for number, (given, expected) in enumerate(zip(inputs, outputs, strict=True)):
-        arrays |= {f'{number}.{name}': np.ascontiguousarray(a) for name, a in given.named.items()}
-        arrays |= {f'{number}.actions': expected.actions, f'{number}.points': expected.points}
-    files[PROBES] = save(arrays)
+    files[PROBES] = pack_probes(inputs, outputs)
     out.mkdir(parents=True, exist_ok=True)
     (out / CONVERTED).unlink(missing_ok=True)
     for name, content in files.items():
@@ -130,7 +124,10 @@ def load_converted(
         )
     check_inputs(folder, manifest)
     files = {name: _read(folder / name, sha256) for name, sha256 in about.sha256.items()}
-    inputs, outputs = _read_probes(folder, files[PROBES])
+    try:
+        inputs, outputs = unpack_probes(files[PROBES])
+    except ValueError as error:
+        raise BadCheckpoint(f'{folder / PROBES}: {error}') from error
     machine = openvino.check(precision)
     engine = openvino.OpenVinoEngine(files, precision, threads)
     agreement = verify(engine, inputs, outputs, config, precision)
@@ -167,22 +164,3 @@ def _read(path: Path, sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise BadCheckpoint(f'{path} was changed or cut after it was exported; copy it again.')
     return data
-
-
-def _read_probes(folder: Path, data: bytes) -> tuple[list[Inputs], list[Outputs]]:
-    try:
-        arrays = load(data)
-        count = 1 + max(int(name.partition('.')[0]) for name in arrays)
-        inputs = [
-            Inputs(
-                arrays[f'{i}.images'],
-                arrays[f'{i}.proprioception'],
-                arrays[f'{i}.words'],
-                *(arrays.get(f'{i}.{name}') for name in ('point_shift', 'prefix', 'given')),
-            )
-            for i in range(count)
-        ]
-        outputs = [Outputs(arrays[f'{i}.actions'], arrays[f'{i}.points']) for i in range(count)]
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise BadCheckpoint(f'{folder / PROBES} is incomplete: {error!r}.') from error
-    return inputs, outputs

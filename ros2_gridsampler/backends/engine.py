@@ -16,7 +16,7 @@ from ..prediction import as_arrays, prefix_arrays
 
 Precision = Literal['fp32', 'fp16', 'bf16', 'int8']
 # Files of a built engine: name -> content.
-Built = Mapping[str, bytes]
+Built = Mapping[str, bytes | bytearray]
 
 
 class EngineRefused(ValueError):

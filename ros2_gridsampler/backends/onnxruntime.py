@@ -140,7 +140,7 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                built[FILE], options, providers=['CPUExecutionProvider']
+                bytes(built[FILE]), options, providers=['CPUExecutionProvider']
             )
         except Exception as error:  # its classes derive from Exception alone
             raise EngineRefused(f'ONNX Runtime cannot load the policy: {error}') from error

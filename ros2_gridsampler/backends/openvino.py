@@ -94,8 +94,10 @@ class OpenVinoEngine:
 
         core = openvino.Core()
         try:
-            weights = np.frombuffer(built[WEIGHTS], np.uint8)
-            model = core.read_model(built[DESCRIPTION], openvino.Tensor(weights))
+            # What may be written to is not copied: that would hold Python's lock.
+            self._weights = np.frombuffer(built[WEIGHTS], np.uint8)
+            weights = openvino.Tensor(self._weights, shared_memory=self._weights.flags.writeable)
+            model = core.read_model(bytes(built[DESCRIPTION]), weights)
             self._compiled: Any = core.compile_model(
                 model,
                 'CPU',

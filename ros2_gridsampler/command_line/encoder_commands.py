@@ -1,10 +1,12 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler encoders list|show|verify|serve`: folders of encoders, looked at and offered."""
+"""`gridsampler encoders list|show|verify|compare|serve`: encoders, looked at and offered."""
 
 from pathlib import Path
 
 import tyro
+
+from .training_commands import Bags
 
 encoders = tyro.extras.SubcommandApp()
 
@@ -79,6 +81,46 @@ def verify(folder: tyro.conf.Positional[Path]) -> None:
     check_weight_file(weights, manifest.encoder)
     load_encoder(folder)
     print(f'{folder}: {size} bytes, sha256 {manifest.weights_sha256}, all checks passed.')
+
+
+@encoders.command
+def compare(
+    policy: tyro.conf.Positional[str],
+    encoder: tyro.conf.Positional[str],
+    bags: Bags,
+    recipe: Path,
+    observations: int = 20,
+) -> None:
+    """Say what the gate before a swap would say, from recordings; ends with 1 where it refuses.
+
+    Args:
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        encoder: Encoder folder, or the name of one.
+        bags: Bags, or folders of bags; no labels are needed.
+        recipe: Of a policy; says where cameras, joints and pose are in the bags.
+        observations: From each bag.
+    """
+    import sys
+
+    from ..installed_files import find
+    from ..recordings.bag_reader import find_bags
+    from ..recordings.encoder_comparison import compare_encoder
+    from ..swapping.swap_config import SwapConfig
+    from ..training.recipe import load_recipe
+
+    topics = load_recipe(recipe).episodes.topics
+    drift = compare_encoder(find('models', policy), encoder, find_bags(bags), topics, observations)
+    for name, cosine, deviation in zip(drift.names, drift.cosine, drift.deviation, strict=True):
+        print(f'{name}: cosine {cosine:.3f}, off by {deviation:.3f} standard deviations')
+    count = len(drift.names)
+    print(
+        f'On {drift.observations} observations: cosine {sum(drift.cosine) / count:.3f} '
+        f'({min(drift.cosine):.3f} at least), off by {sum(drift.deviation) / count:.3f} '
+        f'({max(drift.deviation):.3f} at most).'
+    )
+    if reason := drift.refusal(SwapConfig()):
+        sys.exit(f'The gate would refuse it. {reason}')
+    print('The gate would let it pass.')
 
 
 @encoders.command

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manifest and chunks of a server -> a folder in the store, verified, and who wants it told."""
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from std_msgs.msg import String, UInt8MultiArray
 
 from ..swapping.chunk_message import read_chunk
 from ..swapping.encoder_store import EncoderStore, Reception
+from ..swapping.received_folder import check_received_apart
 from ..swapping.server_manifest import ServedEncoder, read_server_manifest
 from ..swapping.strict_json import NotBelieved
 from .encoder_server_node import weights_quality
@@ -19,13 +19,12 @@ from .topics import LATCHED
 
 _TICK = 0.05
 _ATTEMPTS = 3
-_NICENESS = 10
 
 
 class EncoderReceiver:
     """Follows a server's active encoder; what is in the store is never received again.
 
-    All of it runs in the ROS thread but the verification, which has a thread of its own.
+    All of it runs in the ROS thread but the verification, which has a process of its own.
 
     Args:
         node: Owns topics and timer.
@@ -136,9 +135,8 @@ class EncoderReceiver:
             self._verifying.start()
 
     def _verify(self, reception: Reception) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         try:
-            self._verified = reception.finish()
+            self._verified = reception.finish(check_received_apart)
         except Exception as error:  # handed to the ROS thread, whatever it is
             self._verified = error
 

@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ..backends import Backend
+from ..backends.compiled_policy import Backend, CompiledPolicy
 from ..manifest import load_manifest
 from ..observation import Observation, ObservationConfig
 from ..observation_buffer import ObservationBuffer
@@ -21,6 +21,7 @@ from ..recordings.observation_replay import StreamTopics, read_observations
 from ..swapping.compatibility import PolicyNeeds
 from ..swapping.encoder_changes import EncoderChanges
 from ..swapping.encoder_store import EncoderStore, default_folder
+from ..swapping.engine_maker import EngineMaker
 from ..swapping.server_manifest import ServedEncoder
 from ..swapping.swap_trial import Counts
 from .encoder_receiver import EncoderReceiver
@@ -40,7 +41,7 @@ class EncoderSwaps:
         node: Owns topics and timer.
         parameters: Of the node.
         folder: Of the policy.
-        load_backend: Compiles and verifies a policy.
+        announce: Told of every engine that was made; gives what predicts.
         steady: Steady time [s].
     """
 
@@ -49,14 +50,14 @@ class EncoderSwaps:
         node: Any,
         parameters: PolicyParameters,
         folder: Path,
-        load_backend: Callable[[Policy], Backend],
+        announce: Callable[[CompiledPolicy], Backend],
         steady: Callable[[], float],
     ) -> None:
         """Know everybody; `compute` loads."""
         self._node = node
         self._parameters = parameters
         self._folder = folder
-        self._load_backend = load_backend
+        self._announce = announce
         self._steady = steady
         store = parameters.swap.store
         self._store = Path(store).expanduser() if store else default_folder()
@@ -80,7 +81,14 @@ class EncoderSwaps:
             self._parameters.encoder,
             self._parameters.swap,
             self._store,
-            load_backend=self._load_backend,
+            engines=EngineMaker(
+                self._folder,
+                self._parameters.backend,
+                self._parameters.precision,
+                self._parameters.torch_threads,
+                progress=self._node.get_logger().info,
+            ),
+            announce=self._announce,
             steady=self._steady,
             log=self._node.get_logger(),
         )

@@ -8,12 +8,10 @@ from typing import Any
 
 from std_msgs.msg import String
 
-from ..backends import Backend
-from ..policy import Policy
+from ..backends.compiled_policy import Backend, CompiledPolicy
 from .exercise import Exercise
 from .node_setup import run
 from .policy_node import PolicyNode
-from .policy_parameters import PolicyParameters
 from .topics import LATCHED
 
 MODEL_FAULT = '/fault_bench/model'
@@ -40,10 +38,9 @@ class ExercisedPolicyNode(PolicyNode):
             self._loop.before_command = self._hang
         return result
 
-    def load_backend(self, policy: Policy, parameters: PolicyParameters) -> Backend:
+    def announce(self, engine: CompiledPolicy) -> Backend:
         """The engine, wrapped."""
-        engine = super().load_backend(policy, parameters)
-        self._exercise = Exercise(engine, policy.config)
+        self._exercise = Exercise(super().announce(engine), engine.config)
         self._exercise.fault = self._fault
         return self._exercise
 

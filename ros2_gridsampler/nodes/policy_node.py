@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera, joint and instruction topics -> command topics, as a lifecycle node."""
 
+import gc
 import time
 import traceback
 from collections.abc import Callable
@@ -16,13 +17,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
-from .. import backends
 from ..arm_limits import load_arm
-from ..backends.compiled_policy import Backend, preference
+from ..backends.compiled_policy import Backend, CompiledPolicy
 from ..backends.converted_policy import is_converted
-from ..backends.engine_cache import EngineCache, default_folder
 from ..calibrating.camera_agreement import CameraDisagrees
-from ..golden_observation import golden_observation
 from ..installed_files import find
 from ..plugins.deployed_policy import load_policy, require_torch
 from .node_setup import Refused, declare_parameters, read_parameters, run
@@ -32,7 +30,6 @@ from .policy_reports import PolicyReports
 from .problems import Problems
 
 if TYPE_CHECKING:
-    from ..policy import Policy
     from .encoder_swaps import EncoderSwaps
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -134,18 +131,8 @@ class PolicyNode(LifecycleNode):
         self._state, self._refusal = reached, ''
         return SUCCESS
 
-    def load_backend(self, policy: 'Policy', parameters: PolicyParameters) -> Backend:
-        """The engine that predicts."""
-        engine = backends.load(
-            policy,
-            [golden_observation(policy.config)],
-            backends=preference(parameters.backend),
-            precision=parameters.precision,
-            threads=parameters.torch_threads,
-            strict=parameters.backend != 'automatic',
-            cache=EngineCache(default_folder()),
-            progress=self.get_logger().info,
-        )
+    def announce(self, engine: CompiledPolicy) -> Backend:
+        """An engine was made, by whichever thread; what this gives predicts."""
         report = engine.report
         refused = ' '.join(f'{each.backend}: {each.reason}' for each in report.refusals)
         self._engine = {'backend': report.backend, 'backends refused': refused}
@@ -164,9 +151,7 @@ class PolicyNode(LifecycleNode):
         require_torch(folder)
         from .encoder_swaps import EncoderSwaps
 
-        return EncoderSwaps(
-            self, parameters, folder, lambda own: self.load_backend(own, parameters), self._steady
-        )
+        return EncoderSwaps(self, parameters, folder, self.announce, self._steady)
 
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyParameters)
@@ -213,6 +198,9 @@ class PolicyNode(LifecycleNode):
             **deployed.about,
         }
         encoder = {} if swaps is None else swaps.about()
+        # Going through all that was loaded would keep the commands waiting for half a second.
+        gc.collect()
+        gc.freeze()
         self._reports.policy({**self._about, **encoder, 'output': self._loop.output})
         self.get_logger().info(
             f'{folder} is ready: {self._loop.output} for {arm.name}, {1e3 * duration:.1f} ms '
@@ -228,6 +216,7 @@ class PolicyNode(LifecycleNode):
     def _release(self) -> None:
         loop, self._loop = self._loop, None
         swaps, self._swaps = self._swaps, None
+        gc.unfreeze()
         try:
             if loop is not None:
                 loop.destroy()

@@ -10,7 +10,7 @@ from ..encoder import Encoder
 from ..encoder_checkpoint import EncoderManifest, load_encoder
 from ..manifest import Manifest
 from ..policy import Policy
-from ..policy_config import PolicyConfig
+from ..policy_config import EncoderConfig, PolicyConfig
 from .encoder_store import default_folder
 from .known_encoders import KnownEncoder, find_encoder, known_encoders
 
@@ -117,10 +117,14 @@ def with_encoder(policy: Policy, encoder: Encoder) -> Policy:
     """A copy of the policy that sees through another encoder; the policy stays as it is."""
     # The memo puts the encoder where the copy would copy the old one.
     changed = copy.deepcopy(policy, {id(policy.encoder): encoder})
-    own = policy.config
-    after = own.sample_after if own.sample_after < own.encoder.depth else encoder.config.depth
-    changed.config = replace(own, encoder=encoder.config, sample_after=after)
+    changed.config = config_with_encoder(policy.config, encoder.config)
     return changed.eval()
+
+
+def config_with_encoder(own: PolicyConfig, encoder: EncoderConfig) -> PolicyConfig:
+    """That of the policy on another encoder; points read after the tower still are."""
+    after = own.sample_after if own.sample_after < own.encoder.depth else encoder.depth
+    return replace(own, encoder=encoder, sample_after=after)
 
 
 def see_through(policy: Policy, needs: PolicyNeeds, name: str) -> Policy:

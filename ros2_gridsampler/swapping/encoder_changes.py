@@ -3,7 +3,6 @@
 """Wish for another encoder -> loaded beside the one in use, compared, swapped in, or refused."""
 
 import copy
-import os
 import threading
 import time
 import traceback
@@ -11,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..backends import Backend
+from ..backends.compiled_policy import Backend, CompiledPolicy
 from ..encoder_checkpoint import EncoderManifest, load_encoder, load_encoder_manifest
 from ..observation import Observation
 from ..policy import Policy
-from .compatibility import PolicyNeeds, with_encoder
+from .compatibility import PolicyNeeds, config_with_encoder, with_encoder
+from .engine_maker import EngineMaker
 from .known_encoders import find_encoder, known_encoders
 from .shadow_run import run_shadow
 from .swap_config import SwapConfig
@@ -23,8 +23,6 @@ from .swap_trial import Counts, SwapTrial
 from .swappable_backend import Candidate, SwappableBackend
 
 _POLL = 0.02
-# The worker gives way to everything that moves the arm.
-_NICENESS = 10
 
 
 class Log(Protocol):
@@ -44,7 +42,9 @@ class _Stopped(Exception):
 class EncoderChanges:
     """What a policy sees through, and how that changes while it drives an arm.
 
-    One worker thread loads and compares; whoever owns this object calls `watch` all the time.
+    One worker thread has candidates made and compares them; whoever owns this object calls `watch`
+    all the time. The worker is as important as others are: one that gave way to another program
+    while it holds Python's lock would keep the commands waiting.
 
     Args:
         policy: On its own encoder.
@@ -52,7 +52,8 @@ class EncoderChanges:
         first: Encoder to begin with; empty for its own.
         config: Thresholds.
         store: Folder of received encoders.
-        load_backend: Compiles and verifies a policy.
+        engines: Of that policy.
+        announce: Told of every engine that was made; gives what predicts.
         steady: Steady time [s].
         log: For people.
 
@@ -68,7 +69,8 @@ class EncoderChanges:
         config: SwapConfig,
         store: Path,
         *,
-        load_backend: Callable[[Policy], Backend],
+        engines: EngineMaker,
+        announce: Callable[[CompiledPolicy], Backend],
         steady: Callable[[], float],
         log: Log,
     ) -> None:
@@ -78,7 +80,8 @@ class EncoderChanges:
         self._needs = needs
         self._config = config
         self._store = store
-        self._load_backend = load_backend
+        self._engines = engines
+        self._announce = announce
         self._steady = steady
         self._log = log
         self._trial = SwapTrial(config)
@@ -193,18 +196,27 @@ class EncoderChanges:
             }
 
     def _prepare(self, name: str) -> Candidate:
-        """Load an encoder, check that it fits, compile the policy on it."""
-        if not name:
-            backend = self._load_backend(copy.deepcopy(self._base))
-            return Candidate('', self._needs.encoder_sha256, backend)
-        folder = find_encoder(name, self._store)
-        self.check(load_encoder_manifest(folder), name)
-        encoder, manifest = load_encoder(folder)
-        backend = self._load_backend(with_encoder(self._base, encoder))
-        return Candidate(name, manifest.weights_sha256, backend)
+        """Check that an encoder fits, have the policy's engine made on it."""
+        config, sha256, folder = self._base.config, self._needs.encoder_sha256, None
+        if name:
+            folder = find_encoder(name, self._store)
+            manifest = load_encoder_manifest(folder)
+            self.check(manifest, name)
+            config = config_with_encoder(config, manifest.encoder)
+            sha256 = manifest.weights_sha256
+        # What PyTorch computes cannot come from elsewhere; before `start` nothing moves.
+        if self._worker is None or self._engines.kind == 'eager':
+            engine = self._engines.here(self._policy_on(folder))
+        else:
+            engine = self._engines.apart(folder, config, self._pause)
+        return Candidate(name, sha256, self._announce(engine))
+
+    def _policy_on(self, folder: Path | None) -> Policy:
+        if folder is None:
+            return copy.deepcopy(self._base)
+        return with_encoder(self._base, load_encoder(folder)[0])
 
     def _work(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         try:
             while True:
                 name = self._next()

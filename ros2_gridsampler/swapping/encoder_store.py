@@ -7,17 +7,18 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cattrs
 from filelock import FileLock
 
-from ..encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ..encoder_checkpoint import ENCODER_WEIGHTS
 from ..manifest import MANIFEST
+from .received_folder import check_received
 from .server_manifest import ServedEncoder, ServerManifest
 from .strict_json import NotBelieved, parse
 from .weight_chunks import ChunkAssembly
-from .weight_file import check_weight_file
 
 NAMES = 'names.json'
 _PARTIAL = '.partial-'
@@ -143,22 +144,24 @@ class Reception:
         weights = self._folder / ENCODER_WEIGHTS
         self.chunks = ChunkAssembly(weights, encoder.sha256, encoder.bytes)
 
-    def finish(self) -> Path:
+    def finish(self, check: Callable[[Path], None] = check_received) -> Path:
         """Check all that can be checked, then put it in place; its folder.
+
+        Args:
+            check: Raises where the folder must not be believed.
 
         Raises:
             NotBelieved: The file is not what was announced.
-            BadCheckpoint: It does not compute what its manifest says.
+            ValueError: See `check_received`.
         """
         try:
             self.chunks.finish()
-            check_weight_file(self.chunks.path, self.encoder.manifest.encoder)
             text = json.dumps(cattrs.unstructure(self.encoder.manifest), indent=1)
             with (self._folder / MANIFEST).open('w') as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            load_encoder(self._folder)
+            check(self._folder)
             _sync(self._folder)
         except BaseException:
             self.discard()

@@ -6,10 +6,11 @@ The checks need PyTorch, which takes more memory than many a file of weights; a 
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from .apart import answer, run_apart
 
 
 @dataclass(frozen=True)
@@ -60,23 +61,12 @@ def check_folder_apart(folder: Path, active: str) -> ServedFolder:
     Raises:
         ValueError: See `check_folder`.
     """
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, '-m', 'ros2_gridsampler.swapping.served_folder', str(folder), active],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ValueError(done.stderr.strip() or f'The check of {folder} ended without a word.')
-    return ServedFolder(**json.loads(done.stdout))
+    return ServedFolder(**json.loads(run_apart(__name__, [str(folder), active])))
 
 
 def main() -> None:
     """Check the folder and the name that the command line gives."""
-    try:
-        sys.stdout.write(json.dumps(asdict(check_folder(Path(sys.argv[1]), sys.argv[2]))))
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    answer(lambda: json.dumps(asdict(check_folder(Path(sys.argv[1]), sys.argv[2]))))
 
 
 if __name__ == '__main__':

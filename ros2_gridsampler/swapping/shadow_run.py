@@ -56,8 +56,12 @@ def run_shadow(
         except ValueError as error:
             raise ShadowRefused(f'It failed on an observation: {error}') from error
         duration = clock() - begin
+        # Both repeat what was given to both; only what they chose says how they differ.
+        chosen = slice(0 if old.prefix is None else len(old.prefix), None)
         targets = old.prediction.chunk.targets
-        answers.append(Answer(targets - origin, new - origin, old.duration, duration))
+        answers.append(
+            Answer(targets[chosen] - origin, new[chosen] - origin, old.duration, duration)
+        )
 
     while len(answers) < config.shadow_observations and clock() < deadline:
         wait()
