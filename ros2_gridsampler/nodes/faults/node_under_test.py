@@ -12,8 +12,8 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 
+from ..child_process import ChildProcess
 from .campaign_config import CampaignConfig
-from .child_process import ChildProcess
 from .exercise import FINGERS, save_exercise_policy
 
 # From asking a process to end to making it [s].
@@ -143,7 +143,7 @@ class NodeUnderTest:
             }
         self._starts += 1
         self._process = ChildProcess(
-            module,
+            f'faults.{module}',
             parameters,
             {
                 '~/instruction': topics.instruction,

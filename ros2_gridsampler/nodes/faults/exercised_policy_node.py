@@ -8,13 +8,13 @@ from typing import Any
 
 from std_msgs.msg import String
 
-from ..backends import Backend
-from ..policy import Policy
+from ...backends import Backend
+from ...policy import Policy
+from ..node_setup import run
+from ..policy_node import PolicyNode
+from ..policy_parameters import PolicyParameters
+from ..topics import LATCHED
 from .exercise import Exercise
-from .node_setup import run
-from .policy_node import PolicyNode
-from .policy_parameters import PolicyParameters
-from .topics import LATCHED
 
 MODEL_FAULT = '/fault_bench/model'
 

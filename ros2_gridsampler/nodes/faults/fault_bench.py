@@ -15,16 +15,16 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..arm_limits import ArmLimits
-from ..camera_message import encode_jpeg
-from ..command_message import fill_joint_trajectory, fill_twist
-from ..simulation.kinematic_arm import KinematicArm
+from ...arm_limits import ArmLimits
+from ...camera_message import encode_jpeg
+from ...command_message import fill_joint_trajectory, fill_twist
+from ...simulation.kinematic_arm import KinematicArm
+from ..topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 from .bench_topics import BenchTopics
 from .command_judge import CommandJudge
 from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
 from .exercised_policy_node import MODEL_FAULT
 from .spoil import Spoil
-from .topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 
 _ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 _STEP, _FRAME = 0.02, 0.05

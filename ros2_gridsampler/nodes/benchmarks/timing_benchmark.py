@@ -19,21 +19,21 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
 
-from ..arm_limits import load_arm
-from ..installed_files import find
-from ..latency import DeadlineMonitor, Summary
-from ..recordings.hardware import describe_hardware
-from .bench_topics import BenchTopics
-from .child_process import ChildProcess
-from .exercise import FINGERS, save_exercise_policy
-from .fault_bench import FaultBench
-from .fault_table import START_SENTENCE
-from .policy_reports import TIMING_COLUMNS
-from .topics import REPORTS
+from ...arm_limits import load_arm
+from ...installed_files import find
+from ...latency import DeadlineMonitor, Summary
+from ...recordings.hardware import describe_hardware
+from ..child_process import ChildProcess
+from ..faults.bench_topics import BenchTopics
+from ..faults.exercise import FINGERS, save_exercise_policy
+from ..faults.fault_bench import FaultBench
+from ..faults.fault_table import START_SENTENCE
+from ..policy_reports import TIMING_COLUMNS
+from ..topics import REPORTS
 
 _RESOLUTION = (640, 480)
 _START = 120.0
-_MODULES = {'policy': 'exercised_policy_node', 'naive': 'naive_reference_node'}
+_MODULES = {'policy': 'faults.exercised_policy_node', 'naive': 'faults.naive_reference_node'}
 # What the naive node is asked to need for a prediction, besides the small network [s].
 _INFERENCE = 0.03
 LOADS = ('inference', 'inference, all cores loaded')
