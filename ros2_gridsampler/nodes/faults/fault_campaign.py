@@ -128,12 +128,12 @@ class FaultCampaign:
         bench, config = self.bench, self._config
         bench.say(START_SENTENCE)
         restarted = self.node.ended or any(case.ends_process for case in cases)
+        since = time.monotonic()
         if restarted:
             self.node.restart()
         elif any(case.deactivates for case in cases):
-            self.node.activate()
+            self.node.activate(lambda: self.moving(since))
         patience = config.start_patience if restarted else config.patience
-        since = time.monotonic()
         moving = self.until(lambda: self.moving(since), patience)
         return time.monotonic() - begin if moving else None
 
