@@ -177,11 +177,12 @@ class CommandCycle:
             self._send(command, now)
             self._tell()
 
-    def decelerate(self, patience: float) -> bool:
+    def decelerate(self, patience: float, repeats: int = 0) -> bool:
         """Stop inside the limits; the last message is a safe command.
 
         Args:
             patience: Until another thread lets go of the commands [s].
+            repeats: How often the last message is said again, for whoever may have lost it.
 
         Returns:
             Whether that was possible.
@@ -191,11 +192,13 @@ class CommandCycle:
         try:
             if not self.commands:
                 return True
-            for _ in range(math.ceil(self._parameters.stop_time / self._period)):
+            resting = 0
+            for _ in range(math.ceil(self._parameters.stop_time / self._period) + repeats):
                 begin = time.monotonic()
                 safe = self._controller.stop(self._period)
                 self._output.publish(safe.values, self._clocks.ros())
-                if safe.at_rest:
+                resting += safe.at_rest
+                if resting > repeats:
                     break
                 time.sleep(max(0.0, begin + self._period - time.monotonic()))
             else:
