@@ -43,8 +43,6 @@ def compare_encoder(
             origin = observation.origin if policy.config.relative else 0.0
             targets = old.chunk.targets - origin, new.chunk.targets - origin
             answers.append(Answer(*targets, old_duration, new_duration))
-    if not answers:
-        raise ValueError(f'{len(bags)} bags hold no observation on {list(topics.names)}.')
     config = policy.config
     return Drift.between(answers, config.action_space.names, config.action_statistics)
 
