@@ -129,6 +129,12 @@ def intrinsics(message: Any) -> CameraIntrinsics:
         )
     if not np.isfinite(distortion).all():
         raise ValueError(f'CameraInfo has distortion that is not finite: {distortion.tolist()}.')
+    counts = (4,) if message.distortion_model == 'equidistant' else (0, 4, 5, 8, 12, 14)
+    if len(distortion) not in counts:
+        raise ValueError(
+            f'CameraInfo says {str(message.distortion_model)!r} and has {len(distortion)} '
+            f'coefficients, expected {" or ".join(map(str, counts))}; calibrate the camera again.'
+        )
     return CameraIntrinsics(
         int(message.width),
         int(message.height),

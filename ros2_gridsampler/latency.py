@@ -97,6 +97,25 @@ class Window:
         return float(np.mean([low <= value <= high for value in values])) if values else np.nan
 
 
+class RateWindow:
+    """When the most recent events came -> how many per second; added and read in any thread."""
+
+    def __init__(self, length: int = 50) -> None:
+        """Remember so many."""
+        self._times: deque[float] = deque(maxlen=length)
+
+    def add(self, time: float) -> None:
+        """One came at `time` [s]."""
+        self._times.append(time)
+
+    @property
+    def rate(self) -> float:
+        """Events per second; 0 where no time lies between the first and the last of them."""
+        times = list(self._times)
+        span = times[-1] - times[0] if times else 0.0
+        return (len(times) - 1) / span if span > 0.0 else 0.0
+
+
 class DeadlineMonitor:
     """When ticks come, against when they are due.
 

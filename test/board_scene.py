@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chessboard in front of a known camera: poses, exact corners, pictures."""
+"""A board in front of a known camera: poses, exact corners, pictures."""
 
 import cv2
 import numpy as np
@@ -67,9 +67,26 @@ def draw_board(board_to_camera, camera=CAMERA):
             if (row + column) % 2 == 0:
                 top, left = (row + 1) * cell, (column + 1) * cell
                 flat[top : top + cell, left : left + cell] = 0
-    # Pixel centres: the first inner corner lies between pixels 2 * cell - 1 and 2 * cell.
-    to_board = np.array([[square / cell, 0, -1.0], [0, square / cell, -1.0], [0, 0, 1]])
-    to_board[:2, 2] = -(2 * cell - 0.5) * square / cell
+    return _photograph(flat, square / cell, 2 * cell, board_to_camera, camera)
+
+
+def draw_charuco(board, board_to_camera, camera=CAMERA):
+    """Likewise, of a ChArUco board as OpenCV prints it."""
+    cell, margin = 40, 20
+    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary))
+    printed = cv2.aruco.CharucoBoard(
+        (board.columns, board.rows), board.square, board.marker, dictionary
+    )
+    flat = printed.generateImage((board.columns * cell, board.rows * cell), marginSize=0)
+    flat = cv2.copyMakeBorder(flat, *4 * (margin,), cv2.BORDER_CONSTANT, value=255)
+    return _photograph(flat, board.square / cell, margin, board_to_camera, camera)
+
+
+def _photograph(flat, scale, origin, board_to_camera, camera):
+    """A print of `scale` [m] per pixel whose frame begins at the edge of pixel `origin`."""
+    # Pixel centres: an edge lies half a pixel before the centre of its pixel.
+    to_board = np.array([[scale, 0, -1.0], [0, scale, -1.0], [0, 0, 1]])
+    to_board[:2, 2] = -(origin - 0.5) * scale
     to_picture = camera.matrix @ board_to_camera[:3, [0, 1, 3]] @ to_board
     enlarge = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1.0]])
     size = (2 * camera.width, 2 * camera.height)

@@ -125,6 +125,19 @@ def test_a_file_imports_only_what_comes_before_it(path):
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_what_runs_on_an_arm_imports_neither_faults_nor_benchmarks(path):
+    own = path.relative_to(PACKAGE).parts
+    if own[0] != 'nodes':
+        return
+    # Benchmarks may use the bench of the faults, and nobody the other way.
+    later = {'faults': ('benchmarks',), 'benchmarks': ()}.get(own[1], ('faults', 'benchmarks'))
+    for name in imports(path):
+        for folder in later:
+            package = f'ros2_gridsampler.nodes.{folder}'
+            assert not f'{name}.'.startswith(f'{package}.'), f'{own[1]} imports {name}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_foreign_library_stays_behind_its_door(path):
     here = str(path.relative_to(PACKAGE))
     for name in imports(path):

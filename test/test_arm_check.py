@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from arm_recordings import write_arm
 from test_camera_calibration import run
 
 from ros2_gridsampler.arm_limits import load_arm
@@ -24,6 +25,8 @@ from ros2_gridsampler.calibrating.arm_motion import (
     summarise_delay,
 )
 from ros2_gridsampler.calibrating.urdf import load_urdf
+from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.recordings.calibration_recording import read_states
 
 NAMES = ('shoulder', 'elbow', 'slide')
 # The joints stand in the file in another order than on the arm.
@@ -99,6 +102,11 @@ def test_the_hand_is_where_geometry_says(urdf_file):
         ('xyz="0.5 0 0"', 'xyz="0.5 0"', 'three finite numbers'),
         ('<limit lower="-1" upper="1" velocity="2"/>', '', "'elbow' is revolute and needs"),
         ('<link name="base"/>', '<xacro/>', 'run `xacro'),
+        ('lower="0" upper="0.2"', 'lower="x" upper="0.2"', "'slide': 'x' must be a finite number"),
+        ('upper="2" velocity="1.5"', 'upper="nan" velocity="1.5"', "'shoulder': 'nan' must be"),
+        ('lower="0" upper="0.2"', 'lower="0.2" upper="0"', 'limits 0.2 to 0; swap them'),
+        ('<parent link="base"/>', '<parent link="hand"/>', 'part of a ring of links'),
+        ('name="slide"', 'name="elbow"', 'same name or the same child'),
     ],
 )
 def test_a_urdf_that_cannot_be_used_is_refused(urdf_file, old, new, words):
@@ -226,6 +234,39 @@ def test_the_command_writes_a_file_that_loads(urdf_file, limits_file, tmp_path):
     nothing = run('arm', 'planar')
     assert nothing.returncode == 1
     assert 'Give --urdf, --bag or both' in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('--states-topic', '/instruction'), 'no JointState on .* is a std_msgs/msg/String'),
+        (('--command-topic', '/instruction'), r"on \['/arm/joint_trajectory'\]"),
+        (('--command-topic', '/nowhere'), "'/nowhere', which is not there"),
+    ],
+)
+def test_a_topic_that_carries_something_else_is_named_with_those_that_fit(
+    tmp_path, arguments, words
+):
+    result = run('arm', 'so101', '--bag', write_arm(tmp_path / 'bag'), *arguments)
+    assert result.returncode == 1
+    assert re.search(words, result.stderr)
+    assert 'Traceback' not in result.stderr
+
+
+def test_a_driver_that_publishes_no_numbers_is_named(tmp_path):
+    nothing = np.empty(0)
+    with BagWriter(tmp_path / 'bag') as writer:
+        state = build(
+            'sensor_msgs/msg/JointState',
+            header=build_header(1.0, ''),
+            name=list(NAMES),
+            position=np.array([0.1, np.nan, 0.2]),
+            velocity=nothing,
+            effort=nothing,
+        )
+        writer.write('/joint_states', state, 1.0)
+    with pytest.raises(ValueError, match=r'/joint_states needs a finite position .* 3 joints'):
+        read_states(tmp_path / 'bag')
 
 
 def test_a_real_robot_follows_its_own_commands(shared_bag, tmp_path):

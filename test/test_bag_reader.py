@@ -13,14 +13,10 @@ from ros2_gridsampler.camera_message import intrinsics
 from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.recordings.arm_messages import camera_info, image_topic, state_messages
-from ros2_gridsampler.recordings.bag_reader import (
-    DamagedBag,
-    StreamTopics,
-    find_bags,
-    read_messages,
-    read_observations,
-)
+from ros2_gridsampler.recordings.bag_files import DamagedBag
+from ros2_gridsampler.recordings.bag_reader import find_bags, read_messages
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
+from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.stream_budget import StreamBudget
 

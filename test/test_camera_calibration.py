@@ -11,7 +11,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from board_scene import BOARD, CAMERA, LENSES, centred, draw_board, exact_views, lens
+from board_scene import (
+    BOARD,
+    CAMERA,
+    LENSES,
+    centred,
+    draw_board,
+    draw_charuco,
+    exact_views,
+    lens,
+)
 
 from ros2_gridsampler.calibrating.calibration_board import Board, require_views
 from ros2_gridsampler.calibrating.camera_agreement import (
@@ -19,7 +28,7 @@ from ros2_gridsampler.calibrating.camera_agreement import (
     check_camera,
     measure_difference,
 )
-from ros2_gridsampler.calibrating.camera_calibration import calibrate_camera
+from ros2_gridsampler.calibrating.camera_calibration import calibrate_camera, project
 from ros2_gridsampler.calibrating.camera_info_file import (
     from_intrinsics,
     load_camera_info,
@@ -113,13 +122,21 @@ def test_corners_of_a_known_camera_give_that_camera(model):
 def test_corners_in_a_picture_are_found_to_a_tenth_of_a_pixel():
     board = centred((0.4, -0.3, 0.2), (0.02, -0.01, 0.5))
     view = BOARD.find(draw_board(board)[..., 0])
-    points = view.points @ board[:3, :3].T + board[:3, 3]
-    expected = (points / points[:, 2:])[:, :2] * 600 + [320, 240]
+    expected = project(CAMERA, view.points, board)
     # A chessboard looks the same from both ends.
     error = min(
         np.linalg.norm(view.pixels - each, axis=1).max() for each in (expected, expected[::-1])
     )
     assert error < 0.1
+
+
+def test_corners_of_both_kinds_of_board_are_counted_from_the_centre_of_the_first_pixel():
+    board, errors = Board('charuco', 6, 5, 0.03, 0.022), []
+    for tilt in np.random.default_rng(0).uniform(-0.5, 0.5, (8, 3)):
+        place = centred(tilt, (0.02, -0.01, 0.5))
+        view = board.find(draw_charuco(board, place)[..., 0])
+        errors.append(view.pixels - project(CAMERA, view.points, place))
+    assert np.abs(np.concatenate(errors).mean(axis=0)).max() < 0.1
 
 
 def test_a_view_that_does_not_fit_is_dropped_and_named():
@@ -156,6 +173,7 @@ def test_flat_views_at_one_distance_are_told_to_be_tilted_and_moved():
         (('chessboard', 2, 6, 0.025), 'too small'),
         (('charuco', 5, 7, 0.02, 0.03), 'does not fit into a square'),
         (('charuco', 5, 7, 0.02, 0.01, 'DICT_7'), 'no dictionary of OpenCV'),
+        (('charuco', 5, 7, 0.02, 0.01, 'Board'), 'no dictionary of OpenCV'),
     ],
 )
 def test_a_board_that_cannot_be_is_refused(arguments, words):
@@ -181,6 +199,8 @@ def test_a_folder_without_a_board_is_one_sentence(tmp_path):
     assert result.returncode == 1
     assert 'No chessboard 9x6' in result.stderr
     assert 'Traceback' not in result.stderr
+    result = run('camera', tmp_path / 'gone', '--columns', 9, '--rows', 6, '--square', 0.025)
+    assert 'gone is not there' in result.stderr
     (tmp_path / 'wall.png').write_bytes(b'\x89PNG, but cut')
     with pytest.raises(ValueError, match='damaged or no picture'):
         find_boards(tmp_path, BOARD)
@@ -259,6 +279,12 @@ def test_a_camera_that_agrees_passes():
         ),
         (CAMERA, AS_TRAINED, dataclasses.replace(CAMERA, width=320), 'calibration file .*320x480'),
         (CAMERA, AS_TRAINED, lens('pinhole'), 'same ray up to .* px apart'),
+        (
+            dataclasses.replace(lens('pinhole'), distortion_model='thin_prism'),
+            AS_TRAINED,
+            lens('pinhole'),
+            "distortion model 'thin_prism'",
+        ),
     ],
 )
 def test_a_camera_that_disagrees_stops_with_a_sentence(published, preparation, calibrated, words):

@@ -183,6 +183,7 @@ def test_camera_info_of_another_lens_stops_configure_and_none_is_a_warning(
     assert change(node, 'CLEANUP')
     for published, words in (
         (lens(330.0), 'and the one of the training see the same ray up to'),
+        (lens(distortion=(0.1, 0, 0)), "says 'plumb_bob' and has 3 coefficients"),
         (lens(width=640), 'is for 640x240 pixels, the checkpoint was trained on 320x240'),
     ):
         arm.infos['front'] = camera_info(published)
@@ -232,8 +233,8 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
     from ros2_gridsampler.command_message import read_joint_trajectory
     from ros2_gridsampler.observation_buffer import ObservationBuffer
     from ros2_gridsampler.recordings import arm_messages
-    from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_observations
     from ros2_gridsampler.recordings.bag_writer import BagWriter, build
+    from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
     from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
     from ros2_gridsampler.stream_budget import StreamBudget
 

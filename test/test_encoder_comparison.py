@@ -15,8 +15,8 @@ from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.policy import Policy
 from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.encoder_comparison import compare_encoder
+from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.swapping.swap_config import SwapConfig
 
 TOPICS = StreamTopics({'agentview': TOPIC}, pose=arm_messages.POSE)

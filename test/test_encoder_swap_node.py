@@ -311,7 +311,7 @@ def test_an_encoder_that_fails_on_trial_is_rolled_back_by_itself(
 
     fault = watcher.node.create_publisher(String, '/fault_bench/model', LATCHED)
     node = start_node(
-        'ros2_gridsampler.nodes.exercised_policy_node',
+        'ros2_gridsampler.nodes.faults.exercised_policy_node',
         *('-r', '~/instruction:=/instruction'),
         **{**PARAMETERS, 'swap__trial_time': 60.0},
         policy=folders / 'policy',

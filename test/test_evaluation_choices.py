@@ -17,7 +17,8 @@ from ros2_gridsampler.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
 from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.recordings.bag_reader import read_topics
+from ros2_gridsampler.recordings.bag_reader import read_serialised, read_topics
+from ros2_gridsampler.recordings.bag_writer import BagWriter
 from ros2_gridsampler.recordings.command_replay import CommandConfig
 from ros2_gridsampler.recordings.evaluation import evaluate_bag
 from ros2_gridsampler.recordings.live_answers import LiveAnswers, Unanswered
@@ -79,6 +80,31 @@ def test_the_own_encoder_changes_nothing_and_another_one_drifts(tmp_path, policy
     assert its['encoder_sha256'] == load_encoder_manifest(other).encoder_sha256
     assert its['encoder_sha256'] != report['policy']['encoder_sha256']
     assert min(report['compare']['drift']['mean_absolute_difference']) > 0
+
+
+def test_a_recorder_with_another_clock_changes_nothing_where_the_stamps_are_believed(
+    tmp_path, policy, bag
+):
+    shifted = tmp_path / 'shifted'
+    with BagWriter(shifted) as writer:
+        for m in read_serialised(bag):
+            writer.write_serialised(m.topic, m.type, m.message, m.time + 7200)
+    quick = {'bag': False, 'time': 'header'}
+    assert run_command((bag,), policy, tmp_path / 'one', **quick) == 0
+    assert run_command((shifted,), policy, tmp_path / 'other', **quick) == 0
+    one, other = read_report(tmp_path / 'one'), read_report(tmp_path / 'other')
+    assert other['mean_absolute_error'] == one['mean_absolute_error']
+    assert other['duration_s'] == one['duration_s'] == pytest.approx((FRAMES - 1) * 0.05)
+
+
+def test_a_stream_that_is_in_no_file_that_is_there_may_be_in_those_that_are_missing(
+    tmp_path, policy, bag, capsys
+):
+    metadata = bag / 'metadata.yaml'
+    text = metadata.read_text().replace('- arm.mcap', '- arm.mcap\n  - arm_1.mcap')
+    metadata.write_text(text)
+    assert run_command((bag,), policy, tmp_path / 'out', bag=False, action_topic='/gone') == 1
+    assert 'Files of the bag are missing: arm_1.mcap' in capsys.readouterr().err
 
 
 def test_an_encoder_of_another_architecture_is_refused(tmp_path, policy, bag):

@@ -150,6 +150,19 @@ def test_a_wrong_square_size_shows_in_the_motions_of_the_arm():
     assert 'measure its squares again' in found.warnings[0]
 
 
+def test_quaternions_that_begin_with_w_are_not_taken_for_too_few_poses():
+    pairs, _ = made_up('eye-in-hand')
+
+    def misread(poses):
+        poses = poses.copy()
+        turns = np.roll(Rotation.from_matrix(poses[:, :3, :3]).as_quat(), 1, axis=1)
+        poses[:, :3, :3] = Rotation.from_quat(turns).as_matrix()
+        return poses
+
+    with pytest.raises(ValueError, match='written as w x y z'):
+        solve_hand_eye(changed(pairs, misread, misread))
+
+
 def test_a_pair_taken_in_motion_is_named():
     pairs, _ = made_up('eye-in-hand', noise=2e-4)
     moved = pairs.gripper_to_base.copy()
@@ -194,6 +207,8 @@ GOOD = as_quaternion(np.eye(4))
         ),
         (json.dumps([[GOOD, {'position': 1}]]), 'must have translation'),
         (json.dumps([[GOOD, 'x']]), '4x4 matrix of numbers'),
+        (json.dumps([[GOOD, GOOD | {'translation': [0, 1]}]]), 'pair 0: board.*three numbers'),
+        (json.dumps([[GOOD | {'quaternion': [0, 0, {}, 1]}, GOOD]]), 'pair 0: gripper.*of four'),
     ],
 )
 def test_a_file_that_holds_no_poses_is_refused(tmp_path, content, words):
@@ -275,3 +290,7 @@ def test_frames_that_the_recording_lacks_are_named(tmp_path):
     result = run('hand-eye', tmp_path / 'bag', *board, '--camera', tmp_path / 'camera.yaml')
     assert result.returncode == 1
     assert "no TF from 'base_link' to 'tool0'" in result.stderr
+    result = run('hand-eye', tmp_path / 'bag', *board)
+    assert "no CameraInfo on '/camera/camera_info', which is not there" in result.stderr
+    result = run('hand-eye', tmp_path / 'bag', *board, '--camera', '/tf')
+    assert "no CameraInfo on '/tf', which is a tf2_msgs" in result.stderr

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.latency import STAGES, ChunkTimes, DeadlineMonitor, LatencyWindow, Summary
+from ros2_gridsampler.latency import (
+    STAGES,
+    ChunkTimes,
+    DeadlineMonitor,
+    LatencyWindow,
+    RateWindow,
+    Summary,
+)
 
 durations = st.floats(0, 10)
 
@@ -54,3 +61,14 @@ def test_every_tick_that_did_not_come_is_counted_once(gaps):
     assert deadlines.ticks == len(gaps) + 1
     assert deadlines.regular == pytest.approx(sum(gap == 1 for gap in gaps) / len(gaps))
     assert deadlines.periods().maximum == pytest.approx(0.02 * max(gaps), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ('times', 'rate'),
+    [([], 0), ([3.0], 0), ([3.0, 3.0], 0), ([3.0, 3.0, 3.5], 4), ([1.0, 1.1, 1.2, 1.3], 10)],
+)
+def test_events_of_one_moment_have_no_rate_and_are_no_error(times, rate):
+    window = RateWindow()
+    for time in times:
+        window.add(time)
+    assert window.rate == pytest.approx(rate)

@@ -45,7 +45,7 @@ def test_every_message_package_that_the_nodes_import_is_a_dependency():
     declared = {element.text for element in package.findall('exec_depend')}
     wheels = ' '.join(setup_arguments()['extras']['ros'])
     used = set()
-    for path in (ROOT / 'ros2_gridsampler' / 'nodes').glob('*.py'):
+    for path in (ROOT / 'ros2_gridsampler' / 'nodes').rglob('*.py'):
         used |= set(re.findall(r'^from (\w+_(?:msgs|srvs|interfaces))\.', path.read_text(), re.M))
     assert used <= declared
     # These arrive with rclpy's own wheels.

@@ -332,7 +332,7 @@ def test_a_recording_of_the_simulated_arm_becomes_admissible_commands(kind, plan
     from ros2_gridsampler.controller import Controller
     from ros2_gridsampler.observation_buffer import ObservationBuffer
     from ros2_gridsampler.plugins.deployed_policy import load_policy
-    from ros2_gridsampler.recordings.bag_reader import read_observations
+    from ros2_gridsampler.recordings.observation_replay import read_observations
     from ros2_gridsampler.stream_budget import StreamBudget
 
     adopt(folder_of(kind, vlm, tmp_path / 'policy', plan), simulated_robot(vlm))

@@ -23,8 +23,8 @@ from ros2_gridsampler.encoder_checkpoint import save_encoder
 from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig
+from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.training.compare_encoders import table
 from ros2_gridsampler.training.labelled_pictures import read_idx, read_labelled
 from ros2_gridsampler.training.probes import (

@@ -10,8 +10,8 @@ from test_bag_reader import CONFIG, SIZE, state
 
 from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.recordings.arm_messages import image_topic, state_messages
-from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_observations
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build, serialise
+from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
 from ros2_gridsampler.stream_budget import StreamBudget
 
 STEPS = 8

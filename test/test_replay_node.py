@@ -16,7 +16,8 @@ from ros2_gridsampler.command_message import read_joint_trajectory
 from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.policy import Policy
 from ros2_gridsampler.policy_config import Statistics
-from ros2_gridsampler.recordings.bag_reader import StreamTopics, read_messages, read_observations
+from ros2_gridsampler.recordings.bag_reader import read_messages
+from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
 from ros2_gridsampler.stream_budget import StreamBudget
 
 CAMERA = '/camera/high/image_raw/compressed'

@@ -3,6 +3,7 @@
 """The page of an evaluation stands alone, opens in a browser and says what was measured."""
 
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from test_evaluation import ARM, CONFIG, arm_policy, write_arm
 from ros2_gridsampler.arm_limits import load_arm
 from ros2_gridsampler.recordings.bag_reader import read_topics
 from ros2_gridsampler.recordings.evaluation import evaluate_bag
-from ros2_gridsampler.recordings.evaluation_report import verdict
+from ros2_gridsampler.recordings.evaluation_report import conclude
 from ros2_gridsampler.recordings.overlay import OverlayFilm
 from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
 from ros2_gridsampler.recordings.report_page import write_index, write_page
@@ -54,13 +55,14 @@ def page(tmp_path_factory):
         **evaluation.report,
         'problems': ['camera front: <script>alert(1)</script>'],
     }
-    report['verdict'] = verdict(report)
+    report['compare']['policy'] = contestants[1].identity
+    report = conclude(report)
     write_page(folder / 'report.html', report, evaluation, film.embedded())
     assert film.frames == pytest.approx(20, abs=2), 'two seconds at ten pictures a second'
     return folder, report
 
 
-def in_browser(path):
+def in_browser(path, *options):
     """The document as a browser sees it, after its own scripts, if it had any."""
     browser = shutil.which('chromium') or shutil.which('chromium-browser')
     if browser is None:
@@ -69,6 +71,7 @@ def in_browser(path):
         [
             browser,
             *('--headless', '--no-sandbox', '--disable-gpu', '--window-size=390,800'),
+            *options,
             *(f'--user-data-dir={path.parent / "profile"}', '--dump-dom', path.as_uri()),
         ],
         capture_output=True,
@@ -88,6 +91,33 @@ def test_the_page_opens_in_a_browser_with_the_verdict_first(page):
     assert not re.sub('<[^>]*>', '', body[: heading.start()]).strip()
     assert body.count('<svg') >= 3 + len(CONFIG.action_space.names)
     assert 'If inference took' in body
+
+
+MEASURE = """<iframe src="report.html" style="width:390px;height:800px"></iframe><pre></pre>
+<script>
+document.querySelector('iframe').onload = event => {
+  const page = event.target.contentDocument;
+  const sizes = [...page.querySelectorAll('svg text')].map(
+    text => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a);
+  document.querySelector('pre').textContent = JSON.stringify(
+    {wide: page.documentElement.scrollWidth, smallest: Math.min(...sizes)});
+}</script>"""
+
+
+def test_on_a_phone_nothing_sticks_out_and_every_text_of_a_plot_can_be_read(page):
+    folder, _ = page
+    (folder / 'phone.html').write_text(MEASURE)
+    seen = in_browser(folder / 'phone.html', '--allow-file-access-from-files')
+    measured = json.loads(html.unescape(re.search(r'<pre>(.*?)</pre>', seen)[1]))
+    assert measured['wide'] <= 390
+    assert measured['smallest'] >= 9.5
+
+
+def test_every_plot_of_curves_has_a_legend_of_its_own(page):
+    text = (page[0] / 'report.html').read_text()
+    for figure in re.findall(r'<figure>.*?</figure>', text, re.S):
+        assert figure.count('class="legend"') == 1
+        assert '>recorded</span>' in figure
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page):

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated arm is LIBERO's, its episodes repeat, its demonstrator solves them smoothly."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,20 @@ pytest.importorskip(
 )
 from scipy.spatial.transform import Rotation
 
+from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.backends import load
+from ros2_gridsampler.checkpoint import load_checkpoint
+from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.installed_files import find
+from ros2_gridsampler.recordings.closed_loop import measure_success
+from ros2_gridsampler.recordings.expert_success import measure_experts
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb
 from ros2_gridsampler.simulation.placements import MAX_SHIFT, Official, Sampled, Widened
 
 BOWL, PLATE = 'akita_black_bowl_1', 'plate_1'
+INSTRUCTION = 'pick up the black bowl between the plate and the ramekin and place it on the plate'
 
 
 @pytest.fixture(scope='module')
@@ -207,3 +217,29 @@ def test_a_paraphrase_says_the_same_in_other_words(arm):
     assert said != arm.instruction
     kept = {'black', 'bowl', 'plate', 'ramekin'}
     assert kept <= set(said.split())
+
+
+def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states():
+    experts = measure_experts('libero_spatial', [0], 1, 'official')
+    assert experts.tally.per_task == {INSTRUCTION: (1, 1)}
+    model, _ = load_checkpoint(find('models', 'libero_spatial'))
+    result = measure_success(
+        load(model, [golden_observation(model.config)], backends=('eager',)),
+        model.config,
+        load_arm(find('calibration', 'panda', '.yaml')),
+        name='libero_spatial',
+        suite='libero_spatial',
+        tasks=[0],
+        episodes=2,
+        placements='official',
+    )
+    found = json.loads(result.to_json())
+    assert found['episodes'] == 2
+    assert found['per_task'] == {INSTRUCTION: [found['successes'], 2]}
+    # Nine and more of ten when it was published.
+    assert found['successes'] >= 1
+    low, high = found['interval']
+    assert low < found['successes'] / 2 <= high
+    assert found['tokens_per_camera'] < 0.1 * found['dense_tokens_per_camera']
+    with pytest.raises(ValueError, match='50 evaluation states'):
+        measure_experts('libero_spatial', [0], 51, 'official')

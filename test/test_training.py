@@ -18,9 +18,9 @@ from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_enco
 from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.policy_config import EncoderConfig, TrunkConfig
 from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_reader import StreamTopics
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.recipe import load_recipe
@@ -169,6 +169,26 @@ def test_a_frozen_encoder_stays_the_published_one(bags, tmp_path):
     foreign = dataclasses.replace(config, pretrained=str(tmp_path / 'other'))
     with pytest.raises(ValueError, match='has the preparation .* the recipe asks for'):
         train(foreign, bags, tmp_path / 'no', tmp_path / 'cache')
+
+
+def test_a_run_may_start_from_a_policy_with_another_stem_but_not_with_another_trunk(
+    bags, tmp_path
+):
+    first = train(CONFIG, bags, tmp_path / 'first', tmp_path / 'cache')
+    stem = dataclasses.replace(CONFIG.encoder, stem=(6,))
+    config = dataclasses.replace(CONFIG, start=str(tmp_path / 'first'), steps=1)
+    other = train(
+        dataclasses.replace(config, encoder=stem, learning_rate=0.0),
+        bags,
+        tmp_path / 'other',
+        tmp_path / 'cache',
+    )
+    kept, taken = first.state_dict(), other.state_dict()
+    for name in ('encoder.blocks.0.attn.qkv.weight', 'action_head.linear.weight'):
+        assert torch.equal(kept[name], taken[name])
+    trunk = dataclasses.replace(CONFIG.trunk, depth=2)
+    with pytest.raises(ValueError, match='the recipe asks for'):
+        train(dataclasses.replace(config, trunk=trunk), bags, tmp_path / 'no', tmp_path / 'cache')
 
 
 def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):

@@ -81,8 +81,8 @@ class Board:
                 f'A ChArUco marker of {self.marker} m does not fit into a square of '
                 f'{self.square} m; measure both in metres.'
             )
-        if self.kind == 'charuco' and not hasattr(cv2.aruco, self.dictionary):
-            known = [name for name in dir(cv2.aruco) if name.startswith('DICT_')]
+        known = [name for name in dir(cv2.aruco) if name.startswith('DICT_')]
+        if self.kind == 'charuco' and self.dictionary not in known:
             raise ValueError(f'{self.dictionary!r} is no dictionary of OpenCV; one of {known}.')
 
     def __str__(self) -> str:
@@ -149,7 +149,8 @@ class Board:
         # Corners of one row say nothing about the other direction.
         if np.linalg.matrix_rank(points[:, :2] - points[0, :2]) < 2:
             return None
-        return points, np.asarray(corners, np.float64).reshape(-1, 2)
+        # This detector counts from the edge of the first pixel, all else from its centre.
+        return points, np.asarray(corners, np.float64).reshape(-1, 2) - 0.5
 
 
 def require_views(

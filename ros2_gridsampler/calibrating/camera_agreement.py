@@ -94,6 +94,12 @@ def _rays(
 ) -> Float[np.ndarray, 'pixels 2']:
     """The rays of pixels: x / z and y / z in the optical frame."""
     cv2 = opencv()
+    known = ('plumb_bob', 'rational_polynomial', 'equidistant')
+    if camera.distortion.any() and camera.distortion_model not in known:
+        raise CameraDisagrees(
+            f'A camera has the distortion model {camera.distortion_model!r}; it can be compared '
+            f'if it has one of {list(known)}. Calibrate it again.'
+        )
     if camera.distortion_model == 'equidistant':
         rays = cv2.fisheye.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
     else:

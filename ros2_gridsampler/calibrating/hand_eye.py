@@ -129,6 +129,7 @@ def _choose(pairs: PosePairs, wanted: Setup | None) -> tuple[Setup, float, float
     in_words = [f'{setup} ({1e3 * fits[setup][2]:.1f} mm)' for setup in (best, other)]
     clear = fits[other][2] > _CLEARLY_BETTER * fits[best][2]
     if wanted is None and not clear:
+        refuse_contradiction(fits[best][2])
         raise ValueError(
             f'The pairs fit {" and ".join(in_words)} about equally; say which with --setup, or '
             'add poses with more rotation.'

@@ -131,7 +131,8 @@ def refuse_contradiction(residual: float) -> None:
     if residual > _MAX_RESIDUAL:
         raise ValueError(
             f'The pairs contradict each other by {1e3 * residual:.0f} mm (root mean square): the '
-            'poses of a pair are of different moments, the board slipped, or frames are mixed up.'
+            'poses of a pair are of different moments, the board slipped, frames are mixed up, or '
+            'quaternions are written as w x y z.'
         )
 
 

@@ -79,10 +79,18 @@ def pose_matrix(
     """4x4 from x y z [m] and the quaternion x y z w.
 
     Raises:
-        ValueError: The quaternion is not a unit.
+        ValueError: These are no numbers, or the quaternion is not a unit.
     """
-    turn = np.array(quaternion, np.float64)
-    norm = float(np.linalg.norm(turn)) if turn.shape == (4,) else np.nan
+    try:
+        place, turn = (np.array(each, np.float64) for each in (translation, quaternion))
+    except (TypeError, ValueError):
+        place = turn = np.empty(0)
+    if place.shape != (3,) or turn.shape != (4,):
+        raise ValueError(
+            f'{where} must have a translation of three numbers (x y z) and a quaternion of four '
+            f'(x y z w), got {translation!r} and {quaternion!r}.'
+        )
+    norm = float(np.linalg.norm(turn))
     if not abs(norm - 1) < _TOLERANCE:
         raise ValueError(
             f'{where}: the quaternion x y z w must have length 1, {turn.tolist()} has {norm:.4f}; '
@@ -90,7 +98,7 @@ def pose_matrix(
         )
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_quat(turn).as_matrix()
-    matrix[:3, 3] = translation
+    matrix[:3, 3] = place
     check_pose(matrix, where)
     return matrix
 

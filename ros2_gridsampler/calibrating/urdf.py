@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """URDF -> joints in their order, with limits, and where a link is for given joint positions."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,7 @@ def load_urdf(path: Path) -> Urdf:
         joints = [_joint(element) for element in robot.findall('joint')]
         if not any(joint.kind in _MOVABLE for joint in joints):
             raise ValueError('no joint moves; is this the URDF of the arm?')
+        _refuse_no_tree(joints)
         return Urdf(robot.get('name', ''), {joint.name: joint for joint in joints})
     except (ValueError, UnicodeDecodeError, ElementTree.ParseError) as error:
         raise ValueError(f'{path}: {error}') from error
@@ -146,9 +148,11 @@ def _joint(element: ElementTree.Element) -> UrdfJoint:
     if kind in ('revolute', 'prismatic'):
         if limit is None:
             raise ValueError(f'joint {name!r} is {kind} and needs <limit lower upper velocity>.')
-        low, high = (float(limit.get(key, '0')) for key in ('lower', 'upper'))
-    if limit is not None:
-        velocity = float(limit.get('velocity', 'nan'))
+        low, high = (_number(limit.get(key, '0'), name) for key in ('lower', 'upper'))
+        if low > high:
+            raise ValueError(f'joint {name!r} has the limits {low:g} to {high:g}; swap them.')
+    if limit is not None and limit.get('velocity') is not None:
+        velocity = _number(limit.get('velocity', ''), name)
     length = float(np.linalg.norm(direction))
     if kind != 'fixed' and not length > 0:
         raise ValueError(f'joint {name!r} has an axis of length 0.')
@@ -156,8 +160,31 @@ def _joint(element: ElementTree.Element) -> UrdfJoint:
     return UrdfJoint(name, kind, parent, child, frame, direction, low, high, velocity)
 
 
+def _refuse_no_tree(joints: list[UrdfJoint]) -> None:
+    """Each link hangs on one joint, each name is used once, and there is no ring."""
+    above = {joint.child: joint for joint in joints}
+    if len(above) < len(joints) or len({joint.name for joint in joints}) < len(joints):
+        raise ValueError('two joints have the same name or the same child link.')
+    for joint in joints:
+        link, steps = joint.child, 0
+        while link in above and steps <= len(joints):
+            link, steps = above[link].parent, steps + 1
+        if steps > len(joints):
+            raise ValueError(f'joint {joint.name!r} is part of a ring of links.')
+
+
+def _number(text: str, joint: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f'joint {joint!r}: {text!r} must be a finite number.')
+    return number
+
+
 def _numbers(text: str, joint: str) -> Float[np.ndarray, '3']:
-    numbers = np.array(text.split(), np.float64)
-    if numbers.shape != (3,) or not np.isfinite(numbers).all():
+    numbers = np.array([_number(each, joint) for each in text.split()], np.float64)
+    if numbers.shape != (3,):
         raise ValueError(f'joint {joint!r}: {text!r} must be three finite numbers.')
     return numbers

@@ -11,17 +11,19 @@ from .calibration_commands import calibrate
 from .check_command import check
 from .encoder_commands import encoders, transfer
 from .engine_commands import benchmark, export, flops
-from .evaluation_commands import evaluate, export_lerobot, import_lerobot
+from .evaluation_commands import evaluate, rank_metrics
+from .lerobot_commands import export_lerobot, import_lerobot
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
 from .safety_commands import delay, faults, monitor, safety_tables, timing
-from .simulation_commands import demo, obedience, record, success
+from .simulation_commands import demo, experts, obedience, record, success
 from .training_commands import compare, train
 
 application = tyro.extras.SubcommandApp()
 for command in (
     demo,
     record,
+    experts,
     pretrain,
     probe,
     compare_encoders,
@@ -30,6 +32,7 @@ for command in (
     train,
     compare,
     evaluate,
+    rank_metrics,
     export_lerobot,
     success,
     export,

@@ -15,7 +15,8 @@ class BoardOptions:
 
     Attributes:
         board: Its kind.
-        columns: Inner corners of a chessboard, squares of a ChArUco board.
+        columns: Inner corners of a chessboard, squares of a ChArUco board. Of a chessboard use
+            an even and an odd number, such as 9 and 6: others look the same upside down.
         rows: Likewise.
         square: Side of a square, measured on the print [m].
         marker: Side of a ChArUco marker [m].

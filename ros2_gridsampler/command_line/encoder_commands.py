@@ -145,6 +145,6 @@ def serve(folder: tyro.conf.Positional[Path], active: str = '') -> None:
 
 def transfer() -> None:
     """How fast a ViT-B reaches two receivers, against the same file over loopback HTTP."""
-    from ..nodes.transfer_benchmark import measure_transfer
+    from ..nodes.benchmarks.transfer_benchmark import measure_transfer
 
     print(measure_transfer())

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler evaluate`: recordings and a policy -> an answer one can act on."""
+"""`gridsampler evaluate`, `rank-metrics`: recordings and policies -> an answer one can act on."""
 
 import sys
 from collections.abc import Iterator
@@ -86,9 +86,10 @@ def evaluate(
     from ..installed_files import find
     from ..recordings.bag_reader import find_bags
     from ..recordings.command_replay import CommandConfig
+    from ..recordings.contestants import PolicyChoice
     from ..recordings.evaluation_jobs import evaluate_bags
     from ..recordings.evaluation_report import check_gate, read_gate
-    from ..recordings.evaluation_task import EvaluationTask, PolicyChoice
+    from ..recordings.evaluation_task import EvaluationTask
     from ..recordings.policy_scores import EvaluationConfig
     from ..recordings.topic_map import TopicChoice, load_topic_choice, with_cameras
 
@@ -133,6 +134,8 @@ def evaluate(
     for problem in report['problems']:
         print(f'- {problem}')
     print(report['verdict'])
+    for text in (*report['findings'], *filter(None, [report.get('compare', {}).get('verdict')])):
+        print(text)
     print(f'The page: {(out / "report.html").resolve().as_uri()}')
     broken = check_gate(report, thresholds)
     for text in broken:
@@ -169,30 +172,57 @@ def _usual_arm(folder: Path) -> str:
     )
 
 
-def import_lerobot(dataset: Path, out: Path) -> None:
-    """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
+def rank_metrics(
+    checkpoints: tyro.conf.Positional[Path],
+    out: Path,
+    bags: tuple[Path, ...] = (),
+    demonstrations: tuple[Path, ...] = (),
+    measured: tuple[str, ...] = (),
+    arm: str = '',
+    jobs: str = '1',
+) -> None:
+    """See which offline metric orders policies as their measured success does.
+
+    Evaluates every checkpoint on the same bags; what is done already is not done again. Writes
+    ranking.md, ranking.json and ranking.png.
 
     Args:
-        dataset: Folder with meta/info.json; nothing is loaded from the hub.
-        out: Folder of the bags; those that are there are kept.
+        checkpoints: Folder of checkpoints with their outcomes beside the manifest, as `gridsampler
+            compare` leaves them, or each by `success --json CHECKPOINT/official.json`.
+        out: Folder of the ranking and of all evaluations.
+        bags: Bags that none of them has seen, or folders of such bags.
+        demonstrations: All bags on which they were trained; of these only those are taken that
+            every training held out.
+        measured: Names of the outcomes, like `official widened`; all if left out.
+        arm: YAML with the arm's limits, or a name in calibration/ (panda for twists).
+        jobs: See `evaluate`.
     """
-    from ..recordings.lerobot import LeRobotDataset, import_dataset
-
-    bags = import_dataset(LeRobotDataset(dataset), out)
-    print(f'{len(bags)} bags in {out}')
-
-
-def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3.0') -> None:
-    """Turn bags of one arm into a LeRobot dataset folder, an episode per bag.
-
-    Args:
-        bags: Bags, or folders of bags.
-        out: A new folder.
-        version: Of the format.
-    """
+    from ..installed_files import find
     from ..recordings.bag_reader import find_bags
-    from ..recordings.lerobot_export import export_dataset
+    from ..recordings.contestants import PolicyChoice
+    from ..recordings.evaluation_jobs import evaluate_bags
+    from ..recordings.evaluation_task import EvaluationTask
+    from ..training.measured_policies import held_out_bags, read_policies
+    from ..training.metric_ranking import rank_metrics, write_ranking
 
-    found = find_bags(bags)
-    export_dataset(found, out, version)
-    print(f'{len(found)} episodes in {out}')
+    policies, left_out = read_policies(checkpoints, measured)
+    for name, reason in left_out.items():
+        print(f'{name} is left out: {reason}.', file=sys.stderr)
+    found = find_bags(bags) if bags else []
+    if demonstrations:
+        found += held_out_bags(find_bags(demonstrations), policies)
+    if not found:
+        raise ValueError('Name bags with --bags, or those of the training with --demonstrations.')
+    limits = find('calibration', arm or _usual_arm(policies[0].folder), '.yaml')
+    reports = []
+    for policy in policies:
+        task = EvaluationTask(PolicyChoice(policy.folder), None, limits, film=False, bag=False)
+        report, failed = evaluate_bags(found, task, out / policy.folder.name, jobs)
+        if failed:
+            raise ValueError(
+                f'All policies need the same bags, but {policy.folder.name} failed on '
+                f'{"; ".join(f"{name}: {reason}" for name, reason in failed.items())}'
+            )
+        reports.append(report)
+    rankings = rank_metrics(policies, reports)
+    print(write_ranking(policies, rankings, found, reports[0]['frames'], out))

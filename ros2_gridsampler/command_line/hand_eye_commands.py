@@ -43,12 +43,15 @@ def hand_eye(
             record first.
         setup: Where the camera sits; 'auto' finds out from the poses.
         board: Of a bag: the kind of board.
-        columns: Inner corners of a chessboard, squares of a ChArUco board.
+        columns: Inner corners of a chessboard, squares of a ChArUco board. Of a chessboard use
+            an even and an odd number, such as 9 and 6: others look the same upside down, so the
+            camera or the board must not be turned by more than 90 degrees.
         rows: Likewise.
         square: Side of a square [m].
         marker: Side of a ChArUco marker [m].
         dictionary: Of the ChArUco markers.
-        camera: Of a bag: camera_info YAML file, or a CameraInfo topic in it.
+        camera: Of a bag: camera_info YAML file, or a CameraInfo topic in it; by default the one
+            beside the pictures.
         topic: Camera topic of a bag with several.
         pose_topic: PoseStamped of the gripper in the base; empty to use TF.
         base: Frame of the arm's base, for TF.
@@ -81,7 +84,7 @@ def hand_eye(
         lens = (
             load_camera_info(camera).intrinsics
             if Path(camera).is_file()
-            else recorded_intrinsics(source, camera)
+            else recorded_intrinsics(source, topic, camera)
         )
         track = GripperTrack(source, pose_topic, base, gripper)
         pairs = read_pose_pairs(source, target, lens, track, topic)

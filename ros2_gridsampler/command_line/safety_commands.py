@@ -23,7 +23,7 @@ def faults(
     """Inject faults into a node over DDS and watch from outside what it commands.
 
     Fails where a limit was exceeded, a hold or a recovery did not come. A node of yours is
-    tested with `--node running`: it has to use the topics in nodes/bench_topics.py.
+    tested with `--node running`: it has to use the topics in nodes/faults/bench_topics.py.
 
     Args:
         json: File for the results.
@@ -40,9 +40,9 @@ def faults(
     from tqdm import tqdm
 
     from ..limit_stress import stress_joints, stress_twists
-    from ..nodes.campaign_config import CampaignConfig
-    from ..nodes.fault_campaign import run_campaign
-    from ..nodes.fault_report import to_json
+    from ..nodes.faults.campaign_config import CampaignConfig
+    from ..nodes.faults.fault_campaign import run_campaign
+    from ..nodes.faults.fault_report import to_json
     from ..nodes.private_domain import private_domain
     from ..nodes.stop_signals import raise_on_signals
 
@@ -84,7 +84,7 @@ def safety_tables(
         faults: Files that `faults --json` wrote; one table for every campaign in them.
         timing: File that `benchmark timing --json` wrote.
     """
-    from ..nodes.safety_tables import fault_tables, replace_block, timing_table
+    from ..nodes.benchmarks.safety_tables import fault_tables, replace_block, timing_table
 
     text = page.read_text()
     if faults:
@@ -145,9 +145,9 @@ def timing(
         seconds: Of each measurement.
         rates: Commands per second [Hz].
     """
+    from ..nodes.benchmarks.timing_benchmark import run_timing
     from ..nodes.private_domain import private_domain
     from ..nodes.stop_signals import raise_on_signals
-    from ..nodes.timing_benchmark import run_timing
 
     with raise_on_signals() as check, private_domain():
         report = run_timing(rates, seconds, check)

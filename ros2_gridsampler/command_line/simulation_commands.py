@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler demo`, `record`, `success`: jobs on the simulated arm."""
+"""`gridsampler demo`, `record`, `experts`, `success`: jobs on the simulated arm."""
 
 from pathlib import Path
 from typing import Literal
@@ -51,6 +51,31 @@ def record(
 
     numbers = task_numbers(tasks)
     record(RecordConfig(suite, numbers, episodes, widened, noise), out)
+
+
+def experts(
+    suite: str = 'libero_spatial',
+    placements: Literal['official', 'widened'] = 'official',
+    tasks: str = '',
+    episodes: int = 10,
+    json: Path | None = None,
+) -> None:
+    """Measure how often the scripted demonstrators succeed, without noise.
+
+    Args:
+        suite: LIBERO suite.
+        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
+        tasks: Task numbers from 0, separated by commas; all ten if empty.
+        episodes: Evaluation states per task, up to 50.
+        json: File for the result.
+    """
+    from ..recordings.expert_success import measure_experts
+
+    numbers = task_numbers(tasks) if tasks else range(10)
+    result = measure_experts(suite, numbers, episodes, placements)
+    print(result)
+    if json:
+        json.write_text(result.to_json())
 
 
 def success(

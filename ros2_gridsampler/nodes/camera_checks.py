@@ -137,6 +137,9 @@ class CameraChecks:
                 published = intrinsics(camera.info)
             except UncalibratedCamera as error:
                 missing = f'{topic}: {error}'
+            except ValueError as error:
+                self._lens_says[name] = 'cannot be read'
+                raise CameraDisagrees(f'Camera {name!r}, {topic}: {error}') from error
         calibrated, lens = self._calibrated.get(name), self._records.get(name, CameraRecord()).lens
         try:
             check_camera(

@@ -20,7 +20,7 @@ class ChildProcess:
     """`python -m ros2_gridsampler.nodes.MODULE`; use it as a context.
 
     Args:
-        module: File in `nodes`, for instance 'policy_node'.
+        module: File in `nodes`, for instance 'policy_node' or 'faults.naive_reference_node'.
         parameters: ROS parameters.
         remappings: Topic of the node -> topic in the graph.
         environment: Of the process.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..action_prefix import Prefix
 from ..controller import Command, Controller, ImplausibleChunk
-from ..latency import ChunkTimes, LatencyWindow, Window
+from ..latency import ChunkTimes, LatencyWindow, RateWindow, Window
 from ..stream_health import DegradationLadder, Fault, Rung
 from .clock_watch import Clocks, ClockWatch
 from .command_outputs import CommandOutput
@@ -88,8 +88,8 @@ class CommandCycle:
         """What the safety filter did -> how often."""
         self.latency = LatencyWindow()
         self.information_age = Window()
-        self.used: deque[float] = deque(maxlen=50)
-        """When the last predictions were taken into use, in steady time [s]."""
+        self.used = RateWindow()
+        """Predictions that were taken into use, in steady time [s]."""
         self.seam_positions, self.seam_velocities = Window(), Window()
         self.ladder = DegradationLadder(parameters.ladder, clocks.steady())
 
@@ -102,6 +102,7 @@ class CommandCycle:
             self._newest = None
             self._rest.begin()
             self._clock.begin()
+            self.used = RateWindow()
             self._paused = self._held = self._lagged = False
             self.commands = 0
             self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
@@ -176,11 +177,12 @@ class CommandCycle:
             self._send(command, now)
             self._tell()
 
-    def decelerate(self, patience: float) -> bool:
+    def decelerate(self, patience: float, repeats: int = 0) -> bool:
         """Stop inside the limits; the last message is a safe command.
 
         Args:
             patience: Until another thread lets go of the commands [s].
+            repeats: How often the last message is said again, for whoever may have lost it.
 
         Returns:
             Whether that was possible.
@@ -190,11 +192,13 @@ class CommandCycle:
         try:
             if not self.commands:
                 return True
-            for _ in range(math.ceil(self._parameters.stop_time / self._period)):
+            resting = 0
+            for _ in range(math.ceil(self._parameters.stop_time / self._period) + repeats):
                 begin = time.monotonic()
                 safe = self._controller.stop(self._period)
                 self._output.publish(safe.values, self._clocks.ros())
-                if safe.at_rest:
+                resting += safe.at_rest
+                if resting > repeats:
                     break
                 time.sleep(max(0.0, begin + self._period - time.monotonic()))
             else:
@@ -226,7 +230,7 @@ class CommandCycle:
             if seam is not None:
                 self.seam_positions.add(seam.position)
                 self.seam_velocities.add(seam.velocity)
-            self.used.append(steady)
+            self.used.add(steady)
             self._newest = timed
             # A chunk that is over when it comes is no reason to move.
             if chunk.end_time > now:

@@ -17,7 +17,7 @@ from ..manifest import load_manifest
 from ..observation import Observation, ObservationConfig
 from ..observation_buffer import ObservationBuffer
 from ..policy import Policy
-from ..recordings.bag_reader import StreamTopics, read_observations
+from ..recordings.observation_replay import StreamTopics, read_observations
 from ..swapping.compatibility import PolicyNeeds
 from ..swapping.encoder_changes import EncoderChanges
 from ..swapping.encoder_store import EncoderStore, default_folder

@@ -82,12 +82,10 @@ class LoopReport:
 
     def _timing(self) -> dict[str, Any]:
         cycle = self._cycle
-        used = list(cycle.used)
-        rate = (len(used) - 1) / (used[-1] - used[0]) if len(used) > 1 else 0.0
         values: dict[str, Any] = {
             **_milliseconds({f'latency {k}': s for k, s in cycle.latency.summaries().items()}),
             **_milliseconds({'age of information at command': cycle.information_age.summary()}),
-            'predictions per second': f'{rate:.2f}',
+            'predictions per second': f'{cycle.used.rate:.2f}',
             'prediction under way [ms]': f'{1e3 * self._inference.busy:.0f}',
         }
         if self.deadlines is not None:

@@ -34,6 +34,8 @@ from .problems import Problems
 _WATCHDOG_PERIOD = 0.05
 # The graph of the topics is asked less often: that takes a while [s].
 _RIVAL_PERIOD = 0.5
+# How often an arm that stands is told so again, before nothing more is sent.
+_LAST_WORDS = 4
 
 
 class PolicyLoop:
@@ -167,7 +169,7 @@ class PolicyLoop:
         patience = self._parameters.stop_time
         try:
             commands.stop(patience)
-            if not self._cycle.decelerate(patience):
+            if not self._cycle.decelerate(patience, _LAST_WORDS):
                 raise RuntimeError(
                     'The command thread is stuck inside a command; nothing more can be sent. The '
                     "arm's controller has to stop by its own timeout."

@@ -16,7 +16,9 @@ from rosgraph_msgs.msg import Clock
 from trajectory_msgs.msg import JointTrajectory
 
 from ..camera_message import stamp_seconds
-from ..recordings.bag_reader import DamagedBag, RecordedMessage, read_serialised, read_topics
+from ..recordings.bag_files import DamagedBag
+from ..recordings.bag_reader import read_serialised, read_topics
+from ..recordings.bag_storage import RecordedMessage
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .topics import LATCHED, STATE, ros_time
 

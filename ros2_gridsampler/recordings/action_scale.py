@@ -29,3 +29,11 @@ def action_scale(space: ActionSpace, limits: ArmLimits) -> Float[np.ndarray, ' a
         )
     speeds = [hand.max_speed] * 3 + [hand.max_rotation_rate] * 3
     return np.array([*speeds, gripper.max_opening], np.float64)
+
+
+def action_units(space: ActionSpace, limits: ArmLimits) -> tuple[str, ...]:
+    """In which unit each entry of an action is, for people; empty for a share of a range."""
+    if space.kind == 'joint_position':
+        units = limits.joints.select(space.names).units
+        return tuple('' if unit == 'fraction' else unit for unit in units)
+    return ('m/s',) * 3 + ('rad/s',) * 3 + ('m',)

@@ -4,7 +4,7 @@
 
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +83,20 @@ class BagHealth:
 
     def problems(self) -> list[str]:
         """What a person should know before believing anything else, a sentence each."""
-        return [
-            f'{self._names[topic]} ({topic}): {text}'
-            for topic, stream in self._streams.items()
-            for text in stream.problems(self._end)
-        ]
+        texts = {t: [*s.obstacles(), *s.problems(self._end)] for t, s in self._streams.items()}
+        return self._sentences(texts)
+
+    def obstacles(self) -> list[str]:
+        """Those of the problems that can keep a bag from giving any observation."""
+        return self._sentences({topic: s.obstacles() for topic, s in self._streams.items()})
+
+    def _sentences(self, texts: Mapping[str, Sequence[str]]) -> list[str]:
+        """What is wrong with several streams alike is said once."""
+        alike: dict[str, list[str]] = {}
+        for topic, found in texts.items():
+            for text in found:
+                alike.setdefault(text, []).append(f'{self._names[topic]} ({topic})')
+        return [f'{", ".join(streams)}: {text}' for text, streams in alike.items()]
 
 
 class _Stream:
@@ -161,7 +170,7 @@ class _Stream:
             early = [Fault(self._topic, 'silent', self._times[-1], end - shift)]
         return [*self._faults, *gaps, *early]
 
-    def problems(self, end: float) -> list[str]:
+    def obstacles(self) -> list[str]:
         count = len(self._times)
         if not count:
             return ['no message was recorded.']
@@ -177,6 +186,10 @@ class _Stream:
                 f'log times are {_words(shift)} {"after" if shift > 0 else "before"} the header '
                 'stamps, so the recorder had another clock; --time header goes by the stamps.'
             )
+        return found
+
+    def problems(self, end: float) -> list[str]:
+        found = []
         if self._out_of_order:
             found.append(f'{self._out_of_order} stamps go back in time; look after the driver.')
         gaps = self._gaps()
@@ -188,7 +201,7 @@ class _Stream:
         if self._black:
             found.append(f'{self._black} frames are black.')
         if self._ends_early(end):
-            silence = end - shift - self._times[-1]
+            silence = end - self._shift() - self._times[-1]
             found.append(f'ends {silence:.1f} s before the bag does.')
         return found
 

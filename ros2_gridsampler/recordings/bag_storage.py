@@ -4,31 +4,23 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-import yaml
 import zstandard
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
+from .bag_files import DamagedBag, find_files
 from .bag_types import BagTypes, Unpack, normal_name
 from .mcap_salvage import salvage
 
-STORAGES = ('.mcap', '.db3', '.bag')
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 # A foreign file can make a parser fail in any way at all, but these are not its fault.
 _NOT_DAMAGE = (MemoryError, PermissionError)
-
-# PyYAML has the ten times faster one where it was built with libyaml.
-_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
-
-
-class DamagedBag(ValueError):
-    """A bag is not whole; raised only after everything that is whole was handed out."""
 
 
 @dataclass(frozen=True)
@@ -48,64 +40,6 @@ class RecordedMessage:
     time: float
     message: Any
     serialised: bytes = field(default=b'', repr=False)
-
-
-@dataclass(frozen=True)
-class BagFiles:
-    """What a bag should consist of, and what is there.
-
-    Attributes:
-        there: Storage files in order; may still be compressed as a whole.
-        missing: Names that the metadata gives and nobody finds.
-        expected: Topic -> messages by the metadata; None where there is no metadata.
-    """
-
-    there: tuple[Path, ...]
-    missing: tuple[str, ...]
-    expected: Mapping[str, int] | None
-
-
-def find_files(bag: Path) -> BagFiles:
-    """The files of a bag: a folder with or without metadata.yaml, or one storage file.
-
-    Raises:
-        FileNotFoundError: There is nothing to read.
-        DamagedBag: The metadata is not readable.
-    """
-    if bag.is_file():
-        return BagFiles((bag,), (), None)
-    if not bag.exists():
-        raise FileNotFoundError(f'{bag} does not exist.')
-    path = bag / 'metadata.yaml'
-    if not path.is_file():
-        found = sorted(f for f in bag.iterdir() if f.is_file() and is_storage(f))
-        if not found:
-            raise FileNotFoundError(
-                f'{bag} has neither a metadata.yaml nor a file {" or ".join(STORAGES)}; it is '
-                'not a bag.'
-            )
-        return BagFiles(tuple(found), (), None)
-    try:
-        content = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - both are safe
-        information = content['rosbag2_bagfile_information']
-        # Old recorders wrote the folder, which may have been renamed since.
-        names = [PurePath(name).name for name in information['relative_file_paths']]
-        expected: Counter[str] = Counter()
-        for entry in information['topics_with_message_count']:
-            expected[str(entry['topic_metadata']['name'])] += int(entry['message_count'])
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise DamagedBag(
-            f'{path} is not the metadata of a bag ({type(error).__name__}); restore it, or name '
-            'the storage file itself.'
-        ) from error
-    there = tuple(bag / name for name in names if (bag / name).is_file())
-    missing = tuple(name for name in names if not (bag / name).is_file())
-    return BagFiles(there, missing, expected)
-
-
-def is_storage(path: Path) -> bool:
-    """Whether a file's name says that it holds messages."""
-    return path.suffix in STORAGES or path.name.endswith(('.mcap.zstd', '.db3.zstd'))
 
 
 def read_storage(

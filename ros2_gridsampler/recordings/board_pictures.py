@@ -11,10 +11,17 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from ..calibrating.calibration_board import Board, BoardView
-from ..camera_message import CameraIntrinsics, decode_image, intrinsics, stamp_seconds
+from ..camera_message import (
+    CameraIntrinsics,
+    camera_info_topic,
+    decode_image,
+    intrinsics,
+    stamp_seconds,
+)
+from .bag_files import is_storage
 from .bag_reader import read_messages, read_topics
+from .topic_messages import CAMERA_INFO, IMAGE_TYPES, read_topic
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 # Between two views of a video that both say something: part of the picture's width.
 _MIN_MOTION = 0.03
@@ -24,7 +31,9 @@ _STILL = 0.004
 
 def is_bag(path: Path) -> bool:
     """Whether this is a recording, not a folder of pictures."""
-    return path.suffix in ('.mcap', '.db3') or (path / 'metadata.yaml').exists()
+    if not path.is_dir():
+        return is_storage(path)
+    return (path / 'metadata.yaml').exists() or any(map(is_storage, path.iterdir()))
 
 
 def read_pictures(
@@ -40,6 +49,8 @@ def read_pictures(
     Raises:
         ValueError: No pictures there, or one cannot be read.
     """
+    if not source.exists():
+        raise ValueError(f'{source} is not there; name a folder of pictures or a bag.')
     if is_bag(source):
         for recorded in read_messages(source, (image_topic(source, topic),)):
             time = stamp_seconds(recorded.message.header.stamp)
@@ -86,15 +97,22 @@ def image_topic(bag: Path, wanted: str = '') -> str:
     return topics[0]
 
 
-def recorded_intrinsics(bag: Path, topic: str) -> CameraIntrinsics:
+def recorded_intrinsics(bag: Path, picture_topic: str, topic: str = '') -> CameraIntrinsics:
     """From a CameraInfo topic.
+
+    Args:
+        bag: The recording.
+        picture_topic: Of the camera; may be empty where there is one camera.
+        topic: Of CameraInfo; empty for the one beside the pictures.
 
     Raises:
         ValueError: No message there.
     """
-    for recorded in read_messages(bag, (topic,)):
-        return intrinsics(recorded.message)
-    raise ValueError(f'{bag} has no CameraInfo on {topic!r}; give a YAML file with --camera.')
+    topic = topic or camera_info_topic(image_topic(bag, picture_topic))
+    try:
+        return intrinsics(next(read_topic(bag, topic, CAMERA_INFO)).message)
+    except ValueError as error:
+        raise ValueError(f'{error} Give a YAML file with --camera.') from error
 
 
 def find_boards(

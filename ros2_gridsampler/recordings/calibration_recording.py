@@ -3,6 +3,7 @@
 """Recording -> pairs of arm pose and board pose; commands, states and poses of an arm."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,9 +13,12 @@ from ..calibrating.calibration_board import Board, require_views
 from ..calibrating.camera_calibration import locate_board
 from ..calibrating.pose_pairs import PosePairs
 from ..camera_message import CameraIntrinsics, stamp_seconds
-from .bag_reader import read_messages, read_topics
 from .board_pictures import find_boards
+from .topic_messages import JOINT_STATE, read_topic
 from .transform_tree import GripperTrack
+
+_TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
+_COMMAND_TYPES = (_TRAJECTORY, 'std_msgs/msg/Float64MultiArray')
 
 
 def read_pose_pairs(
@@ -54,35 +58,29 @@ def read_motion(
     Raises:
         ValueError: Topics or joints are missing.
     """
-    types = read_topics(bag)
-    for topic in (command_topic, state_topic):
-        if topic not in types:
-            raise ValueError(f'{bag} has no topic {topic!r}; it has {sorted(types)}.')
     names = command_names
-    commands: list[tuple[float, Float[np.ndarray, ' joints']]] = []
-    states: list[tuple[float, Float[np.ndarray, ' joints']]] = []
-    order: tuple[str, ...] = ()
-    for recorded in read_messages(bag, (command_topic, state_topic)):
-        message = recorded.message
-        if recorded.topic == state_topic:
-            order = order or tuple(message.name)
-            if tuple(message.name) != order:
-                raise ValueError(f'{state_topic} changes the order of its joints; record again.')
-            time = stamp_seconds(message.header.stamp)
-            states.append((time, np.array(message.position, np.float64)))
-        elif hasattr(message, 'points'):
+    times: list[float] = []
+    commands: list[Float[np.ndarray, ' joints']] = []
+    for recorded in read_topic(bag, command_topic, *_COMMAND_TYPES):
+        message, time = recorded.message, recorded.time
+        if recorded.type == _TRAJECTORY:
             names = names or tuple(message.joint_names)
             if tuple(message.joint_names) != names:
                 raise ValueError(f'{command_topic} changes its joints; record again.')
+            if not message.points:
+                continue  # which tells a controller to stop
             # A stamp of zero means "now"; then the recorder's clock has to do.
-            time = stamp_seconds(message.header.stamp) or recorded.time
-            commands.append((time, np.array(message.points[0].positions, np.float64)))
+            time = stamp_seconds(message.header.stamp) or time
+            values = message.points[0].positions
         else:
-            commands.append((recorded.time, np.array(message.data, np.float64)))
-    if len(commands) < 2 or len(states) < 2 or len(commands[0][1]) != len(names):
+            values = message.data
+        times.append(time)
+        commands.append(_finite(values, names, command_topic))
+    order, state_times, states = read_states(bag, state_topic)
+    if len(commands) < 2 or len(states) < 2:
         raise ValueError(
-            f'{bag} has {len(commands)} commands and {len(states)} states; the command names '
-            f'{len(names)} joints. Name the joints of a bare array with --command-joints.'
+            f'{bag} has {len(commands)} commands and {len(states)} states; record for some '
+            'seconds in which every joint moves.'
         )
     missing = [name for name in names if name not in order]
     if missing:
@@ -92,10 +90,10 @@ def read_motion(
     columns = [order.index(name) for name in names]
     return ArmMotion(
         names,
-        np.array([time for time, _ in commands]),
-        np.stack([values for _, values in commands]),
-        np.array([time for time, _ in states]),
-        np.stack([values for _, values in states])[:, columns],
+        np.array(times),
+        np.stack(commands),
+        state_times,
+        states[:, columns],
         order,
     )
 
@@ -110,12 +108,21 @@ def read_states(
     """
     names: tuple[str, ...] = ()
     rows = []
-    for recorded in read_messages(bag, (state_topic,)):
+    for recorded in read_topic(bag, state_topic, JOINT_STATE):
         names = names or tuple(recorded.message.name)
         if tuple(recorded.message.name) != names:
             raise ValueError(f'{state_topic} changes the order of its joints; record again.')
         time = stamp_seconds(recorded.message.header.stamp)
-        rows.append((time, np.array(recorded.message.position, np.float64)))
-    if not rows:
-        raise ValueError(f'{bag} has no JointState on {state_topic!r}.')
+        rows.append((time, _finite(recorded.message.position, names, state_topic)))
     return names, np.array([time for time, _ in rows]), np.stack([values for _, values in rows])
+
+
+def _finite(values: Any, joints: tuple[str, ...], topic: str) -> Float[np.ndarray, ' joints']:
+    positions = np.array(values, np.float64)
+    if len(positions) != len(joints) or not np.isfinite(positions).all():
+        raise ValueError(
+            f'{topic} needs a finite position for each of {len(joints)} joints, got '
+            f'{positions.tolist()}; check the driver. The joints of a bare array are named with '
+            '--command-joints.'
+        )
+    return positions

@@ -15,7 +15,9 @@ from ..calibrating.reference_views import save_reference_view, why_not_fixed
 from ..camera_message import UncalibratedCamera, decode_image, intrinsics
 from ..camera_record import CameraRecord, LensRecord
 from ..manifest import load_manifest, write_manifest
-from .bag_reader import DamagedBag, RecordedMessage, read_camera_infos, read_messages
+from .bag_files import DamagedBag
+from .bag_reader import read_camera_infos, read_messages
+from .bag_storage import RecordedMessage
 
 # Bags that are compared, spread over all; and how far into each a second picture is taken [s].
 _BAGS = 4

@@ -3,12 +3,11 @@
 """A policy and simulated tasks -> how often it succeeds, through the code that runs live."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from ..action_chunk import ActionChunk
 from ..arm_limits import ArmLimits
@@ -22,7 +21,6 @@ from ..prediction import Prediction
 from ..simulation.arm_state import ArmState
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.perturbations import Perturbation, perturb
-from ..simulation.placements import EVALUATION_SEEDS, Official, Placement, Widened
 from ..stream_budget import StreamBudget
 from .arm_messages import (
     INSTRUCTION,
@@ -32,11 +30,9 @@ from .arm_messages import (
     image_topic,
     state_messages,
 )
-from .bag_reader import RecordedMessage, StreamTopics, feed
-from .success_rate import wilson_interval
-
-Placements = Literal['official', 'widened']
-PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
+from .bag_storage import RecordedMessage
+from .observation_replay import StreamTopics, feed
+from .solved_states import Placements, Tally, try_states
 
 
 @dataclass(frozen=True)
@@ -92,18 +88,11 @@ class Success:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        rows = [
-            f'{done:3d} / {tried:<3d}  {name}' for name, (done, tried) in self.per_task.items()
-        ]
-        low, high = (100 * bound for bound in self.interval)
-        rate = 100 * self.successes / self.episodes
-        summary = (
-            f'{self.successes} of {self.episodes} episodes ({rate:.0f}%, 95% interval '
-            f'{low:.0f} to {high:.0f}%), {self.placements} placements, {self.rendering} '
+        return (
+            f'{Tally(self.outcomes)}, {self.placements} placements, {self.rendering} '
             f'rendering, {self.tokens_per_camera} of {self.dense_tokens_per_camera} visual '
             f'tokens per camera, perturbation: {self.perturbation}'
         )
-        return '\n'.join([*rows, summary])
 
 
 def measure_success(
@@ -138,29 +127,21 @@ def measure_success(
     Raises:
         ValueError: There are not so many evaluation states.
     """
-    if not 1 <= episodes <= len(EVALUATION_SEEDS):
-        raise ValueError(
-            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
-            'episodes; ask for 1 to that many.'
-        )
     loop = loop or LoopConfig()
-    outcomes: dict[str, tuple[bool, ...]] = {}
-    title = f'{suite} {placements}'
-    with tqdm(total=len(tasks) * episodes, desc=title, unit='episode') as progress:
-        for task in tasks:
-            arm = LiberoArm(suite, task, image_size=config.resolution[0], rendering=rendering)
-            solved: list[bool] = []
-            try:
-                for index in range(episodes):
-                    arm.reset(PLACEMENTS[placements](index))
-                    told = perturb(arm, perturbation, index)
-                    steps = drive(policy, config, limits, arm, loop, told)
-                    solved.append(any(step is None for step in steps))
-                    progress.update()
-            finally:
-                arm.close()
-            outcomes[arm.instruction] = tuple(solved)
-            progress.set_postfix(successes=sum(map(sum, outcomes.values())))
+
+    def attempt(arm: LiberoArm, number: int) -> bool:
+        told = perturb(arm, perturbation, number)
+        return any(step is None for step in drive(policy, config, limits, arm, loop, told))
+
+    outcomes = try_states(
+        attempt,
+        suite=suite,
+        tasks=tasks,
+        episodes=episodes,
+        placements=placements,
+        image_size=config.resolution[0],
+        rendering=rendering,
+    )
     return summarise(outcomes, config, name, suite, placements, rendering, perturbation)
 
 
@@ -174,16 +155,15 @@ def summarise(
     perturbation: Perturbation = 'none',
 ) -> Success:
     """Count the outcomes of some tasks."""
-    total = sum(map(len, outcomes.values()))
-    successes = sum(map(sum, outcomes.values()))
+    tally = Tally(outcomes)
     return Success(
         suite,
         name,
         placements,
-        total,
-        successes,
-        wilson_interval(successes, total),
-        {instruction: (sum(solved), len(solved)) for instruction, solved in outcomes.items()},
+        tally.episodes,
+        tally.successes,
+        tally.interval,
+        tally.per_task,
         outcomes,
         config.tokens,
         config.dense_tokens,

@@ -15,7 +15,7 @@ from ..prediction import Prediction
 from ..stream_budget import StreamBudget
 from ..swapping.action_drift import Answer, Drift
 from ..swapping.compatibility import PolicyNeeds, see_through
-from .bag_reader import StreamTopics, read_observations
+from .observation_replay import StreamTopics, read_observations
 
 
 def compare_encoder(

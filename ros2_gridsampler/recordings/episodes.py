@@ -23,7 +23,8 @@ from ..observation import ObservationConfig
 from ..observation_buffer import ObservationBuffer
 from ..prediction import proprioception
 from ..stream_budget import StreamBudget
-from .bag_reader import RecordedMessage, StreamTopics, read_observations
+from .bag_storage import RecordedMessage
+from .observation_replay import StreamTopics, read_observations
 
 
 @dataclass(frozen=True)

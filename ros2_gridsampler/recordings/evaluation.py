@@ -14,15 +14,20 @@ from ..arm_limits import ArmLimits
 from ..observation import Observation
 from ..observation_buffer import ObservationBuffer
 from ..prediction import Prediction
-from .action_scale import action_scale
+from .action_scale import action_scale, action_units
+from .bag_files import DamagedBag
 from .bag_health import BagHealth, Fault
-from .bag_reader import DamagedBag, ObservationReplay, RecordedMessage, read_messages
+from .bag_reader import read_messages
+from .bag_storage import RecordedMessage
+from .contestants import refuse_other_streams
 from .critical_error import Intervals
 from .curve import Curve
 from .frame_comparison import Frame, FrameComparison
 from .gripper_events import GripperScale
 from .live_answers import Unanswered
 from .measured_state import MeasuredState
+from .observation_replay import ObservationReplay
+from .policy_drift import PolicyDrift
 from .policy_scores import Contestant, EvaluationConfig, PolicyScores
 from .recorded_actions import RecordedActions
 from .smoothness import Smoothness
@@ -51,6 +56,8 @@ class Evaluation:
         scores: One per policy.
         report: JSON, the same whenever it is computed.
         measured: JSON, what depends on the machine.
+        scale: Unit of each entry of an action, see `action_scale`.
+        units: The same in words.
         curves: Time, recorded action, then the commands of each policy, in a row.
         faults: Of the streams.
         begin: Time of the first message [s].
@@ -60,6 +67,8 @@ class Evaluation:
     scores: tuple[PolicyScores, ...]
     report: dict[str, Any]
     measured: dict[str, Any]
+    scale: Numbers
+    units: tuple[str, ...]
     curves: Numbers
     faults: tuple[Fault, ...]
     begin: float
@@ -122,7 +131,7 @@ class _Run:
     ) -> None:
         first = contestants[0].config
         for other in contestants[1:]:
-            _refuse_other_streams(contestants[0], other)
+            refuse_other_streams(contestants[0], other)
         self._config = config
         self._topics = topics
         self._listeners = listeners
@@ -145,9 +154,11 @@ class _Run:
         self._state = MeasuredState(space, topics)
         order = 2 if space.kind == 'end_effector_twist' else 3
         self._scale = action_scale(space, limits)
+        self._units = action_units(space, limits)
         self._operator = Smoothness(self._scale, order)
         self._curves = Curve()
-        self._drift = np.zeros((min(c.config.steps for c in contestants), len(space.names)))
+        shortest = min(c.config.steps for c in contestants)
+        self._drift = PolicyDrift(space.names, self._scale, shortest)
         self._frames = self._unanswered = 0
         self._bad_labels = ''
         self._begin = self._end = np.nan
@@ -159,9 +170,9 @@ class _Run:
     def take(self, recorded: RecordedMessage) -> None:
         """One message, in the order of the bag."""
         arrival, capture = self._replay.times(recorded)
-        if np.isnan(self._begin):
-            self._begin = arrival
-        self._end = arrival
+        if np.isfinite(arrival):  # by header stamps, there is no time before the first one
+            self._begin = arrival if np.isnan(self._begin) else self._begin
+            self._end = arrival
         self._health.add(recorded)
         for listener in self._listeners:
             listener.message(recorded)
@@ -181,7 +192,7 @@ class _Run:
         """After the last message."""
         if not self._frames:
             reason = self._replay.refusals or self._replay.reason
-            words = ' '.join([reason, *self._health.problems(), losses])
+            words = ' '.join([reason, *self._health.obstacles(), losses])
             raise ValueError(f'{bag} gave no observation: {words}'.rstrip())
         self._comparison.until(np.inf, self._begin)
         jerk = self._operator.value()
@@ -218,12 +229,14 @@ class _Run:
             'problems': problems,
         }
         if len(self._scores) > 1:
-            report['compare'] = {**summaries[1], 'drift': self._drift_summary()}
+            report['compare'] = {**summaries[1], 'drift': self._drift.summary()}
         measured = {score.contestant.name: score.measured_summary() for score in self._scores}
         return Evaluation(
             self._scores,
             report,
             measured,
+            self._scale,
+            self._units,
             self._curves.rows(),
             tuple(self._health.faults()),
             self._begin,
@@ -264,35 +277,12 @@ class _Run:
         self._frames += 1
         chunks = tuple(prediction.chunk for prediction in predictions)
         if len(chunks) > 1:
-            steps = len(self._drift)
-            self._drift += np.abs(chunks[0].targets[:steps] - chunks[1].targets[:steps])
+            self._drift.add(*chunks)
         self._comparison.add(Frame(observation.time, self._state.as_action(), chunks))
         for camera, topic in self._topics.streams.cameras.items():
             self._health.look(topic, observation.images[camera], observation.time)
         for listener in self._listeners:
             listener.prediction(now, observation, predictions)
-
-    def _drift_summary(self) -> dict[str, Any]:
-        mean = self._drift / self._frames
-        names = self._scores[0].contestant.config.action_space.names
-        return {
-            'mean_absolute_difference': mean.mean(1).tolist(),
-            'scaled': float((mean / self._scale).mean()),
-            'by_action': dict(zip(names, mean.mean(0).tolist(), strict=True)),
-        }
-
-
-def _refuse_other_streams(first: Contestant, other: Contestant) -> None:
-    for what, mine, its in (
-        ('observation', first.config.observation, other.config.observation),
-        ('action space', first.config.action_space, other.config.action_space),
-        ('chunk period', first.config.period, other.config.period),
-    ):
-        if mine != its:
-            raise ValueError(
-                f'{other.name} has another {what} than {first.name}: {its} instead of {mine}; '
-                'only policies that read and command the same can be compared on one bag.'
-            )
 
 
 def _stream_names(topics: TopicMap) -> dict[str, str]:

@@ -3,6 +3,7 @@
 """Many bags -> one report; one bag, one task, here, in processes, or on a Dask cluster."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .evaluation_report import REPORT, SCHEMA, dump, merge, verdict
-from .evaluation_task import EvaluationTask, Preparation, evaluate_to_folder, load_contestants
+from .contestants import load_contestants
+from .evaluation_report import REPORT, SCHEMA, conclude, dump, merge
+from .evaluation_task import EvaluationTask, Preparation, evaluate_to_folder
 from .report_page import write_index
 
 FAILED = 'failed.json'
@@ -47,7 +49,7 @@ def evaluate_bags(
     folders = {bag: out for bag in bags} if len(bags) == 1 else _folders(bags, out)
     out.mkdir(parents=True, exist_ok=True)
     # A broken checkpoint is no fault of the bags: it is said once, and first.
-    contestants = load_contestants(task)
+    contestants = load_contestants(task.choices)
     reports: dict[Path, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     if jobs == '1':
@@ -102,15 +104,17 @@ def _write(
     if ordered:
         reports = [{**report, 'bag': folder.name} for folder, report in ordered]
         first = reports[0]
-        merged = {
-            'schema': SCHEMA,
-            'verdict': '',
-            'bags': [folder.name for folder, _ in ordered],
-            'failed': sorted(failed),
-            **{key: first[key] for key in ('policy', 'arm')},
-            **merge(reports),
-        }
-        merged['verdict'] = verdict(merged)
+        merged = conclude(
+            {
+                'schema': SCHEMA,
+                'verdict': '',
+                'findings': [],
+                'bags': [folder.name for folder, _ in ordered],
+                'failed': sorted(failed),
+                **{key: first[key] for key in ('policy', 'arm')},
+                **merge(reports),
+            }
+        )
         (out / REPORT).write_text(dump(merged), 'utf-8')
     write_index(out / 'report.html', merged, listed, failed)
     return merged
@@ -142,7 +146,11 @@ def _client(jobs: str) -> Iterator[Any]:
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     with (
         LocalCluster(
-            n_workers=int(jobs), threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=int(jobs),
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
     ):

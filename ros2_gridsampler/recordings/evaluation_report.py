@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-SCHEMA = 'ros2_gridsampler evaluation 1'
+from .findings import findings
+
+SCHEMA = 'ros2_gridsampler evaluation 2'
 REPORT = 'report.json'
 _ERRORS = (
     'mean_absolute_error',
@@ -43,6 +45,40 @@ def verdict(report: Mapping[str, Any]) -> str:
     return sentence
 
 
+def comparison(report: Mapping[str, Any]) -> str:
+    """How the policy does against the one that it is compared with, in one line."""
+    other = report['compare']
+    pairs = [
+        (label, mine, its)
+        for label, mine, its in (
+            (
+                'mean error',
+                report['mean_absolute_error_overall']['policy'],
+                other['mean_absolute_error_overall']['policy'],
+            ),
+            ('CI-MSE', report['critical_interval_mse'], other['critical_interval_mse']),
+        )
+        if mine is not None and its is not None
+    ]
+    listed = ', '.join(f'{label} {mine:.4g} against {its:.4g}' for label, mine, its in pairs)
+    words = 'Not clearly better or worse than'
+    if all(mine == its for _, mine, its in pairs):
+        words = 'As good as'
+    elif all(mine <= its for _, mine, its in pairs):
+        words = 'Better than'
+    elif all(mine >= its for _, mine, its in pairs):
+        words = 'Worse than'
+    return f'{words} {other["policy"]["name"]}: {listed}.'
+
+
+def conclude(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with its sentences."""
+    concluded = {**report, 'verdict': verdict(report), 'findings': findings(report)}
+    if 'compare' in report:
+        concluded['compare'] = {'verdict': comparison(report), **report['compare']}
+    return concluded
+
+
 def dump(report: Mapping[str, Any]) -> str:
     """JSON whose bytes depend on nothing but the report."""
     return json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + '\n'
@@ -72,6 +108,7 @@ def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(compared) == len(reports):
         drift = [c['drift'] for c in compared]
         merged['compare'] = {
+            'policy': compared[0]['policy'],
             **_merge_scores(compared, weights),
             'drift': _mean(drift, np.array([r['frames'] for r in reports], float)),
         }

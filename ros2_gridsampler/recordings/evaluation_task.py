@@ -8,26 +8,22 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cattrs
-import torch
 from tqdm import tqdm
 
 from ..arm_limits import load_arm
-from ..backends import NAMES, Backend, load
-from ..checkpoint import load_checkpoint
-from ..encoder_checkpoint import load_encoder
-from ..golden_observation import golden_observation
-from ..policy import Policy
+from ..policy_config import PolicyConfig
+from .bag_files import find_files
 from .bag_reader import read_messages, read_topics
-from .bag_storage import find_files
 from .bag_writer import BagWriter
+from .contestants import PolicyChoice, load_contestants
 from .critical_error import read_intervals
 from .evaluation import Evaluation, Listener, evaluate_bag
-from .evaluation_report import REPORT, SCHEMA, dump, verdict
+from .evaluation_report import REPORT, SCHEMA, conclude, dump
 from .live_answers import LiveAnswers
 from .overlay import OverlayFilm
 from .policy_scores import Contestant, EvaluationConfig
@@ -36,21 +32,6 @@ from .report_page import write_page
 from .topic_map import TopicChoice, TopicMap, describe, map_topics
 
 MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
-
-
-@dataclass(frozen=True)
-class PolicyChoice:
-    """A checkpoint, what is exchanged in it and what computes it.
-
-    Attributes:
-        folder: The checkpoint.
-        encoder: Folder of another encoder for it; None for its own.
-        backend: Engine; 'eager' is the same on every machine.
-    """
-
-    folder: Path
-    encoder: Path | None = None
-    backend: str = 'eager'
 
 
 @dataclass(frozen=True)
@@ -79,46 +60,14 @@ class EvaluationTask:
     bag: bool = True
     real_time: bool = False
 
+    @property
+    def choices(self) -> tuple[PolicyChoice, ...]:
+        """The policy, and what it is compared with."""
+        return (self.policy,) if self.compare is None else (self.policy, self.compare)
+
 
 Preparation = Callable[[Path, TopicMap, tuple[Contestant, ...]], tuple[Contestant, ...]]
 """Called with each bag before it is evaluated: the contestants that answer this bag."""
-
-
-def load_contestant(choice: PolicyChoice) -> Contestant:
-    """Read a policy, exchange its encoder, start its engine.
-
-    Raises:
-        BadCheckpoint: A checkpoint is not fit to be used.
-        ValueError: The encoder has another architecture, or there is no such engine.
-    """
-    policy, manifest = load_checkpoint(choice.folder)
-    name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
-    if choice.encoder is not None:
-        encoder, its = load_encoder(choice.encoder)
-        if its.encoder != manifest.policy.encoder:
-            raise ValueError(
-                f'The encoder {choice.encoder} is {its.encoder}, the policy {choice.folder} was '
-                f'trained on {manifest.policy.encoder}; train the policy on this encoder.'
-            )
-        policy.encoder.load_state_dict(encoder.state_dict())
-        name, sha256 = f'{name} with {choice.encoder.resolve().name}', its.encoder_sha256
-    identity = {
-        'name': name,
-        'weights_sha256': manifest.weights_sha256,
-        'encoder_sha256': sha256,
-        'backend': choice.backend,
-    }
-    return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
-
-
-def _engine(policy: Policy, backend: str) -> Backend:
-    torch.set_num_threads(1)
-    if backend == 'eager':
-        return policy
-    names = [name for name in NAMES if name == backend]
-    if not names:
-        raise ValueError(f'Backend {backend!r} is not known; use one of {list(NAMES)}.')
-    return load(policy, [golden_observation(policy.config)], backends=names, strict=True)
 
 
 def evaluate_to_folder(
@@ -153,14 +102,14 @@ def evaluate_to_folder(
     out.mkdir(parents=True, exist_ok=True)
     done.unlink(missing_ok=True)
     if contestants is None:
-        contestants = load_contestants(task)
+        contestants = load_contestants(task.choices)
     limits = load_arm(task.arm)
     recorded = read_topics(bag)
     if not recorded:
         # A bag that is broken says so by itself.
         count = sum(1 for _ in read_messages(bag))
         raise ValueError(f'{bag} is empty: it holds {count} messages of no topic.')
-    topics = map_topics(recorded, contestants[0].config, task.topics)
+    topics = _map(bag, recorded, contestants[0].config, task.topics)
     intervals = None
     if task.intervals is not None:
         marked = read_intervals(task.intervals)
@@ -205,17 +154,17 @@ def evaluate_to_folder(
     return report
 
 
-def load_contestants(task: EvaluationTask) -> tuple[Contestant, ...]:
-    """The policies of a task; two of one name are told apart."""
-    choices = [task.policy] if task.compare is None else [task.policy, task.compare]
-    loaded = [load_contestant(choice) for choice in choices]
-    if len({contestant.name for contestant in loaded}) < len(loaded):
-        parents = [choice.folder.resolve().parent.name for choice in choices]
-        loaded = [
-            replace(c, name=f'{parent}/{c.name}' if parents[0] != parents[1] else f'{i}: {c.name}')
-            for i, (c, parent) in enumerate(zip(loaded, parents, strict=True), 1)
-        ]
-    return tuple(loaded)
+def _map(
+    bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
+) -> TopicMap:
+    try:
+        return map_topics(recorded, config, choice)
+    except ValueError as error:
+        missing = find_files(bag).missing
+        if not missing:
+            raise
+        # What the bag seems to lack may be in there.
+        raise ValueError(f'{error} Files of the bag are missing: {", ".join(missing)}.') from error
 
 
 def _complete(
@@ -228,16 +177,16 @@ def _complete(
     report = {
         'schema': SCHEMA,
         'verdict': '',
+        'findings': [],
         'bag': bag.stem,
         'policy': contestants[0].identity,
         'arm': arm,
         'topics': topics,
         **evaluation.report,
     }
-    report['verdict'] = verdict(report)
     if len(contestants) > 1:
         report['compare'] = {'policy': contestants[1].identity, **report['compare']}
-    return report
+    return conclude(report)
 
 
 def _key(bag: Path, task: EvaluationTask) -> str:
@@ -245,8 +194,7 @@ def _key(bag: Path, task: EvaluationTask) -> str:
     stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in find_files(bag).there]
     files = [
         path
-        for choice in (task.policy, task.compare)
-        if choice is not None
+        for choice in task.choices
         for folder in (choice.folder, choice.encoder)
         if folder is not None
         for path in sorted(folder.glob('manifest.json'))

@@ -17,8 +17,7 @@ from tqdm import tqdm
 from ..calibration import ImagePreparation, prepare_image
 from ..camera_message import decode_image
 from .bag_reader import read_messages, read_topics
-
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+from .topic_messages import IMAGE_TYPES
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from ..observation import Observation
 from ..prediction import Prediction
 from ..sampled_points import draw_points
-from .bag_reader import RecordedMessage
+from .bag_storage import RecordedMessage
 from .policy_scores import Contestant
 
 _RATE = 10

@@ -19,7 +19,6 @@ from ..prediction import Prediction
 from ..stream_budget import StreamBudget
 from .action_errors import ActionErrors
 from .action_scale import action_scale
-from .bag_reader import TimeSource
 from .command_replay import (
     CommandConfig,
     CommandReplay,
@@ -29,6 +28,7 @@ from .command_replay import (
 )
 from .critical_error import CriticalConfig, CriticalError
 from .gripper_events import GripperEvents, GripperScale
+from .observation_replay import TimeSource
 from .smoothness import Smoothness
 
 Numbers = NDArray[np.float64]

@@ -14,7 +14,7 @@ from ..action_chunk import ActionChunk
 from ..camera_message import encode_jpeg
 from ..observation import Observation
 from ..prediction import Prediction
-from .bag_reader import RecordedMessage
+from .bag_storage import RecordedMessage
 from .bag_writer import TYPES, BagWriter, build, build_header
 from .overlay import draw
 from .policy_scores import Contestant

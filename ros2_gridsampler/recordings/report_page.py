@@ -11,10 +11,14 @@ import numpy as np
 from markupsafe import Markup
 
 from .evaluation import Evaluation
-from .svg_plot import histogram, lines, timeline
+from .svg_plot import COLOURS, histogram, lines, timeline
 
 # Marks of commands are joined where they are this close [s].
 _JOIN = 0.1
+# So many entries of an action are shown at once, the rest where a reader asks for them.
+_SHOWN = 6
+# Policy, recording, the policy that it is compared with.
+_COLOURS = (COLOURS[0], COLOURS[1], COLOURS[3])
 _LABELS = {'policy': 'policy', 'hold_action': 'hold action', 'hold_state': 'hold state'}
 
 
@@ -34,11 +38,12 @@ def write_page(path: Path, report: Mapping[str, Any], evaluation: Evaluation, fi
         names=names,
         film=film,
         horizon=_horizon(report, evaluation),
-        curves=_curves(evaluation),
+        curves=_curves(report, evaluation),
+        shown=_SHOWN,
         timeline=_timeline(evaluation),
         latency=histogram(
             [1e3 * seconds for seconds in evaluation.scores[0].inference],
-            label='inference on this machine [ms]',
+            label='frames by time of inference, on this machine [ms]',
         ),
         measured=evaluation.measured[main],
         labels=_LABELS,
@@ -91,7 +96,8 @@ def _horizon(report: Mapping[str, Any], evaluation: Evaluation) -> Markup:
         for key, values in sorted(report['mean_absolute_error'].items(), reverse=True)
     }
     if 'compare' in report:
-        errors['compared'] = report['compare']['mean_absolute_error']['policy']
+        other = evaluation.scores[1].contestant.name
+        errors[other] = report['compare']['mean_absolute_error']['policy']
     series = {
         name: (np.array([period * step for step in range(len(values))]), np.array(values, float))
         for name, values in errors.items()
@@ -99,24 +105,30 @@ def _horizon(report: Mapping[str, Any], evaluation: Evaluation) -> Markup:
     return lines(series, label='ahead of the frame [s]', from_zero=True)
 
 
-def _curves(evaluation: Evaluation) -> list[tuple[str, Markup]]:
-    """A small plot per entry of an action: recorded, and as each policy would command it."""
+def _curves(report: Mapping[str, Any], evaluation: Evaluation) -> list[tuple[str, Markup]]:
+    """A small plot per entry of an action, recorded and as each policy would command it.
+
+    Those in which the policy is most wrong, in units of the arm, come first.
+    """
     rows = evaluation.curves
     if not len(rows):
         return []
     names = evaluation.scores[0].contestant.config.action_space.names
     times = rows[:, 0] - evaluation.begin
-    parts = ['recorded', *(f'commanded {i + 1}' for i in range(len(evaluation.scores)))]
-    if len(parts) == 2:
-        parts[1] = 'commanded'
+    policies = [score.contestant.name for score in evaluation.scores]
+    parts = ['recorded', *(policies if len(policies) > 1 else ['commanded'])]
     size = len(names)
     order = [1, 0, 2]  # the policy in the policy's colour
     plots = []
-    for index, name in enumerate(names):
+    errors = report['mean_absolute_error_by_action']['policy']
+    wrong = np.array([errors[name] for name in names]) / evaluation.scale
+    for index in np.argsort(-wrong, kind='stable'):
         series = {
             parts[part]: (times, rows[:, 1 + part * size + index]) for part in order[: len(parts)]
         }
-        plots.append((name, lines(series, size=(440, 190), label='s', legend=index == 0)))
+        unit = f' [{evaluation.units[index]}]' if evaluation.units[index] else ''
+        plot = lines(series, size=(280, 150), label='time [s]', colours=_COLOURS)
+        plots.append((f'{names[index]}{unit}', plot))
     return plots
 
 

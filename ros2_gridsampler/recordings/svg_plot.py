@@ -17,19 +17,19 @@ _MARGIN = (46, 8, 10, 30)
 def lines(
     series: Mapping[str, tuple[Numbers, Numbers]],
     *,
-    size: tuple[int, int] = (440, 230),
+    size: tuple[int, int] = (400, 220),
     label: str = '',
     from_zero: bool = False,
-    legend: bool = True,
+    colours: Sequence[str] = COLOURS,
 ) -> Markup:
-    """Curves over a common axis; NaN leaves a gap.
+    """Curves over a common axis, with a legend above; NaN leaves a gap.
 
     Args:
         series: Name -> x and y.
         size: Width and height [px].
         label: Of the horizontal axis.
         from_zero: Whether the vertical axis begins at 0.
-        legend: Whether the names are written above.
+        colours: One per curve.
     """
     there = [(x, y) for x, y in series.values() if np.isfinite(y).any()]
     if not there:
@@ -38,19 +38,17 @@ def lines(
     ys = np.concatenate([y[np.isfinite(y)] for _, y in there])
     frame = _Frame(size, _bounds(xs), _bounds(ys, from_zero))
     parts = [frame.axes(label)]
-    for (x, y), colour in zip(series.values(), COLOURS, strict=False):
+    for (x, y), colour in zip(series.values(), colours, strict=False):
         for piece in _pieces(x, y):
             points = ' '.join(f'{frame.x(a):.1f},{frame.y(b):.1f}' for a, b in piece)
             parts.append(
                 f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.7"/>'
             )
-    if legend:
-        parts.append(_legend(tuple(series)))
-    return frame.wrap(parts)
+    return _legend(tuple(series), colours) + frame.wrap(parts)
 
 
 def histogram(
-    values: Sequence[float], *, label: str, size: tuple[int, int] = (440, 150)
+    values: Sequence[float], *, label: str, size: tuple[int, int] = (400, 150)
 ) -> Markup:
     """How often which value came."""
     if not len(values):
@@ -69,7 +67,7 @@ def histogram(
 
 
 def timeline(
-    rows: Mapping[str, Sequence[tuple[float, float]]], duration: float, *, width: int = 440
+    rows: Mapping[str, Sequence[tuple[float, float]]], duration: float, *, width: int = 400
 ) -> Markup:
     """When what went wrong.
 
@@ -141,15 +139,13 @@ class _Frame:
         )
 
 
-def _legend(names: Sequence[str]) -> str:
-    parts, left = [], _MARGIN[0] + 6
-    for name, colour in zip(names, COLOURS, strict=False):
-        parts.append(
-            f'<line x1="{left}" x2="{left + 16}" y1="12" y2="12" stroke="{colour}" '
-            f'stroke-width="3"/><text x="{left + 20}" y="16" class="name">{_escape(name)}</text>'
-        )
-        left += 32 + 7 * len(name)
-    return ''.join(parts)
+def _legend(names: Sequence[str], colours: Sequence[str]) -> Markup:
+    # Text of the page, not of the drawing: it is as large as other text on any screen.
+    entries = (
+        f'<span style="--colour:{colour}">{_escape(name)}</span>'
+        for name, colour in zip(names, colours, strict=False)
+    )
+    return Markup(f'<p class="legend">{"".join(entries)}</p>')  # noqa: S704 - escaped above
 
 
 def _escape(text: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from ..policy_config import PolicyConfig
-from .bag_reader import StreamTopics
 from .episodes import ActionTopics
+from .observation_replay import StreamTopics
 
 _IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 JOINT_STATE = 'sensor_msgs/msg/JointState'
@@ -20,6 +20,10 @@ NUMBERS = 'std_msgs/msg/Float64MultiArray'
 _POSE = 'geometry_msgs/msg/PoseStamped'
 _TWIST = 'geometry_msgs/msg/TwistStamped'
 _STRING = 'std_msgs/msg/String'
+_INSTEAD = {
+    'instruction': ' Give the sentence with --instruction.',
+    'action': ' Where the arm went may serve instead: --action-topic /joint_states.',
+}
 
 
 @dataclass(frozen=True)
@@ -247,8 +251,9 @@ class _Guess:
                 f'Which topic is {stream}? The bag has {list(candidates or there)}; say it with '
                 '--topics FILE or a flag.'
             )
+        instead = _INSTEAD.get(stream, '')
         raise ValueError(
-            f'The bag has no topic of type {kind} for {stream}; it has {self._listing()}.'
+            f'The bag has no topic of type {kind} for {stream}; it has {self._listing()}.{instead}'
         )
 
     def _listing(self) -> str:

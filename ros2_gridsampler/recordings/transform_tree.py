@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from ..calibrating.pose_pairs import pose_matrix
 from ..camera_message import stamp_seconds
 from .bag_reader import read_messages
+from .topic_messages import POSE, read_topic
 
 # Between two samples of a moving frame; farther apart, what lies between is a guess [s].
 _MAX_GAP = 0.2
@@ -107,16 +108,12 @@ class GripperTrack:
 
 def _read_poses(bag: Path, topic: str) -> Track:
     track = Track(topic)
-    found = False
-    for recorded in read_messages(bag, (topic,)):
+    for recorded in read_topic(bag, topic, POSE):
         pose = recorded.message.pose
         track.add(
             stamp_seconds(recorded.message.header.stamp),
             _matrix(pose.position, pose.orientation, topic),
         )
-        found = True
-    if not found:
-        raise ValueError(f'{bag} has no PoseStamped on {topic!r}.')
     return track
 
 

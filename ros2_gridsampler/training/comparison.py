@@ -17,7 +17,8 @@ from ..checkpoint import load_checkpoint
 from ..golden_observation import golden_observation
 from ..installed_files import find
 from ..manifest import MANIFEST
-from ..recordings.closed_loop import Placements, Success, measure_success, summarise
+from ..recordings.closed_loop import Success, measure_success, summarise
+from ..recordings.solved_states import Placements
 from .recipe import load_recipe
 from .train_policy import train
 

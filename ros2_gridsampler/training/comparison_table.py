@@ -18,7 +18,7 @@ from ..flop_count import count_flops
 from ..golden_observation import golden_observation
 from ..manifest import MANIFEST
 from ..policy import Policy, as_tensors
-from ..recordings.closed_loop import PLACEMENTS
+from ..recordings.solved_states import PLACEMENTS
 from ..recordings.success_rate import wilson_interval
 from .comparison import ComparisonConfig
 

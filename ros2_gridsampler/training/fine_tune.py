@@ -24,8 +24,8 @@ from ..plugins.lerobot_training import (
     with_samplers,
     with_statistics,
 )
-from ..recordings.bag_reader import StreamTopics
 from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ..recordings.observation_replay import StreamTopics
 from .batches import order, split
 from .run_state import RunState, StopRequest
 

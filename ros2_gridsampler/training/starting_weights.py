@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint or a pretrained encoder -> the weights that a training starts from."""
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from ..checkpoint import load_checkpoint
 from ..encoder_checkpoint import load_encoder
@@ -13,7 +16,8 @@ from ..policy_config import PolicyConfig
 def start_from(policy: Policy, folder: Path) -> None:
     """Take over every weight of a checkpoint but the statistics.
 
-    The reducer's weights are taken where both have the same one at the same place.
+    The reducer's weights are taken where both have the same one at the same place, the stem's
+    where it has the same channels; else they begin afresh.
 
     Raises:
         ValueError: Another part of the checkpoint has another architecture.
@@ -22,17 +26,19 @@ def start_from(policy: Policy, folder: Path) -> None:
     left = ['action_head.units.', 'body_units.']
     if _reducer(policy.config) != _reducer(source.config):
         left.append('reducer.')
+    if policy.config.encoder.stem != source.config.encoder.stem:
+        left.append('encoder.patch_embed.')
     weights = {
         name: tensor
         for name, tensor in source.state_dict().items()
         if not name.startswith(tuple(left))
     }
-    for name, tensor in weights.items():
-        if name not in own or own[name].shape != tensor.shape:
+    asked = {name for name in own if not name.startswith(tuple(left))}
+    for name in sorted(asked | set(weights)):
+        if name not in own or name not in weights or own[name].shape != weights[name].shape:
             raise ValueError(
-                f'{folder} has {name} of shape {tuple(tensor.shape)}, the recipe asks for '
-                f'{tuple(own[name].shape) if name in own else "no such tensor"}; start from a '
-                'policy of the same encoder, trunk and head.'
+                f'{folder} has {_shape(name, weights)} as {name}, the recipe asks for '
+                f'{_shape(name, own)}; start from a policy of the same encoder, trunk and head.'
             )
     policy.load_state_dict(own | weights)
 
@@ -52,6 +58,10 @@ def take_encoder(policy: Policy, folder: Path) -> None:
         if its != ours:
             raise ValueError(f'{folder} has the {what} {its}, the recipe asks for {ours}.')
     policy.encoder.load_state_dict(encoder.state_dict())
+
+
+def _shape(name: str, tensors: Mapping[str, Tensor]) -> str:
+    return str(tuple(tensors[name].shape)) if name in tensors else 'no such tensor'
 
 
 def _reducer(config: PolicyConfig) -> tuple[str, int, int, bool]:

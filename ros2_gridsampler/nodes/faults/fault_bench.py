@@ -15,16 +15,16 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..arm_limits import ArmLimits
-from ..camera_message import encode_jpeg
-from ..command_message import fill_joint_trajectory, fill_twist
-from ..simulation.kinematic_arm import KinematicArm
+from ...arm_limits import ArmLimits
+from ...camera_message import encode_jpeg
+from ...command_message import fill_joint_trajectory, fill_twist
+from ...simulation.kinematic_arm import KinematicArm
+from ..topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 from .bench_topics import BenchTopics
 from .command_judge import CommandJudge
 from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
 from .exercised_policy_node import MODEL_FAULT
 from .spoil import Spoil
-from .topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 
 _ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 _STEP, _FRAME = 0.02, 0.05
@@ -149,10 +149,10 @@ class FaultBench(Node):
                 taken := self._inbox.handle.take_message(self._inbox.msg_type, False)
             ) is not None:
                 self._take(*taken)
-        self._step()
         if now - self._shown >= _FRAME:
             self._shown = now
             self._show()
+        self._step()
 
     def _ignore(self, message: Any) -> None:
         """`tick` takes the messages."""
@@ -181,15 +181,12 @@ class FaultBench(Node):
             act()
 
     def _show(self) -> None:
-        now = time.monotonic()
-        for name in CAMERAS:
-            if name in self.spoil.silent:
-                continue
-            stamp = self._now() + self.spoil.clock_offset
-            if name == 'wrist' and self.spoil.skew_rate:
-                stamp -= self.spoil.skew_rate * (now - self._skewed_since)
-            message = self._picture(name)
-            message.header.stamp = ros_time(stamp)
+        """Both cameras see the same moment; `_step` publishes what is not late."""
+        pictures = {name: self._picture(name) for name in CAMERAS if name not in self.spoil.silent}
+        now, seen = time.monotonic(), self._now() + self.spoil.clock_offset
+        for name, message in pictures.items():
+            skew = self.spoil.skew_rate * (now - self._skewed_since) if name == 'wrist' else 0.0
+            message.header.stamp = ros_time(seen - skew)
             late = self.spoil.delay.get(name, 0.0)
             self._late.append((now + late, self._outputs[name], message))
         # Those that are late must not hold up the others.

@@ -17,13 +17,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from ..arm_limits import load_arm
-from ..installed_files import find
+from ...arm_limits import load_arm
+from ...installed_files import find
+from ..node_setup import prepare_process
 from .campaign_config import CampaignConfig
 from .fault_bench import FaultBench
 from .fault_report import CampaignReport, FaultResult
 from .fault_table import FAULTS, START_SENTENCE, FaultCase, end_fault
-from .node_setup import prepare_process
 from .node_under_test import NodeUnderTest
 
 _BENCH_NICENESS = -5
@@ -128,12 +128,12 @@ class FaultCampaign:
         bench, config = self.bench, self._config
         bench.say(START_SENTENCE)
         restarted = self.node.ended or any(case.ends_process for case in cases)
+        since = time.monotonic()
         if restarted:
             self.node.restart()
         elif any(case.deactivates for case in cases):
-            self.node.activate()
+            self.node.activate(lambda: self.moving(since))
         patience = config.start_patience if restarted else config.patience
-        since = time.monotonic()
         moving = self.until(lambda: self.moving(since), patience)
         return time.monotonic() - begin if moving else None
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from ..limit_excess import Excess
-from ..limit_stress import Stress
-from ..recordings.hardware import describe_hardware
+from ...limit_excess import Excess
+from ...limit_stress import Stress
+from ...recordings.hardware import describe_hardware
 from .command_judge import SeenCommand
 from .fault_table import Expected
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arm_limits import ArmLimits
-from ..command_message import read_joint_trajectory, read_twist
-from ..limit_excess import Excess, JointExcess, TwistExcess
+from ...arm_limits import ArmLimits
+from ...command_message import read_joint_trajectory, read_twist
+from ...limit_excess import Excess, JointExcess, TwistExcess
 from .exercise import FRAME, JOINTS
 
 Numbers = NDArray[np.float64]

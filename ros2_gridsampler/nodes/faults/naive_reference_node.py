@@ -17,15 +17,15 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..calibration import prepare_image
-from ..camera_message import decode_image, stamp_seconds
-from ..checkpoint import load_checkpoint
-from ..command_message import fill_joint_trajectory, fill_twist, read_pose
-from ..observation import Observation
+from ...calibration import prepare_image
+from ...camera_message import decode_image, stamp_seconds
+from ...checkpoint import load_checkpoint
+from ...command_message import fill_joint_trajectory, fill_twist, read_pose
+from ...observation import Observation
+from ..node_setup import declare_parameters, read_parameters, run
+from ..topics import LATCHED, NEWEST, NEWEST_RELIABLE
 from .exercise import Exercise
 from .exercised_policy_node import MODEL_FAULT
-from .node_setup import declare_parameters, read_parameters, run
-from .topics import LATCHED, NEWEST, NEWEST_RELIABLE
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from ..calibration import ImagePreparation
-from ..encoder import Encoder
-from ..encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
-from ..policy_config import EncoderConfig
-from .child_process import ChildProcess
-from .private_domain import private_domain
+from ...calibration import ImagePreparation
+from ...encoder import Encoder
+from ...encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ...policy_config import EncoderConfig
+from ..child_process import ChildProcess
+from ..private_domain import private_domain
 
 RECEIVERS = 2
 VIT_B = EncoderConfig(224, 224, 16, 768, 12, 12, ())

@@ -8,8 +8,8 @@ from typing import Any
 
 import cattrs
 
-from ..limit_stress import Stress
-from .fault_report import CampaignReport
+from ...limit_stress import Stress
+from ..faults.fault_report import CampaignReport
 from .timing_benchmark import TimingReport
 
 _NAMES = {'policy': 'Policy node', 'naive': 'Naive node', 'running': 'Running node'}

@@ -8,11 +8,11 @@ from typing import Any
 
 from std_msgs.msg import String
 
-from ..backends.compiled_policy import Backend, CompiledPolicy
+from ...backends.compiled_policy import Backend, CompiledPolicy
+from ..node_setup import run
+from ..policy_node import PolicyNode
+from ..topics import LATCHED
 from .exercise import Exercise
-from .node_setup import run
-from .policy_node import PolicyNode
-from .topics import LATCHED
 
 MODEL_FAULT = '/fault_bench/model'
 

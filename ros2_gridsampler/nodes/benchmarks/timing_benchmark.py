@@ -14,26 +14,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
 
-from ..arm_limits import load_arm
-from ..installed_files import find
-from ..latency import DeadlineMonitor, Summary
-from ..recordings.hardware import describe_hardware
-from .bench_topics import BenchTopics
-from .child_process import ChildProcess
-from .exercise import FINGERS, save_exercise_policy
-from .fault_bench import FaultBench
-from .fault_table import START_SENTENCE
-from .policy_reports import TIMING_COLUMNS
-from .topics import REPORTS
+from ...arm_limits import load_arm
+from ...installed_files import find
+from ...latency import DeadlineMonitor
+from ...recordings.hardware import describe_hardware
+from ..child_process import ChildProcess
+from ..faults.bench_topics import BenchTopics
+from ..faults.exercise import FINGERS, save_exercise_policy
+from ..faults.fault_bench import FaultBench
+from ..faults.fault_table import START_SENTENCE
+from ..policy_reports import TIMING_COLUMNS
+from ..topics import REPORTS
 
 _RESOLUTION = (640, 480)
 _START = 120.0
-_MODULES = {'policy': 'exercised_policy_node', 'naive': 'naive_reference_node'}
+_MODULES = {'policy': 'faults.exercised_policy_node', 'naive': 'faults.naive_reference_node'}
 # What the naive node is asked to need for a prediction, besides the small network [s].
 _INFERENCE = 0.03
 LOADS = ('inference', 'inference, all cores loaded')
@@ -55,6 +56,8 @@ class TimingRow:
         missed: Commands that did not come.
         overhead_p50: Camera stamp to command stamp without the inference; the naive node does
             not measure it.
+        own_p50: The same without the time until the next command was due, which the period
+            decides: it is half of it at the median, whoever predicts.
     """
 
     node: str
@@ -67,6 +70,7 @@ class TimingRow:
     regular_percent: float
     missed: int
     overhead_p50: float | None
+    own_p50: float | None
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,14 @@ class TimingReport:
     def __str__(self) -> str:
         head = (
             '| node | rate | load | period p50 / p99 / max [ms] | within 5 ms | missed '
-            '| overhead p50 [ms] |\n|---|---|---|---|---|---|---|'
+            '| overhead p50 [ms] | of it before a command is due [ms] |'
+            '\n|---|---|---|---|---|---|---|---|'
         )
         rows = [
             f'| {r.node} | {r.rate:g} Hz | {r.load} | {r.period_p50:.1f} / {r.period_p99:.1f} / '
             f'{r.period_max:.1f} | {r.regular_percent:.1f}% | {r.missed} of '
             f'{r.commands + r.missed} | '
-            f'{"-" if r.overhead_p50 is None else f"{r.overhead_p50:.1f}"} |'
+            f'{_number(r.overhead_p50)} | {_number(r.own_p50)} |'
             for r in self.rows
         ]
         machine = ', '.join(f'{key}: {value}' for key, value in self.hardware.items())
@@ -177,8 +182,10 @@ def _row(
     for time_sent in sent:
         deadlines.tick(time_sent)
     periods = deadlines.periods()
-    total, inference = (TIMING_COLUMNS.index(name) for name in ('total', 'inference'))
-    overheads = [message.data[total] - message.data[inference] for message in timings]
+    wait, decode, schedule = (
+        np.array([message.data[TIMING_COLUMNS.index(name)] for message in timings])
+        for name in ('wait', 'decode', 'schedule')
+    )
     return TimingRow(
         node,
         rate,
@@ -189,8 +196,13 @@ def _row(
         1e3 * periods.maximum,
         100 * deadlines.regular,
         deadlines.missed,
-        1e3 * Summary.of(overheads).p50 if overheads else None,
+        1e3 * float(np.median(wait + decode + schedule)) if timings else None,
+        1e3 * float(np.median(wait + decode)) if timings else None,
     )
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.1f}'
 
 
 def _take_timings(subscription: Any) -> list[Any]:

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..action_chunk import ActionChunk, ActionSpace
-from ..action_prefix import Prefix
-from ..backends import Backend
-from ..calibration import ImagePreparation
-from ..checkpoint import save_checkpoint
-from ..installed_files import find
-from ..manifest import load_manifest
-from ..observation import Observation
-from ..policy import Policy
-from ..policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
-from ..prediction import Prediction
+from ...action_chunk import ActionChunk, ActionSpace
+from ...action_prefix import Prefix
+from ...backends import Backend
+from ...calibration import ImagePreparation
+from ...checkpoint import save_checkpoint
+from ...installed_files import find
+from ...manifest import load_manifest
+from ...observation import Observation
+from ...policy import Policy
+from ...policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
+from ...prediction import Prediction
 
 JOINTS = tuple(f'panda_joint{i}' for i in range(1, 8))
 FINGERS = ('panda_finger_joint1', 'panda_finger_joint2')

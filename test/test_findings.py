@@ -1,0 +1,88 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A report says what to do, and nothing where there is nothing to do."""
+
+import copy
+
+import pytest
+
+from ros2_gridsampler.recordings.evaluation_report import comparison
+from ros2_gridsampler.recordings.findings import findings
+
+GOOD = {
+    'arm': 'so101',
+    'frames_compared': 100,
+    'beats_hold_state': True,
+    'beats_hold_action': True,
+    'actions_worse_than_hold_action': [],
+    'mean_absolute_error_by_action': {'policy': {'shoulder': 0.1, 'elbow': 0.1}},
+    'gripper_events': {
+        'recorded': 2, 'predicted': 2, 'met': 2, 'lateness_s': {'median': 0.1, 'largest': 0.2}
+    },
+    'deadlines': {
+        '50': {'deadline_misses': 0, 'commands': 200},
+        '250': {'deadline_misses': 0, 'commands': 200},
+        '120': {'deadline_misses': 0, 'commands': 200},
+    },
+    'filter_interventions': {'commands': 2, 'by_entry': {'position:elbow': 2}},
+    'jerk': {'ratio': 1.2},
+}  # fmt: skip
+
+
+def changed(path, value):
+    report = copy.deepcopy(GOOD)
+    place = report
+    *keys, last = path.split('.')
+    for key in keys:
+        place = place[key]
+    place[last] = value
+    return report
+
+
+def test_of_a_good_policy_there_is_nothing_to_do():
+    assert findings(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'words'),
+    [
+        ('beats_hold_state', False, 'Do not run it'),
+        ('actions_worse_than_hold_action', ['elbow'], '1 of 2 entries are no better'),
+        ('gripper_events.met', 1, 'misses 1 of 2 movements'),
+        ('gripper_events.predicted', 5, '3 times when the operator does not'),
+        ('gripper_events.lateness_s.median', -0.5, '0.50 s too early'),
+        ('deadlines.250.deadline_misses', 7, 'under 120 ms: at 250 ms 7 of 200'),
+        ('deadlines.50.deadline_misses', 7, 'At 50 ms of inference 7 of 200'),
+        ('filter_interventions.commands', 50, '25%), most often position of elbow'),
+        ('jerk.ratio', 3.0, '3.0 times as much'),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_number(path, value, words):
+    assert any(words in text for text in findings(changed(path, value)))
+
+
+def test_an_arm_without_a_gripper_has_nothing_to_do_with_it():
+    assert findings(changed('gripper_events', None)) == []
+
+
+@pytest.mark.parametrize(
+    ('error', 'critical', 'words'),
+    [
+        (0.2, 0.02, 'Better than other: mean error 0.1 against 0.2'),
+        (0.05, 0.005, 'Worse than'),
+        (0.1, 0.01, 'As good as'),
+        (0.2, 0.005, 'Not clearly better or worse than'),
+        (0.2, None, 'Better than'),
+    ],
+)
+def test_two_policies_are_compared_by_both_errors(error, critical, words):
+    report = {
+        'mean_absolute_error_overall': {'policy': 0.1},
+        'critical_interval_mse': 0.01,
+        'compare': {
+            'policy': {'name': 'other'},
+            'mean_absolute_error_overall': {'policy': error},
+            'critical_interval_mse': critical,
+        },
+    }
+    assert comparison(report).startswith(words)
