@@ -132,6 +132,7 @@ def test_an_engine_that_computes_something_else_than_pytorch_is_not_taken_over(m
         take_over(tmp_path, policy.config)
 
 
+@pytest.mark.timeout(1800)
 def test_an_engine_made_apart_sees_through_the_encoder_that_was_asked_for(tmp_path, monkeypatch):
     pytest.importorskip('openvino')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))

@@ -1,7 +1,9 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of docs/encoders.md do what the page says, on small things."""
+"""The commands of docs/encoders.md do what the page says."""
 
+import importlib.util
+import json
 import shlex
 from pathlib import Path
 
@@ -11,17 +13,18 @@ from camera_bags import write_bag
 from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.checkpoint import save_checkpoint
+from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.command_line import application
 from ros2_gridsampler.encoder import Encoder
+from ros2_gridsampler.installed_files import find
 
 PAGE = (Path(__file__).parents[1] / 'docs' / 'encoders.md').read_text()
 
 
-def tutorial():
-    """The commands of the first block of the tutorial, split into words."""
-    block = PAGE.partition('## The tutorial')[2].split('```')[1]
-    return [shlex.split(line) for line in block.strip().splitlines()]
+def tutorial(block=0):
+    """The commands of a block of the tutorial, split into words."""
+    text = PAGE.partition('## The tutorial')[2].split('```')[2 * block + 1]
+    return [shlex.split(line, comments=True) for line in text.strip().splitlines()]
 
 
 def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
@@ -50,6 +53,119 @@ def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
     assert 'features after' in said
     assert 'all checks passed' in said
     assert 'mi_mae_libero' in said
+
+
+class LiveTutorial:
+    """The commands for a running node, by the services and topics that they stand for."""
+
+    def __init__(self, watcher, start_node, encoders, node):
+        from std_msgs.msg import String
+
+        from ros2_gridsampler.nodes.topics import LATCHED
+
+        self.watcher, self.start_node, self.encoders, self.node = (
+            watcher,
+            start_node,
+            encoders,
+            node,
+        )
+        self.said = watcher.collect(String, '/policy_node/encoder', LATCHED)
+
+    def do(self, words):
+        """Obey `ros2 ...`."""
+        verb = '_'.join(words[1:3])
+        getattr(self, verb)(*(word.replace('ENCODERS', str(self.encoders)) for word in words[3:]))
+
+    def param_set(self, node, name, value):
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        message = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[message])
+        service = f'{node}/set_parameters'
+        result = self.watcher.call(SetParameters, service, request, self.node).results[0]
+        assert result.successful, result.reason
+
+    def launch_ros2_gridsampler(self, file, folder):
+        module = f'ros2_gridsampler.nodes.{file.partition(".")[0]}_node'
+        self.start_node(module, folder=folder.removeprefix('folder:='))
+
+    def topic_echo(self, topic):
+        assert topic == '/policy_node/encoder'
+        assert json.loads(self.said[-1].data)['outcome'] == 'accepted'
+
+    def service_call(self, service, kind):
+        from std_srvs.srv import Trigger
+
+        assert kind == 'std_srvs/srv/Trigger'
+        answer = self.watcher.call(Trigger, service, Trigger.Request(), self.node)
+        assert answer.success, answer.message
+
+    def settles(self, encoder, outcome):
+        """Wait until that encoder is in use, for that reason."""
+
+        def settled():
+            about = json.loads(self.said[-1].data) if self.said else {}
+            done = about.get('outcome') == outcome and about['state'] == 'idle'
+            return done and encoder in about['encoder']
+
+        self.watcher.until(settled, self.node, 400.0)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('libero') is None,
+    reason='LIBERO is not installed; pip install .[sim]',
+)
+@pytest.mark.timeout(1800)
+def test_the_tutorial_swaps_serves_and_rolls_back_while_the_simulated_arm_is_driven(
+    watcher, start_node, tmp_path, monkeypatch
+):
+    from geometry_msgs.msg import TwistStamped
+    from ros_watcher import ALL
+
+    policy, manifest = load_checkpoint(find('models', 'libero_spatial'))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.encoder.parameters():
+            parameter.mul_(1 + 1e-4 * torch.randn_like(parameter))
+    measured = {'policies': [{'policy_sha256': manifest.weights_sha256}]}
+    keep_encoder(policy.encoder, tmp_path / 'encoders' / 'site_b', measured)
+    monkeypatch.setenv('LP_NUM_THREADS', '1')
+    arm = start_node(
+        'ros2_gridsampler.nodes.simulated_arm_node', tasks='[0]', episodes_per_task=100
+    )
+    topics = ('instruction:=/instruction', 'twist_command:=/arm/twist_command')
+    cameras = [f'/{name}/image_raw/compressed' for name in ('agentview', 'wrist')]
+    node = start_node(
+        'ros2_gridsampler.nodes.policy_node',
+        *(word for topic in topics for word in ('-r', f'~/{topic}')),
+        policy='libero_spatial',
+        arm='panda',
+        camera_topics=f'[{", ".join(cameras)}]',
+        encoder_server='/encoder_server',
+        swap__store=tmp_path / 'store',
+        # The machine of a test is busy, and may be slow for a while.
+        swap__max_latency_ratio=1000.0,
+        swap__max_latency=100.0,
+        swap__trial_time=0.5,
+        swap__max_more_interventions=10.0,
+    )
+    twists = watcher.collect(TwistStamped, '/arm/twist_command', ALL)
+    live = LiveTutorial(watcher, start_node, tmp_path / 'encoders', node)
+    watcher.until(lambda: len(twists) > 20 and live.said, node, 400.0)
+    swap, launch, activate, echo, roll_back = tutorial(2)
+    live.do(swap)
+    live.settles('encoders/site_b', 'accepted')
+    live.do(launch)
+    live.settles('own', 'accepted')
+    live.do(activate)
+    live.settles(str(tmp_path / 'store'), 'accepted')
+    live.do(echo)
+    live.do(roll_back)
+    live.settles('own', 'rolled back')
+    assert 'Traceback' not in node.text
+    assert node.end() == 0
+    assert arm.end() == 0
 
 
 def test_the_page_names_the_thresholds_as_they_are():

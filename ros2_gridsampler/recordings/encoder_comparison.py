@@ -31,7 +31,7 @@ def compare_encoder(
         count: Observations per bag.
 
     Raises:
-        ValueError: The encoder does not fit, or no bag has an observation.
+        ValueError: The encoder does not fit, or a bag has no observation.
     """
     policy, manifest = load_checkpoint(policy_folder)
     other = see_through(policy, PolicyNeeds.of(manifest, policy_folder.name), encoder)
