@@ -167,6 +167,9 @@ class FaultBench(Node):
         now = time.monotonic()
         self.arm.step(now, now - self._stepped)
         self._stepped = now
+        # First: a node that keeps the newest message only could not see what comes before them.
+        for act in self.spoil.every_step:
+            act()
         stamp = self._now() + self.spoil.clock_offset
         if 'joints' not in self.spoil.silent:
             self.publish_joints(stamp)
@@ -187,8 +190,6 @@ class FaultBench(Node):
         while self._late and self._late[0][0] <= now:
             _, publisher, message = self._late.popleft()
             publisher.publish(message)
-        for act in self.spoil.every_step:
-            act()
 
     def _picture(self, name: str) -> Any:
         if name in self.spoil.frozen and name in self._frozen:
