@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler evaluate`, `rank-metrics`: recordings and policies -> an answer one can act on."""
+"""`gridsampler evaluate`, `rank-metrics`, `benchmark evaluation`: how good, by recordings."""
 
 import sys
 from collections.abc import Iterator
@@ -170,6 +170,43 @@ def _usual_arm(folder: Path) -> str:
         f'Which arm? The checkpoint commands {space.kind} of {len(space.names)} entries; name its '
         'limits with --arm, a YAML file or a name in calibration/.'
     )
+
+
+def benchmark_evaluation(
+    policy: str = 'g1_bottle',
+    arm: str = 'g1',
+    frames: int = 300,
+    size: tuple[int, int] = (320, 240),
+    raw: bool = False,
+    rounds: int = 3,
+    json: Path | None = None,
+) -> None:
+    """Count what an evaluation costs beside the policy, on a bag made here, at 30 Hz.
+
+    Args:
+        policy: Checkpoint of joint targets that reads one camera, its folder or name.
+        arm: YAML with the arm's limits, or a name in calibration/.
+        frames: In the bag.
+        size: Of the pictures [px].
+        raw: Uncompressed pictures; with --frames 1740 --size 1600 1200 the bag has 10 GB.
+        rounds: With and without film and bag of predictions, in turn.
+        json: File for the result.
+    """
+    from ..installed_files import find
+    from ..recordings.evaluation_benchmark import measure_cost
+
+    cost = measure_cost(
+        find('models', policy),
+        find('calibration', arm, '.yaml'),
+        frames=frames,
+        size=size,
+        raw=raw,
+        rounds=rounds,
+    )
+    print(cost)
+    if json:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(cost.to_json())
 
 
 def rank_metrics(

@@ -10,7 +10,7 @@ import tyro
 Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
 
 
-def import_lerobot(dataset: Path, out: Path) -> None:
+def import_lerobot(dataset: tyro.conf.Positional[Path], out: Path) -> None:
     """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
 
     Args:
