@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+
+from ..structured_file import read_yaml
 
 SCHEMA = 'ros2_gridsampler evaluation 1'
 REPORT = 'report.json'
@@ -144,7 +145,7 @@ def read_gate(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: The file is of another form.
     """
-    content = yaml.safe_load(path.read_text('utf-8'))
+    content = read_yaml(path)
     whole = isinstance(content, dict) and all(
         isinstance(bounds, dict) and bounds and not set(bounds) - {'max', 'min', 'equals'}
         for bounds in content.values()
