@@ -26,7 +26,10 @@ def find(folder: str, name: str, suffix: str = '') -> Path:
     for place in _places():
         if name and (place / folder / f'{name}{suffix}').exists():
             return place / folder / f'{name}{suffix}'
-        known.update(found.stem for found in (place / folder).glob(f'*{suffix}'))
+        # Without a suffix checkpoints are meant: folders with a manifest.
+        pattern = f'*{suffix}' if suffix else '*/manifest.json'
+        for found in (place / folder).glob(pattern):
+            known.add(found.stem if suffix else found.parent.name)
     raise FileNotFoundError(
         f'{name!r} is neither a path nor one of {sorted(known)} in {folder}; name one of them or '
         'write a path.'

@@ -31,6 +31,12 @@ def test_a_workspace_that_was_sourced_is_searched(tmp_path, monkeypatch):
     assert find('calibration', 'mine', '.yaml') == folder / 'mine.yaml'
 
 
+def test_only_folders_with_a_manifest_are_offered_as_models():
+    with pytest.raises(FileNotFoundError, match='libero_spatial') as seen:
+        find('models', 'nothing')
+    assert not any(name in str(seen.value) for name in ("'README'", "'recipes'", "'encoders'"))
+
+
 @pytest.mark.parametrize('name', ['nothing', ''])
 def test_an_unknown_name_is_answered_with_the_known_ones(name):
     with pytest.raises(FileNotFoundError, match="'panda'"):

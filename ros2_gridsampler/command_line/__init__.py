@@ -64,6 +64,11 @@ def main() -> None:
     try:
         application.cli(prog='gridsampler', description='GridS policies on ROS 2.')
     except KeyboardInterrupt:
+        print(
+            'gridsampler: stopped. What --help says goes on where it stopped does so with the '
+            'same command.',
+            file=sys.stderr,
+        )
         sys.exit(130)
     except InterruptedError as error:
         print(error, file=sys.stderr)

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
+from .positionals import Bags, Folder
 
 if TYPE_CHECKING:
     from ..recordings.evaluation_task import EvaluationTask, Preparation
-
-Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
 
 
 def evaluate(
@@ -210,7 +208,7 @@ def benchmark_evaluation(
 
 
 def rank_metrics(
-    checkpoints: tyro.conf.Positional[Path],
+    checkpoints: Folder,
     out: Path,
     bags: tuple[Path, ...] = (),
     demonstrations: tuple[Path, ...] = (),
