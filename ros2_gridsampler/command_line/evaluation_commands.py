@@ -4,7 +4,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -54,7 +54,7 @@ def evaluate(
         bags: Bags of any kind (rosbag2 mcap or sqlite3, ROS 1), or folders of bags.
         policy: Checkpoint folder, or the name of one that comes with the package.
         out: Folder of the results.
-        arm: YAML with the arm's limits, or a name in calibration/ (panda for twists).
+        arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
         encoder: Encoder folder to use instead of the checkpoint's own.
         compare: Another checkpoint, judged on the same frames; shows the drift between both.
         compare_encoder: Encoder for the other; without --compare, the same checkpoint with it.
@@ -159,11 +159,21 @@ def _live(task: 'EvaluationTask', logs: Path) -> 'Iterator[Preparation | None]':
 
 
 def _usual_arm(folder: Path) -> str:
+    from ..arm_limits import load_arm
+    from ..installed_files import find, names
     from ..manifest import load_manifest
 
     space = load_manifest(folder).policy.action_space
     if space.frame.startswith('panda'):
         return 'panda'
+    fitting = []
+    for name in names('calibration', '.yaml'):
+        with suppress(ValueError):  # a workspace may keep other calibrations there
+            joints = load_arm(find('calibration', name, '.yaml')).joints.names
+            fitting += [name] * (set(space.names) <= set(joints))
+    if space.kind == 'joint_position' and len(fitting) == 1:
+        print(f'guessed arm: {fitting[0]}')
+        return fitting[0]
     raise ValueError(
         f'Which arm? The checkpoint commands {space.kind} of {len(space.names)} entries; name its '
         'limits with --arm, a YAML file or a name in calibration/.'
@@ -229,7 +239,7 @@ def rank_metrics(
         demonstrations: All bags on which they were trained; of these only those are taken that
             every training held out.
         measured: Names of the outcomes, like `official widened`; all if left out.
-        arm: YAML with the arm's limits, or a name in calibration/ (panda for twists).
+        arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
         jobs: See `evaluate`.
     """
     from ..installed_files import find

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -198,16 +199,25 @@ def _trajectory(config: PolicyConfig, wanted: Any, time: float) -> Any:
 
 
 def _picture(index: int, size: tuple[int, int]) -> UInt8[np.ndarray, 'height width 3']:
-    """Smooth surfaces, edges that move and a little noise: about as large a JPEG as a room's."""
+    """A room that passes by and four things that move: about as large a JPEG as a real one."""
+    width, height = size
+    rgb = np.roll(_room(size), 2 * index, axis=1)
+    for number in range(4):
+        left = round(width * (0.45 + 0.35 * np.sin(index / 25 + 2 * number)))
+        top = round(height * (0.2 * number + 0.1))
+        thing = rgb[top : top + height // 6, left : left + width // 9]
+        thing[:] = (40 * number, 200 - 30 * number, 90)
+    return rgb
+
+
+@cache
+def _room(size: tuple[int, int]) -> UInt8[np.ndarray, 'height width 3']:
+    """Smooth surfaces and a little noise."""
     width, height = size
     y, x = np.mgrid[:height, :width] / height
-    surface = 110 + 60 * np.sin(3 * x + index / 40) + 40 * np.cos(4 * y)
+    surface = 110 + 60 * np.sin(3 * x) + 40 * np.cos(4 * y)
     rgb = np.stack([surface, 0.8 * surface + 20, 190 - 0.6 * surface], -1)
-    for number in range(4):
-        left = 0.5 + 0.35 * np.sin(index / 25 + 2 * number)
-        top = 0.2 * number + 0.1
-        rgb[(abs(x - left) < 0.08) & (abs(y - top) < 0.1)] = (40 * number, 200 - 30 * number, 90)
-    noise = np.random.default_rng(index % 8).normal(0, 2, (height, width, 1))
+    noise = np.random.default_rng(0).normal(0, 2, (height, width, 1))
     return np.clip(rgb + noise, 0, 255).astype(np.uint8)
 
 
