@@ -104,9 +104,20 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
             'changed or cut, copy it again.'
         )
     try:
-        model.load_state_dict(load(data), strict=True)
-    except (SafetensorError, RuntimeError) as error:
+        tensors = load(data)
+    except SafetensorError as error:
         raise BadCheckpoint(f'{path} does not fit its manifest: {error}') from error
+    expected, there = (
+        {(name, tensor.shape) for name, tensor in each.items()}
+        for each in (model.state_dict(), tensors)
+    )
+    if wrong := sorted({name for name, _ in expected ^ there}):
+        raise BadCheckpoint(
+            f'{path} does not fit its manifest, which describes another architecture: '
+            f'{len(wrong)} weights are missing, unknown or of another size, the first is '
+            f'{wrong[0]!r}. Copy both files from one training.'
+        )
+    model.load_state_dict(tensors)
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:

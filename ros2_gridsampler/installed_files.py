@@ -22,15 +22,20 @@ def find(folder: str, name: str, suffix: str = '') -> Path:
     # A folder called 'panda' beside the user is no calibration of a Panda.
     if name and (path.is_file() if suffix else path.exists()):
         return path
-    known: set[str] = set()
     for place in _places():
         if name and (place / folder / f'{name}{suffix}').exists():
             return place / folder / f'{name}{suffix}'
-        known.update(found.stem for found in (place / folder).glob(f'*{suffix}'))
     raise FileNotFoundError(
-        f'{name!r} is neither a path nor one of {sorted(known)} in {folder}; name one of them or '
-        'write a path.'
+        f'{name!r} is neither a path nor one of {names(folder, suffix)} in {folder}; name one of '
+        'them or write a path.'
     )
+
+
+def names(folder: str, suffix: str = '') -> list[str]:
+    """What `find` knows by its name; of folders only those that are checkpoints."""
+    pattern = f'*{suffix}' if suffix else '*/manifest.json'
+    found = [path for place in _places() for path in (place / folder).glob(pattern)]
+    return sorted({path.stem if suffix else path.parent.name for path in found})
 
 
 def _places() -> list[Path]:

@@ -16,6 +16,7 @@ from .camera_record import CameraRecord
 from .golden_observation import golden_observation
 from .policy_config import PolicyConfig
 from .prediction import as_arrays
+from .structured_file import structure
 
 FORMAT = 1
 WEIGHTS = 'policy.safetensors'
@@ -88,6 +89,8 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
         BadCheckpoint: It is missing, unreadable, incomplete or of another version.
     """
     path = folder / MANIFEST
+    if folder.is_file():
+        raise BadCheckpoint(f'{folder} is a file; name the folder that holds {MANIFEST}.')
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
@@ -109,12 +112,10 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
         if each.default_factory is not MISSING
     }
     content = later | content
-    converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        manifest = converter.structure(content, kind)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        problems = '; '.join(cattrs.transform_error(error))
-        raise BadCheckpoint(f'{path} does not describe {weights}: {problems}.') from error
+        manifest = structure(content, kind)
+    except ValueError as error:
+        raise BadCheckpoint(f'{path} does not describe {weights}: {error}.') from error
     # A field that is missing would silently take its default.
     if json.loads(json.dumps(cattrs.unstructure(manifest))) != content:
         raise BadCheckpoint(

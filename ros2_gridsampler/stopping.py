@@ -79,29 +79,41 @@ def largest_acceleration(
     Returns:
         The lower bound where even that is too much.
     """
-
-    def fits(acceleration: Numbers) -> NDArray[np.bool_]:
-        next_velocity = velocity + acceleration * period
-        needed = stopping_distance(next_velocity, acceleration, max_acceleration, max_jerk)
-        return np.asarray(next_velocity * period + needed <= room)
-
     low, high = between
     if np.isposinf(room).all():
         return high
+    given = room, velocity, max_acceleration, max_jerk
     # What is needed grows with the acceleration, so trying finds where it exceeds the room.
-    low = np.where(fits(high), high, low)
-    if (low < high).any():
-        columns = np.arange(len(low))
+    low = np.where(_fits(high, *given, period), high, low)
+    tight = np.flatnonzero(low < high)
+    if len(tight):
+        given = room[tight], velocity[tight], max_acceleration[tight], max_jerk[tight]
+        lowest, highest = low[tight], high[tight]
+        below, above = lowest, highest
+        columns = np.arange(len(tight))
         for _ in range(_ROUNDS):
-            tried = low + _SHARES[:, None] * (high - low)
+            tried = below + _SHARES[:, None] * (above - below)
             # So many of them fit, one after the other.
-            count = np.logical_and.accumulate(fits(tried)).sum(0)
-            steps = np.concatenate([low[None], tried, high[None]])
-            low, high = steps[count, columns], steps[count + 1, columns]
+            count = np.logical_and.accumulate(_fits(tried, *given, period)).sum(0)
+            steps = np.concatenate([below[None], tried, above[None]])
+            below, above = steps[count, columns], steps[count + 1, columns]
         # Standing still is something that trying would only come near to.
-        stand = np.clip(-velocity / period, *between)
-        low = np.where(fits(stand), np.maximum(low, stand), low)
+        stand = np.clip(-given[1] / period, lowest, highest)
+        low[tight] = np.where(_fits(stand, *given, period), np.maximum(below, stand), below)
     return low
+
+
+def _fits(
+    acceleration: Numbers,
+    room: Numbers,
+    velocity: Numbers,
+    max_acceleration: Numbers,
+    max_jerk: Numbers,
+    period: float,
+) -> NDArray[np.bool_]:
+    next_velocity = velocity + acceleration * period
+    needed = stopping_distance(next_velocity, acceleration, max_acceleration, max_jerk)
+    return np.asarray(next_velocity * period + needed <= room)
 
 
 def admissible_accelerations(
@@ -129,7 +141,13 @@ def admissible_accelerations(
     # The acceleration must be gone before the velocity reaches its limit.
     low = np.maximum(low, -largest_rate(max_velocity + velocity, max_jerk, period))
     high = np.minimum(high, largest_rate(max_velocity - velocity, max_jerk, period))
-    stop = (max_acceleration, max_jerk, period)
-    largest = largest_acceleration(room[1], velocity, (low, high), *stop)
-    smallest = -largest_acceleration(room[0], -velocity, (-high, -low), *stop)
-    return smallest, largest
+    # Both directions at once: with few joints a call costs more than numbers.
+    largest = largest_acceleration(
+        np.concatenate([room[1], room[0]]),
+        np.concatenate([velocity, -velocity]),
+        (np.concatenate([low, -high]), np.concatenate([high, -low])),
+        np.tile(max_acceleration, 2),
+        np.tile(max_jerk, 2),
+        period,
+    )
+    return -largest[len(velocity) :], largest[: len(velocity)]

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / 'ros2_gridsampler'
 STAGES = (
     'flop_count',
     'opencv',
+    'structured_file',
     'camera_message',
     'calibration',
     'arm_limits',

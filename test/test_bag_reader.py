@@ -121,6 +121,8 @@ def test_a_bag_is_not_overwritten_and_found_by_its_folder(tmp_path):
         BagWriter(bag)
     with pytest.raises(FileNotFoundError, match='No rosbag2 recording'):
         find_bags([tmp_path / 'deep' / 'nothing'])
+    with pytest.raises(FileNotFoundError, match='Name at least one bag'):
+        find_bags([])
 
 
 def test_a_recording_is_rectified_from_its_first_picture_on(tmp_path):

@@ -16,7 +16,7 @@ from test_bag_reader import CONFIG, TOPICS, buffer, state, write
 
 from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.recordings.arm_messages import state_messages
-from ros2_gridsampler.recordings.bag_files import DamagedBag
+from ros2_gridsampler.recordings.bag_files import DamagedBag, find_files
 from ros2_gridsampler.recordings.bag_health import BagHealth
 from ros2_gridsampler.recordings.bag_reader import (
     find_bags,
@@ -174,6 +174,28 @@ def test_a_file_that_is_no_bag_is_damaged_and_not_empty(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(DamagedBag, match='is not whole'):
         list(read_messages(file))
+
+
+def test_a_database_that_is_cut_short_comes_with_what_may_save_it(tmp_path):
+    bag = tmp_path / 'bag'
+    with Writer(bag, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        connection = writer.add_connection('/said', 'std_msgs/msg/String', typestore=TYPES)
+        for index in range(50):
+            message = build('std_msgs/msg/String', data=500 * 'x')
+            data = TYPES.serialize_cdr(message, message.__msgtype__)
+            writer.write(connection, index, data)
+    (file,) = bag.glob('*.db3')
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    messages, words = read_what_is_whole(bag)
+    assert messages == []
+    assert '.recover' in words
+
+
+def test_the_length_of_a_bag_is_known_before_it_is_read(tmp_path):
+    bag = write(tmp_path / 'bag')
+    times = [m.time for m in read_messages(bag)]
+    assert find_files(bag).duration == pytest.approx(times[-1] - times[0], abs=1e-6)
+    assert find_files(storage(bag)).duration is None
 
 
 def test_a_bag_that_is_not_there_is_named(tmp_path):

@@ -77,6 +77,17 @@ def test_a_missing_field_is_named(folder, field):
         load_checkpoint(folder)
 
 
+def test_a_joint_that_never_moved_in_the_statistics_is_refused_in_words(folder):
+    edit(folder, lambda m: m['policy']['action_statistics']['scale'].__setitem__(0, 0.0))
+    with pytest.raises(BadCheckpoint, match=r'[Ss]cale.* @ \$\.policy\.action_statistics'):
+        load_checkpoint(folder)
+
+
+def test_the_manifest_named_instead_of_its_folder_is_told_so(folder):
+    with pytest.raises(BadCheckpoint, match='is a file; name the folder'):
+        load_checkpoint(folder / MANIFEST)
+
+
 def test_a_missing_field_does_not_take_its_default(folder):
     edit(folder, lambda m: m['policy']['encoder'].pop('patch'))
     with pytest.raises(BadCheckpoint, match='lacks fields'):
@@ -91,8 +102,11 @@ def test_an_unknown_field_is_named(folder):
 
 def test_weights_of_another_architecture_are_refused(folder, tmp_path):
     edit(folder, lambda m: m['policy']['trunk'].update(depth=2))
-    with pytest.raises(BadCheckpoint, match='does not fit'):
+    with pytest.raises(
+        BadCheckpoint, match='another architecture: .* weights are missing'
+    ) as seen:
         load_checkpoint(folder)
+    assert '\n' not in str(seen.value)
 
 
 def test_other_preprocessing_is_found_by_the_golden_observation(folder):

@@ -107,6 +107,23 @@ def test_a_stream_that_is_in_no_file_that_is_there_may_be_in_those_that_are_miss
     assert 'Files of the bag are missing: arm_1.mcap' in capsys.readouterr().err
 
 
+def test_the_arm_is_guessed_where_only_one_has_the_joints(tmp_path, policy, bag, capsys):
+    from ros2_gridsampler.command_line.evaluation_commands import evaluate as command
+
+    command((bag,), str(policy), tmp_path / 'out', film=False, bag=False)
+    assert 'guessed arm: so101' in capsys.readouterr().out
+    assert read_report(tmp_path / 'out')['arm'] == load_arm(ARM).name
+
+
+def test_metadata_that_was_repaired_is_evaluated_again(tmp_path, policy, bag):
+    metadata = bag / 'metadata.yaml'
+    whole = metadata.read_text()
+    metadata.write_text(whole.replace(f'message_count: {FRAMES}\n', 'message_count: 99\n'))
+    assert run_command((bag,), policy, tmp_path / 'out', bag=False) == 1
+    metadata.write_text(whole)
+    assert run_command((bag,), policy, tmp_path / 'out', bag=False) == 0
+
+
 def test_an_encoder_of_another_architecture_is_refused(tmp_path, policy, bag):
     config = arm_policy().config
     deeper = dataclasses.replace(config.encoder, depth=config.encoder.depth + 1)
@@ -196,6 +213,17 @@ def test_the_live_node_answers_a_bag_as_an_evaluation_in_one_process_does(
     assert measured['frames_unanswered'] == 0
     assert measured['largest_difference'] == 0
     assert (tmp_path / 'live/live/policy_node.log').exists()
+
+
+def test_a_size_that_the_live_node_would_refuse_picture_by_picture_is_refused_at_once(
+    ros_domain, bag
+):
+    from ros2_gridsampler.nodes.live_replay import refuse_other_sizes
+
+    topics = map_topics(read_topics(bag), arm_policy().config, TopicChoice())
+    refuse_other_sizes(bag, topics, (96, 72))
+    with pytest.raises(ValueError, match='recorded at 96x72, and the live node takes 192x144'):
+        refuse_other_sizes(bag, topics, (192, 144))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 
 import pytest
 
-from ros2_gridsampler.installed_files import find
+from ros2_gridsampler.installed_files import find, names
 
 
 def test_an_arm_is_found_by_its_name():
@@ -29,6 +29,11 @@ def test_a_workspace_that_was_sourced_is_searched(tmp_path, monkeypatch):
     (folder / 'mine.yaml').write_text('')
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
     assert find('calibration', 'mine', '.yaml') == folder / 'mine.yaml'
+
+
+def test_only_checkpoints_are_named_as_such():
+    assert {'g1_bottle', 'libero_spatial'} <= set(names('models'))
+    assert not {'README', 'recipes', 'encoders'} & set(names('models'))
 
 
 @pytest.mark.parametrize('name', ['nothing', ''])

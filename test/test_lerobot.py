@@ -12,6 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from ros2_gridsampler.camera_message import decode_image
+from ros2_gridsampler.command_line import main
 from ros2_gridsampler.recordings.bag_reader import read_messages, read_topics
 from ros2_gridsampler.recordings.lerobot import (
     ACTION,
@@ -211,6 +212,18 @@ def test_a_real_robot_s_bag_becomes_a_dataset_with_its_states_and_pictures(tmp_p
     assert episode.task == 'Pick up the yellow bottle on the table.'
     stats = json.loads((tmp_path / 'set/meta/stats.json').read_text())
     np.testing.assert_allclose(stats[STATE]['mean'], episode.state.mean(0), atol=1e-5)
+
+
+def test_the_commands_as_the_docs_write_them_go_there_and_back(tmp_path, monkeypatch, capsys):
+    dataset, bags = write_dataset(tmp_path / 'set', 'v2.1'), tmp_path / 'bags'
+    for arguments in (
+        f'import {dataset} --out {bags}',
+        f'export-lerobot {bags} --out {tmp_path / "again"} --version v3.0',
+    ):
+        monkeypatch.setattr('sys.argv', ['gridsampler', *arguments.split()])
+        main()
+    assert '2 bags in' in capsys.readouterr().out
+    assert LeRobotDataset(tmp_path / 'again').info['total_frames'] == 13
 
 
 def test_a_folder_that_is_no_dataset_is_refused_with_what_is_missing(tmp_path):

@@ -3,6 +3,7 @@
 """package.xml, setup.py, README and the folders say the same."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import ros2_gridsampler
-from ros2_gridsampler.command_line.simulation_commands import task_numbers
+from ros2_gridsampler.command_line.json_output import prepare_json, write_json
+from ros2_gridsampler.command_line.simulation_commands import success, task_numbers
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,6 +109,16 @@ def test_a_mistake_is_one_sentence_and_a_failure():
     assert result.returncode == 1
     assert result.stderr.startswith("gridsampler: 'nobody' is neither a path nor one of")
     assert 'Traceback' not in result.stderr
+
+
+def test_a_long_measurement_does_not_begin_where_its_result_cannot_be_kept(tmp_path):
+    prepare_json(tmp_path / 'new' / 'out.json')
+    write_json(tmp_path / 'new' / 'out.json', {'a': 1})
+    assert json.loads((tmp_path / 'new' / 'out.json').read_text()) == {'a': 1}
+    with pytest.raises(OSError, match='name a file'):
+        prepare_json(tmp_path)
+    with pytest.raises(OSError, match='name a file'):
+        success(json=tmp_path)
 
 
 @pytest.mark.parametrize('tasks', ['a,b', '1;2', ''])

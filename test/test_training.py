@@ -210,3 +210,13 @@ def test_the_published_recipe_is_read_and_a_mistyped_one_is_refused(tmp_path, re
     (tmp_path / 'bad.yaml').write_text(yaml.safe_dump(content))
     with pytest.raises(ValueError, match='tokns'):
         load_recipe(tmp_path / 'bad.yaml')
+    for text, words in (
+        ('a: [1', 'is not YAML'),
+        ('', 'expected keys and values'),
+        ('[1]', 'got'),
+    ):
+        (tmp_path / 'bad.yaml').write_text(text)
+        with pytest.raises(ValueError, match=words):
+            load_recipe(tmp_path / 'bad.yaml', ['tokens=4'])
+    with pytest.raises(ValueError, match='no YAML after its ='):
+        load_recipe(recipe, ['tokens=['])

@@ -11,7 +11,7 @@ from .calibration_commands import calibrate
 from .check_command import check
 from .encoder_commands import encoders, transfer
 from .engine_commands import benchmark, export, flops
-from .evaluation_commands import evaluate, rank_metrics
+from .evaluation_commands import benchmark_evaluation, evaluate, rank_metrics
 from .lerobot_commands import export_lerobot, import_lerobot
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
@@ -50,6 +50,7 @@ application.command(name='import')(import_lerobot)
 benchmark.command(timing)
 benchmark.command(name='step')(step_cost)
 benchmark.command(transfer)
+benchmark.command(name='evaluation')(benchmark_evaluation)
 calibrate.command(delay)
 application.command(benchmark, name='benchmark', help='How fast, on this machine.')
 application.command(encoders, name='encoders', help='List, show, verify and serve encoders.')
@@ -63,6 +64,11 @@ def main() -> None:
     try:
         application.cli(prog='gridsampler', description='GridS policies on ROS 2.')
     except KeyboardInterrupt:
+        print(
+            'gridsampler: stopped. What --help says goes on where it stopped does so with the '
+            'same command.',
+            file=sys.stderr,
+        )
         sys.exit(130)
     except InterruptedError as error:
         print(error, file=sys.stderr)

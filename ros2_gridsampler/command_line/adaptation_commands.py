@@ -4,14 +4,12 @@
 
 from pathlib import Path
 
-import tyro
-
-from .training_commands import Bags
+from .positionals import Bags, Encoder, Policy, Weights
 
 
 def adapt(
-    policy: tyro.conf.Positional[str],
-    encoder: tyro.conf.Positional[str],
+    policy: Policy,
+    encoder: Encoder,
     bags: Bags,
     out: Path,
     cache: Path | None = None,
@@ -66,7 +64,7 @@ def adapt(
 
 
 def import_encoder(
-    weights: tyro.conf.Positional[Path],
+    weights: Weights,
     out: Path,
     height: int = 224,
     width: int = 224,

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler calibrate arm`: URDF, limits and a recording -> findings, delay, limits file."""
 
-import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
+from .json_output import write_json
+from .positionals import Name
 
 if TYPE_CHECKING:
     from ..arm_limits import ArmLimits
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 # Joints that differ by more have drives of different kinds [s].
 _SPREAD = 0.05
-Name = Annotated[str, tyro.conf.Positional]
 
 
 def arm(
@@ -102,9 +101,7 @@ def arm(
         load_arm(out)
         print(f'Written: {out}; check every number against the data sheet before the first run.')
     content['findings'] = findings
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_format.dumps(content, indent=1) + '\n')
+    write_json(json, content)
     if findings:
         raise ValueError('\n'.join([f'{len(findings)} things do not agree:', *findings]))
     print('Everything that could be checked agrees.')

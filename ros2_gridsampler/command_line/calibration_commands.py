@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler calibrate camera`, and the others: pictures and recordings -> calibrations."""
 
-import json as json_format
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,11 +12,11 @@ from .arm_check_commands import arm
 from .board_options import BoardOptions
 from .drift_commands import drift, drift_rates, reference
 from .hand_eye_commands import hand_eye
+from .json_output import write_json
+from .positionals import Source
 
 if TYPE_CHECKING:
     from ..calibrating.camera_calibration import CameraCalibration
-
-Source = Annotated[Path, tyro.conf.Positional]
 
 
 def camera(
@@ -82,10 +81,7 @@ def camera(
             break
     print(_camera_text(result, len(names), unseen, advice))
     print(f'Written: {path}; look at {name}_residuals.png and {name}_undistorted.jpg beside it.')
-    if json:
-        content = _camera_json(result, unseen, advice, {'model': model, 'board': str(board)})
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_format.dumps(content, indent=1) + '\n')
+    write_json(json, _camera_json(result, unseen, advice, {'model': model, 'board': str(board)}))
 
 
 def _camera_text(

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler check`: a checkpoint, verified as the node verifies it, and timed."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from .positionals import Policy
 
 
 def check(
-    policy: Annotated[str, tyro.conf.Positional],
+    policy: Policy,
     backend: Literal['automatic', 'tensorrt', 'openvino', 'onnxruntime', 'eager'] = 'automatic',
     threads: int = 1,
     runs: int = 20,

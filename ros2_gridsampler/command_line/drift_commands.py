@@ -3,16 +3,14 @@
 """`gridsampler calibrate reference`, `drift`, `drift-rates`: has a camera moved since then?"""
 
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-Views = Annotated[Path, tyro.conf.Positional]
-Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
+from .positionals import Bags, Live, Policy, Reference
 
 
 def reference(
-    policy: Annotated[str, tyro.conf.Positional],
+    policy: Policy,
     bags: Bags,
     camera: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
 ) -> None:
@@ -45,8 +43,8 @@ def reference(
 
 
 def drift(
-    reference: Views,
-    live: Views,
+    reference: Reference,
+    live: Live,
     reference_topic: str = '',
     live_topic: str = '',
     max_shift: float = 2.0,
@@ -96,6 +94,8 @@ def drift_rates(
     rendered: bool = False,
     pairs: int = 12,
     tasks: str = '0,3,7',
+    image_size: int = 320,
+    shifts: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0),
     max_shift: float = 2.0,
     seed: int = 0,
     json: Path | None = None,
@@ -109,6 +109,8 @@ def drift_rates(
             and lamps elsewhere.
         pairs: Pairs of views per bag, or per task.
         tasks: Tasks of libero_spatial, with --rendered.
+        image_size: Width and height of the pictures, with --rendered [px].
+        shifts: By which the live view is moved [px]; `--shifts 0` counts false alarms only.
         max_shift: Allowed shift [px].
         seed: Of shifts and light.
         json: File for all trials.
@@ -128,9 +130,9 @@ def drift_rates(
     if bool(bags) == rendered:
         raise ValueError('Name bags, or use --rendered; one of the two.')
     if rendered:
-        views = rendered_pairs(task_numbers(tasks), pairs, seed)
+        views = rendered_pairs(task_numbers(tasks), pairs, seed, shifts, image_size)
     else:
-        views = recorded_pairs(bags, topic, pairs, seed)
+        views = recorded_pairs(bags, topic, pairs, seed, shifts)
     limits = DriftLimits(max_shift)
     trials = [compare(pair, limits) for pair in tqdm(views, unit='pair')]
     print(format_rates(trials))

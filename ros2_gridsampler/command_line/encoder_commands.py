@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from .training_commands import Bags
+from .positionals import Bags, Encoder, Folder, Policy
 
 encoders = tyro.extras.SubcommandApp()
 
@@ -44,7 +44,7 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
 
 
 @encoders.command
-def show(encoder: tyro.conf.Positional[str]) -> None:
+def show(encoder: Encoder) -> None:
     """Print what an encoder's manifest says, but for its golden features.
 
     Args:
@@ -64,7 +64,7 @@ def show(encoder: tyro.conf.Positional[str]) -> None:
 
 
 @encoders.command
-def verify(folder: tyro.conf.Positional[Path]) -> None:
+def verify(folder: Folder) -> None:
     """Check an encoder as a receiver does; ends with 1 and one sentence on any mismatch.
 
     Args:
@@ -85,8 +85,8 @@ def verify(folder: tyro.conf.Positional[Path]) -> None:
 
 @encoders.command
 def compare(
-    policy: tyro.conf.Positional[str],
-    encoder: tyro.conf.Positional[str],
+    policy: Policy,
+    encoder: Encoder,
     bags: Bags,
     recipe: Path,
     observations: int = 20,
@@ -124,7 +124,7 @@ def compare(
 
 
 @encoders.command
-def serve(folder: tyro.conf.Positional[Path], active: str = '') -> None:
+def serve(folder: Folder, active: str = '') -> None:
     """Serve a folder of encoders over ROS 2 until Ctrl-C; as `encoder_server_node`.
 
     Args:

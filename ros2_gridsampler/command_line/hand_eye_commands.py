@@ -2,18 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler calibrate hand-eye`: poses of arm and board -> where the camera sits."""
 
-import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Any, Literal
 
 from .board_options import BoardOptions
+from .json_output import write_json
+from .positionals import Source
 
 if TYPE_CHECKING:
     from ..calibrating.hand_eye import HandEye
-
-Source = Annotated[Path, tyro.conf.Positional]
 
 
 def hand_eye(
@@ -96,9 +93,7 @@ def hand_eye(
 
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(yaml.safe_dump(content, sort_keys=False))
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_format.dumps(content, indent=1) + '\n')
+    write_json(json, content)
 
 
 def _hand_eye_text(result: 'HandEye', count: int) -> str:

@@ -3,14 +3,12 @@
 """`gridsampler import`, `export-lerobot`: LeRobot's datasets <-> bags."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
+from .positionals import Bags, Folder
 
 
-def import_lerobot(dataset: Path, out: Path) -> None:
+def import_lerobot(dataset: Folder, out: Path) -> None:
     """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
 
     Args:

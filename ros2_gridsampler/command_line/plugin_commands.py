@@ -7,8 +7,13 @@ from typing import Literal
 
 import tyro
 
+from .positionals import Folder, Robot, Weights
 
-def adopt(checkpoint: tyro.conf.Positional[Path], robot: tyro.conf.Positional[Path]) -> None:
+
+def adopt(
+    checkpoint: Folder,
+    robot: Robot,
+) -> None:
     """Say what the numbers of a lerobot checkpoint mean, so that it can drive an arm.
 
     Args:
@@ -26,7 +31,7 @@ def adopt(checkpoint: tyro.conf.Positional[Path], robot: tyro.conf.Positional[Pa
 
 
 def convert_sampler(
-    weights: tyro.conf.Positional[Path],
+    weights: Weights,
     out: Path,
     convention: Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding'],
     border: Literal['corrected', 'as_released'] = 'corrected',

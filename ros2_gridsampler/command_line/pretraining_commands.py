@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from .training_commands import Bags
+from .json_output import write_json
+from .positionals import Bags, Recipe
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -21,7 +22,7 @@ EPISODES = Path('models/recipes/libero_spatial.yaml')
 
 
 def pretrain(
-    recipe: tyro.conf.Positional[Path],
+    recipe: Recipe,
     bags: Bags,
     out: Path,
     method: Method = 'recipe',
@@ -81,7 +82,6 @@ def probe(
         every: One in so many frames of the bags.
         most: Labelled pictures to fit on and to measure on, each.
     """
-    import json as json_module
     from dataclasses import asdict
 
     from ..encoder_checkpoint import load_encoder
@@ -95,19 +95,18 @@ def probe(
             f'{score.probe}, {score.features}: {score.value:.2f} {score.unit} '
             f'(95% {low:.2f} to {high:.2f}, {score.samples})'
         )
-    if json:
-        content = {
-            'encoder': encoder,
-            'method': manifest.method,
-            'encoder_sha256': manifest.encoder_sha256,
-            'data': [str(path) for path in data],
-            'scores': [asdict(score) for score in scores],
-        }
-        json.write_text(json_module.dumps(content, indent=1))
+    content = {
+        'encoder': encoder,
+        'method': manifest.method,
+        'encoder_sha256': manifest.encoder_sha256,
+        'data': [str(path) for path in data],
+        'scores': [asdict(score) for score in scores],
+    }
+    write_json(json, content)
 
 
 def compare_encoders(
-    recipe: tyro.conf.Positional[Path],
+    recipe: Recipe,
     bags: Bags,
     out: Path,
     pictures: Path,

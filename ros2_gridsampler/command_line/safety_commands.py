@@ -4,9 +4,10 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from .json_output import prepare_json, write_json
+from .positionals import Page
 
 
 def faults(
@@ -46,6 +47,7 @@ def faults(
     from ..nodes.private_domain import private_domain
     from ..nodes.stop_signals import raise_on_signals
 
+    prepare_json(json)
     reports = []
     with raise_on_signals() as check, private_domain(shared=node == 'running'):
         for kind in kinds:
@@ -61,16 +63,14 @@ def faults(
             stresses['twists'] = stress_twists(random_steps, seed, progress=bar.update)
     for name, stress in stresses.items():
         print(f'Safety filter of {name} alone: {stress}')
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(to_json(reports, stresses))
+    write_json(json, to_json(reports, stresses))
     exceeded = any(stress.max_limit_excess > 0 for stress in stresses.values())
     if exceeded or not all(report.safe for report in reports):
         sys.exit(f'{node} is not safe; see the rows with "no".')
 
 
 def safety_tables(
-    page: Annotated[Path, tyro.conf.Positional],
+    page: Page,
     faults: tuple[Path, ...] = (),
     timing: Path | None = None,
 ) -> None:
@@ -149,9 +149,10 @@ def timing(
     from ..nodes.private_domain import private_domain
     from ..nodes.stop_signals import raise_on_signals
 
+    if not (seconds > 0 and rates and min(rates) > 0):
+        raise ValueError(f'Seconds and rates must be positive, got {seconds} and {list(rates)}.')
+    prepare_json(json)
     with raise_on_signals() as check, private_domain():
         report = run_timing(rates, seconds, check)
     print(report)
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(report.to_json())
+    write_json(json, report.to_json())

@@ -5,6 +5,8 @@
 from pathlib import Path
 from typing import Literal
 
+from .json_output import prepare_json, write_json
+
 
 def demo(
     out: Path = Path('build/demo'),
@@ -111,6 +113,7 @@ def success(
     from ..recordings.closed_loop import measure_success
     from ..swapping.compatibility import PolicyNeeds, see_through
 
+    prepare_json(json)
     folder = find('models', policy)
     model, manifest = load_checkpoint(folder)
     if encoder:
@@ -128,8 +131,7 @@ def success(
         perturbation=perturbation,
     )
     print(result)
-    if json:
-        json.write_text(result.to_json())
+    write_json(json, result.to_json())
 
 
 def obedience(
@@ -155,6 +157,7 @@ def obedience(
     from ..installed_files import find
     from ..recordings.obedience import measure_obedience
 
+    prepare_json(json)
     model, manifest = load_checkpoint(find('models', policy))
     result = measure_obedience(
         load(model, [golden_observation(manifest.policy)], backends=('eager',)),
@@ -166,8 +169,7 @@ def obedience(
         episodes=episodes,
     )
     print(result)
-    if json:
-        json.write_text(result.to_json())
+    write_json(json, result.to_json())
 
 
 def task_numbers(text: str) -> tuple[int, ...]:

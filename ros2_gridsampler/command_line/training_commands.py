@@ -3,15 +3,14 @@
 """`gridsampler train`: recordings -> policies."""
 
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-Bags = Annotated[tuple[Path, ...], tyro.conf.Positional]
+from .positionals import Bags, Recipe
 
 
 def train(
-    recipe: tyro.conf.Positional[Path],
+    recipe: Recipe,
     bags: Bags,
     out: Path,
     cache: Path | None = None,
@@ -43,7 +42,7 @@ def train(
 
 
 def compare(
-    comparison: tyro.conf.Positional[Path],
+    comparison: Recipe,
     bags: Bags,
     out: Path,
     rows: str = '',

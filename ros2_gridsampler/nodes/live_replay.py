@@ -6,7 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
-from ..camera_message import stamp_seconds
+from ..camera_message import decode_image, stamp_seconds
 from ..command_message import read_joint_trajectory
+from ..recordings.bag_files import DamagedBag
+from ..recordings.bag_reader import read_messages
 from ..recordings.evaluation_task import EvaluationTask
 from ..recordings.live_answers import LiveAnswers, microseconds
 from ..recordings.policy_scores import Contestant
@@ -29,8 +31,8 @@ from .policy_reports import TIMING_COLUMNS
 from .topics import LATCHED, REPORTS
 
 _NODE, _SENTENCE = '/policy_node', '/evaluation/instruction'
-# For the policy node to become active, and for one answer [s].
-_START, _ANSWER = 300.0, 20.0
+# For the policy node to become active, for one answer, and for the first of all [s].
+_START, _ANSWER, _FIRST = 300.0, 20.0, 90.0
 
 
 class LiveReplay:
@@ -80,6 +82,7 @@ class LiveReplay:
         return (dataclasses.replace(contestant, backend=answers),)
 
     def _play(self, bag: Path, topics: TopicMap, contestant: Contestant) -> LiveAnswers:
+        refuse_other_sizes(bag, topics, contestant.config.resolution)
         names = contestant.config.action_space.names
         self._logs.mkdir(parents=True, exist_ok=True)
         with _node() as (node, executor), ExitStack() as stack:
@@ -125,11 +128,14 @@ class LiveReplay:
 
             until(lambda: 'active' in states, _START, policy)
             player = stack.enter_context(self._player(bag, topics))
+            begin = time.monotonic()
             # A bag that is damaged ends the player with an error, after what is whole.
             while player.running:
                 self._check()
                 policy.check()
                 executor.spin_once(timeout_sec=0.05)
+                if not chunks and time.monotonic() > begin + _FIRST:
+                    raise TimeoutError(f'no chunk came for {_FIRST:.0f} s. {words()}')
             last = time.monotonic()
             until(lambda: time.monotonic() - last > 1.0, _ANSWER, policy)
             if not chunks:
@@ -182,6 +188,32 @@ class LiveReplay:
             log=self._logs / f'{module}.log',
             patience=15.0,
         )
+
+
+def refuse_other_sizes(bag: Path, topics: TopicMap, size: tuple[int, int]) -> None:
+    """Refuse a recording whose pictures the node would refuse, one after the other.
+
+    Raises:
+        ValueError: A camera was recorded at another size than `size`, width and height [px].
+    """
+    unseen = {topic: name for name, topic in topics.streams.cameras.items()}
+    # What is lost of a damaged bag is told by whoever reads all of it.
+    with suppress(DamagedBag):
+        for recorded in read_messages(bag, tuple(unseen)):
+            if recorded.topic not in unseen:
+                continue
+            try:
+                height, width = decode_image(recorded.message).shape[:2]
+            except ValueError:  # this one is damaged, which says nothing of the others
+                continue
+            name = unseen.pop(recorded.topic)
+            if (width, height) != size:
+                raise ValueError(
+                    f'Camera {name!r} was recorded at {width}x{height}, and the live node takes '
+                    f'{size[0]}x{size[1]} only; leave --real-time, which scales the pictures.'
+                )
+            if not unseen:
+                return
 
 
 @contextmanager

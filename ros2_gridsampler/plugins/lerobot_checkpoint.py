@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from ..manifest import BadCheckpoint
+from ..structured_file import structure
 from .lerobot import SamplerPlan, SeenPoints, attach
 from .robot import Robot
 
@@ -175,10 +176,7 @@ def _overrides(folder: Path, name: str, language_model: str) -> dict[str, dict[s
 
 
 def _structure(path: Path, kind: type[Any]) -> Any:
-    converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        return converter.structure(json.loads(path.read_text()), kind)
-    except (OSError, ValueError, TypeError, cattrs.BaseValidationError) as error:
-        structural = isinstance(error, cattrs.BaseValidationError)
-        problems = '; '.join(cattrs.transform_error(error)) if structural else str(error)
-        raise BadCheckpoint(f'{path} cannot be read: {problems}.') from error
+        return structure(json.loads(path.read_text()), kind)
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f'{path} cannot be read: {error}.') from error

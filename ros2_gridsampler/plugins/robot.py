@@ -5,12 +5,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cattrs
 import numpy as np
-import yaml
 from jaxtyping import Float
 
 from ..action_chunk import ActionSpace
+from ..structured_file import read_yaml, structure
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,8 @@ def load_robot(path: Path) -> Robot:
     Raises:
         ValueError: A key is unknown, missing or of the wrong type; the text names it.
     """
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text())
-        return cattrs.Converter(forbid_extra_keys=True).structure(content, Robot)
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is not YAML: {error}') from error
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        problems = '; '.join(cattrs.transform_error(error))
-        raise ValueError(f'{path} does not describe a robot: {problems}.') from error
+        return structure(content, Robot)
+    except ValueError as error:
+        raise ValueError(f'{path} does not describe a robot: {error}.') from error

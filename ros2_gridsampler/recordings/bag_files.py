@@ -15,6 +15,16 @@ STORAGES = ('.mcap', '.db3', '.bag')
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
+_NO_METADATA = (
+    yaml.YAMLError,
+    UnicodeDecodeError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+
+
 class DamagedBag(ValueError):
     """A bag is not whole; raised only after everything that is whole was handed out."""
 
@@ -27,11 +37,13 @@ class BagFiles:
         there: Storage files in order; may still be compressed as a whole.
         missing: Names that the metadata gives and nobody finds.
         expected: Topic -> messages by the metadata; None where there is no metadata.
+        duration: By the metadata [s]; None where it does not say.
     """
 
     there: tuple[Path, ...]
     missing: tuple[str, ...]
     expected: Mapping[str, int] | None
+    duration: float | None = None
 
 
 def find_files(bag: Path) -> BagFiles:
@@ -62,14 +74,16 @@ def find_files(bag: Path) -> BagFiles:
         expected: Counter[str] = Counter()
         for entry in information['topics_with_message_count']:
             expected[str(entry['topic_metadata']['name'])] += int(entry['message_count'])
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        nanoseconds = information.get('duration', {}).get('nanoseconds')
+        duration = None if nanoseconds is None else 1e-9 * int(nanoseconds)
+    except _NO_METADATA as error:
         raise DamagedBag(
             f'{path} is not the metadata of a bag ({type(error).__name__}); restore it, or name '
             'the storage file itself.'
         ) from error
     there = tuple(bag / name for name in names if (bag / name).is_file())
     missing = tuple(name for name in names if not (bag / name).is_file())
-    return BagFiles(there, missing, expected)
+    return BagFiles(there, missing, expected, duration)
 
 
 def is_storage(path: Path) -> bool:

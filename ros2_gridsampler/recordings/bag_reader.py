@@ -18,6 +18,8 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     Raises:
         FileNotFoundError: Nothing there looks like a bag.
     """
+    if not paths:
+        raise FileNotFoundError('Name at least one bag, or a folder of bags.')
     bags: list[Path] = []
     for path in paths:
         if path.is_file() or (path / 'metadata.yaml').exists():

@@ -19,6 +19,10 @@ from .bag_types import BagTypes, Unpack, normal_name
 from .mcap_salvage import salvage
 
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+_REPAIR = {
+    '.db3': 'Try "sqlite3 FILE .recover | sqlite3 NEW.db3", or record again.',
+    '.bag': 'Write its index again with "rosbag reindex" of ROS 1, or record again.',
+}
 # A foreign file can make a parser fail in any way at all, but these are not its fault.
 _NOT_DAMAGE = (MemoryError, PermissionError)
 
@@ -69,9 +73,12 @@ def read_storage(
             counts[message.topic] += 1
             yield message
     if losses:
+        advice = 'Record again, or go on with what was read.'
+        if not counts.total():
+            advice = _REPAIR.get(files.there[-1].suffix if files.there else '', 'Record again.')
         raise DamagedBag(
             f'{". ".join(losses)}. {counts.total()} messages could be read, the rest is lost. '
-            'Record again, or go on with what was read.'
+            f'{advice}'
         )
     wanted = {
         topic: count

@@ -91,7 +91,7 @@ def image_topic(bag: Path, wanted: str = '') -> str:
         return wanted
     if wanted or len(topics) != 1:
         raise ValueError(
-            f'{bag} has the camera topics {topics}; name one of them with --topic'
+            f'{bag} has the camera topics {topics}; name one of them'
             + (f', not {wanted!r}.' if wanted else '.')
         )
     return topics[0]

@@ -40,6 +40,14 @@ class RecordConfig:
     widened: float
     noise: float
 
+    def __post_init__(self) -> None:
+        """Refuse what records nothing, and shares that are none."""
+        if self.episodes < 1 or not (0 <= self.widened <= 1 and self.noise >= 0):
+            raise ValueError(
+                'Record at least one episode, a widened share in 0 to 1 and noise from 0 on, not '
+                f'{self.episodes}, {self.widened} and {self.noise}.'
+            )
+
 
 class ExecutionNoise:
     """Correlated noise on the executed twist, in bursts; the label stays clean (DART).

@@ -56,7 +56,7 @@ def compare(pair: ViewPair, limits: DriftLimits) -> DriftTrial:
 
 
 def recorded_pairs(
-    bags: Sequence[Path], topic: str, per_bag: int, seed: int
+    bags: Sequence[Path], topic: str, per_bag: int, seed: int, shifts: Sequence[float] = SHIFTS
 ) -> Iterator[ViewPair]:
     """Frames of recordings and the frames after them, shifted in the plane, in other light.
 
@@ -75,23 +75,35 @@ def recorded_pairs(
             )
         for index in np.linspace(0, len(frames) - 2, per_bag).astype(int):
             reference = _shift(frames[index], 0, 0)
-            for shift in SHIFTS:
+            for shift in shifts:
                 way = random.uniform(0, 2 * np.pi)
                 live = _shift(frames[index + 1], shift * np.cos(way), shift * np.sin(way))
                 yield ViewPair(reference, change_light(live, random), shift)
 
 
 def rendered_pairs(
-    tasks: Sequence[int], per_task: int, seed: int, image_size: int = 320
+    tasks: Sequence[int],
+    per_task: int,
+    seed: int,
+    shifts: Sequence[float] = SHIFTS,
+    image_size: int = 320,
 ) -> Iterator[ViewPair]:
-    """Views of LIBERO's scene camera, turned in place; arm, objects and lamps elsewhere."""
+    """Views of LIBERO's scene camera, turned in place; arm, objects and lamps elsewhere.
+
+    Both views begin at one of the task's official initial states, drawn anew, and come after a
+    random motion of the arm.
+    """
     random = np.random.default_rng(seed)
     for task in tasks:
-        yield from _rendered_pairs(task, per_task, random, image_size)
+        yield from _rendered_pairs(task, per_task, random, shifts, image_size)
 
 
 def _rendered_pairs(
-    task: int, count: int, random: np.random.Generator, image_size: int
+    task: int,
+    count: int,
+    random: np.random.Generator,
+    shifts: Sequence[float],
+    image_size: int,
 ) -> Iterator[ViewPair]:
     from ..simulation.libero_arm import LiberoArm
     from ..simulation.placements import Official
@@ -122,7 +134,7 @@ def _rendered_pairs(
             stir()
             reference = view(0, 0)
             stir()
-            for shift in SHIFTS:
+            for shift in shifts:
                 model.light_diffuse[:] = lamps * random.uniform(0.4, 1.4, (len(lamps), 1))
                 model.light_pos[:] = places + random.uniform(-1, 1, places.shape)
                 way = random.uniform(0, 2 * np.pi)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from ..structured_file import read_yaml
 from .findings import findings
 
 SCHEMA = 'ros2_gridsampler evaluation 2'
@@ -181,7 +181,7 @@ def read_gate(path: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: The file is of another form.
     """
-    content = yaml.safe_load(path.read_text('utf-8'))
+    content = read_yaml(path)
     whole = isinstance(content, dict) and all(
         isinstance(bounds, dict) and bounds and not set(bounds) - {'max', 'min', 'equals'}
         for bounds in content.values()

@@ -191,7 +191,8 @@ def _complete(
 
 def _key(bag: Path, task: EvaluationTask) -> str:
     """Changes with everything that could change the result."""
-    stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in find_files(bag).there]
+    parts = [*find_files(bag).there, *bag.glob('metadata.yaml')]
+    stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in parts]
     files = [
         path
         for choice in task.choices
@@ -209,7 +210,9 @@ class _Bar:
     """Progress through a bag, by its own time."""
 
     def __init__(self, bag: Path, shown: bool) -> None:
-        self._bar = tqdm(desc=bag.stem, unit='s', disable=not shown, mininterval=0.5)
+        length = find_files(bag).duration
+        whole = None if length is None else int(length)
+        self._bar = tqdm(desc=bag.stem, total=whole, unit='s', disable=not shown, mininterval=0.5)
         self._begin: float | None = None
 
     def __enter__(self) -> '_Bar':

@@ -3,6 +3,7 @@
 """An evaluation -> report.html: one file, readable on a phone, the verdict first."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def write_index(
     path.write_text(page, 'utf-8')
 
 
+@cache
 def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..policy_config import PolicyConfig
+from ..structured_file import read_yaml
 from .episodes import ActionTopics
 from .observation_replay import StreamTopics
 
@@ -93,7 +92,7 @@ def load_topic_choice(path: Path) -> TopicChoice:
     Raises:
         ValueError: Unknown keys, or values of another kind.
     """
-    content = yaml.safe_load(path.read_text('utf-8')) or {}
+    content = read_yaml(path) or {}
     known = [field.name for field in fields(TopicChoice)]
     if not isinstance(content, dict) or set(content) - set(known):
         raise ValueError(f'{path} must have keys among {known}, got {content!r}.')

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cattrs
-import yaml
-
 from ..arm_limits import load_arm
 from ..backends import load
 from ..checkpoint import load_checkpoint
@@ -19,6 +16,7 @@ from ..installed_files import find
 from ..manifest import MANIFEST
 from ..recordings.closed_loop import Success, measure_success, summarise
 from ..recordings.solved_states import Placements
+from ..structured_file import read_yaml, structure
 from .recipe import load_recipe
 from .train_policy import train
 
@@ -62,14 +60,11 @@ def load_comparison(path: Path) -> ComparisonConfig:
     Raises:
         ValueError: A key is unknown, missing or of the wrong type; the text names it.
     """
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text())
-        config = cattrs.Converter(forbid_extra_keys=True).structure(content, ComparisonConfig)
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is not YAML: {error}') from error
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        problems = '; '.join(cattrs.transform_error(error))
-        raise ValueError(f'{path} is not a comparison: {problems}.') from error
+        config = structure(content, ComparisonConfig)
+    except ValueError as error:
+        raise ValueError(f'{path} is not a comparison: {error}.') from error
     unknown = set(config.main_rows) - set(config.rows)
     if unknown:
         raise ValueError(f'{path} has no rows {sorted(unknown)}; its rows are {[*config.rows]}.')

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cattrs
 import yaml
 
+from ..structured_file import read_yaml, structure
 from .train_policy import TrainConfig
 
 Config = TypeVar('Config')
@@ -30,17 +30,16 @@ def read_recipe(path: Path, kind: type[Config], changes: Sequence[str] = ()) -> 
     Raises:
         ValueError: A key is unknown, missing or of the wrong type; the text names it.
     """
+    content, changed = read_yaml(path), {}
+    for change in changes:
+        key, equals, value = change.partition('=')
+        if not equals:
+            raise ValueError(f'A change of a recipe reads key=value, got {change!r}.')
+        try:
+            changed[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f'{change!r} has no YAML after its =: {error}') from error
     try:
-        content = yaml.safe_load(path.read_text())
-        for change in changes:
-            key, equals, value = change.partition('=')
-            if not equals:
-                raise ValueError(f'A change of a recipe reads key=value, got {change!r}.')
-            content[key] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is not YAML: {error}') from error
-    try:
-        return cattrs.Converter(forbid_extra_keys=True).structure(content, kind)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        problems = '; '.join(cattrs.transform_error(error))
-        raise ValueError(f'{path} is not a training recipe: {problems}.') from error
+        return structure(content | changed if isinstance(content, dict) else content, kind)
+    except ValueError as error:
+        raise ValueError(f'{path} is not a training recipe: {error}.') from error

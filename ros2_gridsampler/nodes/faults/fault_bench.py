@@ -149,10 +149,12 @@ class FaultBench(Node):
                 taken := self._inbox.handle.take_message(self._inbox.msg_type, False)
             ) is not None:
                 self._take(*taken)
+        pictures: dict[str, Any] = {}
         if now - self._shown >= _FRAME:
             self._shown = now
-            self._show()
-        self._step()
+            shown = (name for name in CAMERAS if name not in self.spoil.silent)
+            pictures = {name: self._picture(name) for name in shown}
+        self._step(pictures)
 
     def _ignore(self, message: Any) -> None:
         """`tick` takes the messages."""
@@ -160,10 +162,14 @@ class FaultBench(Node):
     def _now(self) -> float:
         return float(self.get_clock().now().nanoseconds * 1e-9)
 
-    def _step(self) -> None:
+    def _step(self, pictures: dict[str, Any]) -> None:
+        """All that is shown was captured at the same moment, now, except where it is spoiled."""
         now = time.monotonic()
         self.arm.step(now, now - self._stepped)
         self._stepped = now
+        # First: a node that keeps the newest message only could not see what comes before them.
+        for act in self.spoil.every_step:
+            act()
         stamp = self._now() + self.spoil.clock_offset
         if 'joints' not in self.spoil.silent:
             self.publish_joints(stamp)
@@ -174,23 +180,16 @@ class FaultBench(Node):
         pose.pose.orientation.w = 1.0
         if 'joints' not in self.spoil.silent:
             self._pose.publish(pose)
+        for name, picture in pictures.items():
+            skew = self.spoil.skew_rate * (now - self._skewed_since) if name == 'wrist' else 0.0
+            picture.header.stamp = ros_time(stamp - skew)
+            late = self.spoil.delay.get(name, 0.0)
+            self._late.append((now + late, self._outputs[name], picture))
+        # Those that are late must not hold up the others.
+        self._late = deque(sorted(self._late, key=lambda entry: entry[0]))
         while self._late and self._late[0][0] <= now:
             _, publisher, message = self._late.popleft()
             publisher.publish(message)
-        for act in self.spoil.every_step:
-            act()
-
-    def _show(self) -> None:
-        """Both cameras see the same moment; `_step` publishes what is not late."""
-        pictures = {name: self._picture(name) for name in CAMERAS if name not in self.spoil.silent}
-        now, seen = time.monotonic(), self._now() + self.spoil.clock_offset
-        for name, message in pictures.items():
-            skew = self.spoil.skew_rate * (now - self._skewed_since) if name == 'wrist' else 0.0
-            message.header.stamp = ros_time(seen - skew)
-            late = self.spoil.delay.get(name, 0.0)
-            self._late.append((now + late, self._outputs[name], message))
-        # Those that are late must not hold up the others.
-        self._late = deque(sorted(self._late, key=lambda entry: entry[0]))
 
     def _picture(self, name: str) -> Any:
         if name in self.spoil.frozen and name in self._frozen:

@@ -1,0 +1,276 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bag made here -> what an evaluation costs beside the policy: CPU time and memory."""
+
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from ..backends import Backend
+from ..camera_message import decode_image, encode_jpeg
+from ..manifest import load_manifest
+from ..observation import Observation
+from ..policy_config import PolicyConfig
+from ..prediction import Prediction
+from .bag_reader import read_messages
+from .bag_writer import BagWriter, build, build_header
+from .contestants import PolicyChoice, load_contestants
+from .evaluation_task import EvaluationTask, evaluate_to_folder
+from .hardware import describe_hardware
+
+RATE = 30.0
+"""Of pictures, states and actions [Hz]."""
+_CAMERA = '/camera/image'
+
+
+@dataclass(frozen=True)
+class Round:
+    """CPU time of one evaluation [s]; that of the film's encoder, a process of its own, is in it.
+
+    Attributes:
+        total: Of everything.
+        model: Of the policy's inference.
+        times_real_time: Length of the recording over `total - model`.
+        decodings: `total - model` in units of decoding every picture once, which depends less
+            on what else the machine does.
+    """
+
+    total: float
+    model: float
+    times_real_time: float
+    decodings: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an evaluation costs here.
+
+    Attributes:
+        frames: In the bag.
+        recording: Length of the bag [s].
+        megabytes: Of the bag.
+        rounds: With page, film and bag of predictions.
+        bare: The same with the scores and the page alone.
+        peak_memory: Of the whole process, PyTorch included [MiB].
+        hardware: Of this machine.
+    """
+
+    frames: int
+    recording: float
+    megabytes: float
+    rounds: tuple[Round, ...]
+    bare: tuple[Round, ...]
+    peak_memory: float
+    hardware: dict[str, str]
+
+    def to_json(self) -> str:
+        """All of it."""
+        return json.dumps(asdict(self), indent=1)
+
+    def __str__(self) -> str:
+        lines = [f'{self.frames} frames, {self.recording:.1f} s, {self.megabytes:.0f} MB']
+        for name, rounds in (
+            ('with film and bag of predictions', self.rounds),
+            ('scores and page alone', self.bare),
+        ):
+            speeds = [each.times_real_time for each in rounds]
+            rest = median(each.total - each.model for each in rounds)
+            lines.append(
+                f'{name}: everything but the model takes {rest:.2f} s of CPU time, '
+                f'{median(speeds):.1f} times real time on one core ({min(speeds):.1f} to '
+                f'{max(speeds):.1f} in {len(speeds)} rounds)'
+            )
+        lines.append(f'peak memory {self.peak_memory:.0f} MiB')
+        lines.append(', '.join(f'{key} {value}' for key, value in self.hardware.items()))
+        return '\n'.join(lines)
+
+
+def measure_cost(
+    policy: Path,
+    arm: Path,
+    *,
+    frames: int = 300,
+    size: tuple[int, int] = (320, 240),
+    raw: bool = False,
+    rounds: int = 3,
+) -> Cost:
+    """Make a bag, evaluate it several times and count.
+
+    Args:
+        policy: Checkpoint of joint targets that reads one camera.
+        arm: YAML with the arm's limits.
+        frames: At 30 Hz.
+        size: Of the pictures, width and height [px].
+        raw: Whether the pictures are uncompressed, for a large bag.
+        rounds: Of each kind.
+
+    Raises:
+        ValueError: The policy is of another kind.
+    """
+    config = load_manifest(policy).policy
+    if config.action_space.kind != 'joint_position' or len(config.cameras) != 1:
+        raise ValueError(f'{policy} is no policy of joint targets with one camera.')
+    task = EvaluationTask(PolicyChoice(policy), None, arm)
+    (contestant,) = load_contestants(task.choices)
+    clocked = _Clocked(contestant.backend)
+    contestant = replace(contestant, backend=clocked)
+    with tempfile.TemporaryDirectory() as folder:
+        bag = Path(folder) / 'bag'
+        write_bag(bag, config, frames, size, raw)
+        megabytes = sum(file.stat().st_size for file in bag.iterdir()) / 1e6
+
+        def run(number: int, film_and_bag: bool) -> Round:
+            out = Path(folder) / f'{number}_{film_and_bag}'
+            decoding = _cpu_time(lambda: _decode_all(bag))
+            clocked.spent = 0.0
+            chosen = replace(task, film=film_and_bag, bag=film_and_bag)
+            total = _cpu_time(
+                lambda: evaluate_to_folder(bag, chosen, out, contestants=(contestant,))
+            )
+            rest = total - clocked.spent
+            return Round(total, clocked.spent, frames / RATE / rest, rest / decoding)
+
+        pairs = [(run(number, True), run(number, False)) for number in range(rounds)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Cost(
+        frames,
+        frames / RATE,
+        megabytes,
+        tuple(full for full, _ in pairs),
+        tuple(bare for _, bare in pairs),
+        peak,
+        dict(describe_hardware()),
+    )
+
+
+def write_bag(
+    path: Path, config: PolicyConfig, frames: int, size: tuple[int, int], raw: bool
+) -> None:
+    """A bag of an arm that swings, before a camera in front of which things move."""
+    mean = np.array(config.action_statistics.mean)
+    if config.relative:
+        mean = np.array(config.proprioception_statistics.mean)[: len(mean)]
+    with BagWriter(path) as writer:
+        sentence = build('std_msgs/msg/String', data='do it')
+        writer.write('/instruction', sentence, 1.0, latched=True)
+        for index in tqdm(range(frames), desc='making the bag', unit='frame'):
+            time = 1.0 + index / RATE
+            picture = _picture_message(_picture(index, size), time, raw)
+            writer.write(f'{_CAMERA}' if raw else f'{_CAMERA}/compressed', picture, time + 0.002)
+            wanted = mean + 0.05 * np.sin(2 * time + np.arange(len(mean)))
+            joints = build(
+                'sensor_msgs/msg/JointState',
+                header=build_header(time, ''),
+                name=list(config.joints),
+                position=mean + 0.05 * np.sin(2 * time - 0.2 + np.arange(len(mean))),
+                velocity=np.empty(0),
+                effort=np.empty(0),
+            )
+            writer.write('/joint_states', joints, time + 0.003)
+            writer.write('/joint_trajectory', _trajectory(config, wanted, time), time + 0.004)
+
+
+def _trajectory(config: PolicyConfig, wanted: Any, time: float) -> Any:
+    point = build(
+        'trajectory_msgs/msg/JointTrajectoryPoint',
+        positions=wanted,
+        velocities=np.empty(0),
+        accelerations=np.empty(0),
+        effort=np.empty(0),
+        time_from_start=build('builtin_interfaces/msg/Duration', sec=0, nanosec=0),
+    )
+    return build(
+        'trajectory_msgs/msg/JointTrajectory',
+        header=build_header(time, ''),
+        joint_names=list(config.action_space.names),
+        points=[point],
+    )
+
+
+def _picture(index: int, size: tuple[int, int]) -> UInt8[np.ndarray, 'height width 3']:
+    """A room that passes by and four things that move: about as large a JPEG as a real one."""
+    width, height = size
+    rgb = np.roll(_room(size), 2 * index, axis=1)
+    for number in range(4):
+        left = round(width * (0.45 + 0.35 * np.sin(index / 25 + 2 * number)))
+        top = round(height * (0.2 * number + 0.1))
+        thing = rgb[top : top + height // 6, left : left + width // 9]
+        thing[:] = (40 * number, 200 - 30 * number, 90)
+    return rgb
+
+
+@cache
+def _room(size: tuple[int, int]) -> UInt8[np.ndarray, 'height width 3']:
+    """Smooth surfaces and a little noise."""
+    width, height = size
+    y, x = np.mgrid[:height, :width] / height
+    surface = 110 + 60 * np.sin(3 * x) + 40 * np.cos(4 * y)
+    rgb = np.stack([surface, 0.8 * surface + 20, 190 - 0.6 * surface], -1)
+    noise = np.random.default_rng(0).normal(0, 2, (height, width, 1))
+    return np.clip(rgb + noise, 0, 255).astype(np.uint8)
+
+
+def _picture_message(rgb: UInt8[np.ndarray, 'height width 3'], time: float, raw: bool) -> Any:
+    header = build_header(time, 'camera')
+    if not raw:
+        jpeg = np.frombuffer(encode_jpeg(rgb), np.uint8)
+        return build(
+            'sensor_msgs/msg/CompressedImage',
+            header=header,
+            format='rgb8; jpeg compressed bgr8',
+            data=jpeg,
+        )
+    height, width = rgb.shape[:2]
+    return build(
+        'sensor_msgs/msg/Image',
+        header=header,
+        height=height,
+        width=width,
+        encoding='rgb8',
+        is_bigendian=0,
+        step=3 * width,
+        data=rgb.reshape(-1),
+    )
+
+
+class _Clocked:
+    """A policy whose CPU time is counted."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.spent = 0.0
+
+    def predict(self, observation: Observation, *prefix: Any) -> Prediction:
+        begin = time.process_time()
+        prediction = self._backend.predict(observation, *prefix)
+        self.spent += time.process_time() - begin
+        return prediction
+
+
+def _decode_all(bag: Path) -> None:
+    for recorded in read_messages(bag):
+        if recorded.topic.startswith(_CAMERA):
+            decode_image(recorded.message)
+
+
+def _cpu_time(work: Callable[[], Any]) -> float:
+    """Of this process and of those that it waited for [s]."""
+
+    def now() -> float:
+        usage = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(each.ru_utime + each.ru_stime for each in usage)
+
+    begin = now()
+    work()
+    return now() - begin

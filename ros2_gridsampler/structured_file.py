@@ -1,0 +1,45 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Text of a YAML file, or values of a JSON file -> a dataclass, or what is wrong in words."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cattrs
+import yaml
+from cattrs.v import format_exception
+
+Kind = TypeVar('Kind')
+
+
+def read_yaml(path: Path) -> Any:
+    """The values of a YAML file.
+
+    Raises:
+        ValueError: It is not YAML; the text names the file.
+    """
+    try:
+        return yaml.safe_load(path.read_text('utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is not YAML: {error}') from error
+
+
+def structure(content: Any, kind: type[Kind]) -> Kind:
+    """Values -> a dataclass with these fields and no others.
+
+    Raises:
+        ValueError: Names every field that is unknown, missing, or of a wrong type or value.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f'expected keys and values, got {content!r:.80}')
+    try:
+        return cattrs.Converter(forbid_extra_keys=True).structure(content, kind)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        raise ValueError('; '.join(cattrs.transform_error(error, '$', _say))) from error
+
+
+def _say(error: BaseException, kind: type[Any] | None) -> str:
+    """What the dataclass itself refuses, it refuses in words."""
+    return (
+        str(error) if kind is None and type(error) is ValueError else format_exception(error, kind)
+    )
