@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """An encoder has to fit, to answer alike and to keep the safety filter quiet, or the old stays."""
 
+import itertools
+import logging
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from policies import tiny_policy
 
@@ -21,7 +24,10 @@ from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.manifest import load_manifest
 from ros2_gridsampler.policy_config import EncoderConfig, Statistics
 from ros2_gridsampler.swapping.action_drift import Answer, Drift
+from ros2_gridsampler.swapping.candidate_maker import CandidateMaker
 from ros2_gridsampler.swapping.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
+from ros2_gridsampler.swapping.encoder_changes import EncoderChanges
+from ros2_gridsampler.swapping.engine_maker import EngineMaker
 from ros2_gridsampler.swapping.known_encoders import KnownEncoder, find_encoder
 from ros2_gridsampler.swapping.shadow_run import ShadowRefused, run_shadow
 from ros2_gridsampler.swapping.swap_config import SwapConfig
@@ -244,6 +250,56 @@ def test_steps_that_were_given_to_both_do_not_hide_how_they_differ():
     assert np.allclose(drift.deviation, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_wishes_are_tried_without_anybody_who_waits_and_a_bad_one_changes_nothing(
+    policy, needs, tmp_path
+):
+    keep_encoder(policy.encoder, tmp_path / 'good')
+    torch.manual_seed(9)
+    stranger = Encoder(policy.config.encoder)
+    with torch.no_grad():
+        for parameter in stranger.parameters():
+            parameter.mul_(3.0)
+    keep_encoder(stranger, tmp_path / 'stranger')
+    candidates = CandidateMaker(
+        policy,
+        needs,
+        tmp_path / 'store',
+        EngineMaker(tmp_path / 'policy', 'eager', 'fp32', 1, lambda text: None),
+        lambda engine: engine,
+        allow_unvalidated=True,
+    )
+    config = SwapConfig(
+        shadow_observations=4,
+        shadow_time=0.1,
+        max_latency_ratio=1e9,
+        max_latency=1e9,
+        trial_time=0.0,
+        trial_commands=1,
+    )
+    log = logging.getLogger(__name__)
+    changes = EncoderChanges(candidates, '', config, steady=time.monotonic, log=log)
+    commands = itertools.count()
+    recorded = list(observations(policy.config, 4))
+    changes.start(lambda: Counts(next(commands), 0, 0), lambda: recorded)
+
+    def outcome(name):
+        changes.request(name)
+        while not ((about := changes.about())['tried'] == name and about['outcome']):
+            changes.watch()
+            time.sleep(0.01)
+        return about['outcome'], about['encoder']
+
+    good, bad = str(tmp_path / 'good'), str(tmp_path / 'stranger')
+    assert outcome(good) == ('accepted', good)
+    assert outcome(bad) == ('refused', good)
+    assert outcome(str(tmp_path / 'nobody')) == ('refused', good)
+    changes.roll_back()
+    assert changes.about()['encoder'] == 'own'
+    with pytest.raises(ValueError, match='no encoder to go back to'):
+        changes.roll_back()
+    changes.stop()
+
+
 def answers(old, new, old_duration=0.01, new_duration=0.01):
     return [Answer(np.array(old, float), np.array(new, float), old_duration, new_duration)]
 
@@ -269,6 +325,7 @@ def test_the_gate_names_the_joint_and_the_number(new, duration, reason):
     assert bool(text) == bool(reason)
 
 
+@settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(0.01, 3))
 def test_the_gate_does_not_depend_on_the_units_of_the_joints(mean, scale):
     generator = np.random.default_rng(0)
@@ -347,6 +404,7 @@ def watch(trial, rate, start, seconds, counts, bad=False):
     return counts, None
 
 
+@settings(deadline=None)
 @given(RATES, RATES)
 def test_the_old_encoder_returns_if_and_only_if_interventions_rise(before, after):
     config = SwapConfig()

@@ -18,6 +18,7 @@ from ..observation import Observation, ObservationConfig
 from ..observation_buffer import ObservationBuffer
 from ..policy import Policy
 from ..recordings.observation_replay import StreamTopics, read_observations
+from ..swapping.candidate_maker import CandidateMaker
 from ..swapping.compatibility import PolicyNeeds
 from ..swapping.encoder_changes import EncoderChanges
 from ..swapping.encoder_store import EncoderStore, default_folder
@@ -61,6 +62,7 @@ class EncoderSwaps:
         self._steady = steady
         store = parameters.swap.store
         self._store = Path(store).expanduser() if store else default_folder()
+        self._candidates: CandidateMaker | None = None
         self._changes: EncoderChanges | None = None
         self._receiver: EncoderReceiver | None = None
         self._said = ''
@@ -75,20 +77,25 @@ class EncoderSwaps:
         Raises:
             ValueError: That encoder does not fit or must not be believed.
         """
-        self._changes = EncoderChanges(
+        parameters = self._parameters
+        self._candidates = CandidateMaker(
             policy,
             PolicyNeeds.of(load_manifest(self._folder), self._folder.name),
-            self._parameters.encoder,
-            self._parameters.swap,
             self._store,
-            engines=EngineMaker(
+            EngineMaker(
                 self._folder,
-                self._parameters.backend,
-                self._parameters.precision,
-                self._parameters.torch_threads,
+                parameters.backend,
+                parameters.precision,
+                parameters.torch_threads,
                 progress=self._node.get_logger().info,
             ),
-            announce=self._announce,
+            self._announce,
+            allow_unvalidated=parameters.swap.allow_unvalidated,
+        )
+        self._changes = EncoderChanges(
+            self._candidates,
+            parameters.encoder,
+            parameters.swap,
             steady=self._steady,
             log=self._node.get_logger(),
         )
@@ -143,11 +150,11 @@ class EncoderSwaps:
         Returns:
             Why that cannot be; empty where it may.
         """
-        if self._changes is None:
+        if self._candidates is None or self._changes is None:
             return 'A lerobot policy keeps its own encoder.'
         if self._following:
             return ''
-        reason = self._changes.refusal(name)
+        reason = self._candidates.refusal(name)
         if not reason:
             self._changes.request(name)
         return reason
@@ -175,10 +182,10 @@ class EncoderSwaps:
         return list(itertools.islice(found, parameters.swap.shadow_observations))
 
     def _refusal_of(self, encoder: ServedEncoder) -> str:
-        if self._changes is None:
+        if self._candidates is None:
             return 'A lerobot policy keeps its own encoder.'
         try:
-            self._changes.check(encoder.manifest, encoder.name)
+            self._candidates.check(encoder.manifest, encoder.name)
         except ValueError as error:
             return str(error)
         return ''

@@ -2,25 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wish for another encoder -> loaded beside the one in use, compared, swapped in, or refused."""
 
-import copy
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from ..backends.compiled_policy import Backend, CompiledPolicy
-from ..encoder_checkpoint import EncoderManifest, load_encoder, load_encoder_manifest
 from ..observation import Observation
-from ..policy import Policy
-from .compatibility import PolicyNeeds, config_with_encoder, with_encoder
-from .engine_maker import EngineMaker
-from .known_encoders import find_encoder, known_encoders
+from .candidate_maker import CandidateMaker
 from .shadow_run import run_shadow
 from .swap_config import SwapConfig
 from .swap_trial import Counts, SwapTrial
-from .swappable_backend import Candidate, SwappableBackend
+from .swappable_backend import SwappableBackend
 
 _POLL = 0.02
 
@@ -47,13 +40,9 @@ class EncoderChanges:
     while it holds Python's lock would keep the commands waiting.
 
     Args:
-        policy: On its own encoder.
-        needs: Of that policy.
-        first: Encoder to begin with; empty for its own.
+        candidates: Makes them.
+        first: Encoder to begin with; empty for the policy's own.
         config: Thresholds.
-        store: Folder of received encoders.
-        engines: Of that policy.
-        announce: Told of every engine that was made; gives what predicts.
         steady: Steady time [s].
         log: For people.
 
@@ -63,25 +52,16 @@ class EncoderChanges:
 
     def __init__(
         self,
-        policy: Policy,
-        needs: PolicyNeeds,
+        candidates: CandidateMaker,
         first: str,
         config: SwapConfig,
-        store: Path,
         *,
-        engines: EngineMaker,
-        announce: Callable[[CompiledPolicy], Backend],
         steady: Callable[[], float],
         log: Log,
     ) -> None:
         """Load the first."""
-        # Engines patch the modules that they run, so copies are made from one that never is.
-        self._base = copy.deepcopy(policy)
-        self._needs = needs
+        self._candidates = candidates
         self._config = config
-        self._store = store
-        self._engines = engines
-        self._announce = announce
         self._steady = steady
         self._log = log
         self._trial = SwapTrial(config)
@@ -93,7 +73,7 @@ class EncoderChanges:
         self._recorded: Callable[[], Sequence[Observation]] = lambda: ()
         self._state, self._tried, self._outcome, self._reason = 'idle', '', '', ''
         self._swaps = self._rollbacks = self._refusals = 0
-        self.live = SwappableBackend(self._prepare(first), steady)
+        self.live = SwappableBackend(candidates.make(first), steady)
         """Predicts."""
 
     def start(
@@ -117,29 +97,6 @@ class EncoderChanges:
         if self._worker is not None:
             self._worker.join(10.0)
             self._worker = None
-
-    def refusal(self, name: str) -> str:
-        """Why an encoder cannot be swapped in, as far as its manifest says; empty where it may."""
-        if not name:
-            return ''
-        try:
-            self.check(load_encoder_manifest(find_encoder(name, self._store)), name)
-        except (ValueError, OSError) as error:
-            return str(error)
-        return ''
-
-    def check(self, manifest: EncoderManifest, name: str) -> None:
-        """Refuse an encoder by its manifest.
-
-        Raises:
-            EncoderDoesNotFit: It differs in what must agree.
-        """
-        self._needs.check(
-            manifest,
-            name,
-            allow_unvalidated=self._config.allow_unvalidated,
-            known=known_encoders(self._store),
-        )
 
     def request(self, name: str) -> None:
         """Swap to an encoder as soon as it has shown itself; '' for the policy's own."""
@@ -195,27 +152,6 @@ class EncoderChanges:
                 'refusals': self._refusals,
             }
 
-    def _prepare(self, name: str) -> Candidate:
-        """Check that an encoder fits, have the policy's engine made on it."""
-        config, sha256, folder = self._base.config, self._needs.encoder_sha256, None
-        if name:
-            folder = find_encoder(name, self._store)
-            manifest = load_encoder_manifest(folder)
-            self.check(manifest, name)
-            config = config_with_encoder(config, manifest.encoder)
-            sha256 = manifest.weights_sha256
-        # What PyTorch computes cannot come from elsewhere; before `start` nothing moves.
-        if self._worker is None or self._engines.kind == 'eager':
-            engine = self._engines.here(self._policy_on(folder))
-        else:
-            engine = self._engines.apart(folder, config, self._pause)
-        return Candidate(name, sha256, self._announce(engine))
-
-    def _policy_on(self, folder: Path | None) -> Policy:
-        if folder is None:
-            return copy.deepcopy(self._base)
-        return with_encoder(self._base, load_encoder(folder)[0])
-
     def _work(self) -> None:
         try:
             while True:
@@ -247,9 +183,9 @@ class EncoderChanges:
             with self._changed:
                 self._settle('accepted', 'It is in use already.')
             return
-        candidate = self._prepare(name)
+        candidate = self._candidates.make(name, self._pause)
         self._state = 'shadow'
-        config = self._base.config
+        config = self._candidates.config
         drift = run_shadow(
             candidate,
             self.live,
