@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes as processes, and what another process sees and hears of them."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE, ros_time
 
 # A check takes as long as the machine is busy; only what never happens fails.
 TIMEOUT = 180.0
+PR_SET_PDEATHSIG = 1
 ALL = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -40,7 +42,12 @@ class NodeProcess:
         self.log = log
         with log.open('wb') as stream:
             self.process = subprocess.Popen(
-                command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # Tests that are killed must not leave a node in the domain of later ones.
+                preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
             )
 
     @property
