@@ -28,6 +28,8 @@ GOOD = {
     'jerk': {'ratio': 1.2},
 }  # fmt: skip
 
+FILTERED = {'commands': 90, 'by_entry': {'gripper': 60, 'position:elbow': 40}}
+
 
 def changed(path, value):
     report = copy.deepcopy(GOOD)
@@ -53,12 +55,21 @@ def test_of_a_good_policy_there_is_nothing_to_do():
         ('gripper_events.lateness_s.median', -0.5, '0.50 s too early'),
         ('deadlines.250.deadline_misses', 7, 'under 120 ms: at 250 ms 7 of 200'),
         ('deadlines.50.deadline_misses', 7, 'At 50 ms of inference 7 of 200'),
-        ('filter_interventions.commands', 50, '25%), most often position of elbow'),
+        (
+            'filter_interventions',
+            FILTERED,
+            'up to 40 of 200 commands (20%), most often pos',
+        ),
         ('jerk.ratio', 3.0, '3.0 times as much'),
     ],
 )
 def test_what_is_wrong_is_said_with_its_number(path, value, words):
     assert any(words in text for text in findings(changed(path, value)))
+
+
+def test_a_gripper_that_takes_its_time_to_close_is_nothing_to_do():
+    only_gripper = {'commands': 90, 'by_entry': {'gripper': 90}}
+    assert findings(changed('filter_interventions', only_gripper)) == []
 
 
 def test_an_arm_without_a_gripper_has_nothing_to_do_with_it():

@@ -76,16 +76,19 @@ def _latency(deadlines: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _filter(report: Mapping[str, Any]) -> list[str]:
     interventions = report['filter_interventions']
-    changed = interventions['commands']
+    # A gripper is told to be open or closed and takes its time: nothing is wrong with that.
+    entries = {k: v for k, v in interventions['by_entry'].items() if k != 'gripper'}
+    changed = min(interventions['commands'], sum(entries.values()))
     commands = next(iter(report['deadlines'].values()))['commands']
     if changed <= _CHANGED * commands:
         return []
-    entries = sorted(interventions['by_entry'].items(), key=lambda item: -item[1])
-    named = [' of '.join(part for part in name.split(':') if part) for name, _ in entries]
+    ordered = sorted(entries.items(), key=lambda item: -item[1])
+    named = [' of '.join(part for part in name.split(':') if part) for name, _ in ordered]
+    beside = 'up to ' if len(entries) < len(interventions['by_entry']) else ''
     return [
-        f'The safety filter changes {changed} of {commands} commands ({changed / commands:.0%}), '
-        f'most often {_some(named)}: see whether the limits of {report["arm"]} are right, and '
-        'whether the recordings keep them.'
+        f'The safety filter changes {beside}{changed} of {commands} commands '
+        f'({changed / commands:.0%}), most often {_some(named)}: see whether the limits of '
+        f'{report["arm"]} are right, and whether the recordings keep them.'
     ]
 
 
