@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy -> how long a step takes, by engine and by how its visual tokens are reduced."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -44,31 +46,39 @@ class StepTime:
     over_eager: tuple[float, float, float] | None
 
 
-def variants(policy: Policy, early: Sequence[int]) -> dict[str, Policy]:
+def variants(policy: Policy, early: Sequence[int]) -> dict[str, Callable[[], Policy]]:
     """The policy as it might have been built, with its own weights where they fit.
 
     Args:
         policy: That keeps few tokens.
-        early: Encoder blocks after which GridS is tried.
+        early: Encoder blocks after which its own reducer is tried besides its own place.
+
+    Returns:
+        Name -> what makes it; raises ValueError where this policy cannot be built so.
     """
     config = policy.config
     depth, tokens = config.encoder.depth, config.tokens
-    made = {
-        DENSE: with_reducer(policy, 'dense', config.dense_tokens, depth),
-        f'{config.reducer} {tokens}, after the tower': with_reducer(
-            policy, config.reducer, tokens, depth
-        ),
+    own = f'{config.reducer} {tokens}, after'
+    blocks = sorted({*early, config.sample_after} - {depth})
+    kept = min(RIVAL_TOKENS, config.dense_tokens)
+    areas = _pooled(*config.encoder.grid)
+    return {
+        DENSE: lambda: with_reducer(policy, 'dense', config.dense_tokens, depth),
+        f'{own} the tower': lambda: with_reducer(policy, config.reducer, tokens, depth),
         **{
-            f'{config.reducer} {tokens}, after block {block}': with_reducer(
-                policy, config.reducer, tokens, block
-            )
-            for block in early
+            f'{own} block {block}': partial(with_reducer, policy, config.reducer, tokens, block)
+            for block in blocks
         },
-        f'average pooling {RIVAL_TOKENS}': with_reducer(policy, 'fixed_grid', RIVAL_TOKENS, depth),
-        f'ToMe {RIVAL_TOKENS}': take_over(MergingPolicy(config, RIVAL_TOKENS), policy),
-        f'FastV {RIVAL_TOKENS}': take_over(PruningPolicy(config, RIVAL_TOKENS), policy),
+        f'average pooling {areas}': lambda: with_reducer(policy, 'fixed_grid', areas, depth),
+        f'ToMe {kept}': lambda: take_over(MergingPolicy(config, kept), policy),
+        f'FastV {kept}': lambda: take_over(PruningPolicy(config, kept), policy),
     }
-    return made
+
+
+def _pooled(rows: int, columns: int) -> int:
+    """As many equal areas as others would keep tokens, or as close as the map can be cut."""
+    common = math.gcd(rows, columns)
+    return max(n * n for n in range(1, common + 1) if common % n == 0 and n * n <= RIVAL_TOKENS)
 
 
 def measure(
@@ -96,12 +106,22 @@ def measure(
         progress: Told what is being built.
 
     Returns:
-        Times, and what was refused: backend and variant -> reason.
+        Times, and what was refused: backend and variant, or variant -> reason.
+
+    Raises:
+        ValueError: Nothing could be measured.
     """
+    if rounds < 1:
+        raise ValueError(f'A benchmark needs at least one round, got {rounds}.')
     engines: dict[tuple[Name, str], CompiledPolicy] = {}
     refused: dict[str, str] = {}
     example = golden_observation(policy.config)
-    for variant, model in variants(policy, early).items():
+    for variant, make in variants(policy, early).items():
+        try:
+            model = make()
+        except ValueError as error:
+            refused[variant] = str(error)
+            continue
         for backend in backends:
             progress(f'{backend}: {variant}, {threads} threads')
             try:
@@ -115,6 +135,10 @@ def measure(
                 )
             except EngineRefused as error:
                 refused[f'{backend}: {variant}'] = str(error)
+    if not engines:
+        raise ValueError(
+            f'No engine could be measured: {" ".join(dict.fromkeys(refused.values()))}'
+        )
     wall: dict[tuple[Name, str], list[float]] = {key: [] for key in engines}
     cpu: dict[tuple[Name, str], list[float]] = {key: [] for key in engines}
     for number in range(rounds + _WARM_UP):

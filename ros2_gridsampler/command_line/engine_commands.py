@@ -97,7 +97,8 @@ def benchmark_backends(
         out: Folder of the table, the plot and the numbers.
         policies: Checkpoint folders, or names of those that come with the package.
         backends: Engines to compare.
-        early: Encoder blocks after which GridS is tried besides, separated by commas.
+        early: Encoder blocks after which the policy samples, tried besides its own place,
+            separated by commas.
         threads: Of one inference; one run each.
         precision: Of all engines.
         rounds: Of every engine in turn.
