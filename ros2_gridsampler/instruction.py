@@ -5,6 +5,7 @@
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int
@@ -30,6 +31,12 @@ def tokenise(sentence: str) -> Int[np.ndarray, '20 12']:
     Raises:
         ValueError: There is no letter or digit in it.
     """
+    return _numbered(sentence).copy()
+
+
+# The same sentence comes with every picture; it is hashed once.
+@lru_cache(maxsize=16)
+def _numbered(sentence: str) -> Int[np.ndarray, '20 12']:
     words = re.findall(r'\w+', unicodedata.normalize('NFKC', sentence).casefold())
     if not words:
         raise ValueError(f'An instruction needs at least one word, got {sentence!r}.')

@@ -35,3 +35,11 @@ def test_words_that_look_alike_share_pieces():
 def test_a_sentence_without_words_is_refused(sentence):
     with pytest.raises(ValueError, match='at least one word'):
         tokenise(sentence)
+
+
+def test_what_a_caller_does_to_the_numbers_stays_with_him():
+    sentence = 'push the plate to the front of the stove'
+    first = tokenise(sentence)
+    wanted = first.copy()
+    first[:] = 0
+    np.testing.assert_array_equal(tokenise(sentence), wanted)

@@ -65,6 +65,22 @@ def test_openvlas_step_agrees_with_a_count_on_its_own_code():
     assert count_model('openvla').total == pytest.approx(4274, rel=0.001)
 
 
+@pytest.mark.parametrize(
+    ('tokens', 'block', 'own_code'),
+    [
+        (None, None, 3005.8),
+        (16, None, 1024.2),
+        (4, None, 926.9),
+        (16, 4, 671.9),
+        (4, 4, 557.6),
+    ],
+)
+def test_pi0s_step_agrees_with_a_count_on_lerobots_own_code(tokens, block, own_code):
+    # `gridsampler benchmark step pi0`, the table in docs/lerobot.md: two pictures, 32 words.
+    cost = count_model('pi0', tokens=tokens, cameras=2, language_tokens=32, sample_after=block)
+    assert cost.total == pytest.approx(own_code, rel=0.0005)
+
+
 @pytest.mark.parametrize('model', ['openvla-oft', 'smolvla'])
 def test_fewer_tokens_cost_less_and_the_tower_stays(model):
     dense, few = count_model(model), count_model(model, tokens=4)
