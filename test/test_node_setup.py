@@ -132,12 +132,14 @@ class Example(Node):
             raise RuntimeError('an arm may be moving')
         if sys.argv[1] == 'refuse':
             raise Refused('Write something else.')
-        self.finished = sys.argv[1] == 'finish'
+        self.finished = sys.argv[1].startswith('finish')
     def stop(self):
         time.sleep(0.5)
         assert self.context.ok(), 'publishers must still work'
         print('stopped', flush=True)
 
+if sys.argv[1] == 'finish on an old rclpy':
+    sys.modules['rclpy.experimental'] = None
 raise SystemExit(run(Example))
 """
 
@@ -196,3 +198,11 @@ def test_a_node_starts_without_a_home(run_program):
     process = run_program('finish', HOME=None, ROS_LOG_DIR=None, ROS_HOME=None)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
+
+
+def test_an_rclpy_without_the_cheap_executor_will_do_and_is_named(run_program):
+    process = run_program('finish on an old rclpy')
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert 'no EventsExecutor' in output
+    assert 'stopped' in output
