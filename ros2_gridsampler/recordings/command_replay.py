@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions and how late they would come -> the commands that the arm would have been sent."""
 
+import math
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable
@@ -34,6 +35,13 @@ class CommandConfig:
     rate: float = 50.0
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     max_state_age: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse a loop that never commands."""
+        if not 0 < self.rate < math.inf:
+            raise ValueError(
+                f'A command loop needs a rate above 0 Hz, got {self.rate:g}; the node takes 50.'
+            )
 
 
 class Follower(Protocol):

@@ -75,6 +75,8 @@ def measure_obedience(
     """
     if len(tasks) < 2:
         raise ValueError(f'Obedience needs at least two tasks to tell apart, got {[*tasks]}.')
+    if episodes < 1:
+        raise ValueError(f'Measure at least one episode per sentence and room, not {episodes}.')
     goals: dict[str, Goal] = {}
     for task in tasks:
         arm = LiberoArm(suite, task)

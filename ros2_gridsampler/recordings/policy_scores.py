@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One policy on one recording -> all that can be said of its predictions."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,15 @@ class EvaluationConfig:
     streams: StreamBudget = field(default_factory=StreamBudget)
     time: TimeSource = 'recorded'
     critical: CriticalConfig = field(default_factory=CriticalConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what no inference can take."""
+        for latency in (self.latency, *self.injected):
+            if not 0 <= latency < math.inf:
+                raise ValueError(
+                    f'A latency is from 0 ms on and finite, got {1e3 * latency:g} ms; without any '
+                    'inference it is 0.'
+                )
 
 
 @dataclass(frozen=True)
