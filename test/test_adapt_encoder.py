@@ -157,11 +157,12 @@ def test_the_list_says_what_keeps_an_encoder_from_a_policy(tmp_path, capsys):
     assert '"method": "mi_mae"' in capsys.readouterr().out
 
 
-def test_an_encoder_learns_the_features_that_a_policy_knows_from_pictures_alone(tmp_path):
+@pytest.mark.parametrize('sample_after', [3, 0], ids=['after the tower', 'before it'])
+def test_an_encoder_learns_the_features_that_a_policy_knows(tmp_path, sample_after):
     pytest.importorskip('lightning_fabric')
     from ros2_gridsampler.training.adapt_encoder import AdaptConfig, adapt
 
-    policy = tiny_policy(sample_after=3)
+    policy = tiny_policy(sample_after=sample_after)
     save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
     torch.manual_seed(5)
     keep_encoder(Encoder(policy.config.encoder), tmp_path / 'stranger')

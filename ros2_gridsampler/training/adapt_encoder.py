@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -23,6 +22,7 @@ from ..recordings.frames import FrameConfig, FrameStore, store_frames
 from ..swapping.compatibility import PolicyNeeds, with_encoder
 from .batches import Batches, order, split
 from .learning_rate import set_rate
+from .read_features import RandomPoints, feature_error, features, own_features
 from .train_policy import batch_losses, validate
 
 # Share of the steps.
@@ -115,15 +115,19 @@ def adapt(
 def align(policy: Policy, student: Encoder, store: FrameStore, config: AdaptConfig) -> None:
     """Learn to give the features of the policy's own encoder on unlabelled frames."""
     optimiser = make_optimiser(student, config.learning_rate)
+    points = RandomPoints(policy.config.tokens, config.seed)
     batches = order(np.arange(len(store)), config.batch, config.seed, 0, config.steps)
     for step, samples in enumerate(tqdm(batches, 'aligning', config.steps, unit='step')):
         set_rate(optimiser, config.learning_rate, _WARM_UP * config.steps, step, config.steps)
         images = torch.from_numpy(store.images(samples))
+        places = points(len(images))
         loss = torch.stack(
             [
                 nn.functional.mse_loss(ours, theirs)
                 for ours, theirs in zip(
-                    features(policy, student, images), own_features(policy, images), strict=True
+                    features(policy, student, images, places),
+                    own_features(policy, images, places),
+                    strict=True,
                 )
             ]
         ).sum()
@@ -162,40 +166,6 @@ def clone(
     student.eval().requires_grad_(False)
     found['action error, cloned'] = validate(joined, batches, held)['action']
     return found
-
-
-def own_features(
-    policy: Policy, images: UInt8[Tensor, 'batch height width 3']
-) -> list[Float[Tensor, 'batch rows columns width']]:
-    """What the policy reads of its own encoder: the map with the points, and the last one."""
-    with torch.no_grad():
-        return features(policy, policy.encoder, images)
-
-
-def features(
-    policy: Policy, encoder: Encoder, images: UInt8[Tensor, 'batch height width 3']
-) -> list[Float[Tensor, 'batch rows columns width']]:
-    """The maps of an encoder where the policy reads them."""
-    depth, after = policy.config.encoder.depth, policy.config.sample_after
-    if after == depth:
-        return [encoder(images)]
-    # Inside the tower both are read: the points' map, and the last for the tokens' sake.
-    middle = encoder.early(images, after)
-    return [middle, encoder(images)]
-
-
-@torch.inference_mode()
-def feature_error(policy: Policy, encoder: Encoder, store: FrameStore) -> float:
-    """Squared error of the features in variances of the policy's own; 1 is as bad as the mean."""
-    chosen = np.linspace(0, len(store) - 1, min(256, len(store))).astype(int)
-    errors, maps = [], []
-    for part in np.array_split(chosen, max(len(chosen) // 32, 1)):
-        images = torch.from_numpy(store.images(part))
-        theirs = own_features(policy, images)[-1]
-        errors.append((features(policy, encoder, images)[-1] - theirs).square().mean((0, 1, 2)))
-        maps.append(theirs.flatten(0, 2))
-    variance = torch.cat(maps).var(0)
-    return round(float(torch.stack(errors).mean(0).mean() / variance.mean()), 4)
 
 
 def entry(manifest: Manifest, name: str, found: dict[str, float]) -> dict[str, Any]:
