@@ -56,7 +56,8 @@ def build(graph: ExportedGraph) -> Built:
     """Convert; the result computes in every precision and on every machine.
 
     Raises:
-        EngineRefused: An operator has no counterpart; it is named.
+        EngineRefused: An operator has no counterpart; it is named. Or there is no space for
+            what OpenVINO writes on the way.
     """
     import openvino
 
@@ -72,11 +73,17 @@ def build(graph: ExportedGraph) -> Built:
         given.get_tensor().set_names({name})
     shapes = {name: list(array.shape) for name, array in graph.example.named.items()}
     model.reshape(shapes)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / DESCRIPTION
-        # Weights that a checkpoint holds in 16 bits lose nothing; others would.
-        openvino.save_model(model, path, compress_to_fp16=False)
-        return {name: (Path(folder) / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / DESCRIPTION
+            # Weights that a checkpoint holds in 16 bits lose nothing; others would.
+            openvino.save_model(model, path, compress_to_fp16=False)
+            return {name: (Path(folder) / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
+    except (RuntimeError, OSError) as error:
+        raise EngineRefused(
+            f'OpenVINO cannot write the converted policy to {tempfile.gettempdir()}: '
+            f'{first_line(error)}'
+        ) from error
 
 
 class OpenVinoEngine:
