@@ -19,14 +19,21 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, tokens: Float[Tensor, 'batch tokens width']
-    ) -> Float[Tensor, 'batch tokens width']:
-        """Every token looks at every token."""
+        self, tokens: Float[Tensor, 'batch tokens width'], last: int | None = None
+    ) -> Float[Tensor, 'batch looking width']:
+        """Every token looks at every token, or only the `last` ones do."""
         batch, count, width = tokens.shape
-        qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        if last is None:
+            qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
+            query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            asked = nn.functional.linear(tokens[:, -last:], weight[:width], bias[:width])
+            shown = nn.functional.linear(tokens, weight[width:], bias[width:])
+            query = asked.reshape(batch, last, self.heads, -1).transpose(1, 2)
+            key, value = shown.reshape(batch, count, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         read = nn.functional.scaled_dot_product_attention(query, key, value)
-        return self.proj(read.transpose(1, 2).reshape(batch, count, width))
+        return self.proj(read.transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
@@ -55,10 +62,16 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(
-        self, tokens: Float[Tensor, 'batch tokens width']
-    ) -> Float[Tensor, 'batch tokens width']:
-        """Attention, then the MLP, each added to its input."""
-        tokens = tokens + self.attn(self.norm1(tokens))
+        self, tokens: Float[Tensor, 'batch tokens width'], last: int | None = None
+    ) -> Float[Tensor, 'batch looking width']:
+        """Attention, then the MLP, each added to its input.
+
+        Args:
+            tokens: All of them are looked at.
+            last: So many at the end are computed and returned; None for all.
+        """
+        read = self.attn(self.norm1(tokens), last)
+        tokens = (tokens if last is None else tokens[:, -last:]) + read
         return tokens + self.mlp(self.norm2(tokens))
 
 

@@ -46,6 +46,15 @@ class Trunk(nn.Module):
         """Let every token and every query look at each other, return the queries."""
         queries = self.queries.expand(len(tokens), -1, -1)
         mixed = torch.cat([tokens, queries.to(tokens.dtype)], 1)
-        for block in self.blocks:
+        return self.answer(mixed, self.blocks)
+
+    def answer(
+        self, mixed: Float[Tensor, 'batch tokens width'], blocks: nn.ModuleList
+    ) -> Float[Tensor, 'batch queries width']:
+        """The last blocks on tokens that end with the queries; the very last for those alone."""
+        count = self.queries.shape[0]
+        for block in blocks[:-1]:
             mixed = block(mixed)
-        return self.norm(mixed[:, -self.queries.shape[0] :])
+        for block in blocks[-1:]:
+            mixed = block(mixed, last=count)
+        return self.norm(mixed[:, -count:])

@@ -63,8 +63,11 @@ def compile_strictly(policy, backend, **options):
 def test_every_engine_predicts_as_the_policy_does(backend, sample_after):
     policy = tiny_policy(sample_after=sample_after)
     compiled = compile_strictly(policy, backend)
-    for observation in observations(policy.config, 4):
-        got, wanted = compiled.predict(observation), policy.predict(observation)
+    several = list(observations(policy.config, 4))
+    # All of them first: a later one must not change what an earlier one gave.
+    predictions = [compiled.predict(observation) for observation in several]
+    for observation, got in zip(several, predictions, strict=True):
+        wanted = policy.predict(observation)
         np.testing.assert_allclose(got.chunk.targets, wanted.chunk.targets, atol=1e-5)
         for name, points in wanted.points.items():
             np.testing.assert_allclose(got.points[name], points, atol=1e-5)

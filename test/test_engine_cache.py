@@ -152,6 +152,14 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_and_nothing_else(tmp_pa
     assert origin.startswith('Built, not kept')
 
 
+def test_where_the_engine_must_be_kept_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / 'file').write_text('')
+    build = Builder()
+    with pytest.raises(OSError, match='Engines cannot be kept in .*cache'):
+        obtain(tmp_path / 'file' / 'cache', build=build, must_keep=True)
+    assert build.built == 0
+
+
 CHILD = """
     import resource, signal, sys
     from pathlib import Path
@@ -169,14 +177,15 @@ CHILD = """
         if action == 'kill':  # the kernel ends the process in the middle of the write
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-    print(*EngineCache(folder).obtain(key, build, lambda files: len(files['graph.bin'])))
+    cache = EngineCache(folder, must_keep=action == 'must keep')
+    print(*cache.obtain(key, build, lambda files: len(files['graph.bin'])))
 """
 
 
-def child(folder, action):
+def child(folder, action, **options):
     """Another process that wants an engine of 4 MiB."""
     command = [sys.executable, '-c', textwrap.dedent(CHILD), folder, folder / 'log', action]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
 
 
 def test_a_writer_killed_in_the_middle_leaves_nothing_that_is_believed(tmp_path):
@@ -193,6 +202,15 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_that_is_believed(tmp_path)
 def test_a_disk_without_space_costs_the_cache_and_nothing_else(tmp_path):
     output = child(tmp_path, 'full').communicate()[0]
     assert output.startswith('4194304 There was no entry. Built, not kept')
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def test_where_the_engine_must_be_kept_a_disk_without_space_is_an_error(tmp_path):
+    process = child(tmp_path, 'must keep', stderr=subprocess.PIPE)
+    errors = process.communicate()[1]
+    assert process.returncode == 1
+    last = errors.splitlines()[-1]
+    assert last.startswith('OSError: The engine was built, but cannot be kept in')
     assert not list(tmp_path.glob('*.partial'))
 
 

@@ -16,8 +16,9 @@ from ros2_gridsampler.encoder import Encoder, sine_positions
 from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.observation import Observation
 from ros2_gridsampler.policy import Policy, as_tensors
-from ros2_gridsampler.policy_config import EncoderConfig, Statistics
+from ros2_gridsampler.policy_config import EncoderConfig, Statistics, TrunkConfig
 from ros2_gridsampler.prediction import proprioception
+from ros2_gridsampler.trunk import Trunk
 
 
 @pytest.mark.parametrize('sample_after', [0, 2, 3])
@@ -159,3 +160,22 @@ def test_a_relative_policy_that_wants_nothing_stays_where_it_was_told(uses_comma
 
     with pytest.raises(ValueError, match='commands the joints that it '):
         dataclasses.replace(config, joints=('wrist', 'elbow'))
+
+
+@pytest.mark.parametrize('depth', [1, 3])
+def test_the_queries_alone_go_through_the_last_block_with_the_same_result(depth):
+    torch.manual_seed(0)
+    trunk = Trunk(TrunkConfig(width=32, depth=depth, heads=2), queries=5).eval()
+    tokens = torch.randn(2, 11, 32)
+    mixed = torch.cat([tokens, trunk.queries.expand(2, -1, -1)], 1)
+    for block in trunk.blocks:
+        mixed = block(mixed)
+    torch.testing.assert_close(trunk(tokens), trunk.norm(mixed)[:, -5:], atol=2e-6, rtol=1e-5)
+
+    def passed(module, given):
+        counts.append(given[0].shape[1])
+
+    counts: list[int] = []
+    trunk.blocks[-1].mlp.register_forward_pre_hook(passed)
+    trunk(tokens)
+    assert counts == [5]

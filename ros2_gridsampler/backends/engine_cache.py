@@ -66,11 +66,15 @@ class EngineCache:
     Args:
         folder: Created where needed.
         size_limit: Of all entries [bytes]; the newest one stays in any case.
+        must_keep: Whether an engine that cannot be kept is an error; else it is just used.
     """
 
-    def __init__(self, folder: Path, size_limit: int = 4 * GIBIBYTE) -> None:
+    def __init__(
+        self, folder: Path, size_limit: int = 4 * GIBIBYTE, *, must_keep: bool = False
+    ) -> None:
         self._folder = folder
         self._size_limit = size_limit
+        self._must_keep = must_keep
 
     def obtain(
         self, key: EngineKey, build: Callable[[], Built], load: Callable[[Built], Opened]
@@ -87,12 +91,15 @@ class EngineCache:
 
         Raises:
             EngineRefused: It can be neither loaded nor built.
+            OSError: It must be kept and cannot be.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._path(key).with_suffix('.lock'))
             lock.acquire()
         except OSError as error:
+            if self._must_keep:
+                raise OSError(f'Engines cannot be kept in {self._folder}: {error}.') from error
             return load(build()), f'Built, not kept: {self._folder} cannot be used ({error}).'
         try:
             return self._obtain(key, build, load)
@@ -112,6 +119,10 @@ class EngineCache:
         try:
             self._write(key, built)
         except OSError as error:
+            if self._must_keep:
+                raise OSError(
+                    f'The engine was built, but cannot be kept in {self._folder}: {error}.'
+                ) from error
             return engine, f'{reason} Built, not kept: {error}.'
         return engine, f'{reason} Built and kept as {self._path(key)}.'
 

@@ -56,7 +56,8 @@ def build(graph: ExportedGraph) -> Built:
     """Convert; the result computes in every precision and on every machine.
 
     Raises:
-        EngineRefused: An operator has no counterpart; it is named.
+        EngineRefused: An operator has no counterpart; it is named. Or there is no space for
+            what OpenVINO writes on the way.
     """
     import openvino
 
@@ -72,11 +73,17 @@ def build(graph: ExportedGraph) -> Built:
         given.get_tensor().set_names({name})
     shapes = {name: list(array.shape) for name, array in graph.example.named.items()}
     model.reshape(shapes)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / DESCRIPTION
-        # Weights that a checkpoint holds in 16 bits lose nothing; others would.
-        openvino.save_model(model, path, compress_to_fp16=False)
-        return {name: (Path(folder) / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / DESCRIPTION
+            # Weights that a checkpoint holds in 16 bits lose nothing; others would.
+            openvino.save_model(model, path, compress_to_fp16=False)
+            return {name: (Path(folder) / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
+    except (RuntimeError, OSError) as error:
+        raise EngineRefused(
+            f'OpenVINO cannot write the converted policy to {tempfile.gettempdir()}: '
+            f'{first_line(error)}'
+        ) from error
 
 
 class OpenVinoEngine:
@@ -117,8 +124,24 @@ class OpenVinoEngine:
         except (RuntimeError, KeyError) as error:
             raise EngineRefused(f'OpenVINO cannot load the converted policy: {error}') from error
         self._request = self._compiled.create_infer_request()
+        # Its own memory, looked up once: for each call anew it is a seventh of a small policy's.
+        self._given = [
+            self._request.get_input_tensor(index).data
+            for index in range(len(self._compiled.inputs))
+        ]
+        self._actions, self._points = (
+            self._request.get_output_tensor(index).data for index in range(2)
+        )
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Once; the results are copies."""
-        results = self._request.infer(list(inputs.arrays))
-        return Outputs(results[0].copy(), results[1].copy())
+        """Once; the results are copies.
+
+        Raises:
+            ValueError: An input has another shape than the graph's.
+        """
+        for place, array in zip(self._given, inputs.arrays, strict=True):
+            if place.shape != array.shape:
+                raise ValueError(f'The graph reads shape {place.shape}, got {array.shape}.')
+            place[...] = array
+        self._request.infer()
+        return Outputs(self._actions.copy(), self._points.copy())

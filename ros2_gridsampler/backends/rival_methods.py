@@ -172,9 +172,7 @@ class PruningTrunk(Trunk):
         index = received.topk(self.kept, dim=1).indices.sort(1).values
         chosen = mixed.gather(1, index[..., None].expand(-1, -1, mixed.shape[-1]))
         mixed = torch.cat([chosen, mixed[:, self.visual :]], 1)
-        for block in self.blocks[self.full_blocks :]:
-            mixed = block(mixed)
-        return self.norm(mixed[:, -self.queries.shape[0] :])
+        return self.answer(mixed, self.blocks[self.full_blocks :])
 
 
 class PruningPolicy(Policy):

@@ -54,7 +54,7 @@ def export(
         precision=precision,
         threads=threads,
         strict=True,
-        cache=EngineCache(cache or default_folder()),
+        cache=EngineCache(cache or default_folder(), must_keep=True),
         progress=print,
     ).report
     print(report.origin)
@@ -71,7 +71,10 @@ def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, 
 
     if backend != 'openvino':
         raise ValueError(f'Only openvino runs without PyTorch; --out cannot be for {backend}.')
-    convert(policy, checkpoint, out)
+    try:
+        convert(policy, checkpoint, out)
+    except OSError as error:
+        raise OSError(f'The converted policy cannot be kept in {out}: {error}.') from error
     agreement = load_converted(out)[0].report.agreement
     size = sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6
     print(
