@@ -4,18 +4,20 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
+ROOT = Path(__file__).parents[1]
+MODELS = sorted((ROOT / 'models').glob('*/manifest.json'))
 
 if importlib.util.find_spec('torch_tensorrt') is None:
     pytest.skip(
-        'torch-tensorrt-rtx is not installed (pip install .[trt-plan]): that TensorRT builds the '
-        'policies was not shown',
+        'torch-tensorrt-rtx is not in the path (`make test` puts it there): that TensorRT builds '
+        'the policies was not shown',
         allow_module_level=True,
     )
 
@@ -34,8 +36,12 @@ def found(request, tmp_path_factory):
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
-        env={'PYTHONPATH': '.', 'OMP_NUM_THREADS': '1', 'HOME': str(scratch)},
+        cwd=ROOT,
+        env={
+            'PYTHONPATH': os.pathsep.join(['.', os.environ.get('PYTHONPATH', '')]),
+            'OMP_NUM_THREADS': '1',
+            'HOME': str(scratch),
+        },
     )
     return json.loads(result.stdout.splitlines()[-1])
 
