@@ -23,7 +23,8 @@ from ros2_gridsampler.recordings.command_replay import CommandConfig
 from ros2_gridsampler.recordings.evaluation import evaluate_bag
 from ros2_gridsampler.recordings.live_answers import LiveAnswers, Unanswered
 from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
-from ros2_gridsampler.recordings.topic_map import TopicChoice, map_topics
+from ros2_gridsampler.recordings.topic_choice import TopicChoice
+from ros2_gridsampler.recordings.topic_map import map_topics
 
 FRAMES = 15
 

@@ -11,8 +11,9 @@ from .calibration_commands import calibrate
 from .check_command import check
 from .encoder_commands import encoders, transfer
 from .engine_commands import benchmark, export, flops
-from .evaluation_commands import benchmark_evaluation, evaluate, rank_metrics
+from .evaluation_commands import evaluate
 from .lerobot_commands import export_lerobot, import_lerobot
+from .metric_commands import benchmark_evaluation, rank_metrics
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
 from .safety_commands import delay, faults, monitor, safety_tables, timing
