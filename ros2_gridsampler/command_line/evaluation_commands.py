@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .arm_choice import usual_arm
+from .output_folder import check_folder
 from .positionals import Bags
 
 if TYPE_CHECKING:
@@ -86,12 +87,15 @@ def evaluate(
     from ..recordings.bag_reader import find_bags
     from ..recordings.command_replay import CommandConfig
     from ..recordings.contestants import PolicyChoice
-    from ..recordings.evaluation_jobs import evaluate_bags
+    from ..recordings.critical_error import read_intervals
+    from ..recordings.evaluation_jobs import check_jobs, evaluate_bags
     from ..recordings.evaluation_report import check_gate, read_gate
     from ..recordings.evaluation_task import EvaluationTask
     from ..recordings.policy_scores import EvaluationConfig
     from ..recordings.topic_choice import TopicChoice, load_topic_choice, with_cameras
 
+    check_folder(out)
+    check_jobs(jobs)
     thresholds = read_gate(gate) if gate else {}
     choice = load_topic_choice(topics) if topics else TopicChoice()
     choice = with_cameras(choice, camera)
@@ -122,8 +126,11 @@ def evaluate(
         bag,
         real_time,
     )
+    found = find_bags(bags)
+    if intervals is not None:
+        read_intervals(intervals)
     with _live(task, out / 'live') as prepare:
-        report, failed = evaluate_bags(find_bags(bags), task, out, jobs, prepare)
+        report, failed = evaluate_bags(found, task, out, jobs, prepare)
     for name, reason in failed.items():
         print(f'{name} failed: {reason}', file=sys.stderr)
     if not report:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 from .arm_choice import usual_arm
+from .json_output import prepare_json, write_json
+from .output_folder import check_folder
 from .positionals import Folder
 
 
@@ -32,6 +34,7 @@ def benchmark_evaluation(
     from ..installed_files import find
     from ..recordings.evaluation_benchmark import measure_cost
 
+    prepare_json(json)
     cost = measure_cost(
         find('models', policy),
         find('calibration', arm, '.yaml'),
@@ -41,9 +44,7 @@ def benchmark_evaluation(
         rounds=rounds,
     )
     print(cost)
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(cost.to_json())
+    write_json(json, cost.to_json())
 
 
 def rank_metrics(
@@ -74,11 +75,15 @@ def rank_metrics(
     from ..installed_files import find
     from ..recordings.bag_reader import find_bags
     from ..recordings.contestants import PolicyChoice
-    from ..recordings.evaluation_jobs import evaluate_bags
+    from ..recordings.evaluation_jobs import check_jobs, evaluate_bags
     from ..recordings.evaluation_task import EvaluationTask
     from ..training.measured_policies import held_out_bags, read_policies
     from ..training.metric_ranking import rank_metrics, write_ranking
 
+    check_folder(out)
+    check_jobs(jobs)
+    if not checkpoints.is_dir():
+        raise ValueError(f'{checkpoints} is no folder; name one that holds checkpoint folders.')
     policies, left_out = read_policies(checkpoints, measured)
     for name, reason in left_out.items():
         print(f'{name} is left out: {reason}.', file=sys.stderr)

@@ -35,6 +35,12 @@ class CommandConfig:
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     max_state_age: float = 0.5
 
+    def __post_init__(self) -> None:
+        """Refuse a loop that never sends anything, or more than any controller takes."""
+        if not 1 <= self.rate <= 2000:
+            words = 'expected 1 to 2000 Hz; give that of the live node'
+            raise ValueError(f'The command rate is {self.rate:g} Hz, {words}.')
+
 
 class Follower(Protocol):
     """Chunks -> the command due now."""

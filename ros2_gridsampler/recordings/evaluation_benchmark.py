@@ -23,6 +23,10 @@ from .contestants import PolicyChoice, load_contestants
 from .evaluation_task import EvaluationTask, evaluate_to_folder
 from .hardware import describe_hardware
 
+FEWEST_FRAMES = 2
+SMALLEST_SIDE = 16
+"""Of the pictures [px]."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -106,8 +110,13 @@ def measure_cost(
         rounds: Of each kind.
 
     Raises:
-        ValueError: The policy is of another kind.
+        ValueError: The policy is of another kind, or a number measures nothing.
     """
+    if frames < FEWEST_FRAMES or rounds < 1 or min(size) < SMALLEST_SIDE:
+        raise ValueError(
+            f'The bag is to have {frames} frames of {size[0]}x{size[1]} px, for {rounds} rounds; '
+            f'ask for at least {FEWEST_FRAMES} frames, {SMALLEST_SIDE} px a side and one round.'
+        )
     config = load_manifest(policy).policy
     if config.action_space.kind != 'joint_position' or len(config.cameras) != 1:
         raise ValueError(f'{policy} is no policy of joint targets with one camera.')

@@ -56,6 +56,15 @@ class EvaluationConfig:
     time: TimeSource = 'recorded'
     critical: CriticalConfig = field(default_factory=CriticalConfig)
 
+    def __post_init__(self) -> None:
+        """Refuse times that nothing can take."""
+        for latency in (self.latency, *self.injected):
+            if not 0 <= latency < np.inf:
+                raise ValueError(
+                    f'A latency is {1e3 * latency:g} ms, expected 0 ms or more; give times that '
+                    'an inference can take.'
+                )
+
 
 @dataclass(frozen=True)
 class Contestant:
