@@ -4,6 +4,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from policies import tiny_policy
 
 from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.command_line import main
+from ros2_gridsampler.command_line.encoder_commands import list_known
 
 RECIPES = ARM.parents[1] / 'models/recipes'
 EVALUATE = f'evaluate bag --policy policy --arm {ARM} --out out'
@@ -34,6 +36,9 @@ def place(tmp_path_factory):
     save_checkpoint(tiny_policy(), folder / 'hand', training={}, results={})
     (folder / 'file').write_text('nothing that anybody reads')
     (folder / 'empty').mkdir()
+    (folder / 'unweighted').mkdir()
+    shipped = RECIPES.parent / 'encoders/mi_mae_libero/manifest.json'
+    shutil.copy(shipped, folder / 'unweighted')
     comparison = yaml.safe_load((RECIPES / 'comparison.yaml').read_text())
     comparison['recipe'] = str(RECIPES / comparison['recipe'])
     comparison['tasks'] = []
@@ -112,6 +117,18 @@ def place(tmp_path_factory):
         (f'{COMPARE} --rows base,typo', "has no row 'typo'; its rows are"),
         (f'{COMPARE} --rows ,', "has no row ''"),
         ('compare taskless.yaml bag --out out', 'No task of libero_spatial is named'),
+        ('encoders serve nowhere', 'nowhere is no folder; name one that holds folders of'),
+        ('encoders serve file', 'file is no folder'),
+        ('encoders serve empty', 'empty holds no encoder'),
+        ('encoders serve policy', 'policy is a checkpoint itself; name the folder that it lies'),
+        ('encoders list --store nowhere', 'nowhere is no folder; name a store'),
+        ('encoders show nowhere', "'nowhere' is neither the folder of an encoder nor one of"),
+        ('encoders show empty', "'empty' is neither the folder of an encoder nor one of"),
+        ('encoders verify nowhere', 'nowhere has no manifest.json'),
+        ('encoders verify empty', 'empty has no manifest.json'),
+        ('encoders verify file', 'file is a file; name the folder'),
+        ('encoders verify policy', 'manifest.json does not describe encoder.safetensors'),
+        ('encoders verify unweighted', 'unweighted has no encoder.safetensors; copy'),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(place, monkeypatch, capsys, command, words):
@@ -127,3 +144,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(place, monkeypatch, capsys
     assert said.err.count('\n') == 1, said.err
     assert re.search(words, said.err), said.err
     assert not (place / 'out').exists(), 'refused, and yet something was written'
+
+
+def test_a_store_without_encoders_is_said_to_be_one(place, capsys):
+    list_known(store=place / 'empty')
+    assert 'empty holds no encoder that was received' in capsys.readouterr().err
