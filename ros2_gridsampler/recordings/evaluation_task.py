@@ -99,7 +99,7 @@ def evaluate_to_folder(
     """
     done = out / DONE
     key = _key(bag, task)
-    if done.exists() and json.loads(done.read_text()).get('key') == key:
+    if done.exists() and done.read_text() == json.dumps({'key': key}):
         return dict(json.loads((out / REPORT).read_text('utf-8')))
     out.mkdir(parents=True, exist_ok=True)
     done.unlink(missing_ok=True)
