@@ -160,7 +160,8 @@ def test_the_list_says_what_keeps_an_encoder_from_a_policy(tmp_path, capsys):
 @pytest.mark.parametrize('sample_after', [3, 0], ids=['after the tower', 'before it'])
 def test_an_encoder_learns_the_features_that_a_policy_knows(tmp_path, sample_after):
     pytest.importorskip('lightning_fabric')
-    from ros2_gridsampler.training.adapt_encoder import AdaptConfig, adapt
+    from ros2_gridsampler.training.adapt_config import AdaptConfig
+    from ros2_gridsampler.training.adapt_encoder import adapt
 
     policy = tiny_policy(sample_after=sample_after)
     save_checkpoint(policy, tmp_path / 'policy', training={}, results={})

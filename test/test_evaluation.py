@@ -32,7 +32,8 @@ from ros2_gridsampler.recordings.critical_error import warped_error
 from ros2_gridsampler.recordings.evaluation import evaluate_bag
 from ros2_gridsampler.recordings.evaluation_report import check_gate, merge, read_gate, verdict
 from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
-from ros2_gridsampler.recordings.topic_map import TopicChoice, load_topic_choice, map_topics
+from ros2_gridsampler.recordings.topic_choice import TopicChoice, load_topic_choice
+from ros2_gridsampler.recordings.topic_map import map_topics
 
 CONFIG = arm_policy().config
 

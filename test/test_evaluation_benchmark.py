@@ -11,7 +11,8 @@ from policies import tiny_policy
 from ros2_gridsampler.camera_message import decode_image
 from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.recordings.bag_reader import read_messages
-from ros2_gridsampler.recordings.evaluation_benchmark import RATE, measure_cost, write_bag
+from ros2_gridsampler.recordings.benchmark_bag import RATE, write_bag
+from ros2_gridsampler.recordings.evaluation_benchmark import measure_cost
 
 
 @pytest.mark.parametrize('raw', [False, True])

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 from arm_recordings import ARM, arm_policy, write_arm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from policies import tiny_policy
 from scipy import stats
@@ -46,6 +46,7 @@ def test_a_metric_counts_for_as_much_as_it_orders_by_success():
     assert rank(ERROR, [4.0, 3.0, 2.0, 1.0], success).p == pytest.approx(2 / 24)
 
 
+@settings(deadline=None)
 @given(
     some.lists(some.integers(0, 3), min_size=5, max_size=5).filter(lambda v: len(set(v)) > 1),
     some.permutations(range(5)),
@@ -106,7 +107,7 @@ def test_bags_are_held_out_only_where_every_training_did(tmp_path):
 
 
 def test_the_command_evaluates_every_policy_on_the_bags_and_ranks_the_metrics(tmp_path, capsys):
-    from ros2_gridsampler.command_line.evaluation_commands import rank_metrics
+    from ros2_gridsampler.command_line.metric_commands import rank_metrics
 
     config = arm_policy().config
     for off, solved in ((0.05, [1, 1, 1, 1]), (0.2, [1, 1, 0, 0]), (0.4, [0, 0, 0, 0])):

@@ -20,7 +20,8 @@ from ros2_gridsampler.recordings.overlay import OverlayFilm
 from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
 from ros2_gridsampler.recordings.report_page import write_index, write_page
 from ros2_gridsampler.recordings.svg_plot import histogram, lines, timeline
-from ros2_gridsampler.recordings.topic_map import TopicChoice, map_topics
+from ros2_gridsampler.recordings.topic_choice import TopicChoice
+from ros2_gridsampler.recordings.topic_map import map_topics
 
 NAMES = ('first', '<b>second</b>')
 

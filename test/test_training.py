@@ -24,7 +24,8 @@ from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.recipe import load_recipe
-from ros2_gridsampler.training.train_policy import TrainConfig, train
+from ros2_gridsampler.training.train_config import TrainConfig
+from ros2_gridsampler.training.train_policy import train
 
 SIZE = (32, 32)
 CONFIG = TrainConfig(
@@ -115,6 +116,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monke
         """As if SIGTERM came during step 7."""
 
         calls = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
 
         @property
         def requested(self) -> bool:

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler`: one command with a subcommand per job; heavy imports wait in the functions."""
 
+import signal
 import sys
+from types import FrameType
 
 import tyro
 
@@ -11,8 +13,9 @@ from .calibration_commands import calibrate
 from .check_command import check
 from .encoder_commands import encoders, transfer
 from .engine_commands import benchmark, export, flops
-from .evaluation_commands import benchmark_evaluation, evaluate, rank_metrics
+from .evaluation_commands import evaluate
 from .lerobot_commands import export_lerobot, import_lerobot
+from .metric_commands import benchmark_evaluation, rank_metrics
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
 from .safety_commands import delay, faults, monitor, safety_tables, timing
@@ -61,6 +64,14 @@ application.command(
 
 def main() -> None:
     """Run the command; a user's mistake is one sentence, not a traceback."""
+    came = [signal.SIGINT]
+
+    def end_in_order(number: int, frame: FrameType | None) -> None:
+        came.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    # Python ends at once on SIGTERM, and leaves behind what Ctrl-C would have put in order.
+    before = signal.signal(signal.SIGTERM, end_in_order)
     try:
         application.cli(prog='gridsampler', description='GridS policies on ROS 2.')
     except KeyboardInterrupt:
@@ -69,7 +80,7 @@ def main() -> None:
             'same command.',
             file=sys.stderr,
         )
-        sys.exit(130)
+        sys.exit(128 + came[-1])
     except InterruptedError as error:
         print(error, file=sys.stderr)
         sys.exit(130)
@@ -85,3 +96,5 @@ def main() -> None:
     except (ValueError, OSError) as error:
         print(f'gridsampler: {error}', file=sys.stderr)
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@
 
 from pathlib import Path
 
+from .output_folder import check_folder
 from .positionals import Bags, Encoder, Policy, Weights
 
 
@@ -39,9 +40,12 @@ def adapt(
     from ..recordings.bag_reader import find_bags
     from ..swapping.encoder_store import default_folder
     from ..swapping.known_encoders import find_encoder
-    from ..training.adapt_encoder import AdaptConfig, adapt
+    from ..training.adapt_config import AdaptConfig
+    from ..training.adapt_encoder import adapt
     from ..training.recipe import load_recipe
 
+    check_folder(out)
+    check_folder(cache)
     config = AdaptConfig(
         steps=steps,
         batch=batch,

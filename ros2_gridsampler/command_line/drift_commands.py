@@ -30,7 +30,8 @@ def reference(
     from ..manifest import load_manifest
     from ..recordings.bag_reader import find_bags, read_topics
     from ..recordings.camera_records import take_reference_views
-    from ..recordings.topic_map import TopicChoice, map_cameras, with_cameras
+    from ..recordings.topic_choice import TopicChoice, with_cameras
+    from ..recordings.topic_map import map_cameras
 
     folder, found = find('models', policy), find_bags(bags)
     names = load_manifest(folder).policy.cameras

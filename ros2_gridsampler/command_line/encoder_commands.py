@@ -19,17 +19,22 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
         policy: Checkpoint folder or name; empty to ask about none.
         store: Folder of received encoders; default the user's cache.
     """
+    import sys
+
     from ..installed_files import find
     from ..manifest import load_manifest
     from ..swapping.compatibility import PolicyNeeds
     from ..swapping.encoder_store import default_folder
     from ..swapping.known_encoders import known_encoders
 
+    if store is not None and not store.is_dir():
+        raise ValueError(f'{store} is no folder; name a store of encoders, or leave --store out.')
     needs = None
     if policy:
         folder = find('models', policy)
         needs = PolicyNeeds.of(load_manifest(folder), folder.name)
-    for known in known_encoders(store or default_folder()):
+    listed = list(known_encoders(store or default_folder()))
+    for known in listed:
         config = known.manifest.encoder
         line = (
             f'{known.name}: {known.manifest.method}, {config.image_width}x{config.image_height}, '
@@ -41,6 +46,10 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
             fits = 'fits, measured with it' if validated else 'fits in shape, never measured'
             line += f'; {"; ".join(needs.differences(known.manifest)) or fits}'
         print(line)
+    if store is not None and not any(known.folder.parent == store for known in listed):
+        print(f'{store} holds no encoder that was received from a server.', file=sys.stderr)
+    elif not listed:
+        print('There is no encoder on this machine; pretrain or import one.', file=sys.stderr)
 
 
 @encoders.command
@@ -76,6 +85,8 @@ def verify(folder: Folder) -> None:
 
     manifest = load_encoder_manifest(folder)
     weights = folder / ENCODER_WEIGHTS
+    if not weights.is_file():
+        raise ValueError(f'{folder} has no {weights.name}; copy the whole folder again.')
     size = weights.stat().st_size
     ServedEncoder(folder.resolve().name, manifest.weights_sha256, size, manifest)
     check_weight_file(weights, manifest.encoder)
@@ -134,6 +145,9 @@ def serve(folder: Folder, active: str = '') -> None:
     import json
     import sys
 
+    from ..swapping.served_folder import refuse_no_encoders
+
+    refuse_no_encoders(folder)
     from ..nodes.encoder_server_node import EncoderServerNode, prepare_server_process
     from ..nodes.node_setup import run
 

@@ -1,15 +1,17 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler evaluate`, `rank-metrics`, `benchmark evaluation`: how good, by recordings."""
+"""`gridsampler evaluate`: how good a policy is, by recordings."""
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .positionals import Bags, Folder
+from .arm_choice import usual_arm
+from .output_folder import check_folder
+from .positionals import Bags
 
 if TYPE_CHECKING:
     from ..recordings.evaluation_task import EvaluationTask, Preparation
@@ -85,12 +87,15 @@ def evaluate(
     from ..recordings.bag_reader import find_bags
     from ..recordings.command_replay import CommandConfig
     from ..recordings.contestants import PolicyChoice
-    from ..recordings.evaluation_jobs import evaluate_bags
+    from ..recordings.critical_error import read_intervals
+    from ..recordings.evaluation_jobs import check_jobs, evaluate_bags
     from ..recordings.evaluation_report import check_gate, read_gate
     from ..recordings.evaluation_task import EvaluationTask
     from ..recordings.policy_scores import EvaluationConfig
-    from ..recordings.topic_map import TopicChoice, load_topic_choice, with_cameras
+    from ..recordings.topic_choice import TopicChoice, load_topic_choice, with_cameras
 
+    check_folder(out)
+    check_jobs(jobs)
     thresholds = read_gate(gate) if gate else {}
     choice = load_topic_choice(topics) if topics else TopicChoice()
     choice = with_cameras(choice, camera)
@@ -108,7 +113,7 @@ def evaluate(
     task = EvaluationTask(
         PolicyChoice(folder, encoder, backend),
         other,
-        find('calibration', arm or _usual_arm(folder), '.yaml'),
+        find('calibration', arm or usual_arm(folder), '.yaml'),
         choice,
         EvaluationConfig(
             latency=latency_ms / 1e3,
@@ -121,8 +126,11 @@ def evaluate(
         bag,
         real_time,
     )
+    found = find_bags(bags)
+    if intervals is not None:
+        read_intervals(intervals)
     with _live(task, out / 'live') as prepare:
-        report, failed = evaluate_bags(find_bags(bags), task, out, jobs, prepare)
+        report, failed = evaluate_bags(found, task, out, jobs, prepare)
     for name, reason in failed.items():
         print(f'{name} failed: {reason}', file=sys.stderr)
     if not report:
@@ -156,118 +164,3 @@ def _live(task: 'EvaluationTask', logs: Path) -> 'Iterator[Preparation | None]':
 
     with raise_on_signals() as check, private_domain():
         yield LiveReplay(task, logs, check)
-
-
-def _usual_arm(folder: Path) -> str:
-    from ..arm_limits import load_arm
-    from ..installed_files import find, names
-    from ..manifest import load_manifest
-
-    space = load_manifest(folder).policy.action_space
-    if space.frame.startswith('panda'):
-        return 'panda'
-    fitting = []
-    for name in names('calibration', '.yaml'):
-        with suppress(ValueError):  # a workspace may keep other calibrations there
-            joints = load_arm(find('calibration', name, '.yaml')).joints.names
-            fitting += [name] * (set(space.names) <= set(joints))
-    if space.kind == 'joint_position' and len(fitting) == 1:
-        print(f'guessed arm: {fitting[0]}')
-        return fitting[0]
-    raise ValueError(
-        f'Which arm? The checkpoint commands {space.kind} of {len(space.names)} entries; name its '
-        'limits with --arm, a YAML file or a name in calibration/.'
-    )
-
-
-def benchmark_evaluation(
-    policy: str = 'g1_bottle',
-    arm: str = 'g1',
-    frames: int = 300,
-    size: tuple[int, int] = (320, 240),
-    raw: bool = False,
-    rounds: int = 3,
-    json: Path | None = None,
-) -> None:
-    """Count what an evaluation costs beside the policy, on a bag made here, at 30 Hz.
-
-    Args:
-        policy: Checkpoint of joint targets that reads one camera, its folder or name.
-        arm: YAML with the arm's limits, or a name in calibration/.
-        frames: In the bag.
-        size: Of the pictures [px].
-        raw: Uncompressed pictures; with --frames 1740 --size 1600 1200 the bag has 10 GB.
-        rounds: With and without film and bag of predictions, in turn.
-        json: File for the result.
-    """
-    from ..installed_files import find
-    from ..recordings.evaluation_benchmark import measure_cost
-
-    cost = measure_cost(
-        find('models', policy),
-        find('calibration', arm, '.yaml'),
-        frames=frames,
-        size=size,
-        raw=raw,
-        rounds=rounds,
-    )
-    print(cost)
-    if json:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(cost.to_json())
-
-
-def rank_metrics(
-    checkpoints: Folder,
-    out: Path,
-    bags: tuple[Path, ...] = (),
-    demonstrations: tuple[Path, ...] = (),
-    measured: tuple[str, ...] = (),
-    arm: str = '',
-    jobs: str = '1',
-) -> None:
-    """See which offline metric orders policies as their measured success does.
-
-    Evaluates every checkpoint on the same bags; what is done already is not done again. Writes
-    ranking.md, ranking.json and ranking.png.
-
-    Args:
-        checkpoints: Folder of checkpoints with their outcomes beside the manifest, as `gridsampler
-            compare` leaves them, or each by `success --json CHECKPOINT/official.json`.
-        out: Folder of the ranking and of all evaluations.
-        bags: Bags that none of them has seen, or folders of such bags.
-        demonstrations: All bags on which they were trained; of these only those are taken that
-            every training held out.
-        measured: Names of the outcomes, like `official widened`; all if left out.
-        arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
-        jobs: See `evaluate`.
-    """
-    from ..installed_files import find
-    from ..recordings.bag_reader import find_bags
-    from ..recordings.contestants import PolicyChoice
-    from ..recordings.evaluation_jobs import evaluate_bags
-    from ..recordings.evaluation_task import EvaluationTask
-    from ..training.measured_policies import held_out_bags, read_policies
-    from ..training.metric_ranking import rank_metrics, write_ranking
-
-    policies, left_out = read_policies(checkpoints, measured)
-    for name, reason in left_out.items():
-        print(f'{name} is left out: {reason}.', file=sys.stderr)
-    found = find_bags(bags) if bags else []
-    if demonstrations:
-        found += held_out_bags(find_bags(demonstrations), policies)
-    if not found:
-        raise ValueError('Name bags with --bags, or those of the training with --demonstrations.')
-    limits = find('calibration', arm or _usual_arm(policies[0].folder), '.yaml')
-    reports = []
-    for policy in policies:
-        task = EvaluationTask(PolicyChoice(policy.folder), None, limits, film=False, bag=False)
-        report, failed = evaluate_bags(found, task, out / policy.folder.name, jobs)
-        if failed:
-            raise ValueError(
-                f'All policies need the same bags, but {policy.folder.name} failed on '
-                f'{"; ".join(f"{name}: {reason}" for name, reason in failed.items())}'
-            )
-        reports.append(report)
-    rankings = rank_metrics(policies, reports)
-    print(write_ranking(policies, rankings, found, reports[0]['frames'], out))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from .json_output import write_json
+from .output_folder import check_folder
 from .positionals import Bags, Recipe
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def pretrain(
         change: A key of the recipe with another value, like `--change seed=1`; repeatable.
     """
     from dataclasses import replace
+    from math import inf
 
     from ..recordings.bag_reader import find_bags
     from ..training.compare_encoders import with_compute
@@ -51,10 +53,14 @@ def pretrain(
     from ..training.pretrain_encoder import pretrain
     from ..training.recipe import read_recipe
 
+    check_folder(out)
+    check_folder(cache)
     config = read_recipe(recipe, PretrainConfig, change)
     if method != 'recipe':
         config = replace(config, model=config.model.as_method(method))
     if compute is not None:
+        if not 0 < compute < inf:
+            raise ValueError(f'--compute is {compute:g} TFLOP; expected more than 0.')
         config = with_compute(config, compute * 1e12)
     pretrain(config, find_bags(bags), out, cache or out / 'cache')
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from .json_output import prepare_json, write_json
+from .output_folder import check_folder
 
 
 def demo(
@@ -51,6 +52,7 @@ def record(
     """
     from ..recordings.demonstrations import RecordConfig, record
 
+    check_folder(out)
     numbers = task_numbers(tasks)
     record(RecordConfig(suite, numbers, episodes, widened, noise), out)
 
@@ -73,11 +75,11 @@ def experts(
     """
     from ..recordings.expert_success import measure_experts
 
+    prepare_json(json)
     numbers = task_numbers(tasks) if tasks else range(10)
     result = measure_experts(suite, numbers, episodes, placements)
     print(result)
-    if json:
-        json.write_text(result.to_json())
+    write_json(json, result.to_json())
 
 
 def success(
@@ -111,8 +113,13 @@ def success(
     from ..golden_observation import golden_observation
     from ..installed_files import find
     from ..recordings.closed_loop import measure_success
+    from ..recordings.solved_states import check_episodes
+    from ..simulation.benchmark import check_tasks
     from ..swapping.compatibility import PolicyNeeds, see_through
 
+    numbers = task_numbers(tasks) if tasks else range(10)
+    check_episodes(episodes)
+    check_tasks(suite, numbers)
     prepare_json(json)
     folder = find('models', policy)
     model, manifest = load_checkpoint(folder)
@@ -124,7 +131,7 @@ def success(
         load_arm(find('calibration', 'panda', '.yaml')),
         name=policy,
         suite=suite,
-        tasks=task_numbers(tasks) if tasks else range(10),
+        tasks=numbers,
         episodes=episodes,
         placements=placements,
         rendering=rendering,
@@ -156,8 +163,13 @@ def obedience(
     from ..golden_observation import golden_observation
     from ..installed_files import find
     from ..recordings.obedience import measure_obedience
+    from ..recordings.solved_states import check_episodes
+    from ..simulation.benchmark import check_tasks
 
     prepare_json(json)
+    numbers = task_numbers(tasks)
+    check_episodes(episodes)
+    check_tasks(suite, numbers)
     model, manifest = load_checkpoint(find('models', policy))
     result = measure_obedience(
         load(model, [golden_observation(manifest.policy)], backends=('eager',)),
@@ -165,7 +177,7 @@ def obedience(
         load_arm(find('calibration', 'panda', '.yaml')),
         name=policy,
         suite=suite,
-        tasks=task_numbers(tasks),
+        tasks=numbers,
         episodes=episodes,
     )
     print(result)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from .output_folder import check_folder
 from .positionals import Bags, Recipe
 
 
@@ -32,6 +33,8 @@ def train(
     from ..training.recipe import load_recipe, read_recipe
     from ..training.train_policy import train
 
+    check_folder(out)
+    check_folder(cache)
     if base is not None:
         from ..training.fine_tune import FineTuneConfig, fine_tune
 
@@ -63,13 +66,23 @@ def compare(
         table_only: Only write the table of what is measured.
     """
     from ..recordings.bag_reader import find_bags
-    from ..training.comparison import BASE, load_comparison, run_row, train_base
+    from ..training.comparison import (
+        BASE,
+        check_comparison,
+        load_comparison,
+        run_row,
+        train_base,
+    )
     from ..training.comparison_table import write_comparison
 
+    check_folder(out)
+    check_folder(cache)
     config = load_comparison(comparison)
     if not table_only:
+        named = rows.split(',') if rows else [BASE, *config.main_rows, *config.rows]
+        check_comparison(comparison, named)
         found, store = find_bags(bags), cache or out / 'cache'
-        for row in rows.split(',') if rows else (BASE, *config.main_rows, *config.rows):
+        for row in named:
             if row == BASE:
                 train_base(comparison, found, out, store)
             else:

@@ -25,21 +25,29 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
         if path.is_file() or (path / 'metadata.yaml').exists():
             bags.append(path)
             continue
-        folders = {metadata.parent for metadata in path.rglob('metadata.yaml')}
+        # What ends in .partial was being written when its writer was killed.
+        folders = {file.parent for file in path.rglob('metadata.yaml') if not _partial(file)}
         loose = {
             file
             for file in path.rglob('*')
-            if is_storage(file) and file.is_file() and not folders & set(file.parents)
+            if is_storage(file)
+            and file.is_file()
+            and not _partial(file)
+            and not folders & set(file.parents)
         }
         # The splits of one recording whose metadata was lost belong together.
         groups = {file if file.suffix == '.bag' else _recording_of(file) for file in loose}
-        bags.extend(b for b in sorted(folders | groups) if b.suffix != '.partial')
+        bags.extend(sorted(folders | groups))
     if not bags:
         raise FileNotFoundError(
             f'No rosbag2 recording in {", ".join(map(str, paths))}; a bag is a folder with a '
             'metadata.yaml, or an .mcap, .db3 or (ROS 1) .bag file.'
         )
     return bags
+
+
+def _partial(file: Path) -> bool:
+    return file.parent.suffix == '.partial'
 
 
 def _recording_of(file: Path) -> Path:

@@ -18,8 +18,8 @@ from ..observation import Observation
 from ..observation_buffer import ObservationBuffer
 from ..policy_config import PolicyConfig
 from ..prediction import Prediction
-from ..simulation.arm_state import ArmState
-from ..simulation.libero_arm import LiberoArm
+from ..simulation.arm_state import JOINT_NAMES, ArmState
+from ..simulation.libero_arm import CAMERAS, LiberoArm
 from ..simulation.perturbations import Perturbation, perturb
 from ..stream_budget import StreamBudget
 from .arm_messages import (
@@ -125,8 +125,10 @@ def measure_success(
         loop: How the loop is closed.
 
     Raises:
-        ValueError: There are not so many evaluation states.
+        ValueError: There are not so many evaluation states, no such tasks, or the policy is for
+            another arm.
     """
+    check_embodiment(config, name)
     loop = loop or LoopConfig()
 
     def attempt(arm: LiberoArm, number: int) -> bool:
@@ -143,6 +145,18 @@ def measure_success(
         rendering=rendering,
     )
     return summarise(outcomes, config, name, suite, placements, rendering, perturbation)
+
+
+def check_embodiment(config: PolicyConfig, name: str) -> None:
+    """Refuse a policy that was trained for another arm than the simulated one."""
+    space = config.action_space
+    foreign = [each for each in config.joints if each not in JOINT_NAMES]
+    unseen = [each for each in config.cameras if each not in CAMERAS]
+    if space.kind != 'end_effector_twist' or foreign or unseen:
+        raise ValueError(
+            f'{name} commands {space.kind} and sees {[*config.cameras]}, the simulated arm takes '
+            f'end_effector_twist and has {[*CAMERAS]}; name a policy trained on its recordings.'
+        )
 
 
 def summarise(

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions and how late they would come -> the commands that the arm would have been sent."""
 
-import math
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable
@@ -37,11 +36,10 @@ class CommandConfig:
     max_state_age: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse a loop that never commands."""
-        if not 0 < self.rate < math.inf:
-            raise ValueError(
-                f'A command loop needs a rate above 0 Hz, got {self.rate:g}; the node takes 50.'
-            )
+        """Refuse a loop that never sends anything, or more than any controller takes."""
+        if not 1 <= self.rate <= 2000:
+            words = 'expected 1 to 2000 Hz; give that of the live node'
+            raise ValueError(f'The command rate is {self.rate:g} Hz, {words}.')
 
 
 class Follower(Protocol):

@@ -12,14 +12,18 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from ..simulation.arm_state import ArmState
+from ..simulation.benchmark import check_tasks
 from ..simulation.experts import ScriptedExpert
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
 from . import arm_messages
+from .bag_files import find_files
 from .bag_writer import BagWriter, build
 
 MAXIMUM_STEPS = 220
 START_TIME = 1.0
+MAX_NOISE = 5.0
+"""No expert finds its way back from more [m/s]."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,10 @@ class RecordConfig:
 
     def __post_init__(self) -> None:
         """Refuse what records nothing, and shares that are none."""
-        if self.episodes < 1 or not (0 <= self.widened <= 1 and self.noise >= 0):
+        if self.episodes < 1 or not (0 <= self.widened <= 1 and 0 <= self.noise <= MAX_NOISE):
             raise ValueError(
-                'Record at least one episode, a widened share in 0 to 1 and noise from 0 on, not '
+                'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
+                f'{MAX_NOISE:g} m/s, not '
                 f'{self.episodes}, {self.widened} and {self.noise}.'
             )
 
@@ -80,6 +85,7 @@ def record(config: RecordConfig, out: Path) -> None:
         config: What to record.
         out: Folder of the bags, one per episode.
     """
+    check_tasks(config.suite, config.tasks)
     out.mkdir(parents=True, exist_ok=True)
     for task in config.tasks:
         log = out / f'tries_{task:02d}.jsonl'
@@ -101,10 +107,11 @@ def record(config: RecordConfig, out: Path) -> None:
             ):
                 while done < config.episodes:
                     bag = out / f'{config.suite}_{task:02d}_{seed}'
-                    steps = record_episode(arm, seed, config, bag)
+                    # A run that ended between bag and log leaves a whole bag of this seed.
+                    steps = _recorded_steps(bag) or record_episode(arm, seed, config, bag)
                     success = steps is not None
-                    lines.write(json.dumps({'seed': seed, 'success': success, 'steps': steps}))
-                    lines.write('\n')
+                    entry = {'seed': seed, 'success': success, 'steps': steps}
+                    lines.write(f'{json.dumps(entry)}\n')
                     lines.flush()
                     done += success
                     seed += 1
@@ -112,6 +119,13 @@ def record(config: RecordConfig, out: Path) -> None:
                     progress.set_postfix(tries=seed - FIRST_TRAINING_SEED)
         finally:
             arm.close()
+
+
+def _recorded_steps(bag: Path) -> int | None:
+    """Steps of an episode that is there already; None where it is not."""
+    if not bag.exists():
+        return None
+    return (find_files(bag).expected or {}).get(arm_messages.EXPERT_TWIST)
 
 
 def placement_of(seed: int, widened: float) -> Placement:

@@ -3,25 +3,22 @@
 """A recording and policies -> how good their predictions are, by the stages that run live."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..arm_limits import ArmLimits
 from ..observation import Observation
 from ..observation_buffer import ObservationBuffer
-from ..prediction import Prediction
 from .action_scale import action_scale, action_units
 from .bag_files import DamagedBag
-from .bag_health import BagHealth, Fault
+from .bag_health import BagHealth
 from .bag_reader import read_messages
 from .bag_storage import RecordedMessage
 from .contestants import refuse_other_streams
 from .critical_error import Intervals
 from .curve import Curve
+from .evaluation_outcome import Evaluation, Listener
 from .frame_comparison import Frame, FrameComparison
 from .gripper_events import GripperScale
 from .live_answers import Unanswered
@@ -32,47 +29,6 @@ from .policy_scores import Contestant, EvaluationConfig, PolicyScores
 from .recorded_actions import RecordedActions
 from .smoothness import Smoothness
 from .topic_map import TopicMap
-
-Numbers = NDArray[np.float64]
-
-
-class Listener(Protocol):
-    """Anything that wants to see an evaluation on its way, to draw or to write."""
-
-    def message(self, recorded: RecordedMessage) -> None:
-        """A message was read."""
-
-    def prediction(
-        self, now: float, observation: Observation, predictions: Sequence[Prediction]
-    ) -> None:
-        """All policies have answered the frame that became ready at `now` [s]."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came out.
-
-    Attributes:
-        scores: One per policy.
-        report: JSON, the same whenever it is computed.
-        measured: JSON, what depends on the machine.
-        scale: Unit of each entry of an action, see `action_scale`.
-        units: The same in words.
-        curves: Time, recorded action, then the commands of each policy, in a row.
-        faults: Of the streams.
-        begin: Time of the first message [s].
-        end: Time of the last message [s].
-    """
-
-    scores: tuple[PolicyScores, ...]
-    report: dict[str, Any]
-    measured: dict[str, Any]
-    scale: Numbers
-    units: tuple[str, ...]
-    curves: Numbers
-    faults: tuple[Fault, ...]
-    begin: float
-    end: float
 
 
 def evaluate_bag(
@@ -138,7 +94,7 @@ class _Run:
         self._scores = tuple(PolicyScores(c, limits, config, clock) for c in contestants)
         self._buffer = ObservationBuffer(first.observation, config.streams, any_scale=True)
         self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
-        self._health = BagHealth(_stream_names(topics), tuple(topics.streams.cameras.values()))
+        self._health = BagHealth(topics.by_stream, tuple(topics.streams.cameras.values()))
         steps = max(c.config.steps for c in contestants)
         space = first.action_space
         self._actions = RecordedActions(space, topics, steps, first.period)
@@ -283,14 +239,3 @@ class _Run:
             self._health.look(topic, observation.images[camera], observation.time)
         for listener in self._listeners:
             listener.prediction(now, observation, predictions)
-
-
-def _stream_names(topics: TopicMap) -> dict[str, str]:
-    streams = {f'camera {name}': topic for name, topic in topics.streams.cameras.items()}
-    return {
-        **streams,
-        'joint states': topics.measured_joints,
-        'pose': topics.measured_pose,
-        'action': topics.labels.action,
-        'gripper': topics.labels.gripper,
-    }

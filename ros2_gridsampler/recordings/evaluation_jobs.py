@@ -46,10 +46,11 @@ def evaluate_bags(
     """
     if prepare is not None and jobs != '1':
         raise ValueError(f'Bags are played to a live node one by one: --jobs is {jobs}, not 1.')
+    check_jobs(jobs)
     folders = {bag: out for bag in bags} if len(bags) == 1 else _folders(bags, out)
-    out.mkdir(parents=True, exist_ok=True)
     # A broken checkpoint is no fault of the bags: it is said once, and first.
     contestants = load_contestants(task.choices)
+    out.mkdir(parents=True, exist_ok=True)
     reports: dict[Path, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     if jobs == '1':
@@ -63,6 +64,8 @@ def evaluate_bags(
                     prepare=prepare,
                     progress=True,
                 )
+            except InterruptedError:  # an OSError, but not of this bag
+                raise
             except (ValueError, OSError) as error:
                 failed[_name(bag, folders)] = str(error)
     else:
@@ -86,6 +89,15 @@ def evaluate_bags(
     ordered = [(folders[bag], reports[bag]) for bag in folders if bag in reports]
     failed = dict(sorted(failed.items()))
     return _write(ordered, failed, out, len(bags)), failed
+
+
+def check_jobs(jobs: str) -> None:
+    """Refuse what is neither a number of processes nor an address."""
+    if '://' not in jobs and not (jobs.isdecimal() and int(jobs) > 0):
+        raise ValueError(
+            '--jobs is a number of processes or an address like tcp://10.0.0.1:8786, got '
+            f'{jobs!r}.'
+        )
 
 
 def _write(
@@ -137,11 +149,6 @@ def _client(jobs: str) -> Iterator[Any]:
         with Client(jobs) as client:
             yield client
         return
-    if not jobs.isdigit() or int(jobs) < 1:
-        raise ValueError(
-            '--jobs is a number of processes or an address like tcp://10.0.0.1:8786, got '
-            f'{jobs!r}.'
-        )
     # Threads of one inference would fight those of the next for the same cores.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     with (

@@ -22,14 +22,16 @@ from .bag_reader import read_messages, read_topics
 from .bag_writer import BagWriter
 from .contestants import PolicyChoice, load_contestants
 from .critical_error import read_intervals
-from .evaluation import Evaluation, Listener, evaluate_bag
+from .evaluation import evaluate_bag
+from .evaluation_outcome import Evaluation, Listener
 from .evaluation_report import REPORT, SCHEMA, conclude, dump
 from .live_answers import LiveAnswers
 from .overlay import OverlayFilm
 from .policy_scores import Contestant, EvaluationConfig
 from .prediction_bag import PredictionBag
 from .report_page import write_page
-from .topic_map import TopicChoice, TopicMap, describe, map_topics
+from .topic_choice import TopicChoice
+from .topic_map import TopicMap, describe, map_topics
 
 MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
 
@@ -97,7 +99,7 @@ def evaluate_to_folder(
     """
     done = out / DONE
     key = _key(bag, task)
-    if done.exists() and json.loads(done.read_text()).get('key') == key:
+    if done.exists() and done.read_text() == json.dumps({'key': key}):
         return dict(json.loads((out / REPORT).read_text('utf-8')))
     out.mkdir(parents=True, exist_ok=True)
     done.unlink(missing_ok=True)

@@ -11,10 +11,12 @@ from tqdm import tqdm
 from ..arm_limits import ArmLimits
 from ..backends import Backend
 from ..policy_config import PolicyConfig
+from ..simulation.benchmark import check_tasks
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import Official
 from ..simulation.scene import Goal
-from .closed_loop import LoopConfig, drive
+from .closed_loop import LoopConfig, check_embodiment, drive
+from .solved_states import check_episodes
 from .success_rate import wilson_interval
 
 NOTHING = 'none of them'
@@ -72,11 +74,15 @@ def measure_obedience(
         suite: A suite whose tasks share one room, such as libero_goal.
         tasks: Numbers from 0, at least two.
         episodes: Per sentence and room.
+
+    Raises:
+        ValueError: There are no such tasks, or not so many evaluation states.
     """
     if len(tasks) < 2:
         raise ValueError(f'Obedience needs at least two tasks to tell apart, got {[*tasks]}.')
-    if episodes < 1:
-        raise ValueError(f'Measure at least one episode per sentence and room, not {episodes}.')
+    check_embodiment(config, name)
+    check_episodes(episodes)
+    check_tasks(suite, tasks)
     goals: dict[str, Goal] = {}
     for task in tasks:
         arm = LiberoArm(suite, task)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One policy on one recording -> all that can be said of its predictions."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,12 +57,12 @@ class EvaluationConfig:
     critical: CriticalConfig = field(default_factory=CriticalConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what no inference can take."""
+        """Refuse times that nothing can take."""
         for latency in (self.latency, *self.injected):
-            if not 0 <= latency < math.inf:
+            if not 0 <= latency < np.inf:
                 raise ValueError(
-                    f'A latency is from 0 ms on and finite, got {1e3 * latency:g} ms; without any '
-                    'inference it is 0.'
+                    f'A latency is {1e3 * latency:g} ms, expected 0 ms or more; give times that '
+                    'an inference can take.'
                 )
 
 

@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from .evaluation import Evaluation
+from .evaluation_outcome import Evaluation
 from .svg_plot import COLOURS, histogram, lines, timeline
 
 # Marks of commands are joined where they are this close [s].

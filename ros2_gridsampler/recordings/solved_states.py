@@ -8,6 +8,7 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from ..simulation.benchmark import check_tasks
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import EVALUATION_SEEDS, Official, Placement, Widened
 from .success_rate import wilson_interval
@@ -61,6 +62,15 @@ class Tally:
         return '\n'.join([*rows, summary])
 
 
+def check_episodes(episodes: int) -> None:
+    """Refuse more than there are evaluation states of a task, and none."""
+    if not 1 <= episodes <= len(EVALUATION_SEEDS):
+        raise ValueError(
+            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
+            'episodes; ask for 1 to that many.'
+        )
+
+
 def try_states(
     attempt: Attempt,
     *,
@@ -86,13 +96,10 @@ def try_states(
         Instruction -> whether each state was solved.
 
     Raises:
-        ValueError: There are not so many evaluation states.
+        ValueError: There are not so many evaluation states, or no such tasks.
     """
-    if not 1 <= episodes <= len(EVALUATION_SEEDS):
-        raise ValueError(
-            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
-            'episodes; ask for 1 to that many.'
-        )
+    check_episodes(episodes)
+    check_tasks(suite, tasks)
     outcomes: dict[str, tuple[bool, ...]] = {}
     title = f'{suite} {placements}'
     with tqdm(total=len(tasks) * episodes, desc=title, unit='episode') as progress:

@@ -3,14 +3,13 @@
 """Topics of a bag and what a policy reads -> which topic is which stream, said once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from ..policy_config import PolicyConfig
-from ..structured_file import read_yaml
 from .episodes import ActionTopics
 from .observation_replay import StreamTopics
+from .topic_choice import TopicChoice
 
 _IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 JOINT_STATE = 'sensor_msgs/msg/JointState'
@@ -23,32 +22,6 @@ _INSTEAD = {
     'instruction': ' Give the sentence with --instruction.',
     'action': ' Where the arm went may serve instead: --action-topic /joint_states.',
 }
-
-
-@dataclass(frozen=True)
-class TopicChoice:
-    """What the user says of the topics; what is empty is guessed where that is obvious.
-
-    Attributes:
-        cameras: Camera name -> topic.
-        joint_states: JointState.
-        pose: PoseStamped of the end effector.
-        instruction: String.
-        fixed_instruction: The sentence of a bag that carries none.
-        action: Topic of the recorded action: JointTrajectory, Float64MultiArray or TwistStamped;
-            a JointState takes the positions that the arm reached.
-        gripper: Float64MultiArray with the gripper opening [m], for twists.
-        gripper_joints: Joints that add up to the gripper's opening, for twists.
-    """
-
-    cameras: Mapping[str, str] | None = None
-    joint_states: str = ''
-    pose: str = ''
-    instruction: str = ''
-    fixed_instruction: str = ''
-    action: str = ''
-    gripper: str = ''
-    gripper_joints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,23 +58,17 @@ class TopicMap:
         )
         return tuple(dict.fromkeys(topic for topic in topics if topic))
 
-
-def load_topic_choice(path: Path) -> TopicChoice:
-    """Read the choice from YAML with the attributes of `TopicChoice` as keys.
-
-    Raises:
-        ValueError: Unknown keys, or values of another kind.
-    """
-    content = read_yaml(path) or {}
-    known = [field.name for field in fields(TopicChoice)]
-    if not isinstance(content, dict) or set(content) - set(known):
-        raise ValueError(f'{path} must have keys among {known}, got {content!r}.')
-    for key, value in content.items():
-        kind = {'cameras': dict, 'gripper_joints': list}.get(key, str)
-        if not isinstance(value, kind):
-            raise ValueError(f'{path}: {key} must be a {kind.__name__}, got {value!r}.')
-    content['gripper_joints'] = tuple(content.get('gripper_joints', ()))
-    return TopicChoice(**content)
+    @property
+    def by_stream(self) -> dict[str, str]:
+        """What a reader calls each stream -> its topic; empty where there is none."""
+        cameras = {f'camera {name}': topic for name, topic in self.streams.cameras.items()}
+        return {
+            **cameras,
+            'joint states': self.measured_joints,
+            'pose': self.measured_pose,
+            'action': self.labels.action,
+            'gripper': self.labels.gripper,
+        }
 
 
 def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice) -> TopicMap:
@@ -166,17 +133,6 @@ def describe(choice: TopicChoice, topics: TopicMap) -> dict[str, Any]:
         'gripper': topics.labels.gripper,
         'guessed': list(topics.guessed),
     }
-
-
-def with_cameras(choice: TopicChoice, pairs: Sequence[str]) -> TopicChoice:
-    """Add cameras written like 'wrist=/wrist/image_raw'."""
-    cameras = dict(choice.cameras or {})
-    for pair in pairs:
-        name, _, topic = pair.partition('=')
-        if not topic.startswith('/'):
-            raise ValueError(f'A camera is written like wrist=/wrist/image_raw, got {pair!r}.')
-        cameras[name] = topic
-    return replace(choice, cameras=cameras)
 
 
 class _Guess:

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +71,9 @@ def build_task(suite: str, task: int) -> BenchmarkTask:
     Raises:
         ValueError: There is no such suite or task.
     """
+    check_tasks(suite, [task])
     with quiet(), seeded(0):
-        suites = get_benchmark_dict()
-        if suite not in suites:
-            raise ValueError(f"LIBERO has no suite '{suite}'; choose one of {sorted(suites)}.")
         benchmark = get_benchmark(suite)()
-        count = benchmark.get_num_tasks()
-        if not 0 <= task < count:
-            raise ValueError(f'{suite} has no task {task}; choose 0 to {count - 1}.')
         description = benchmark.get_task(task)
         environment = ControlEnv(
             bddl_file_name=os.path.join(
@@ -91,6 +86,26 @@ def build_task(suite: str, task: int) -> BenchmarkTask:
         ).env
         states = np.asarray(benchmark.get_task_init_states(task), dtype=np.float64)
     return BenchmarkTask(environment, description.language, states)
+
+
+def check_tasks(suite: str, tasks: Sequence[int]) -> None:
+    """See that all tasks of a job exist, before the first of them takes its hours.
+
+    Raises:
+        ValueError: There is no such suite or task, no task is named, or one is named twice.
+    """
+    with quiet(), seeded(0):
+        suites = get_benchmark_dict()
+        if suite not in suites:
+            raise ValueError(f"LIBERO has no suite '{suite}'; choose one of {sorted(suites)}.")
+        count = get_benchmark(suite)().get_num_tasks()
+    if not tasks:
+        raise ValueError(f'No task of {suite} is named; choose from 0 to {count - 1}.')
+    for task in tasks:
+        if not 0 <= task < count:
+            raise ValueError(f'{suite} has no task {task}; choose 0 to {count - 1}.')
+    if len(set(tasks)) < len(tasks):
+        raise ValueError(f'Tasks {[*tasks]} of {suite} name one twice; name each once.')
 
 
 @contextlib.contextmanager

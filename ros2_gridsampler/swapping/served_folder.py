@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..manifest import MANIFEST
 from .apart import answer, run_apart
 
 
@@ -53,6 +54,26 @@ def check_folder(folder: Path, active: str) -> ServedFolder:
             f'{weights} is not the file that its manifest names; copy the folder again.'
         )
     return ServedFolder(text, str(weights), encoder.sha256, encoder.bytes)
+
+
+def refuse_no_encoders(folder: Path) -> None:
+    """Refuse a folder that somebody named by mistake: there is nothing in it to serve.
+
+    Raises:
+        ValueError: It is missing, a file, empty, or an encoder itself.
+    """
+    if not folder.is_dir():
+        raise ValueError(f'{folder} is no folder; name one that holds folders of encoders.')
+    if (folder / MANIFEST).exists():
+        raise ValueError(
+            f'{folder} is a checkpoint itself; name the folder that it lies in, which may hold '
+            'others too.'
+        )
+    if not any(folder.glob(f'*/{MANIFEST}')):
+        raise ValueError(
+            f'{folder} holds no encoder, that is no folder with a {MANIFEST}; pretrain or import '
+            'one into it.'
+        )
 
 
 def check_folder_apart(folder: Path, active: str) -> ServedFolder:

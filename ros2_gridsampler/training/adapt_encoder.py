@@ -3,7 +3,7 @@
 """A policy, another encoder, bags -> that encoder, giving the features that the policy knows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..policy import Policy
 from ..recordings.episodes import EpisodeConfig, store_episodes
 from ..recordings.frames import FrameConfig, FrameStore, store_frames
 from ..swapping.compatibility import PolicyNeeds, with_encoder
+from .adapt_config import AdaptConfig
 from .batches import Batches, order, split
 from .learning_rate import set_rate
 from .read_features import RandomPoints, feature_error, features, own_features
@@ -27,24 +28,6 @@ from .train_policy import batch_losses, validate
 
 # Share of the steps.
 _WARM_UP = 0.05
-
-
-@dataclass(frozen=True)
-class AdaptConfig:
-    """How an encoder is fitted to a policy; the defaults suit two CPU cores."""
-
-    steps: int = field(default=400, metadata={'help': 'Of feature alignment; needs no labels'})
-    batch: int = field(default=32, metadata={'help': 'Pictures per step'})
-    learning_rate: float = field(default=5e-4, metadata={'help': 'Peak of the cosine'})
-    cloning_steps: int = field(
-        default=0, metadata={'help': 'Of behaviour cloning after it, all but the encoder frozen'}
-    )
-    cloning_batch: int = field(default=32, metadata={'help': 'Samples per step'})
-    cloning_learning_rate: float = field(default=2e-4, metadata={'help': 'Peak of the cosine'})
-    every: int = field(default=4, metadata={'help': 'One in so many frames of the bags is used'})
-    held_out: float = field(default=0.1, metadata={'help': 'Share of bags to measure on'})
-    seed: int = field(default=0, metadata={'help': 'Of the order'})
-    threads: int = field(default=1, metadata={'help': 'CPU threads'})
 
 
 def adapt(
@@ -77,6 +60,8 @@ def adapt(
     Raises:
         ValueError: Bags, policy and encoder do not fit each other.
     """
+    if config.cloning_steps and episodes is None:
+        raise ValueError('Cloning needs to know where the actions are; give a recipe.')
     torch.set_num_threads(config.threads)
     policy, manifest = load_checkpoint(policy_folder)
     student, before = load_encoder(encoder_folder)
@@ -88,9 +73,7 @@ def adapt(
     found = {'features before': feature_error(policy, student, unseen)}
     align(policy, student, store_frames(training, frames, cache), config)
     found['features after'] = feature_error(policy, student, unseen)
-    if config.cloning_steps:
-        if episodes is None:
-            raise ValueError('Cloning needs to know where the actions are; give a recipe.')
+    if config.cloning_steps and episodes is not None:
         found |= clone(policy, student, bags, episodes, cache, config)
         found['features after cloning'] = feature_error(policy, student, unseen)
     save_encoder(

@@ -15,7 +15,8 @@ from ..golden_observation import golden_observation
 from ..installed_files import find
 from ..manifest import MANIFEST
 from ..recordings.closed_loop import Success, measure_success, summarise
-from ..recordings.solved_states import Placements
+from ..recordings.solved_states import Placements, check_episodes
+from ..simulation.benchmark import check_tasks
 from ..structured_file import read_yaml, structure
 from .recipe import load_recipe
 from .train_policy import train
@@ -71,6 +72,26 @@ def load_comparison(path: Path) -> ComparisonConfig:
     return config
 
 
+def check_comparison(path: Path, rows: Sequence[str]) -> None:
+    """See that all that will be trained and measured exists, before any of it takes its hours.
+
+    Args:
+        path: The comparison.
+        rows: Names of rows, `BASE` among them.
+
+    Raises:
+        ValueError: There is no such row, task or number of evaluation states, or a row's changes
+            are no recipe.
+    """
+    config = load_comparison(path)
+    check_tasks(config.suite, config.tasks)
+    for row in rows:
+        changes = config.base if row == BASE else config.row | _own(config, row, path)
+        load_recipe(path.parent / config.recipe, _lines(changes))
+        for episodes in config.episodes_of(row).values():
+            check_episodes(episodes)
+
+
 def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:
     """Train what every row starts from, unless it is there."""
     config = load_comparison(path)
@@ -91,11 +112,10 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
         ValueError: There is no such row, or the base is not trained yet.
     """
     config = load_comparison(path)
-    if row not in config.rows:
-        raise ValueError(f'{path} has no row {row!r}; its rows are {[*config.rows]}.')
+    own = _own(config, row, path)
     if not (out / BASE / MANIFEST).exists():
         raise ValueError(f'{out / BASE} is not trained yet; run the comparison without --rows.')
-    changes = {'start': str(out / BASE), **config.row, **config.rows[row]}
+    changes = {'start': str(out / BASE), **config.row, **own}
     _train(path.parent / config.recipe, changes, bags, out / row, cache)
     for placements, episodes in config.episodes_of(row).items():
         measure_row(config, row, placements, episodes, out)
@@ -139,5 +159,15 @@ def _train(
     recipe: Path, changes: Mapping[str, Any], bags: Sequence[Path], out: Path, cache: Path
 ) -> None:
     if not (out / MANIFEST).exists():
-        lines = [f'{key}={json.dumps(value)}' for key, value in changes.items()]
-        train(load_recipe(recipe, lines), bags, out, cache)
+        train(load_recipe(recipe, _lines(changes)), bags, out, cache)
+
+
+def _own(config: ComparisonConfig, row: str, path: Path) -> dict[str, Any]:
+    """What a row changes that no other does."""
+    if row not in config.rows:
+        raise ValueError(f'{path} has no row {row!r}; its rows are {[*config.rows]}.')
+    return config.rows[row]
+
+
+def _lines(changes: Mapping[str, Any]) -> list[str]:
+    return [f'{key}={json.dumps(value)}' for key, value in changes.items()]

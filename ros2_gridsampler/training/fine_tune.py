@@ -27,6 +27,7 @@ from ..plugins.lerobot_training import (
 from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..recordings.observation_replay import StreamTopics
 from .batches import order, split
+from .bounds import check_bounds
 from .run_state import RunState, StopRequest
 
 
@@ -40,17 +41,32 @@ class FineTuneConfig:
         default=None, metadata={'help': 'What is attached; null keeps the policy as it is'}
     )
     adapter_rank: int = field(
-        default=0, metadata={'help': 'Rank of LoRA beside the reducers; 0 trains in full'}
+        default=0,
+        metadata={'help': 'Rank of LoRA beside the reducers; 0 trains in full', 'minimum': 0},
     )
-    steps: int = field(default=2000, metadata={'help': 'Optimiser steps'})
-    batch: int = field(default=8, metadata={'help': 'Samples per step'})
-    learning_rate: float = field(default=1e-4, metadata={'help': 'Constant after the warm-up'})
-    weight_decay: float = field(default=1e-4, metadata={'help': 'AdamW'})
-    warm_up: int = field(default=100, metadata={'help': 'Steps of rising learning rate'})
-    held_out: float = field(default=0.04, metadata={'help': 'Share of bags left out'})
-    seed: int = field(default=0, metadata={'help': 'Of new weights, order and noise'})
-    threads: int = field(default=1, metadata={'help': 'CPU threads'})
-    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
+    steps: int = field(default=2000, metadata={'help': 'Optimiser steps', 'minimum': 1})
+    batch: int = field(default=8, metadata={'help': 'Samples per step', 'minimum': 1})
+    learning_rate: float = field(
+        default=1e-4, metadata={'help': 'Constant after the warm-up', 'above': 0}
+    )
+    weight_decay: float = field(default=1e-4, metadata={'help': 'AdamW', 'minimum': 0})
+    warm_up: int = field(
+        default=100, metadata={'help': 'Steps of rising learning rate', 'minimum': 1}
+    )
+    held_out: float = field(
+        default=0.04, metadata={'help': 'Share of bags left out', 'minimum': 0, 'maximum': 1}
+    )
+    seed: int = field(
+        default=0, metadata={'help': 'Of new weights, order and noise', 'minimum': 0}
+    )
+    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1})
+    save_every: int = field(
+        default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that train nothing."""
+        check_bounds(self)
 
 
 def fine_tune(
@@ -110,9 +126,9 @@ def fine_tune(
     )
     run = RunState(adapted, optimiser, average_decay=0.0)
     run.restore(out)
-    stop = StopRequest()
     adapted.train()
     with (
+        StopRequest() as stop,
         (out / 'log.jsonl').open('a') as log,
         tqdm(total=config.steps, initial=run.step, desc='training', unit='step') as progress,
     ):

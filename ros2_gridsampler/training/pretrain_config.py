@@ -15,6 +15,7 @@ import yaml
 
 from ..flop_count import counting
 from ..recordings.frames import FrameConfig
+from .bounds import check_bounds
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
 
@@ -26,15 +27,26 @@ class PretrainConfig:
     frames: FrameConfig
     model: MiMaeConfig
     views: int = field(
-        default=64, metadata={'help': 'Masked views per step; pictures are views / masks'}
+        default=64,
+        metadata={'help': 'Masked views per step; pictures are views / masks', 'minimum': 1},
     )
-    steps: int = field(default=1000, metadata={'help': 'Optimiser steps'})
-    learning_rate: float = field(default=1e-3, metadata={'help': 'Peak of the cosine'})
-    likelihood_learning_rate: float = field(default=1e-3, metadata={'help': "Of q's own Adam"})
-    warm_up: float = field(default=0.1, metadata={'help': 'Share of the steps to the peak'})
-    weight_decay: float = field(default=0.05, metadata={'help': "AdamW's"})
+    steps: int = field(default=1000, metadata={'help': 'Optimiser steps', 'minimum': 0})
+    learning_rate: float = field(default=1e-3, metadata={'help': 'Peak of the cosine', 'above': 0})
+    likelihood_learning_rate: float = field(
+        default=1e-3, metadata={'help': "Of q's own Adam", 'above': 0}
+    )
+    warm_up: float = field(
+        default=0.1,
+        metadata={'help': 'Share of the steps to the peak', 'minimum': 0, 'maximum': 1},
+    )
+    weight_decay: float = field(default=0.05, metadata={'help': "AdamW's", 'minimum': 0})
     held_out: float = field(
-        default=0.2, metadata={'help': 'Share of bags, by their names, kept for the probes'}
+        default=0.2,
+        metadata={
+            'help': 'Share of bags, by their names, kept for the probes',
+            'minimum': 0,
+            'maximum': 1,
+        },
     )
     precision: Literal['32-true', 'bf16-mixed'] = field(
         default='32-true', metadata={'help': 'Arithmetic of the network'}
@@ -42,13 +54,20 @@ class PretrainConfig:
     accelerator: Literal['auto', 'cpu', 'cuda'] = field(
         default='auto', metadata={'help': 'Where it runs'}
     )
-    seed: int = field(default=0, metadata={'help': 'Of initialisation, order and masks'})
-    threads: int = field(default=1, metadata={'help': 'CPU threads of each process'})
-    log_every: int = field(default=10, metadata={'help': 'Steps between lines of log.jsonl'})
-    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
+    seed: int = field(
+        default=0, metadata={'help': 'Of initialisation, order and masks', 'minimum': 0}
+    )
+    threads: int = field(default=1, metadata={'help': 'CPU threads of each process', 'minimum': 1})
+    log_every: int = field(
+        default=10, metadata={'help': 'Steps between lines of log.jsonl', 'minimum': 1}
+    )
+    save_every: int = field(
+        default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
+    )
 
     def __post_init__(self) -> None:
         """Refuse pictures of another size than the encoder's, and views that do not divide."""
+        check_bounds(self)
         encoder, preparation = self.model.encoder, self.frames.preparation
         size = (preparation.height, preparation.width)
         if size != (encoder.image_height, encoder.image_width):

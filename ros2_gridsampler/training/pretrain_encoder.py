@@ -119,15 +119,17 @@ class Pretraining:
     def __call__(self, store: FrameStore, out: Path) -> None:
         """All steps that are left."""
         config, fabric, state = self.config, self.fabric, self.state
-        stop = StopRequest()
         self.model.train()
         batches = order(
             np.arange(len(store)), config.pictures, config.seed, state.step, config.steps
         )
         first = fabric.is_global_zero
-        with tqdm(
-            total=config.steps, initial=state.step, desc='pretraining', disable=not first
-        ) as progress:
+        with (
+            StopRequest() as stop,
+            tqdm(
+                total=config.steps, initial=state.step, desc='pretraining', disable=not first
+            ) as progress,
+        ):
             for samples in batches:
                 losses = self.step(store, samples)
                 state.advance()

@@ -9,7 +9,7 @@ from typing import TypeVar
 import yaml
 
 from ..structured_file import read_yaml, structure
-from .train_policy import TrainConfig
+from .train_config import TrainConfig
 
 Config = TypeVar('Config')
 

@@ -4,9 +4,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import cattrs
 import cv2
@@ -19,70 +18,16 @@ from tqdm import tqdm
 from ..checkpoint import save_checkpoint
 from ..installed_files import find
 from ..policy import Policy
-from ..policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
+from ..policy_config import PolicyConfig, Statistics
 from ..recordings.camera_records import record_cameras
-from ..recordings.episodes import EpisodeConfig, EpisodeStore, store_episodes
+from ..recordings.episodes import EpisodeStore, store_episodes
 from ..swapping.encoder_store import default_folder
 from ..swapping.known_encoders import find_encoder
 from .batches import Batch, Batches, offsets, order, split
 from .learning_rate import set_rate
 from .run_state import RunState, StopRequest
 from .starting_weights import start_from, take_encoder
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a policy is trained; the defaults suit two CPU cores."""
-
-    episodes: EpisodeConfig
-    encoder: EncoderConfig
-    trunk: TrunkConfig
-    reducer: str = field(
-        default='grid_sampler', metadata={'help': 'How the visual tokens become fewer'}
-    )
-    tokens: int = field(default=4, metadata={'help': 'Visual tokens kept per camera'})
-    sample_after: int = field(
-        default=4, metadata={'help': 'Encoder block after which the points are read'}
-    )
-    conditioned: bool = field(
-        default=True,
-        metadata={'help': 'Whether instruction and arm state enter the point predictor'},
-    )
-    relative: bool = field(
-        default=False, metadata={'help': 'Whether joint targets are offsets, see PolicyConfig'}
-    )
-    head: Literal['direct', 'continuing', 'flow'] = field(
-        default='direct',
-        metadata={
-            'help': 'Regression of the chunk; regression or flow matching that go on from steps '
-            'under way'
-        },
-    )
-    steps: int = field(default=6000, metadata={'help': 'Optimiser steps'})
-    batch: int = field(default=64, metadata={'help': 'Samples per step'})
-    learning_rate: float = field(default=6e-4, metadata={'help': 'Peak of the cosine'})
-    warm_up: int = field(default=300, metadata={'help': 'Steps to the peak'})
-    weight_decay: float = field(default=0.02, metadata={'help': "AdamW's"})
-    average_decay: float = field(default=0.999, metadata={'help': 'Of the moving average'})
-    landmark_weight: float = field(
-        default=5.0, metadata={'help': 'Of the auxiliary position error', 'unit': '1/m'}
-    )
-    proprioception_noise: float = field(
-        default=0.05, metadata={'help': 'Added in training, in standard deviations'}
-    )
-    held_out: float = field(default=0.04, metadata={'help': 'Share of bags for validation'})
-    start: str = field(
-        default='', metadata={'help': 'Checkpoint (folder or name) to start from; fresh if empty'}
-    )
-    pretrained: str = field(
-        default='', metadata={'help': 'Encoder (folder or name) to start from; none if empty'}
-    )
-    frozen_encoder: bool = field(
-        default=False, metadata={'help': 'Whether the encoder stays as it was at the start'}
-    )
-    seed: int = field(default=0, metadata={'help': 'Of initialisation, order and noise'})
-    threads: int = field(default=1, metadata={'help': 'CPU threads'})
-    save_every: int = field(default=500, metadata={'help': 'Steps between saved states'})
+from .train_config import TrainConfig
 
 
 def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Policy:
@@ -119,8 +64,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
     run.restore(out)
     batches = Batches(store, policy.config, config.proprioception_noise, config.seed)
-    stop = StopRequest()
     with (
+        StopRequest() as stop,
         (out / 'log.jsonl').open('a') as log,
         tqdm(total=config.steps, initial=run.step, desc='training', unit='step') as progress,
     ):
@@ -145,8 +90,9 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
                 report(run.step, validate(averaged(policy, run), batches, validation), log)
             if stop.requested:
                 raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
-        result = averaged(policy, run)
-        scores = validate(result, batches, validation)
+    result = averaged(policy, run)
+    scores = validate(result, batches, validation)
+    with (out / 'log.jsonl').open('a') as log:
         report(run.step, scores, log)
     training_record = {
         'start': config.start,
