@@ -108,10 +108,14 @@ class Watcher:
         return messages
 
     def call(self, kind, service, request, process, timeout=TIMEOUT):
+        def answered(done):
+            assert done() or process.process.poll() is None, f'has ended:\n{process.text}'
+            return done()
+
         client = self.node.create_client(kind, service)
-        self.until(client.service_is_ready, process, timeout)
+        self.until(lambda: answered(client.service_is_ready), process, timeout)
         future = client.call_async(request)
-        self.until(future.done, process, timeout)
+        self.until(lambda: answered(future.done), process, timeout)
         self.node.destroy_client(client)
         return future.result()
 

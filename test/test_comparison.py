@@ -65,7 +65,8 @@ def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_
     assert 'never_trained' not in text
     assert text.count('not measured') == len(ROWS)
     kept = {row['name']: row for row in json.loads((tmp_path / 'comparison.json').read_text())}
-    assert kept['early_2']['flops'] < kept['grids_2']['flops'] < kept['dense']['flops']
+    # After the tower, so small a trunk saves no more than the sampler costs.
+    assert kept['early_2']['flops'] < min(kept['grids_2']['flops'], kept['dense']['flops'])
     assert (tmp_path / 'comparison.png').read_bytes()[:4] == b'\x89PNG'
 
     shutil.rmtree(tmp_path / 'dense')

@@ -185,14 +185,14 @@ def test_a_run_may_start_from_a_policy_with_another_stem_but_not_with_another_tr
     stem = dataclasses.replace(CONFIG.encoder, stem=(6,))
     config = dataclasses.replace(CONFIG, start=str(tmp_path / 'first'), steps=1)
     other = train(
-        dataclasses.replace(config, encoder=stem, learning_rate=0.0),
+        dataclasses.replace(config, encoder=stem, learning_rate=1e-12),
         bags,
         tmp_path / 'other',
         tmp_path / 'cache',
     )
     kept, taken = first.state_dict(), other.state_dict()
     for name in ('encoder.blocks.0.attn.qkv.weight', 'action_head.linear.weight'):
-        assert torch.equal(kept[name], taken[name])
+        assert torch.allclose(kept[name], taken[name], atol=1e-9)
     trunk = dataclasses.replace(CONFIG.trunk, depth=2)
     with pytest.raises(ValueError, match='the recipe asks for'):
         train(dataclasses.replace(config, trunk=trunk), bags, tmp_path / 'no', tmp_path / 'cache')

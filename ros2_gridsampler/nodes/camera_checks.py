@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live cameras, checkpoint and calibration files -> go on, or why the arm must not move."""
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from rclpy.task import Future
 
 from ..calibrating.camera_agreement import CameraDisagrees, check_camera
 from ..calibrating.camera_info_file import load_camera_info
@@ -100,25 +98,13 @@ class CameraChecks:
         if problems:
             raise Refused(' '.join(problems))
 
-    async def answer_request(self, executor: Any, response: Any) -> Any:
-        """The same, in a thread of its own: commands and streams must not wait for it."""
-        cameras = self._compared()
-        done: Any = Future(executor=executor)
-
-        def work() -> None:
-            try:
-                done.set_result(self._compare(cameras))
-            except Exception as error:  # whoever asked has to hear of it, whatever it is
-                done.set_exception(error)
-            executor.wake()
-
-        threading.Thread(target=work, name='mount check', daemon=True).start()
-        problems = await done
+    def answer_request(self, response: Any) -> None:
+        """The same with what has come, for whoever asks; in any thread."""
+        problems = self._compare(self._compared())
         for text in problems:
             self._problems.report('mount', text)
         said = '; '.join(f'{name}: {text}' for name, text in self._mount_says.items())
         response.success, response.message = not problems, ' '.join(problems) or said
-        return response
 
     def report(self) -> dict[str, str]:
         """What was found, by camera."""
@@ -175,7 +161,7 @@ class CameraChecks:
         return camera.picture is not None and age <= self._parameters.picture_timeout
 
     def _compare(self, cameras: list[CameraTopic]) -> list[str]:
-        """What is wrong with the mounts, in sentences; may run in a thread of its own."""
+        """What is wrong with the mounts, in sentences; in any thread."""
         live, problems = {}, []
         for camera in cameras:
             try:

@@ -75,6 +75,7 @@ class InputTopics:
         self._problems = problems
         self._on_instruction = on_instruction
         self._needs_pose = needs_pose
+        self._destroyed = False
         self._measured_joints: Measured | None = None
         self.measured_pose: Measured | None = None
         self.cameras = CameraTopics(
@@ -93,6 +94,7 @@ class InputTopics:
 
     def destroy(self) -> None:
         """Unsubscribe."""
+        self._destroyed = True
         self.cameras.destroy()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
@@ -123,6 +125,8 @@ class InputTopics:
         """
 
         def take(message: Any) -> None:
+            if self._destroyed:  # a message that the executor had seen before
+                return
             add(message)
             with subscription.handle:
                 for _ in range(qos.depth):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from std_srvs.srv import Trigger
@@ -28,6 +27,7 @@ from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
+from .slow_service import create_slow_service
 
 if TYPE_CHECKING:
     from .encoder_swaps import EncoderSwaps
@@ -65,13 +65,8 @@ class PolicyNode(LifecycleNode):
         self._refuse_invalid_transitions()
         self.create_service(Trigger, '~/stop', self._pause)
         self.create_service(Trigger, '~/resume', self._resume)
-        self.create_service(
-            Trigger,
-            '~/check_mounts',
-            self._check_mounts,
-            # Of its own, or its waiting would hold up all others.
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        log = self.get_logger()
+        create_slow_service(self, Trigger, '~/check_mounts', self._check_mounts, log.error)
         self.create_timer(1.0, self._report, clock=self.steady_clock)
         if read_parameters(self, PolicyParameters).autostart:
             self._autostart = self.create_timer(0.01, self._start, clock=self.steady_clock)
@@ -253,11 +248,12 @@ class PolicyNode(LifecycleNode):
     def _resume(self, request: Any, response: Any) -> Any:
         return self._answer(response, PolicyLoop.resume)
 
-    async def _check_mounts(self, request: Any, response: Any) -> Any:
-        if self._loop is None:
+    def _check_mounts(self, response: Any) -> None:
+        loop = self._loop
+        if loop is None:
             response.message = f'The node is {self._state}; configure it first.'
-            return response
-        return await self._loop.checks.answer_request(self.executor, response)
+        else:
+            loop.checks.answer_request(response)
 
     def _answer(self, response: Any, act: Callable[[PolicyLoop], None]) -> Any:
         response.success = self._state == 'active' and self._loop is not None
