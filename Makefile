@@ -32,7 +32,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --ignore=test/test_simulation.py --ignore=test/test_tensorrt_plan.py
+	$(BIN)/pytest -n 2 --dist loadgroup --ignore=test/test_simulation.py --ignore=test/test_tensorrt_plan.py
 # Mesa and a CUDA build of PyTorch each bring an LLVM: in one process they crash.
 	$(BIN)/pytest test/test_simulation.py
 ifeq ($(shell uname -sm),Linux x86_64)

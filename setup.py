@@ -86,6 +86,7 @@ EXTRAS = {
         'mypy>=1.11,<3',
         'pytest>=8,<10',
         'pytest-timeout>=2.3,<3',
+        'pytest-xdist>=3.5,<4',
         'ruff>=0.9,<1',
         'types-PyYAML',
         'types-tqdm',

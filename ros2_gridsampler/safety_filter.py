@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .arm_limits import JointLimits
 from .stopping import (
     admissible_accelerations,
+    admits,
     largest_acceleration,
     largest_rate,
     stopping_distance,
@@ -85,19 +86,21 @@ class JointSafetyFilter:
         velocity = (wanted - position) / period
         acceleration = (velocity - self._velocity) / period
         jerk = (acceleration - self._acceleration) / period
-        low, high = self._admissible(position, period)
         # Positions are as exact as float64 holds them, and their second difference less so.
         rounding = 4 * np.spacing(np.abs(position) + np.abs(wanted)) / period**2
         slack = 1e-10 * np.minimum(max_acceleration, max_jerk * period) + rounding
-        met = (low - slack <= acceleration) & (acceleration <= high + slack)
+        state = (self._room(position), self._velocity, self._acceleration, self._motion, period)
         target_velocity = np.clip((wanted - self._wanted) / period, -max_velocity, max_velocity)
         # After a detour, a target is taken only where the joint can stay on it in the next step.
         staying = (target_velocity - velocity) / period
         stays = np.abs(staying) <= np.minimum(max_acceleration, max_jerk * period)
         stays &= np.abs(staying - acceleration) <= max_jerk * period
-        met &= self._tracking | stays
+        stays |= self._tracking
+        met = admits(acceleration, slack, *state) & stays
         command = wanted
         if not met.all():
+            low, high = admissible_accelerations(*state)
+            met = (low - slack <= acceleration) & (acceleration <= high + slack) & stays
             pursuit = self._pursuit(wanted, target_velocity, (low, high), period)
             command = position + (self._velocity + pursuit * period) * period
             command = np.where(met, wanted, command)
@@ -121,9 +124,8 @@ class JointSafetyFilter:
         position = self._known_position(period)
         # Not harder than can be let go of by the time the joint stands.
         rate = largest_rate(np.abs(self._velocity), self._limits.max_jerk, period)
-        acceleration = np.clip(
-            -np.sign(self._velocity) * rate, *self._admissible(position, period)
-        )
+        state = (self._room(position), self._velocity, self._acceleration, self._motion, period)
+        acceleration = np.clip(-np.sign(self._velocity) * rate, *admissible_accelerations(*state))
         self._advance(
             position + (self._velocity + acceleration * period) * period, position, period
         )
@@ -140,11 +142,8 @@ class JointSafetyFilter:
             raise ValueError('The filter does not know where the arm is; call reset first.')
         return self._position
 
-    def _admissible(self, position: Numbers, period: float) -> tuple[Numbers, Numbers]:
-        room = (position - self._lowest, self._highest - position)
-        return admissible_accelerations(
-            room, self._velocity, self._acceleration, self._motion, period
-        )
+    def _room(self, position: Numbers) -> tuple[Numbers, Numbers]:
+        return position - self._lowest, self._highest - position
 
     def _pursuit(
         self,

@@ -116,6 +116,55 @@ def _fits(
     return np.asarray(next_velocity * period + needed <= room)
 
 
+def admits(
+    wanted: Numbers,
+    slack: Numbers,
+    room: tuple[Numbers, Numbers],
+    velocity: Numbers,
+    acceleration: Numbers,
+    limits: tuple[Numbers, Numbers, Numbers],
+    period: float,
+) -> NDArray[np.bool_]:
+    """Whether an acceleration is one of the `admissible_accelerations`, without a search for them.
+
+    Args:
+        wanted: The acceleration.
+        slack: By how much it may be beyond them.
+        room: As for `admissible_accelerations`, like all that follow.
+        velocity: See there.
+        acceleration: See there.
+        limits: See there.
+        period: See there.
+    """
+    low, high = _bounds_without_walls(velocity, acceleration, limits, period)
+    _, max_acceleration, max_jerk = limits
+    fits = _fits(
+        np.concatenate([wanted - slack, -wanted - slack]),
+        np.concatenate([room[1], room[0]]),
+        np.concatenate([velocity, -velocity]),
+        np.tile(max_acceleration, 2),
+        np.tile(max_jerk, 2),
+        period,
+    )
+    ahead, behind = np.split(fits, 2)
+    return np.asarray((low - slack <= wanted) & (wanted <= high + slack) & ahead & behind)
+
+
+def _bounds_without_walls(
+    velocity: Numbers,
+    acceleration: Numbers,
+    limits: tuple[Numbers, Numbers, Numbers],
+    period: float,
+) -> tuple[Numbers, Numbers]:
+    max_velocity, max_acceleration, max_jerk = limits
+    low = np.maximum(acceleration - max_jerk * period, -max_acceleration)
+    high = np.minimum(acceleration + max_jerk * period, max_acceleration)
+    # The acceleration must be gone before the velocity reaches its limit.
+    low = np.maximum(low, -largest_rate(max_velocity + velocity, max_jerk, period))
+    high = np.minimum(high, largest_rate(max_velocity - velocity, max_jerk, period))
+    return low, high
+
+
 def admissible_accelerations(
     room: tuple[Numbers, Numbers],
     velocity: Numbers,
@@ -135,12 +184,8 @@ def admissible_accelerations(
     Returns:
         The smallest and the largest one.
     """
-    max_velocity, max_acceleration, max_jerk = limits
-    low = np.maximum(acceleration - max_jerk * period, -max_acceleration)
-    high = np.minimum(acceleration + max_jerk * period, max_acceleration)
-    # The acceleration must be gone before the velocity reaches its limit.
-    low = np.maximum(low, -largest_rate(max_velocity + velocity, max_jerk, period))
-    high = np.minimum(high, largest_rate(max_velocity - velocity, max_jerk, period))
+    low, high = _bounds_without_walls(velocity, acceleration, limits, period)
+    _, max_acceleration, max_jerk = limits
     # Both directions at once: with few joints a call costs more than numbers.
     largest = largest_acceleration(
         np.concatenate([room[1], room[0]]),

@@ -13,6 +13,16 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared/data'
 
 
+def pytest_collection_modifyitems(items):
+    """Beside each other with `-n 2`: the files, and all tests with nodes as one group.
+
+    Nodes on a machine that runs other nodes would miss their times.
+    """
+    for item in items:
+        group = 'nodes' if 'ros_domain' in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope='session')
 def ros_domain(tmp_path_factory):
     """Environment for this process and the nodes it starts; none of it reaches other machines."""
