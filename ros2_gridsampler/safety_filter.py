@@ -95,13 +95,11 @@ class JointSafetyFilter:
         staying = (target_velocity - velocity) / period
         stays = np.abs(staying) <= np.minimum(max_acceleration, max_jerk * period)
         stays &= np.abs(staying - acceleration) <= max_jerk * period
-        stays |= self._tracking
-        met = admits(acceleration, slack, *state) & stays
+        met = admits(acceleration, slack, *state) & (stays | self._tracking)
         command = wanted
         if not met.all():
-            low, high = admissible_accelerations(*state)
-            met = (low - slack <= acceleration) & (acceleration <= high + slack) & stays
-            pursuit = self._pursuit(wanted, target_velocity, (low, high), period)
+            between = admissible_accelerations(*state)
+            pursuit = self._pursuit(wanted, target_velocity, between, period)
             command = position + (self._velocity + pursuit * period) * period
             command = np.where(met, wanted, command)
         reasons = {
