@@ -35,6 +35,7 @@ import torch_tensorrt.dynamo._compiler as compiler
 
 from ros2_gridsampler.backends.engine import EngineRefused
 from ros2_gridsampler.backends.exported_graph import as_inputs, export, reduced
+from ros2_gridsampler.backends.onnxruntime import to_onnx
 from ros2_gridsampler.backends.tensorrt import PLAN, build
 from ros2_gridsampler.checkpoint import load_checkpoint
 from ros2_gridsampler.golden_observation import golden_observation
@@ -94,6 +95,26 @@ def coverage(graph, file):
     return file.read_text()
 
 
+def parse_onnx(graph):
+    """What TensorRT's own parser, the way of Jetson, makes of the ONNX file, and its engine."""
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse(to_onnx(graph))
+    engine = builder.build_serialized_network(network, builder.create_builder_config())
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    return {
+        'errors': [parser.get_error(index).desc() for index in range(parser.num_errors)],
+        'parsed': parsed,
+        'inputs': [network.get_input(index).name for index in range(network.num_inputs)],
+        'outputs': [list(network.get_output(index).shape) for index in range(network.num_outputs)],
+        'samplers': sum(layer.type == trt.LayerType.GRID_SAMPLE for layer in layers),
+        'layers': len(layers),
+        'bytes': 0 if engine is None else engine.nbytes,
+    }
+
+
 def main():
     """Print what was found."""
     folder, scratch = Path(sys.argv[1]), Path(sys.argv[2])
@@ -103,6 +124,7 @@ def main():
     for precision in sys.argv[3].split(','):
         source = policy if precision == 'fp32' else reduced(policy, precision)
         found['bytes'][precision] = len(build(export(source, example))[PLAN])
+    found['onnx'] = parse_onnx(export(policy, example))
     policy.trunk.norm = Bessel()
     try:
         build(export(policy, example))

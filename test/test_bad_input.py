@@ -61,6 +61,9 @@ def place(tmp_path_factory):
             'cannot be a folder: .*file is a file; name another',
         ),
         (f'{EVALUATE} --intervals file', 'file is not a list of'),
+        (f'{EVALUATE} --intervals nowhere', 'nowhere is not there; look at the name'),
+        (f'{EVALUATE} --gate nowhere', 'nowhere is not there; look at the name'),
+        (f'{EVALUATE} --topics nowhere', 'nowhere is not there; look at the name'),
         (f'{EVALUATE} --backend abacus', "Backend 'abacus' is not known; use one of"),
         (f'{EVALUATE} --encoder empty', 'empty has no manifest.json'),
         (

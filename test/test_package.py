@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ros2_gridsampler
-from ros2_gridsampler.command_line.json_output import prepare_json, write_json
+from ros2_gridsampler.command_line.json_output import prepare_output, write_json
 from ros2_gridsampler.command_line.simulation_commands import success, task_numbers
 
 ROOT = Path(__file__).parents[1]
@@ -112,11 +112,11 @@ def test_a_mistake_is_one_sentence_and_a_failure():
 
 
 def test_a_long_measurement_does_not_begin_where_its_result_cannot_be_kept(tmp_path):
-    prepare_json(tmp_path / 'new' / 'out.json')
+    prepare_output(tmp_path / 'new' / 'out.json')
     write_json(tmp_path / 'new' / 'out.json', {'a': 1})
     assert json.loads((tmp_path / 'new' / 'out.json').read_text()) == {'a': 1}
     with pytest.raises(OSError, match='name a file'):
-        prepare_json(tmp_path)
+        prepare_output(tmp_path)
     with pytest.raises(OSError, match='name a file'):
         success(json=tmp_path)
 

@@ -19,6 +19,7 @@ from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.installed_files import find
 from ros2_gridsampler.recordings.closed_loop import measure_success
 from ros2_gridsampler.recordings.expert_success import measure_experts
+from ros2_gridsampler.recordings.obedience import NOTHING, measure_obedience
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb
@@ -243,3 +244,28 @@ def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states(
     assert found['tokens_per_camera'] < 0.1 * found['dense_tokens_per_camera']
     with pytest.raises(ValueError, match='50 evaluation states'):
         measure_experts('libero_spatial', [0], 51, 'official')
+
+
+def test_a_policy_that_listens_does_what_it_is_told_in_a_room_where_more_can_be_done(tmp_path):
+    model, _ = load_checkpoint(find('models', 'libero_goal'))
+    result = measure_obedience(
+        load(model, [golden_observation(model.config)], backends=('eager',)),
+        model.config,
+        load_arm(find('calibration', 'panda', '.yaml')),
+        name='libero_goal',
+        suite='libero_goal',
+        tasks=[1, 8],
+        episodes=1,
+        picture=tmp_path / 'points.png',
+    )
+    stove, plate = 'put the bowl on the stove', 'put the bowl on the plate'
+    for where in (result.own, result.other):
+        assert where.keys() == {stove, plate}
+        for done in where.values():
+            assert done.keys() == {stove, plate, NOTHING}
+            assert sum(done.values()) == 1
+    # 90 of 90 when it was published.
+    assert sum(done[told] for told, done in result.own.items()) >= 1
+    assert sum(done[told] for told, done in result.other.items()) >= 1
+    assert result.point_shift > 0, 'the points depend on the sentence'
+    assert (tmp_path / 'points.png').stat().st_size > 10_000

@@ -55,5 +55,17 @@ def test_it_builds_in_32_and_in_16_bits(found):
     assert found['bytes']['fp32'] > found['bytes']['fp16'] > 1 << 20
 
 
+def test_tensorrts_own_parser_takes_the_onnx_file_whole_and_builds_it(found):
+    onnx = found['onnx']
+    assert onnx['parsed']
+    assert not onnx['errors']
+    assert onnx['inputs'][:3] == ['images', 'proprioception', 'words']
+    assert onnx['outputs'][0][0] == 1
+    # Points are read as weights times tokens: there is no mode of interpolation to mistake.
+    assert onnx['layers'] > 100
+    assert onnx['samplers'] == 0
+    assert onnx['bytes'] > 1 << 20
+
+
 def test_an_operator_without_a_converter_is_caught_and_named(found):
     assert 'bessel_j0' in found['refusal']

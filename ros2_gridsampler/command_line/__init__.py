@@ -94,7 +94,13 @@ def main() -> None:
         )
         sys.exit(1)
     except (ValueError, OSError) as error:
-        print(f'gridsampler: {error}', file=sys.stderr)
+        print(f'gridsampler: {_sentence(error)}', file=sys.stderr)
         sys.exit(1)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f'{error.filename} is not there; look at the name.'
+    return str(error)

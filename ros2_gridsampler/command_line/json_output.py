@@ -10,8 +10,8 @@ from typing import Any
 from .output_folder import check_folder
 
 
-def prepare_json(path: Path | None) -> None:
-    """Make its folder, before a long measurement that would have nowhere to go.
+def prepare_output(path: Path | None) -> None:
+    """Make the folder of a file, before a long measurement that would have nowhere to go.
 
     Raises:
         OSError: The file cannot be written there.

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from .arm_choice import usual_arm
-from .json_output import prepare_json, write_json
+from .json_output import prepare_output, write_json
 from .output_folder import check_folder
 from .positionals import Folder
 
@@ -34,7 +34,7 @@ def benchmark_evaluation(
     from ..installed_files import find
     from ..recordings.evaluation_benchmark import measure_cost
 
-    prepare_json(json)
+    prepare_output(json)
     cost = measure_cost(
         find('models', policy),
         find('calibration', arm, '.yaml'),

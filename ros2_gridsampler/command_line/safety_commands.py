@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .json_output import prepare_json, write_json
+from .json_output import prepare_output, write_json
 from .positionals import Page
 
 
@@ -47,7 +47,7 @@ def faults(
     from ..nodes.private_domain import private_domain
     from ..nodes.stop_signals import raise_on_signals
 
-    prepare_json(json)
+    prepare_output(json)
     reports = []
     with raise_on_signals() as check, private_domain(shared=node == 'running'):
         for kind in kinds:
@@ -151,7 +151,7 @@ def timing(
 
     if not (seconds > 0 and rates and min(rates) > 0):
         raise ValueError(f'Seconds and rates must be positive, got {seconds} and {list(rates)}.')
-    prepare_json(json)
+    prepare_output(json)
     with raise_on_signals() as check, private_domain():
         report = run_timing(rates, seconds, check)
     print(report)

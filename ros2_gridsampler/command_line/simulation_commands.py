@@ -5,7 +5,7 @@
 from pathlib import Path
 from typing import Literal
 
-from .json_output import prepare_json, write_json
+from .json_output import prepare_output, write_json
 from .output_folder import check_folder
 
 
@@ -75,7 +75,7 @@ def experts(
     """
     from ..recordings.expert_success import measure_experts
 
-    prepare_json(json)
+    prepare_output(json)
     numbers = task_numbers(tasks) if tasks else range(10)
     result = measure_experts(suite, numbers, episodes, placements)
     print(result)
@@ -120,7 +120,7 @@ def success(
     numbers = task_numbers(tasks) if tasks else range(10)
     check_episodes(episodes)
     check_tasks(suite, numbers)
-    prepare_json(json)
+    prepare_output(json)
     folder = find('models', policy)
     model, manifest = load_checkpoint(folder)
     if encoder:
@@ -147,6 +147,7 @@ def obedience(
     tasks: str = '1,4,8',
     episodes: int = 10,
     json: Path | None = None,
+    picture: Path | None = None,
 ) -> None:
     """Measure whether a policy does what the sentence says, in rooms where more can be done.
 
@@ -156,6 +157,7 @@ def obedience(
         tasks: Task numbers separated by commas.
         episodes: Per sentence and room.
         json: File for the result.
+        picture: PNG file for where the policy looks under every sentence.
     """
     from ..arm_limits import load_arm
     from ..backends import load
@@ -166,7 +168,8 @@ def obedience(
     from ..recordings.solved_states import check_episodes
     from ..simulation.benchmark import check_tasks
 
-    prepare_json(json)
+    prepare_output(json)
+    prepare_output(picture)
     numbers = task_numbers(tasks)
     check_episodes(episodes)
     check_tasks(suite, numbers)
@@ -179,6 +182,7 @@ def obedience(
         suite=suite,
         tasks=numbers,
         episodes=episodes,
+        picture=picture,
     )
     print(result)
     write_json(json, result.to_json())

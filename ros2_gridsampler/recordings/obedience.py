@@ -5,6 +5,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -16,6 +17,7 @@ from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import Official
 from ..simulation.scene import Goal
 from .closed_loop import LoopConfig, check_embodiment, drive
+from .glances import Glance, Glances
 from .solved_states import check_episodes
 from .success_rate import wilson_interval
 
@@ -33,6 +35,8 @@ class Obedience:
         own: Sentence -> sentence whose goal held first -> episodes, in the room of that task.
         other: The same in the rooms of the other tasks, whose states are those of another
             sentence: here a policy that does not listen does what belongs to the room.
+        point_shift: Mean distance between a sampled point under two sentences, in the same
+            first pictures of an episode [cells of the feature map].
     """
 
     suite: str
@@ -40,6 +44,7 @@ class Obedience:
     episodes: int
     own: dict[str, dict[str, int]]
     other: dict[str, dict[str, int]]
+    point_shift: float
 
     def to_json(self) -> str:
         """All of it."""
@@ -50,6 +55,7 @@ class Obedience:
             (
                 'told in its own room: ' + _obeyed(self.own),
                 'told in the room of another task: ' + _obeyed(self.other),
+                f'another sentence moves a sampled point by {self.point_shift:.2f} cells',
             )
         )
 
@@ -63,6 +69,7 @@ def measure_obedience(
     suite: str,
     tasks: Sequence[int],
     episodes: int,
+    picture: Path | None = None,
 ) -> Obedience:
     """Say every sentence in the official initial states of every task.
 
@@ -74,6 +81,7 @@ def measure_obedience(
         suite: A suite whose tasks share one room, such as libero_goal.
         tasks: Numbers from 0, at least two.
         episodes: Per sentence and room.
+        picture: PNG file for where the policy looks under every sentence; None for no picture.
 
     Raises:
         ValueError: There are no such tasks, or not so many evaluation states.
@@ -92,6 +100,7 @@ def measure_obedience(
         where: {told: dict.fromkeys([*goals, NOTHING], 0) for told in goals}
         for where in ('own', 'other')
     }
+    glances = Glances(config.encoder.grid)
     total = len(tasks) * len(goals) * episodes
     with tqdm(total=total, desc=f'{suite} sentences', unit='episode') as progress:
         for task in tasks:
@@ -101,27 +110,40 @@ def measure_obedience(
                     where = counts['own' if told == arm.instruction else 'other'][told]
                     for index in range(episodes):
                         arm.reset(Official(index))
-                        where[first_goal(policy, config, limits, arm, told, goals)] += 1
+                        glance, done = run_episode(policy, config, limits, arm, told, goals)
+                        glances.add((task, index), told, glance)
+                        where[done] += 1
                         progress.update()
             finally:
                 arm.close()
-    return Obedience(suite, name, episodes, counts['own'], counts['other'])
+    if picture is not None:
+        glances.draw(picture, config.encoder.patch)
+    return Obedience(suite, name, episodes, counts['own'], counts['other'], glances.shift())
 
 
-def first_goal(
+def run_episode(
     policy: Backend,
     config: PolicyConfig,
     limits: ArmLimits,
     arm: LiberoArm,
     told: str,
     goals: dict[str, Goal],
-) -> str:
-    """Run one episode until one of the goals holds; which one."""
-    for _ in drive(policy, config, limits, arm, LoopConfig(), told):
+) -> tuple[Glance, str]:
+    """Run one episode until one of the goals holds.
+
+    Returns:
+        What was read in its first pictures; the sentence whose goal held.
+    """
+    glance = None
+    for step in drive(policy, config, limits, arm, LoopConfig(), told):
+        if glance is None and step is not None and step[1] is not None:
+            glance = Glance(step[0].images, step[1].points)
         for sentence, goal in goals.items():
-            if arm.scene.holds(goal):
-                return sentence
-    return NOTHING
+            if glance is not None and arm.scene.holds(goal):
+                return glance, sentence
+    if glance is None:
+        raise RuntimeError('The loop is to predict in its first step.')
+    return glance, NOTHING
 
 
 def _obeyed(counts: dict[str, dict[str, int]]) -> str:
