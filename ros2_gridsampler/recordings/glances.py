@@ -80,7 +80,7 @@ class Glances:
         if not self._found:
             raise ValueError('No episode was run, so there is nothing to draw.')
         told = next(iter(self._found.values()))
-        figure = Figure(figsize=(4 * len(told), 2.4), dpi=120, layout='constrained')
+        figure = Figure(figsize=(4 * len(told), 2.15), dpi=120, layout='constrained')
         FigureCanvasAgg(figure)
         for place, (sentence, glance) in enumerate(told.items()):
             axes = figure.add_subplot(1, len(told), place + 1)
