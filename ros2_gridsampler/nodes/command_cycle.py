@@ -154,11 +154,16 @@ class CommandCycle:
             self._controller.forget()
             self._paused = False
 
-    def step(self) -> None:
-        """Send the command that is due now."""
+    def step(self, due: float) -> None:
+        """Make the command that is due then, and send it then.
+
+        Args:
+            due: In the time of `time.monotonic` [s]; what is past is due now.
+        """
         with self.lock:
             now, steady = self._clocks.ros(), self._clocks.steady()
             self._watch_clock(now, steady)
+            now += max(due - time.monotonic(), 0.0)
             waited = not self._controller.started
             if (measured := self._inputs.measured()) is not None:
                 state = self._output.state(measured.values)
@@ -174,6 +179,7 @@ class CommandCycle:
             if waited:
                 self._start_output()
             command = self._command(now, steady)
+            time.sleep(max(due - time.monotonic(), 0.0))
             self._send(command, now)
             self._tell()
 

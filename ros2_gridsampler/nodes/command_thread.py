@@ -15,15 +15,21 @@ class CommandThread:
     """Calls `tick` every period; late ones are skipped, never caught up with in a burst.
 
     Args:
-        period: Between two calls [s].
+        period: Between two commands [s].
+        lead: So long before a command is due it is begun [s]; what making it takes, which
+            varies, then does not shift it.
         niceness: Of the thread; below 0 needs the right to it (CAP_SYS_NICE or RLIMIT_NICE) and
             is left as it is without.
-        tick: What to do.
+        tick: Makes a command and sends it when it is due, which it is told in the time of
+            `time.monotonic` [s].
     """
 
-    def __init__(self, period: float, niceness: int, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, period: float, lead: float, niceness: int, tick: Callable[[float], None]
+    ) -> None:
         """Know what to do; `start` begins."""
         self._period = period
+        self._lead = lead
         self._niceness = niceness
         self._tick = tick
         self._stopping = threading.Event()
@@ -53,13 +59,13 @@ class CommandThread:
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
-        deadline = time.monotonic()
+        deadline = time.monotonic() + self._lead
         try:
-            while not self._stopping.wait(max(deadline - time.monotonic(), 0.0)):
-                self._alive_at = now = time.monotonic()
-                self.deadlines.tick(now)
-                self._tick()
-                late = time.monotonic() - deadline
-                deadline += self._period * max(int(late / self._period), 1)
+            while not self._stopping.wait(max(deadline - self._lead - time.monotonic(), 0.0)):
+                self._alive_at = time.monotonic()
+                self._tick(deadline)
+                sent = time.monotonic()
+                self.deadlines.tick(sent)
+                deadline += self._period * max(int((sent - deadline) / self._period), 1)
         except Exception as error:  # the ROS thread has to hear of it, whatever it is
             self.failure = error

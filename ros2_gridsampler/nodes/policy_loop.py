@@ -153,7 +153,9 @@ class PolicyLoop:
         self._cycle.start()
         self._inference.start()
         period = 1 / self._parameters.command_rate
-        self._commands = CommandThread(period, self._parameters.command_niceness, self._command)
+        lead = min(self._parameters.command_lead, period / 2)
+        niceness = self._parameters.command_niceness
+        self._commands = CommandThread(period, lead, niceness, self._command)
         self._report.deadlines = self._commands.deadlines
         self._commands.start()
         self._watchdog = self._node.create_timer(
@@ -223,9 +225,9 @@ class PolicyLoop:
     def _now(self) -> float:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
 
-    def _command(self) -> None:
+    def _command(self, due: float) -> None:
         self.before_command()
-        self._cycle.step()
+        self._cycle.step(due)
 
     def _predict(self, observation: Observation) -> Prediction:
         if not self._config.continues:

@@ -163,6 +163,15 @@ class PolicyParameters:
             'minimum': 0.1,
         },
     )
+    command_lead: float = field(
+        default=0.004,
+        metadata={
+            'help': 'So long before a command is due it is begun, at most half a period, so that '
+            'what making it takes does not shift it; what comes in between waits for the next',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
     command_niceness: int = field(
         default=-10,
         metadata={
