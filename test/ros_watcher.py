@@ -81,6 +81,7 @@ class Watcher:
         self.node = rclpy.create_node('watcher', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
+        self.clients = {}
 
     def close(self):
         self.executor.shutdown()
@@ -112,11 +113,15 @@ class Watcher:
             assert done() or process.process.poll() is None, f'has ended:\n{process.text}'
             return done()
 
-        client = self.node.create_client(kind, service)
+        client = self.clients.get(service)
+        if client is None:
+            client = self.clients[service] = self.node.create_client(kind, service)
+            self.until(lambda: answered(client.service_is_ready), process, timeout)
+            # The server may not have found this client yet; its answer would be lost.
+            self.spin(0.3)
         self.until(lambda: answered(client.service_is_ready), process, timeout)
         future = client.call_async(request)
         self.until(lambda: answered(future.done), process, timeout)
-        self.node.destroy_client(client)
         return future.result()
 
 

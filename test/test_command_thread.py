@@ -3,6 +3,7 @@
 """The thread of the commands begins in time, keeps its grid, and says what ended it."""
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_command_is_begun_before_it_is_due_and_due_on_a_grid(lead):
     begun, due = zip(*calls, strict=True)
     assert all(begin >= end - lead for begin, end in calls), 'never earlier than the lead'
     assert begun[0] <= due[0] or lead == 0.0
-    steps = [(later - earlier) / PERIOD for earlier, later in zip(due, due[1:], strict=False)]
+    steps = [(later - earlier) / PERIOD for earlier, later in pairwise(due)]
     assert all(abs(step - round(step)) < 1e-6 and step > 0.5 for step in steps)
 
 
