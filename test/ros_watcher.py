@@ -27,6 +27,7 @@ from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE, ros_time
 
 # A check takes as long as the machine is busy; only what never happens fails.
 TIMEOUT = 180.0
+DEAF, DEAF_AFTER = 'open_and_lock_file failed', 20.0
 PR_SET_PDEATHSIG = 1
 ALL = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -90,9 +91,15 @@ class Watcher:
 
     def until(self, condition, process, timeout=TIMEOUT):
         """Spin until `condition()`; what it returned."""
-        deadline = time.monotonic() + timeout
+        begin = time.monotonic()
+        looked = begin + DEAF_AFTER
         while not (result := condition()):
-            assert time.monotonic() < deadline, f'waited in vain for {timeout} s:\n{process.text}'
+            now = time.monotonic()
+            assert now < begin + timeout, f'waited in vain for {timeout} s:\n{process.text}'
+            if now > looked:
+                # No reason to wait to the end; see the Makefile.
+                assert DEAF not in process.text, f'the node is deaf, {DEAF}:\n{process.text}'
+                looked = now + DEAF_AFTER
             self.executor.spin_once(timeout_sec=0.02)
         return result
 

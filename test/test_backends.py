@@ -112,7 +112,7 @@ def test_an_engine_that_forgets_the_prefix_is_found():
 def test_every_published_policy_is_compiled(manifest, backend):
     policy, _ = load_checkpoint(manifest.parent)
     report = compile_strictly(policy, backend).report
-    assert report.agreement.actions < 1e-4
+    assert report.agreement.actions < 2e-4
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,10 @@ class Tolerance:
 
 
 # 16 bits move the features, and with them the points; the arithmetic of coordinates is exact.
+# fp32: engines add in another order; 1.1e-4 is the most of a published policy (libero_goal, ONNX
+# Runtime), a kernel that was wrong was off by more than 1e-3.
 TOLERANCES: dict[Precision, Tolerance] = {
-    'fp32': Tolerance(1e-4, 0.01),
+    'fp32': Tolerance(2e-4, 0.01),
     'fp16': Tolerance(2e-2, 0.05),
     'bf16': Tolerance(5e-2, 0.2),
     'int8': Tolerance(1e-1, 0.4),
