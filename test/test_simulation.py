@@ -29,6 +29,13 @@ BOWL, PLATE = 'akita_black_bowl_1', 'plate_1'
 INSTRUCTION = 'pick up the black bowl between the plate and the ramekin and place it on the plate'
 
 
+def shipped(name):
+    """Engine and config of a policy of the package, and the limits of its arm."""
+    model, _ = load_checkpoint(find('models', name))
+    engine = load(model, [golden_observation(model.config)], backends=('eager',))
+    return engine, model.config, load_arm(find('calibration', 'panda', '.yaml'))
+
+
 @pytest.fixture(scope='module')
 def arm():
     """The bowl between the plate and the ramekin."""
@@ -223,11 +230,8 @@ def test_a_paraphrase_says_the_same_in_other_words(arm):
 def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states():
     experts = measure_experts('libero_spatial', [0], 1, 'official')
     assert experts.tally.per_task == {INSTRUCTION: (1, 1)}
-    model, _ = load_checkpoint(find('models', 'libero_spatial'))
     result = measure_success(
-        load(model, [golden_observation(model.config)], backends=('eager',)),
-        model.config,
-        load_arm(find('calibration', 'panda', '.yaml')),
+        *shipped('libero_spatial'),
         name='libero_spatial',
         suite='libero_spatial',
         tasks=[0],
@@ -247,11 +251,8 @@ def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states(
 
 
 def test_a_policy_that_listens_does_what_it_is_told_in_a_room_where_more_can_be_done(tmp_path):
-    model, _ = load_checkpoint(find('models', 'libero_goal'))
     result = measure_obedience(
-        load(model, [golden_observation(model.config)], backends=('eager',)),
-        model.config,
-        load_arm(find('calibration', 'panda', '.yaml')),
+        *shipped('libero_goal'),
         name='libero_goal',
         suite='libero_goal',
         tasks=[1, 8],

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The file that `--json` names <- a result."""
+"""The file that an option names <- a result; whether it can be written is known before."""
 
 import json
 import os

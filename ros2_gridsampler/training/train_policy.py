@@ -95,7 +95,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     with (out / 'log.jsonl').open('a') as log:
         report(run.step, scores, log)
     training_record = {
-        'start': config.start,
+        # The name: a manifest is published, and where the folder lay means nothing elsewhere.
+        'start': Path(config.start).name,
         'pretrained': config.pretrained,
         'frozen_encoder': config.frozen_encoder,
         'bags': len(store.bags),
