@@ -10,7 +10,13 @@ import yaml
 from policies import tiny_policy
 
 from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.training.comparison import load_comparison, run_row
+from ros2_gridsampler.training.comparison import (
+    BASE,
+    check_comparison,
+    load_comparison,
+    run_row,
+    train_base,
+)
 from ros2_gridsampler.training.comparison_table import (
     paired_difference,
     step_flops,
@@ -40,6 +46,26 @@ def test_every_row_of_the_published_comparison_is_a_recipe_that_can_be_trained(c
         assert found.tokens <= 64, name
         assert found.steps == config.row['steps'], 'every row gets the same steps'
     assert {'dense', 'blind', 'mean', 'fixed_2x2', 'grids_4'} <= set(config.main_rows)
+
+
+@pytest.mark.parametrize('name', ['comparison', 'longer'])
+def test_the_rows_of_a_published_comparison_can_be_run(name, comparison):
+    path = comparison.with_name(f'{name}.yaml')
+    config = load_comparison(path)
+    check_comparison(path, [*([BASE] if config.base else []), *config.rows])
+
+
+def test_rows_without_a_base_start_where_they_say(tmp_path, comparison):
+    content = yaml.safe_load(comparison.with_name('longer.yaml').read_text())
+    content['recipe'] = str(comparison.parent / content['recipe'])
+    file = tmp_path / 'a.yaml'
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match='every row has its own start'):
+        train_base(file, [], tmp_path / 'out', tmp_path / 'cache')
+    del content['rows']['grids_4']['start']
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=r"no base, so its rows \['grids_4'\] need a start"):
+        load_comparison(file)
 
 
 def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_path, comparison):

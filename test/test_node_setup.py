@@ -206,3 +206,17 @@ def test_an_rclpy_without_the_cheap_executor_will_do_and_is_named(run_program):
     assert process.returncode == 0, output
     assert 'no EventsExecutor' in output
     assert 'stopped' in output
+
+
+def test_a_private_domain_is_given_back(monkeypatch):
+    from ros2_gridsampler.nodes.private_domain import private_domain
+
+    monkeypatch.setenv('ROS_DOMAIN_ID', '7')
+    monkeypatch.delenv('ROS_AUTOMATIC_DISCOVERY_RANGE', raising=False)
+    with private_domain() as first, private_domain() as second:
+        assert first != second
+        assert os.environ['ROS_DOMAIN_ID'] == str(second)
+        assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
+    # A later node of this process would be in a domain that another process may have by now.
+    assert os.environ['ROS_DOMAIN_ID'] == '7'
+    assert 'ROS_AUTOMATIC_DISCOVERY_RANGE' not in os.environ

@@ -23,6 +23,7 @@ from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, st
 from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
+from ros2_gridsampler.training.batches import jitter
 from ros2_gridsampler.training.recipe import load_recipe
 from ros2_gridsampler.training.train_config import TrainConfig
 from ros2_gridsampler.training.train_policy import train
@@ -107,6 +108,22 @@ def test_a_chunk_label_holds_the_actions_from_its_time_on_and_then_a_hold(bags, 
     assert store.images(np.array([3, 40])).shape == (2, 1, 32, 32, 3)
     again = store_episodes(bags, CONFIG.episodes, tmp_path)
     np.testing.assert_array_equal(again.images(np.array([7])), store.images(np.array([7])))
+
+
+def test_training_takes_light_from_whole_samples_and_no_more_than_it_was_told():
+    images = np.full((400, 2, 8, 8, 3), 200, np.uint8)
+    # The rest is the tint, which also changes what is not dimmed.
+    tint = 0.1 + 12 / 200 + 0.01
+    plain = jitter(images, np.random.default_rng(0), 0.0) / 200
+    assert abs(plain - 1).max() < tint
+    left = jitter(images, np.random.default_rng(0), 0.7).mean((2, 3, 4)) / 200
+    assert left.min() > 0.3 * (1 - tint)
+    assert left.min() < 0.4
+    assert np.median(left) == pytest.approx(1 - 0.7 / 4, abs=0.05)
+    # The cameras of a sample are in one room.
+    assert np.corrcoef(left.T)[0, 1] > 0.8
+    images[...] = 0
+    assert jitter(images, np.random.default_rng(0), 1.0).max() <= 12
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monkeypatch):

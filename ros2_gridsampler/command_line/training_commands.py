@@ -79,7 +79,8 @@ def compare(
     check_folder(cache)
     config = load_comparison(comparison)
     if not table_only:
-        named = rows.split(',') if rows else [BASE, *config.main_rows, *config.rows]
+        first = [BASE] if config.base else []
+        named = rows.split(',') if rows else [*first, *config.main_rows, *config.rows]
         check_comparison(comparison, named)
         found, store = find_bags(bags), cache or out / 'cache'
         for row in named:

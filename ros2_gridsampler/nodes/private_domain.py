@@ -14,6 +14,8 @@ from .node_setup import prepare_process
 def private_domain(shared: bool = False) -> Iterator[int]:
     """Set the ROS variables of this process's environment; before anything of ROS begins.
 
+    Afterwards the domain is free for others, so the variables are what they were.
+
     Args:
         shared: Stay in the domain that is set already, to meet nodes that run there.
 
@@ -34,7 +36,16 @@ def private_domain(shared: bool = False) -> Iterator[int]:
             domain = claim.__enter__()
             # It would break at an exception, so it is not told of one.
             stack.callback(claim.__exit__, None, None, None)
-        os.environ['ROS_DOMAIN_ID'] = str(domain)
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        variables = {'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        stack.callback(_restore, {name: os.environ.get(name) for name in variables})
+        os.environ.update(variables)
         prepare_process()
         yield domain
+
+
+def _restore(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -30,7 +30,8 @@ class ComparisonConfig:
 
     Attributes:
         recipe: Recipe file beside this one; everything that the rows share.
-        base: Changes of the recipe for the run from which every row starts.
+        base: Changes of the recipe for the run from which every row starts; none where each row
+            names its own start.
         row: Changes of the recipe for every row.
         rows: Name of a row -> its own changes.
         suite: LIBERO suite.
@@ -69,6 +70,10 @@ def load_comparison(path: Path) -> ComparisonConfig:
     unknown = set(config.main_rows) - set(config.rows)
     if unknown:
         raise ValueError(f'{path} has no rows {sorted(unknown)}; its rows are {[*config.rows]}.')
+    if not config.base:
+        lost = [row for row, own in config.rows.items() if 'start' not in config.row | own]
+        if lost:
+            raise ValueError(f'{path} has no base, so its rows {lost} need a start.')
     return config
 
 
@@ -93,8 +98,14 @@ def check_comparison(path: Path, rows: Sequence[str]) -> None:
 
 
 def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:
-    """Train what every row starts from, unless it is there."""
+    """Train what every row starts from, unless it is there.
+
+    Raises:
+        ValueError: Every row has its own start.
+    """
     config = load_comparison(path)
+    if not config.base:
+        raise ValueError(f'{path} has no base: every row has its own start.')
     _train(path.parent / config.recipe, config.base, bags, out / BASE, cache)
 
 
@@ -113,9 +124,10 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
     """
     config = load_comparison(path)
     own = _own(config, row, path)
-    if not (out / BASE / MANIFEST).exists():
+    if config.base and not (out / BASE / MANIFEST).exists():
         raise ValueError(f'{out / BASE} is not trained yet; run the comparison without --rows.')
-    changes = {'start': str(out / BASE), **config.row, **own}
+    start = {'start': str(out / BASE)} if config.base else {}
+    changes = {**start, **config.row, **own}
     _train(path.parent / config.recipe, changes, bags, out / row, cache)
     for placements, episodes in config.episodes_of(row).items():
         measure_row(config, row, placements, episodes, out)

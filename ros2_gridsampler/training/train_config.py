@@ -55,6 +55,14 @@ class TrainConfig:
     proprioception_noise: float = field(
         default=0.05, metadata={'help': 'Added in training, in standard deviations', 'minimum': 0}
     )
+    dimming: float = field(
+        default=0.0,
+        metadata={
+            'help': 'Largest share of the light that training takes from the pictures',
+            'minimum': 0,
+            'maximum': 1,
+        },
+    )
     held_out: float = field(
         default=0.04, metadata={'help': 'Share of bags for validation', 'minimum': 0, 'maximum': 1}
     )

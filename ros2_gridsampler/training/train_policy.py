@@ -63,7 +63,9 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         policy.encoder.requires_grad_(False).eval()
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
     run.restore(out)
-    batches = Batches(store, policy.config, config.proprioception_noise, config.seed)
+    batches = Batches(
+        store, policy.config, config.proprioception_noise, config.seed, config.dimming
+    )
     with (
         StopRequest() as stop,
         (out / 'log.jsonl').open('a') as log,
