@@ -13,6 +13,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared/data'
 
 
+# In the same hook xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Beside each other with `-n 2`: the files, and all tests with nodes as one group.
 
