@@ -34,7 +34,7 @@ test: install
 	$(BIN)/mypy
 # Now and then Fast DDS finds its shared memory locked by a node that has gone (about one start in
 # 200 here), and the new node is deaf: only a test that failed by that is run again.
-	$(BIN)/pytest -n 2 --dist loadgroup --reruns 2 --only-rerun 'open_and_lock_file failed' \
+	$(BIN)/pytest -n 2 --dist worksteal --reruns 2 --only-rerun 'open_and_lock_file failed' \
 		--ignore=test/test_simulation.py --ignore=test/test_tensorrt_plan.py
 # Mesa and a CUDA build of PyTorch each bring an LLVM: in one process they crash.
 	$(BIN)/pytest test/test_simulation.py

@@ -84,7 +84,7 @@ EXTRAS = {
     'test': [
         'hypothesis>=6.100,<7',
         'mypy>=1.11,<3',
-        'pytest>=8,<9.2',  # with 9.2, pytest-xdist 3.8 no longer keeps a group in one process
+        'pytest>=8,<10',
         'pytest-rerunfailures>=14,<17',
         'pytest-timeout>=2.3,<3',
         'pytest-xdist>=3.5,<4',

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS 2 domain of its own for every run of the tests, found fast and left clean."""
+"""A ROS 2 domain of its own for every process that runs tests, found fast and left clean."""
 
 import os
 import sys
@@ -11,18 +11,6 @@ import pytest
 # Two threads on a busy machine of two cores wait for each other: twenty times slower.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared/data'
-
-
-# In the same hook xdist reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Beside each other with `-n 2`: the files, and all tests with nodes as one group.
-
-    Nodes on a machine that runs other nodes would miss their times.
-    """
-    for item in items:
-        group = 'nodes' if 'ros_domain' in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope='session')
