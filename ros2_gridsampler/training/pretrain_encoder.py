@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,14 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
         OSError: The disk is full.
     """
     torch.set_num_threads(config.threads)
-    fabric = start_processes(config)
+    with joined_processes(config) as fabric:
+        return run_in(fabric, config, bags, out, cache)
+
+
+def run_in(
+    fabric: Fabric, config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path
+) -> Encoder:
+    """`pretrain` in one of the processes."""
     training = [bag for bag in bags if not is_held_out(bag.name, config.held_out)]
     if not training:
         raise ValueError(f'All {len(bags)} bags are held out for the probes; give more bags.')
@@ -74,8 +82,11 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
     return model.encoder
 
 
-def start_processes(config: PretrainConfig) -> Fabric:
+@contextmanager
+def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
     """Join the processes that torchrun has started; without torchrun there is this one.
+
+    Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
 
     Raises:
         ValueError: The encoder cannot be shared by them.
@@ -95,7 +106,11 @@ def start_processes(config: PretrainConfig) -> Fabric:
             'process, or an encoder with stem: [].'
         )
     fabric.launch()
-    return fabric
+    try:
+        yield fabric
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 class Pretraining:
