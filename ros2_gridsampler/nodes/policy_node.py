@@ -3,14 +3,11 @@
 """Camera, joint and instruction topics -> command topics, as a lifecycle node."""
 
 import gc
-import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
@@ -18,16 +15,16 @@ from std_srvs.srv import Trigger
 
 from ..arm_limits import load_arm
 from ..backends.compiled_policy import Backend, CompiledPolicy
-from ..backends.converted_policy import is_converted
 from ..calibrating.camera_agreement import CameraDisagrees
 from ..installed_files import find
-from ..plugins.deployed_policy import load_policy, require_torch
+from .invalid_transitions import refuse_invalid_transitions
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
 from .slow_service import create_slow_service
+from .swappable_policy import load_swappable
 
 if TYPE_CHECKING:
     from .encoder_swaps import EncoderSwaps
@@ -62,7 +59,7 @@ class PolicyNode(LifecycleNode):
         self._refusal = ''
         self._about: dict[str, Any] = {}
         self._engine: dict[str, str] = {}
-        self._refuse_invalid_transitions()
+        refuse_invalid_transitions(self, lambda: self._state)
         self.create_service(Trigger, '~/stop', self._pause)
         self.create_service(Trigger, '~/resume', self._resume)
         log = self.get_logger()
@@ -134,39 +131,14 @@ class PolicyNode(LifecycleNode):
         self.get_logger().info(f'{report.backend} computes the policy. {refused}'.rstrip())
         return engine
 
-    def _encoder_swaps(self, folder: Path, parameters: PolicyParameters) -> 'EncoderSwaps | None':
-        """None for a converted policy, which needs no PyTorch."""
-        if is_converted(folder):
-            if parameters.encoder or parameters.encoder_server:
-                raise ValueError(
-                    'A converted policy keeps its own encoder; leave the parameters encoder and '
-                    'encoder_server empty, or use the checkpoint that it was converted from.'
-                )
-            return None
-        require_torch(folder)
-        from .encoder_swaps import EncoderSwaps
-
-        return EncoderSwaps(self, parameters, folder, self.announce, self._steady)
-
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyParameters)
         if not parameters.policy or not parameters.arm:
             raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
-        folder = find('models', parameters.policy)
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         self._engine = {}
-        swaps = self._encoder_swaps(folder, parameters)
-        deployed = load_policy(
-            folder,
-            parameters.backend,
-            None if swaps is None else swaps.compute,
-            precision=parameters.precision,
-            threads=parameters.torch_threads,
-        )
-        for _ in range(2):
-            begin = time.monotonic()
-            deployed.backend.predict(deployed.example)
-        duration = time.monotonic() - begin
+        loaded = load_swappable(self, parameters, self.announce, self._steady)
+        deployed, swaps = loaded.policy, loaded.swaps
         self._loop = loop = PolicyLoop(
             self,
             parameters,
@@ -198,8 +170,8 @@ class PolicyNode(LifecycleNode):
         gc.freeze()
         self._reports.policy({**self._about, **encoder, 'output': self._loop.output})
         self.get_logger().info(
-            f'{folder} is ready: {self._loop.output} for {arm.name}, {1e3 * duration:.1f} ms '
-            f'per prediction ({self._about["backend"]}).'
+            f'{loaded.folder} is ready: {self._loop.output} for {arm.name}, '
+            f'{1e3 * loaded.duration:.1f} ms per prediction ({self._about["backend"]}).'
         )
 
     def _activate(self) -> None:
@@ -296,24 +268,6 @@ class PolicyNode(LifecycleNode):
             )
         reason = '' if swaps is None else ' '.join(swaps.request(name) for name in encoders)
         return SetParametersResult(successful=not reason, reason=reason)
-
-    def _refuse_invalid_transitions(self) -> None:
-        """Answer "no" where Jazzy's rclpy throws an error out of its executor (rclpy#1209)."""
-        service = next(s for s in self.services if s.srv_type is ChangeState)
-        change_state = service.callback
-
-        def answer(request: Any, response: Any) -> Any:
-            try:
-                return change_state(request, response)
-            except RuntimeError as error:  # RCLError, which rclpy does not export
-                self.get_logger().error(
-                    f'Transition {request.transition.id} {request.transition.label!r} is not '
-                    f'possible while {self._state}: {error}'
-                )
-                response.success = False
-                return response
-
-        service.callback = answer
 
 
 def main() -> int:

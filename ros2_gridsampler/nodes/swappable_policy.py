@@ -1,0 +1,89 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the policy node -> a warm policy, and what changes its encoder while it runs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..backends.compiled_policy import Backend, CompiledPolicy
+from ..backends.converted_policy import is_converted
+from ..installed_files import find
+from ..plugins.deployed_policy import DeployedPolicy, load_policy, require_torch
+from .policy_parameters import PolicyParameters
+
+if TYPE_CHECKING:
+    from .encoder_swaps import EncoderSwaps
+
+
+@dataclass(frozen=True)
+class SwappablePolicy:
+    """What `load_swappable` gives.
+
+    Attributes:
+        folder: Where the policy lies.
+        policy: Verified, and warm.
+        swaps: None for a converted policy, which keeps its encoder.
+        duration: Of one prediction [s].
+    """
+
+    folder: Path
+    policy: DeployedPolicy
+    swaps: 'EncoderSwaps | None'
+    duration: float
+
+
+def load_swappable(
+    node: Any,
+    parameters: PolicyParameters,
+    announce: Callable[[CompiledPolicy], Backend],
+    steady: Callable[[], float],
+) -> SwappablePolicy:
+    """Load the policy that the parameters name, verified, and warm it up.
+
+    Args:
+        node: Owns what the swaps need of ROS.
+        parameters: Of the policy node.
+        announce: Told of every engine that was made; gives what predicts.
+        steady: Steady time [s].
+
+    Raises:
+        ValueError: The policy cannot be used so; the text says why.
+        OSError: It cannot be read.
+    """
+    folder = find('models', parameters.policy)
+    swaps = _swaps(node, folder, parameters, announce, steady)
+    policy = load_policy(
+        folder,
+        parameters.backend,
+        None if swaps is None else swaps.compute,
+        precision=parameters.precision,
+        threads=parameters.torch_threads,
+    )
+    for _ in range(2):
+        begin = time.monotonic()
+        policy.backend.predict(policy.example)
+    return SwappablePolicy(folder, policy, swaps, time.monotonic() - begin)
+
+
+def _swaps(
+    node: Any,
+    folder: Path,
+    parameters: PolicyParameters,
+    announce: Callable[[CompiledPolicy], Backend],
+    steady: Callable[[], float],
+) -> 'EncoderSwaps | None':
+    """None for a converted policy, which needs no PyTorch."""
+    if is_converted(folder):
+        if parameters.encoder or parameters.encoder_server:
+            raise ValueError(
+                'A converted policy keeps its own encoder; leave the parameters encoder and '
+                'encoder_server empty, or use the checkpoint that it was converted from.'
+            )
+        return None
+    require_torch(folder)
+    from .encoder_swaps import EncoderSwaps
+
+    return EncoderSwaps(node, parameters, folder, announce, steady)
