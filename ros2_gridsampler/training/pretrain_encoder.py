@@ -4,9 +4,7 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from .learning_rate import set_rate
 from .mi_mae import MiMae, draw_masks, make_likelihood
 from .pretrain_config import PretrainConfig, forward_operations, is_held_out, keep_config
 from .pretraining_pictures import draw_losses, draw_reconstructions
+from .processes import gather, joined_processes, mean_over_ranks, slice_of
 from .run_state import RunState, StopRequest
 
 NORM_FRAMES = 256
@@ -80,37 +79,6 @@ def run_in(
         finish(config, model, store, out)
     fabric.barrier()
     return model.encoder
-
-
-@contextmanager
-def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
-    """Join the processes that torchrun has started; without torchrun there is this one.
-
-    Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
-
-    Raises:
-        ValueError: The encoder cannot be shared by them.
-    """
-    processes = int(os.environ.get('WORLD_SIZE', 1))
-    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=local,
-        num_nodes=processes // local,
-        strategy='ddp' if processes > 1 else 'auto',
-        precision=config.precision,
-    )
-    if processes > 1 and config.model.encoder.stem and fabric.device.type == 'cpu':
-        raise ValueError(
-            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
-            'process, or an encoder with stem: [].'
-        )
-    fabric.launch()
-    try:
-        yield fabric
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 class Pretraining:
@@ -197,7 +165,7 @@ class Pretraining:
             losses['reconstruction'] = views.reconstruction
         if config.weights.infonce:
             first = len(images) * self.fabric.global_rank
-            everyone = self.gather(views.projected)
+            everyone = gather(self.fabric, views.projected)
             losses['infonce'] = infonce(views.projected, everyone, first, config.temperature)
         if config.weights.vclub:
             coarse = coarse_pictures(images, config.likelihood_side)
@@ -207,18 +175,9 @@ class Pretraining:
             self.likelihood_optimiser.step()
             with torch.no_grad():
                 moments = self.likelihood(coarse)
-            losses['vclub'] = vclub(moments, views.latents, self.gather(views.latents))
+            losses['vclub'] = vclub(moments, views.latents, gather(self.fabric, views.latents))
             losses['likelihood'] = -surprise.detach()
         return losses
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        """Rows of all processes, with gradients to each."""
-        if self.fabric.world_size == 1:
-            return tensor
-        gathered: Any = self.fabric.all_gather(tensor, sync_grads=True)
-        # Gloo sends the memory of a gradient whatever its strides: wrong numbers, no error.
-        gathered.register_hook(torch.Tensor.contiguous)
-        return gathered.flatten(0, 1)
 
 
 def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -> None:
@@ -259,11 +218,6 @@ def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -
     )
 
 
-def mean_over_ranks(fabric: Fabric, value: Tensor) -> float:
-    """The mean of a number that every process has."""
-    return float(torch.as_tensor(fabric.all_reduce(value.detach(), reduce_op='mean')))
-
-
 def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:
     """Frames in batches of 32."""
     for part in np.array_split(samples, math.ceil(len(samples) / 32)):
@@ -288,12 +242,6 @@ def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> No
         raise ValueError(
             f'{config.pictures} pictures per step cannot be shared by {processes} processes.'
         )
-
-
-def slice_of(count: int, rank: int, processes: int) -> slice:
-    """The part of a batch that a process works on."""
-    share = count // processes
-    return slice(rank * share, (rank + 1) * share)
 
 
 def make_optimiser(model: MiMae, config: PretrainConfig) -> torch.optim.AdamW:
