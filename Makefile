@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3.13 python3; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLAN := build/tensorrt
+TIMED := test/test_encoder_swap_node.py test/test_fault_campaign.py test/test_timing_benchmark.py
+ALONE := test/test_simulation.py test/test_tensorrt_plan.py
+RERUN := --reruns 2 --only-rerun 'open_and_lock_file failed'
 # The CPU build: a plain "torch" would bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -34,8 +37,9 @@ test: install
 	$(BIN)/mypy
 # Now and then Fast DDS finds its shared memory locked by a node that has gone (about one start in
 # 200 here), and the new node is deaf: only a test that failed by that is run again.
-	$(BIN)/pytest -n 2 --dist worksteal --reruns 2 --only-rerun 'open_and_lock_file failed' \
-		--ignore=test/test_simulation.py --ignore=test/test_tensorrt_plan.py
+	$(BIN)/pytest -n 2 --dist worksteal $(RERUN) $(addprefix --ignore=,$(TIMED) $(ALONE))
+# What judges when commands come has the machine for itself.
+	$(BIN)/pytest $(RERUN) $(TIMED)
 # Mesa and a CUDA build of PyTorch each bring an LLVM: in one process they crash.
 	$(BIN)/pytest test/test_simulation.py
 ifeq ($(shell uname -sm),Linux x86_64)
