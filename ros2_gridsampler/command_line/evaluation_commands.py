@@ -160,7 +160,7 @@ def _live(task: 'EvaluationTask', logs: Path) -> 'Iterator[Preparation | None]':
         return
     from ..nodes.live_replay import LiveReplay
     from ..nodes.private_domain import private_domain
-    from ..nodes.stop_signals import raise_on_signals
+    from ..stop_request import StopRequest
 
-    with raise_on_signals() as check, private_domain():
-        yield LiveReplay(task, logs, check)
+    with StopRequest() as stop, private_domain():
+        yield LiveReplay(task, logs, stop.check)

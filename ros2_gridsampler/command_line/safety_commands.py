@@ -45,16 +45,16 @@ def faults(
     from ..nodes.faults.fault_campaign import run_campaign
     from ..nodes.faults.fault_report import to_json
     from ..nodes.private_domain import private_domain
-    from ..nodes.stop_signals import raise_on_signals
+    from ..stop_request import StopRequest
 
     prepare_output(json)
     reports = []
-    with raise_on_signals() as check, private_domain(shared=node == 'running'):
+    with StopRequest() as stop, private_domain(shared=node == 'running'):
         for kind in kinds:
             config = CampaignConfig(
                 node=node, kind=kind, faults=faults, pairs=pairs, seed=seed, duration=duration
             )
-            reports.append(run_campaign(config, logs, check))
+            reports.append(run_campaign(config, logs, stop.check))
             print(f'\n{node}, {kind}:\n{reports[-1].table()}')
     stresses = {}
     if random_steps:
@@ -147,12 +147,12 @@ def timing(
     """
     from ..nodes.benchmarks.timing_benchmark import run_timing
     from ..nodes.private_domain import private_domain
-    from ..nodes.stop_signals import raise_on_signals
+    from ..stop_request import StopRequest
 
     if not (seconds > 0 and rates and min(rates) > 0):
         raise ValueError(f'Seconds and rates must be positive, got {seconds} and {list(rates)}.')
     prepare_output(json)
-    with raise_on_signals() as check, private_domain():
-        report = run_timing(rates, seconds, check)
+    with StopRequest() as stop, private_domain():
+        report = run_timing(rates, seconds, stop.check)
     print(report)
     write_json(json, report.to_json())

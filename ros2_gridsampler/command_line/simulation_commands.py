@@ -39,6 +39,7 @@ def record(
     episodes: int = 50,
     widened: float = 0.75,
     noise: float = 0.25,
+    wander: int = 12,
 ) -> None:
     """Record scripted demonstrations on LIBERO as rosbag2 bags; go on where it stopped.
 
@@ -48,13 +49,15 @@ def record(
         tasks: Task numbers from 0, separated by commas.
         episodes: Successful episodes per task.
         widened: Share of placements widened by 5 cm; the rest as LIBERO samples them.
-        noise: Deviation of the noise in the executed twist; labels stay clean.
+        noise: Deviation of the noise in the executed twist [m/s]; labels stay clean.
+        wander: The hand first moves somewhere for fewer than so many periods of 0.05 s; 30 shows
+            the policy other starts than LIBERO's.
     """
     from ..recordings.demonstrations import RecordConfig, record
 
     check_folder(out)
     numbers = task_numbers(tasks)
-    record(RecordConfig(suite, numbers, episodes, widened, noise), out)
+    record(RecordConfig(suite, numbers, episodes, widened, noise, wander), out)
 
 
 def experts(

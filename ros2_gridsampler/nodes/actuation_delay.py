@@ -21,9 +21,9 @@ from ..camera_message import stamp_seconds
 from ..command_message import fill_joint_trajectory
 from ..installed_files import find
 from ..safety_filter import JointSafetyFilter
+from ..stop_request import StopRequest
 from .input_topics import order_positions
 from .node_setup import prepare_process
-from .stop_signals import raise_on_signals
 from .topics import EVERY, NEWEST_RELIABLE
 
 _PERIOD = 0.02
@@ -123,10 +123,10 @@ def measure_delay(config: DelayConfig) -> Delay:
         node = DelayNode(config, context=context)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        with raise_on_signals() as check:
+        with StopRequest() as stop:
             deadline = time.monotonic() + _PATIENCE
             while node.newest is None:
-                check()
+                stop.check()
                 executor.spin_once(timeout_sec=0.1)
                 if time.monotonic() > deadline:
                     raise TimeoutError(f'Nothing came on {config.joint_states}.')
@@ -134,7 +134,7 @@ def measure_delay(config: DelayConfig) -> Delay:
             due = time.monotonic()
             for target in node.targets():
                 for _ in range(round(_STEP_TIME / _PERIOD)):
-                    check()
+                    stop.check()
                     node.step(made, target)
                     due += _PERIOD
                     while (left := due - time.monotonic()) > 0:

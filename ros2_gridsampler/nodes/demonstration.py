@@ -24,11 +24,11 @@ from ..recordings.demonstration import Demonstration
 from ..recordings.demonstration_page import write_page
 from ..recordings.hardware import describe_hardware
 from ..simulation.arm_state import PERIOD
+from ..stop_request import StopRequest
 from .child_process import ChildProcess
 from .demonstration_progress import DemonstrationProgress
 from .demonstration_watcher import DemonstrationWatcher
 from .private_domain import private_domain
-from .stop_signals import raise_on_signals
 
 # A scene is built in 6 to 10 s, but ten times that where others use the machine too [s].
 _PICTURE_TIMEOUT = 150.0
@@ -82,7 +82,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         # The signals first: whatever is started later is ended.
-        check_signals = stack.enter_context(raise_on_signals())
+        check_signals = stack.enter_context(StopRequest()).check
         stack.enter_context(private_domain())
         watcher = stack.enter_context(_watcher(policy.cameras))
         arm, node = _children(config, folder, policy, out)

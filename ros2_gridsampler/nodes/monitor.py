@@ -18,8 +18,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..stop_request import StopRequest
 from .node_setup import prepare_process
-from .stop_signals import raise_on_signals
 from .topics import REPORTS
 
 _COLOURS = {
@@ -95,9 +95,9 @@ def run_monitor(watched: str, *, once: bool, console: Console | None = None) -> 
     console = console or Console()
     deadline = time.monotonic() + _PATIENCE
     try:
-        with raise_on_signals() as check:
+        with StopRequest() as stop:
             while once and not monitor.statuses:
-                check()
+                stop.check()
                 executor.spin_once(timeout_sec=0.1)
                 if time.monotonic() > deadline:
                     raise TimeoutError(
@@ -109,7 +109,7 @@ def run_monitor(watched: str, *, once: bool, console: Console | None = None) -> 
                 return
             with Live(monitor.render(), console=console, auto_refresh=False) as live:
                 while True:
-                    check()
+                    stop.check()
                     executor.spin_once(timeout_sec=0.2)
                     live.update(monitor.render(), refresh=True)
     finally:

@@ -3,7 +3,7 @@
 """Scripted demonstrations on LIBERO -> bags with the live topics and clean labels."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..simulation.benchmark import check_tasks
 from ..simulation.experts import ScriptedExpert
 from ..simulation.libero_arm import LiberoArm
 from ..simulation.placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
+from ..stop_request import StopRequest
 from . import arm_messages
 from .bag_files import find_files
 from .bag_writer import BagWriter, build
@@ -24,6 +25,8 @@ MAXIMUM_STEPS = 220
 START_TIME = 1.0
 MAX_NOISE = 5.0
 """No expert finds its way back from more [m/s]."""
+MAX_WANDER = 40
+"""In 2 s the hand can be out of every picture [periods]."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class RecordConfig:
         episodes: Successful episodes per task.
         widened: Share of placements widened by 5 cm; the rest as LIBERO's own problem files.
         noise: Deviation of the noise in the executed twist [m/s], 0.6 of it [rad/s].
+        wander: The hand moves somewhere for fewer than so many periods of 0.05 s before each
+            episode, at up to 0.5 m/s commanded along each axis.
     """
 
     suite: str
@@ -43,6 +48,7 @@ class RecordConfig:
     episodes: int
     widened: float
     noise: float
+    wander: int = 12
 
     def __post_init__(self) -> None:
         """Refuse what records nothing, and shares that are none."""
@@ -51,6 +57,10 @@ class RecordConfig:
                 'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
                 f'{MAX_NOISE:g} m/s, not '
                 f'{self.episodes}, {self.widened} and {self.noise}.'
+            )
+        if not 1 <= self.wander <= MAX_WANDER:
+            raise ValueError(
+                f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'
             )
 
 
@@ -84,6 +94,9 @@ def record(config: RecordConfig, out: Path) -> None:
     Args:
         config: What to record.
         out: Folder of the bags, one per episode.
+
+    Raises:
+        InterruptedError: SIGINT or SIGTERM came; the episode at hand is left out.
     """
     check_tasks(config.suite, config.tasks)
     out.mkdir(parents=True, exist_ok=True)
@@ -97,6 +110,7 @@ def record(config: RecordConfig, out: Path) -> None:
         arm = LiberoArm(config.suite, task)
         try:
             with (
+                StopRequest('; the same command goes on') as stop,
                 tqdm(
                     total=config.episodes,
                     initial=done,
@@ -108,7 +122,9 @@ def record(config: RecordConfig, out: Path) -> None:
                 while done < config.episodes:
                     bag = out / f'{config.suite}_{task:02d}_{seed}'
                     # A run that ended between bag and log leaves a whole bag of this seed.
-                    steps = _recorded_steps(bag) or record_episode(arm, seed, config, bag)
+                    steps = _recorded_steps(bag) or record_episode(
+                        arm, seed, config, bag, stop.check
+                    )
                     success = steps is not None
                     entry = {'seed': seed, 'success': success, 'steps': steps}
                     lines.write(f'{json.dumps(entry)}\n')
@@ -142,8 +158,17 @@ class _Step:
     landmarks: Float[np.ndarray, 'landmarks 3']
 
 
-def record_episode(arm: LiberoArm, seed: int, config: RecordConfig, bag: Path) -> int | None:
+def record_episode(
+    arm: LiberoArm, seed: int, config: RecordConfig, bag: Path, check: Callable[[], None]
+) -> int | None:
     """Run the expert once and write the bag if it succeeded.
+
+    Args:
+        arm: Of the task.
+        seed: Of placement, start and noise.
+        config: What to record.
+        bag: Folder to write.
+        check: Called before every period; what it raises ends the episode, and there is no bag.
 
     Returns:
         Steps of the episode; None if the expert failed, and then there is no bag.
@@ -152,8 +177,8 @@ def record_episode(arm: LiberoArm, seed: int, config: RecordConfig, bag: Path) -
     noise = ExecutionNoise(config.noise, generator)
     placement = placement_of(seed, config.widened)
     arm.reset(placement)
-    _random_start(arm, generator)
-    steps = _run_expert(arm, noise)
+    _random_start(arm, generator, config.wander)
+    steps = _run_expert(arm, noise, check)
     if not arm.success():
         return None
     information = {
@@ -161,6 +186,7 @@ def record_episode(arm: LiberoArm, seed: int, config: RecordConfig, bag: Path) -
         'task': arm.task,
         'placement': repr(placement),
         'noise': config.noise,
+        'wander': config.wander,
         'rendering': arm.rendering,
     }
     with BagWriter(bag) as writer:
@@ -195,18 +221,21 @@ def write_step(writer: BagWriter, step: _Step, time: float) -> None:
     writer.write(arm_messages.LANDMARKS, landmarks, time)
 
 
-def _random_start(arm: LiberoArm, generator: np.random.Generator) -> None:
+def _random_start(arm: LiberoArm, generator: np.random.Generator, wander: int) -> None:
     """Move the hand somewhere near before the recording starts."""
     twist = np.concatenate([generator.uniform(-0.5, 0.5, 3), np.zeros(3)])
-    for _ in range(int(generator.integers(0, 12))):
+    for _ in range(int(generator.integers(0, wander))):
         arm.step(twist, 0.08)
 
 
-def _run_expert(arm: LiberoArm, noise: ExecutionNoise) -> Sequence[_Step]:
+def _run_expert(
+    arm: LiberoArm, noise: ExecutionNoise, check: Callable[[], None]
+) -> Sequence[_Step]:
     expert = ScriptedExpert(arm)
     steps: list[_Step] = []
     after_success = 0
     for _ in range(MAXIMUM_STEPS):
+        check()
         state = arm.observe()
         twist, gripper = expert.command(state)
         executed = twist + noise()

@@ -26,9 +26,10 @@ from ..plugins.lerobot_training import (
 )
 from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..recordings.observation_replay import StreamTopics
+from ..stop_request import StopRequest
 from .batches import order, split
 from .bounds import check_bounds
-from .run_state import RunState, StopRequest
+from .run_state import RunState
 
 
 @dataclass(frozen=True)

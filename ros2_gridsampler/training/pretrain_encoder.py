@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..encoder import Encoder
 from ..encoder_checkpoint import save_encoder
 from ..recordings.frames import FrameStore, store_frames
+from ..stop_request import StopRequest
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
 from .learning_rate import set_rate
@@ -28,7 +29,7 @@ from .mi_mae import MiMae, draw_masks, make_likelihood
 from .pretrain_config import PretrainConfig, forward_operations, is_held_out, keep_config
 from .pretraining_pictures import draw_losses, draw_reconstructions
 from .processes import gather, joined_processes, mean_over_ranks, slice_of
-from .run_state import RunState, StopRequest
+from .run_state import RunState
 
 NORM_FRAMES = 256
 """Frames from which the norms of a stem are measured anew at the end."""

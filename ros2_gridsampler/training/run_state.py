@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run <-> one file that it can go on from exactly."""
 
-import signal
-import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -111,28 +108,3 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)
     }
-
-
-class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag inside its context, so that a run saves first.
-
-    What follows the steps, measuring and writing, is ended by a signal as any other program.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> 'StopRequest':
-        """Listen."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Give the signals back to whoever had them."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self.requested = True

@@ -21,11 +21,12 @@ from ..policy import Policy
 from ..policy_config import PolicyConfig, Statistics
 from ..recordings.camera_records import record_cameras
 from ..recordings.episodes import EpisodeStore, store_episodes
+from ..stop_request import StopRequest
 from ..swapping.encoder_store import default_folder
 from ..swapping.known_encoders import find_encoder
 from .batches import Batch, Batches, offsets, order, split
 from .learning_rate import set_rate
-from .run_state import RunState, StopRequest
+from .run_state import RunState
 from .starting_weights import start_from, take_encoder
 from .train_config import TrainConfig
 
