@@ -90,6 +90,8 @@ def place(tmp_path_factory):
         (f'{RECORD} --tasks ""', 'Tasks are numbers from 0 separated by commas'),
         (f'{RECORD} --tasks 1,1', r'Tasks \[1, 1\] of libero_spatial name one twice'),
         (f'{RECORD} --suite libero_moon', "LIBERO has no suite 'libero_moon'; choose one of"),
+        (f'{RECORD} --seed 3', 'Seeds below 1000 are those of evaluation, .* got 3'),
+        (f'{RECORD} --wander 0', 'wander for 1 to 40 periods, not 0'),
         ('record --out file', 'file cannot be a folder'),
         (f'{SUCCESS} --episodes 0', 'got 0 episodes; ask for 1 to that many'),
         (f'{SUCCESS} --tasks 0,10', 'libero_spatial has no task 10; choose 0 to 9'),

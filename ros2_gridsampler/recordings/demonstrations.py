@@ -41,6 +41,7 @@ class RecordConfig:
         noise: Deviation of the noise in the executed twist [m/s], 0.6 of it [rad/s].
         wander: The hand moves somewhere for fewer than so many periods of 0.05 s before each
             episode, at up to 0.5 m/s commanded along each axis.
+        seed: Of the first try of every task, counted up from there.
     """
 
     suite: str
@@ -49,6 +50,7 @@ class RecordConfig:
     widened: float
     noise: float
     wander: int = 12
+    seed: int = FIRST_TRAINING_SEED
 
     def __post_init__(self) -> None:
         """Refuse what records nothing, and shares that are none."""
@@ -57,6 +59,11 @@ class RecordConfig:
                 'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
                 f'{MAX_NOISE:g} m/s, not '
                 f'{self.episodes}, {self.widened} and {self.noise}.'
+            )
+        if self.seed < FIRST_TRAINING_SEED:
+            raise ValueError(
+                f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
+                f'may see; got {self.seed}.'
             )
         if not 1 <= self.wander <= MAX_WANDER:
             raise ValueError(
@@ -103,8 +110,8 @@ def record(config: RecordConfig, out: Path) -> None:
     for task in config.tasks:
         log = out / f'tries_{task:02d}.jsonl'
         tries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-        done = sum(entry['success'] for entry in tries)
-        seed = FIRST_TRAINING_SEED + len(tries)
+        done, tried = sum(entry['success'] for entry in tries), len(tries)
+        seed = max([config.seed, *(entry['seed'] + 1 for entry in tries)])
         if done >= config.episodes:
             continue
         arm = LiberoArm(config.suite, task)
@@ -132,7 +139,8 @@ def record(config: RecordConfig, out: Path) -> None:
                     done += success
                     seed += 1
                     progress.update(int(success))
-                    progress.set_postfix(tries=seed - FIRST_TRAINING_SEED)
+                    tried += 1
+                    progress.set_postfix(tries=tried)
         finally:
             arm.close()
 
