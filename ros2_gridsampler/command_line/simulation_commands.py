@@ -40,6 +40,7 @@ def record(
     widened: float = 0.75,
     noise: float = 0.25,
     wander: int = 12,
+    slips: float = 0.0,
     seed: int = 1000,
 ) -> None:
     """Record scripted demonstrations on LIBERO as rosbag2 bags; go on where it stopped.
@@ -53,13 +54,15 @@ def record(
         noise: Deviation of the noise in the executed twist [m/s]; labels stay clean.
         wander: The hand first moves somewhere for fewer than so many periods of 0.05 s; 30 shows
             the policy other starts than LIBERO's.
+        slips: Share of episodes in which the hand loses the object once and goes on without it;
+            shows the policy how to try again.
         seed: Of the first try of every task; another one gives other placements.
     """
     from ..recordings.demonstrations import RecordConfig, record
 
     check_folder(out)
     numbers = task_numbers(tasks)
-    record(RecordConfig(suite, numbers, episodes, widened, noise, wander, seed), out)
+    record(RecordConfig(suite, numbers, episodes, widened, noise, wander, slips, seed), out)
 
 
 def experts(

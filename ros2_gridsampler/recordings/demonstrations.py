@@ -14,14 +14,15 @@ from tqdm import tqdm
 from ..simulation.arm_state import ArmState
 from ..simulation.benchmark import check_tasks
 from ..simulation.experts import ScriptedExpert
-from ..simulation.libero_arm import LiberoArm
+from ..simulation.libero_arm import OPEN, LiberoArm
 from ..simulation.placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
 from ..stop_request import StopRequest
 from . import arm_messages
 from .bag_files import find_files
 from .bag_writer import BagWriter, build
+from .disturbances import ExecutionNoise, Slip
 
-MAXIMUM_STEPS = 220
+MAXIMUM_STEPS = 320
 START_TIME = 1.0
 MAX_NOISE = 5.0
 """No expert finds its way back from more [m/s]."""
@@ -41,6 +42,7 @@ class RecordConfig:
         noise: Deviation of the noise in the executed twist [m/s], 0.6 of it [rad/s].
         wander: The hand moves somewhere for fewer than so many periods of 0.05 s before each
             episode, at up to 0.5 m/s commanded along each axis.
+        slips: Share of episodes in which the hand loses the object once and goes on without it.
         seed: Of the first try of every task, counted up from there.
     """
 
@@ -50,6 +52,7 @@ class RecordConfig:
     widened: float
     noise: float
     wander: int = 12
+    slips: float = 0.0
     seed: int = FIRST_TRAINING_SEED
 
     def __post_init__(self) -> None:
@@ -65,32 +68,12 @@ class RecordConfig:
                 f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
                 f'may see; got {self.seed}.'
             )
+        if not 0 <= self.slips <= 1:
+            raise ValueError(f'A share of episodes is 0 to 1, not {self.slips}.')
         if not 1 <= self.wander <= MAX_WANDER:
             raise ValueError(
                 f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'
             )
-
-
-class ExecutionNoise:
-    """Correlated noise on the executed twist, in bursts; the label stays clean (DART).
-
-    The arm is pushed off the path that the expert would take, and the recording shows how the
-    expert comes back (arXiv:1703.09327).
-    """
-
-    def __init__(self, deviation: float, generator: np.random.Generator) -> None:
-        self._deviation = deviation * np.array([1, 1, 1, 0.6, 0.6, 0.6])
-        self._generator = generator
-        self._state = np.zeros(6)
-        self._active = False
-
-    def __call__(self) -> Float[np.ndarray, '6']:
-        """The next push [m/s], [rad/s]."""
-        if self._generator.random() < (0.08 if self._active else 0.05):
-            self._active = not self._active
-        drive = self._generator.normal(size=6) * self._deviation * self._active
-        self._state = 0.7 * self._state + 0.7 * drive
-        return self._state.copy()
 
 
 def record(config: RecordConfig, out: Path) -> None:
@@ -182,11 +165,11 @@ def record_episode(
         Steps of the episode; None if the expert failed, and then there is no bag.
     """
     generator = np.random.default_rng(seed)
-    noise = ExecutionNoise(config.noise, generator)
+    disturb = ExecutionNoise(config.noise, generator), Slip(config.slips, generator.spawn(1)[0])
     placement = placement_of(seed, config.widened)
     arm.reset(placement)
     _random_start(arm, generator, config.wander)
-    steps = _run_expert(arm, noise, check)
+    steps = _run_expert(arm, *disturb, check)
     if not arm.success():
         return None
     information = {
@@ -195,6 +178,7 @@ def record_episode(
         'placement': repr(placement),
         'noise': config.noise,
         'wander': config.wander,
+        'slips': config.slips,
         'rendering': arm.rendering,
     }
     with BagWriter(bag) as writer:
@@ -237,7 +221,7 @@ def _random_start(arm: LiberoArm, generator: np.random.Generator, wander: int) -
 
 
 def _run_expert(
-    arm: LiberoArm, noise: ExecutionNoise, check: Callable[[], None]
+    arm: LiberoArm, noise: ExecutionNoise, slip: Slip, check: Callable[[], None]
 ) -> Sequence[_Step]:
     expert = ScriptedExpert(arm)
     steps: list[_Step] = []
@@ -246,9 +230,12 @@ def _run_expert(
         check()
         state = arm.observe()
         twist, gripper = expert.command(state)
-        executed = twist + noise()
-        steps.append(_Step(state, (twist, gripper), (executed, gripper), arm.landmarks()))
-        arm.step(executed, gripper)
+        landmarks = arm.landmarks()
+        to_goal = landmarks[1] - state.pose[:3]
+        moved, opened = slip(expert.phase == 'carry', twist, gripper, to_goal, OPEN)
+        executed = moved + noise(), opened
+        steps.append(_Step(state, (twist, gripper), executed, landmarks))
+        arm.step(*executed)
         # A few steps past success teach the policy to stay away from what it has placed.
         after_success += arm.success()
         if after_success > 5:
