@@ -48,7 +48,7 @@ def test_every_row_of_the_published_comparison_is_a_recipe_that_can_be_trained(c
     assert {'dense', 'blind', 'mean', 'fixed_2x2', 'grids_4'} <= set(config.main_rows)
 
 
-@pytest.mark.parametrize('name', ['comparison', 'frozen', 'longer'])
+@pytest.mark.parametrize('name', ['comparison', 'frozen', 'longer', 'recovery', 'reducers'])
 def test_the_rows_of_a_published_comparison_can_be_run(name, comparison):
     path = comparison.with_name(f'{name}.yaml')
     config = load_comparison(path)
