@@ -4,6 +4,8 @@
 
 import dataclasses
 import importlib.util
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -287,6 +289,30 @@ def test_tensorrt_predicts_as_the_policy_does(precision):
         pytest.skip('no NVIDIA GPU here: that the engine runs was not shown')
     report = compile_strictly(tiny_policy(), 'tensorrt', precision=precision).report
     assert report.backend == 'tensorrt'
+
+
+BUILDS = """
+import os, sys
+from policies import tiny_policy
+from ros2_gridsampler.backends import load
+from ros2_gridsampler.golden_observation import golden_observation
+
+forks = []
+os.register_at_fork(before=lambda: forks.append(1))
+policy = tiny_policy()
+load(policy, [golden_observation(policy.config)], backends=('openvino',), strict=True)
+assert 'openvino' in sys.modules
+print('forks', len(forks))
+"""
+
+
+def test_openvino_neither_forks_this_process_nor_tells_anybody_that_it_is_used():
+    there = {'cwd': Path(__file__).parent, 'capture_output': True, 'text': True, 'check': True}
+    asked = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])}
+    # On the machine of a CI service it would be silent by itself.
+    asked = {name: value for name, value in asked.items() if name not in ('CI', 'TF_BUILD')}
+    said = subprocess.run([sys.executable, '-c', BUILDS], env=asked, **there).stdout
+    assert said.split()[-2:] == ['forks', '0']
 
 
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])

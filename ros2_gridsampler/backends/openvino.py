@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +29,7 @@ def check(precision: Precision) -> Machine:
         EngineRefused: OpenVINO is not installed, or the processor lacks that precision.
     """
     try:
-        import openvino
+        openvino = _openvino()
     except ImportError as error:
         raise missing('OpenVINO', "'openvino>=2026.2,<2027'") from error
     core = openvino.Core()
@@ -52,6 +53,19 @@ def installed_version() -> str:
         return ''
 
 
+def _openvino() -> Any:
+    """The module, without its telemetry.
+
+    That forks this process, threads and all, whenever it is imported or converts something, and
+    reports to a server on the internet: nothing that a process which moves an arm may do.
+    """
+    # To whoever imports a module that is None, it is not installed; OpenVINO does without.
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 def build(graph: ExportedGraph) -> Built:
     """Convert; the result computes in every precision and on every machine.
 
@@ -59,10 +73,9 @@ def build(graph: ExportedGraph) -> Built:
         EngineRefused: An operator has no counterpart; it is named. Or there is no space for
             what OpenVINO writes on the way.
     """
-    import openvino
-
     from .exported_graph import first_line
 
+    openvino = _openvino()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # its use of torch.export is behind torch's
@@ -97,8 +110,8 @@ class OpenVinoEngine:
 
     def __init__(self, built: Built, precision: Precision, threads: int) -> None:
         import numpy as np
-        import openvino
 
+        openvino = _openvino()
         core = openvino.Core()
         try:
             # What may be written to is not copied: that would hold Python's lock.
