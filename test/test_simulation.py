@@ -17,7 +17,11 @@ from ros2_gridsampler.backends import load
 from ros2_gridsampler.checkpoint import load_checkpoint
 from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.installed_files import find
+from ros2_gridsampler.recordings import arm_messages
+from ros2_gridsampler.recordings.bag_reader import read_messages
 from ros2_gridsampler.recordings.closed_loop import measure_success
+from ros2_gridsampler.recordings.demonstrations import RecordConfig, record_episode
+from ros2_gridsampler.recordings.disturbances import LET_GO
 from ros2_gridsampler.recordings.expert_success import measure_experts
 from ros2_gridsampler.recordings.obedience import NOTHING, measure_obedience
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
@@ -175,6 +179,32 @@ def test_the_expert_takes_the_object_again_after_it_fell(arm):
     assert dropped == 8
     assert expert.done
     assert arm.success()
+
+
+def test_a_recorded_slip_shows_the_way_back_and_an_interrupted_episode_leaves_nothing(
+    arm, tmp_path
+):
+    config = RecordConfig('libero_spatial', (0,), 1, widened=0.0, noise=0.0, wander=30, slips=1.0)
+    steps = record_episode(arm, 20000, config, tmp_path / 'bag', lambda: None)
+    topics = arm_messages.EXPERT_GRIPPER, arm_messages.GRIPPER_COMMAND
+    openings = {topic: [] for topic in topics}
+    for message in read_messages(tmp_path / 'bag', topics):
+        openings[message.topic].append(message.message.data[0])
+    wanted, executed = (np.array(openings[topic]) for topic in topics)
+    assert len(wanted) == steps
+    let_go = np.flatnonzero((executed > 0) & (wanted == 0))
+    unnoticed = np.flatnonzero((executed == 0) & (wanted > 0))
+    assert 0 < len(let_go) <= LET_GO
+    assert let_go[-1] < unnoticed[0]
+    # Closed and empty, it is told to open; then to close again on the object.
+    assert (wanted[unnoticed[-1] :] == 0).any()
+
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        record_episode(arm, 20000, config, tmp_path / 'cut', stop)
+    assert not (tmp_path / 'cut').exists()
 
 
 def test_a_rotation_vector_turns_the_first_rotation_into_the_second():
