@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import warnings
 from importlib.metadata import version
@@ -39,7 +40,7 @@ def check(precision: Precision) -> Machine:
         EngineRefused: A library is not installed, or it lacks that precision.
     """
     try:
-        import onnxruntime
+        onnxruntime = _onnxruntime()
     except ImportError as error:
         raise missing('ONNX Runtime', PACKAGES) from error
     if precision not in ('fp32', 'int8'):
@@ -47,6 +48,17 @@ def check(precision: Precision) -> Machine:
             f'ONNX Runtime does not compute {precision} on a CPU; use fp32 or int8.'
         )
     return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU')
+
+
+def _onnxruntime() -> Any:
+    """The module, without its telemetry, which writes to the home folder and reports to a server.
+
+    It asks once, when it is imported first.
+    """
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+    import onnxruntime
+
+    return onnxruntime
 
 
 def to_onnx(graph: ExportedGraph) -> bytes:
@@ -104,6 +116,7 @@ def build(graph: ExportedGraph, precision: Precision) -> Built:
 
 def quantise(content: bytes) -> bytes:
     """Weights of matrix products in 8 bits; activations are measured at every inference."""
+    _onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder:
@@ -130,8 +143,7 @@ class OnnxRuntimeEngine:
     """
 
     def __init__(self, built: Built, threads: int) -> None:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         options: Any = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -55,7 +55,8 @@ def read_episode(bag: Path) -> EpisodeRecording:
     action_names: tuple[str, ...] = (*TWIST_NAMES,) if twist else ()
     for m in read_messages(bag, (*cameras.values(), joints, action, gripper, '/instruction')):
         header = getattr(m.message, 'header', None)
-        time = stamp_seconds(header.stamp) if header is not None else 0.0
+        # A stamp of 0 means "on arrival", as for trajectories.
+        time = (stamp_seconds(header.stamp) if header is not None else 0.0) or m.time
         track = tracks.setdefault(m.topic, [])
         if m.topic == '/instruction':
             task = task or m.message.data

@@ -12,6 +12,7 @@ from typing import Any
 
 import cattrs
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -116,8 +117,11 @@ def store_episodes(bags: Sequence[Path], config: EpisodeConfig, cache: Path) -> 
     stamps = [[str(bag.resolve()), bag.stat().st_mtime_ns] for bag in bags]
     key = hashlib.sha256(json.dumps([stamps, cattrs.unstructure(config)]).encode()).hexdigest()
     folder = cache / key[:16]
-    if not (folder / 'samples.npz').exists():
-        _write_store(bags, config, folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    # Another process may be reading the same bags for the same store.
+    with FileLock(f'{folder}.lock'):
+        if not (folder / 'samples.npz').exists():
+            _write_store(bags, config, folder)
     return EpisodeStore(folder)
 
 
@@ -206,7 +210,8 @@ class _Labels:
             target = read_twist(message, space.frame)
         else:
             target = read_joint_trajectory(message, space.names)[0]
-        time = stamp_seconds(message.header.stamp)
+        # A stamp of 0 means "on arrival", as for trajectories.
+        time = stamp_seconds(message.header.stamp) or recorded.time
         self._actions.add(time, target)
         if self._config.observation.uses_command:
             # What a demonstrator sent is what a policy in his place would have sent.

@@ -21,6 +21,7 @@ _ERRORS = (
     'mean_absolute_error_by_action_and_step',
     'mean_squared_error_overall',
 )
+_JUDGED = ('beats_hold_state', 'beats_hold_action', 'actions_worse_than_hold_action')
 
 
 def verdict(report: Mapping[str, Any]) -> str:
@@ -48,6 +49,8 @@ def verdict(report: Mapping[str, Any]) -> str:
 def comparison(report: Mapping[str, Any]) -> str:
     """How the policy does against the one that it is compared with, in one line."""
     other = report['compare']
+    if not report['frames_compared']:
+        return f'No verdict on {other["policy"]["name"]}: no frame could be compared.'
     pairs = [
         (label, mine, its)
         for label, mine, its in (
@@ -149,7 +152,9 @@ def _mean(values: Sequence[Any], weights: np.ndarray) -> Any:
         return {key: _mean([value[key] for value in values], weights) for key in first}
     if isinstance(first, list):
         return [_mean(list(column), weights) for column in zip(*values, strict=True)]
-    return float(np.average(np.array(values, float), weights=weights))
+    # Where nothing was compared anywhere, all are 0.
+    share = weights if weights.any() else None
+    return float(np.average(np.array(values, float), weights=share))
 
 
 def _accumulate(values: Sequence[Any], weights: np.ndarray) -> Any:
@@ -202,6 +207,10 @@ def check_gate(report: Mapping[str, Any], gate: Mapping[str, Mapping[str, Any]])
     """
     failed = []
     for path, bounds in gate.items():
+        first = path.split('.')[0]
+        if first in (*_ERRORS, *_JUDGED) and not report['frames_compared']:
+            failed.append(f'{path}: no frame could be compared with recorded actions')
+            continue
         value: Any = report
         for key in path.split('.'):
             index = key if isinstance(value, Mapping) else _index(key)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cattrs
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
@@ -80,8 +81,11 @@ def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> Fram
     stamps = [[str(bag.resolve()), bag.stat().st_mtime_ns] for bag in bags]
     key = hashlib.sha256(json.dumps([stamps, cattrs.unstructure(config)]).encode()).hexdigest()
     folder = cache / f'frames_{key[:16]}'
-    if not (folder / 'index.json').exists():
-        _write_store(bags, config, folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    # Another process may be reading the same bags for the same store.
+    with FileLock(f'{folder}.lock'):
+        if not (folder / 'index.json').exists():
+            _write_store(bags, config, folder)
     return FrameStore(folder)
 
 

@@ -18,12 +18,20 @@ from numpy.typing import NDArray
 from .rendering import MISSING_OPENGL
 
 
+class _NoFile(logging.NullHandler):
+    """Instead of /tmp/robosuite.log, which only the user who was first can open."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Hide what robosuite and LIBERO print and log while they load; exceptions pass unchanged."""
-    stdin = sys.stdin
+    stdin, file_handler = sys.stdin, logging.FileHandler
     # Some distributions of LIBERO ask at their first import where the data sets are; no: default.
     sys.stdin = io.StringIO('n\n')
+    logging.FileHandler = _NoFile  # type: ignore[assignment, misc]
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -31,6 +39,7 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         sys.stdin = stdin
+        logging.FileHandler = file_handler  # type: ignore[misc]
         logging.disable(disabled)
 
 

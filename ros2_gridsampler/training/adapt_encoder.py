@@ -21,7 +21,7 @@ from ..recordings.episodes import EpisodeConfig, store_episodes
 from ..recordings.frames import FrameConfig, FrameStore, store_frames
 from ..swapping.compatibility import PolicyNeeds, with_encoder
 from .adapt_config import AdaptConfig
-from .batches import Batches, order, split
+from .batches import Batches, held, order, split
 from .learning_rate import set_rate
 from .read_features import RandomPoints, feature_error, features, own_features
 from .train_policy import batch_losses, validate
@@ -132,12 +132,12 @@ def clone(
         Action errors on the bags held out, by the policy's own encoder, before and after.
     """
     store = store_episodes(bags, episodes, cache)
-    training, held = split(store, config.held_out)
+    training, measured = split(store, config.held_out or 1 / len(bags))
     joined = with_encoder(policy, student)
     batches = Batches(store, joined.config, 0.0, config.seed)
     found = {
-        'action error, own encoder': validate(policy, batches, held)['action'],
-        'action error, aligned': validate(joined, batches, held)['action'],
+        'action error, own encoder': validate(policy, batches, measured)['action'],
+        'action error, aligned': validate(joined, batches, measured)['action'],
     }
     joined.requires_grad_(False)
     optimiser = make_optimiser(student, config.cloning_learning_rate)
@@ -147,7 +147,7 @@ def clone(
         set_rate(optimiser, config.cloning_learning_rate, _WARM_UP * steps, step, steps)
         descend(optimiser, batch_losses(joined, batches(samples, step))['action'])
     student.eval().requires_grad_(False)
-    found['action error, cloned'] = validate(joined, batches, held)['action']
+    found['action error, cloned'] = validate(joined, batches, measured)['action']
     return found
 
 
@@ -164,8 +164,8 @@ def split_bags(bags: Sequence[Path], held_out: float) -> tuple[list[Path], list[
     """
     if len(bags) < 2:
         raise ValueError(f'{len(bags)} bags were given; one to learn from and one to measure on.')
-    every = min(max(round(1 / held_out), 2), len(bags)) if held_out else len(bags)
-    measured = [bag for number, bag in enumerate(bags) if number % every == every - 1]
+    kept = held(len(bags), held_out or 1 / len(bags))
+    measured = [bag for bag, is_kept in zip(bags, kept, strict=True) if is_kept]
     return [bag for bag in bags if bag not in measured], measured
 
 

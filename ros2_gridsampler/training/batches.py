@@ -27,17 +27,20 @@ def offsets(
 def split(
     store: EpisodeStore, held_out: float
 ) -> tuple[Int[np.ndarray, ' training'], Int[np.ndarray, ' validation']]:
-    """Samples to train on and samples of whole other bags."""
-    kept = held(store.episode, held_out)
-    if not kept.any():
-        return np.arange(len(store)), np.arange(len(store))
+    """Samples to train on and samples of whole other bags; none where no bag is held out."""
+    kept = held(len(store.bags), held_out)[store.episode]
     return np.flatnonzero(~kept), np.flatnonzero(kept)
 
 
-def held(numbers: Int[np.ndarray, ' bags'], share: float) -> Bool[np.ndarray, ' bags']:
-    """Which bags, by their place in the order of training, are kept for validation."""
-    every = max(round(1 / share), 2) if share else 0
-    return np.asarray(numbers % every == every - 1) if every else np.zeros(len(numbers), bool)
+def held(bags: int, share: float) -> Bool[np.ndarray, ' bags']:
+    """Which of so many bags, in the order of training, are kept for validation.
+
+    At least one of two or more, where the share is not 0.
+    """
+    if not share or bags < 2:
+        return np.zeros(bags, bool)
+    every = min(max(round(1 / share), 2), bags)
+    return np.asarray(np.arange(bags) % every == every - 1)
 
 
 def order(

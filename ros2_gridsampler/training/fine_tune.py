@@ -29,7 +29,7 @@ from ..recordings.observation_replay import StreamTopics
 from ..stop_request import StopRequest
 from .batches import order, split
 from .bounds import check_bounds
-from .run_state import RunState
+from .run_state import RunState, keep_recipe
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,10 @@ def fine_tune(
     Raises:
         BadCheckpoint: The base must not be used.
         InterruptedError: A signal stopped the run; its state is saved.
-        ValueError: The bags do not fit the base.
+        ValueError: The bags do not fit the base, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / 'config.json').write_text(json.dumps(cattrs.unstructure(config), indent=1))
+    keep_recipe(out, cattrs.unstructure(config), bags, ('threads', 'save_every'))
     robot = load_adoption(base).robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
     torch.manual_seed(config.seed)

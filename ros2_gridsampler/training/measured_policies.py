@@ -97,7 +97,7 @@ def held_out_bags(bags: Sequence[Path], policies: Sequence[MeasuredPolicy]) -> l
             f'The policies were trained on {count} bags, here are {len(bags)}: which of them were '
             'held out cannot be told.'
         )
-    numbers = np.flatnonzero(held(np.arange(len(bags)), share))
+    numbers = np.flatnonzero(held(len(bags), share))
     if not len(numbers):
         raise ValueError(f'The trainings held out {share} of {len(bags)} bags, that is none.')
     return [bags[number] for number in numbers]

@@ -114,8 +114,10 @@ def bootstrap_interval(first: Numbers, second: Numbers) -> tuple[float, float]:
     drawn = generator.integers(len(first), size=(DRAWS, len(first)))
     ranks, others = (_centred(stats.rankdata(side[drawn], axis=1)) for side in (first, second))
     norms = np.sqrt((ranks**2).sum(1) * (others**2).sum(1))
-    # A draw of one policy only has no order.
-    low, high = np.percentile((ranks * others).sum(1)[norms > 0] / norms[norms > 0], (2.5, 97.5))
+    # Where the draw has no order, on one side or the other, nothing correlates.
+    products = (ranks * others).sum(1)
+    found = np.divide(products, norms, out=np.zeros_like(norms), where=norms > 0)
+    low, high = np.percentile(found, (2.5, 97.5))
     return float(low), float(high)
 
 

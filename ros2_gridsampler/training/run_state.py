@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training run <-> one file that it can go on from exactly."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,6 +13,42 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 STATE = 'state.safetensors'
+CONFIG, BAGS = 'config.json', 'bags.json'
+
+
+def keep_recipe(
+    out: Path, config: Mapping[str, Any], bags: Sequence[Path], free: Collection[str]
+) -> None:
+    """Write what a run is made of, or see that it is what the run began with.
+
+    Which bags are held out is told by their places, so other bags would let a policy be
+    judged by what it was trained on.
+
+    Args:
+        out: Folder of the run.
+        config: As plain values.
+        bags: In their order.
+        free: Keys that may change on the way.
+
+    Raises:
+        ValueError: The folder holds a run of another recipe, or on other bags.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    content = json.loads(json.dumps(config))
+    names = [bag.name for bag in bags]
+    if (out / STATE).exists() and (out / CONFIG).exists():
+        before = json.loads((out / CONFIG).read_text())
+        # A key that is new since then had its default.
+        other = sorted(k for k in before if k not in free and content.get(k) != before[k])
+        if (out / BAGS).exists() and json.loads((out / BAGS).read_text()) != names:
+            other.append('bags')
+        if other:
+            raise ValueError(
+                f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
+                'output folder, or give back what it began with.'
+            )
+    (out / CONFIG).write_text(json.dumps(content, indent=1))
+    (out / BAGS).write_text(json.dumps(names, indent=1))
 
 
 class RunState:

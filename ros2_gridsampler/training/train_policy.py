@@ -26,9 +26,12 @@ from ..swapping.encoder_store import default_folder
 from ..swapping.known_encoders import find_encoder
 from .batches import Batch, Batches, offsets, order, split
 from .learning_rate import set_rate
-from .run_state import RunState
+from .run_state import RunState, keep_recipe
 from .starting_weights import start_from, take_encoder
 from .train_config import TrainConfig
+
+# What may change when a run goes on.
+_FREE = ('threads', 'save_every')
 
 
 def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Policy:
@@ -47,13 +50,14 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
 
     Raises:
         InterruptedError: A signal stopped the run; its state is saved.
-        ValueError: The bags do not fit the config.
+        ValueError: The bags do not fit the config, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / 'config.json').write_text(json.dumps(cattrs.unstructure(config), indent=1))
+    keep_recipe(out, cattrs.unstructure(config), bags, _FREE)
     store = store_episodes(bags, config.episodes, cache)
     training, validation = split(store, config.held_out)
+    if not len(validation):
+        tqdm.write('No bag is held out, so nothing is validated: give two bags and a held_out.')
     torch.manual_seed(config.seed)
     policy = Policy(policy_config(config, store, training))
     if config.start:
@@ -89,14 +93,17 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
                 log.flush()
             if run.step % config.save_every == 0 or stop.requested or run.step == config.steps:
                 run.save(out)
-            if run.step % (2 * config.save_every) == 0 and run.step < config.steps:
+            between = run.step % (2 * config.save_every) == 0 and run.step < config.steps
+            if between and len(validation):
                 report(run.step, validate(averaged(policy, run), batches, validation), log)
             if stop.requested:
                 raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
     result = averaged(policy, run)
-    scores = validate(result, batches, validation)
-    with (out / 'log.jsonl').open('a') as log:
-        report(run.step, scores, log)
+    scores = {}
+    if len(validation):
+        scores = validate(result, batches, validation)
+        with (out / 'log.jsonl').open('a') as log:
+            report(run.step, scores, log)
     training_record = {
         # The name: a manifest is published, and where the folder lay means nothing elsewhere.
         'start': Path(config.start).name,
@@ -180,10 +187,13 @@ def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
 def validate(
     policy: Policy, batches: Batches, samples: Int[np.ndarray, ' samples']
 ) -> dict[str, float]:
-    """The losses on bags that were not trained on."""
+    """The losses on bags that were not trained on; the same whenever they are measured."""
     chosen = np.random.default_rng(0).permutation(samples)[:1024]
     parts = np.array_split(chosen, max(len(chosen) // 64, 1))
-    losses = [batch_losses(policy, batches(part)) for part in parts]
+    # Some heads and reducers draw numbers, and the training draws from the same generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        losses = [batch_losses(policy, batches(part)) for part in parts]
     return {
         name: round(float(np.mean([loss[name].item() for loss in losses])), 5)
         for name in losses[0]
@@ -203,6 +213,8 @@ def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
 
 def averaged(policy: Policy, run: RunState) -> Policy:
     """A copy of the policy with the averaged weights."""
-    copy = Policy(policy.config).eval()
+    # Its first weights, drawn and thrown away, must not move on what the training draws from.
+    with torch.random.fork_rng(devices=[]):
+        copy = Policy(policy.config).eval()
     copy.load_state_dict(run.average)
     return copy
