@@ -99,6 +99,7 @@ def place(tmp_path_factory):
         (f'{SUCCESS} --json file/x.json', 'file cannot be a folder'),
         ('success --policy policy', 'policy commands joint_position .* trained on its recordings'),
         ('experts --episodes 51', 'got 51 episodes'),
+        ('check libero_spatial --runs 0', '0 predictions cannot be timed'),
         ('experts --tasks -1', 'has no task -1'),
         ('experts --json empty', 'empty cannot be written'),
         (f'{OBEDIENCE} --episodes -3', 'got -3 episodes'),

@@ -228,6 +228,8 @@ def test_many_bags_weigh_by_their_frames(tmp_path, bag):
     assert merged['mean_absolute_error_overall']['policy'] == pytest.approx(expected)
     assert merged['seams']['count'] == sum(r['seams']['count'] for r in reports)
     assert merge(reports[:1]) == reports[0]
+    nothing = [{**report, 'frames_compared': 0} for report in reports]
+    assert verdict(merge(nothing)).startswith('No verdict')
 
 
 def test_a_gate_names_what_does_not_hold_and_refuses_what_no_report_has(tmp_path, bag):
@@ -243,6 +245,11 @@ def test_a_gate_names_what_does_not_hold_and_refuses_what_no_report_has(tmp_path
     assert text.startswith('mean_absolute_error_overall.policy is 0.0')
     with pytest.raises(ValueError, match="no 'nothing' there"):
         check_gate(report, {'nothing.at.all': {'max': 1}})
+    empty = {**report, 'frames_compared': 0}
+    texts = check_gate(empty, {'mean_absolute_error.policy.0': {'max': 1}, 'frames': {'min': 1}})
+    assert texts == [
+        'mean_absolute_error.policy.0: no frame could be compared with recorded actions'
+    ]
     gate.write_text('frames: {about: 3}\n')
     with pytest.raises(ValueError, match='max, min or equals'):
         read_gate(gate)

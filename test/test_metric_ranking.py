@@ -36,6 +36,13 @@ def write_policy(folder, outcomes, policy=None, *, bags=50, held_out=0.04, name=
     return folder
 
 
+def test_where_all_policies_but_one_are_alike_the_interval_reaches_to_no_relation():
+    found = rank(MET, [1, 1, 1, 1, 1, 2], np.arange(6.0))
+    low, high = found.interval
+    assert low == 0.0
+    assert low < found.correlation < high
+
+
 def test_a_metric_counts_for_as_much_as_it_orders_by_success():
     success = np.array([0.1, 0.3, 0.5, 0.9])
     assert rank(ERROR, [4.0, 3.0, 2.0, 1.0], success).correlation == pytest.approx(1)

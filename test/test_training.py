@@ -4,6 +4,8 @@
 
 import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,12 +20,14 @@ from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_enco
 from ros2_gridsampler.observation import ObservationConfig
 from ros2_gridsampler.policy_config import EncoderConfig, TrunkConfig
 from ros2_gridsampler.recordings import arm_messages
+from ros2_gridsampler.recordings import episodes as episode_files
+from ros2_gridsampler.recordings.arm_messages import EXPERT_GRIPPER, EXPERT_TWIST
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ros2_gridsampler.recordings.observation_replay import StreamTopics
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
-from ros2_gridsampler.training.batches import jitter
+from ros2_gridsampler.training.batches import held, jitter
 from ros2_gridsampler.training.recipe import load_recipe
 from ros2_gridsampler.training.train_config import TrainConfig
 from ros2_gridsampler.training.train_policy import train
@@ -126,11 +130,23 @@ def test_training_takes_light_from_whole_samples_and_no_more_than_it_was_told():
     assert jitter(images, np.random.default_rng(0), 1.0).max() <= 12
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monkeypatch):
-    whole = train(CONFIG, bags, tmp_path / 'whole', tmp_path / 'cache')
+@pytest.mark.parametrize(
+    ('head', 'reducer'), [('direct', 'grid_sampler'), ('flow', 'random_points')]
+)
+def test_a_run_that_was_stopped_goes_on_to_the_same_losses(
+    bags, tmp_path, monkeypatch, head, reducer
+):
+    # Validation comes after steps 4 and 8, and the second of them draws numbers.
+    config = dataclasses.replace(
+        CONFIG, head=head, reducer=reducer, conditioned=reducer == 'grid_sampler', save_every=2
+    )
+    whole = train(config, bags, tmp_path / 'whole', tmp_path / 'cache')
 
-    class StopAtSeven:
-        """As if SIGTERM came during step 7."""
+    class PowerCut(Exception):
+        pass
+
+    class Cut:
+        """As if the power went after step 5, and the state is that of step 4."""
 
         calls = 0
 
@@ -142,7 +158,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monke
 
         @property
         def requested(self) -> bool:
-            return run_of[0].step == 7
+            if run_of[0].step == 5:
+                raise PowerCut
+            return False
 
     run_of = []
     restored = train_policy.RunState
@@ -154,10 +172,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(train_policy, 'RunState', Watched)
-        patch.setattr(train_policy, 'StopRequest', StopAtSeven)
-        with pytest.raises(InterruptedError, match='step 7'):
-            train(CONFIG, bags, tmp_path / 'cut', tmp_path / 'cache')
-    resumed = train(CONFIG, bags, tmp_path / 'cut', tmp_path / 'cache')
+        patch.setattr(train_policy, 'StopRequest', Cut)
+        with pytest.raises(PowerCut):
+            train(config, bags, tmp_path / 'cut', tmp_path / 'cache')
+    resumed = train(config, bags, tmp_path / 'cut', tmp_path / 'cache')
     assert losses(tmp_path / 'cut')[12] == losses(tmp_path / 'whole')[12]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -171,8 +189,18 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(bags, tmp_path, monke
 def test_a_run_of_another_architecture_is_not_gone_on_with(bags, tmp_path):
     train(CONFIG, bags, tmp_path / 'run', tmp_path / 'cache')
     wider = dataclasses.replace(CONFIG, tokens=3)
+    with pytest.raises(ValueError, match=r'another recipe \(tokens differ\)'):
+        train(wider, bags, tmp_path / 'run', tmp_path / 'cache')
+    with pytest.raises(ValueError, match=r'another recipe \(bags differ\)'):
+        train(CONFIG, bags[:2], tmp_path / 'run', tmp_path / 'cache')
+    (tmp_path / 'run' / 'config.json').unlink()
     with pytest.raises(ValueError, match='another architecture'):
         train(wider, bags, tmp_path / 'run', tmp_path / 'cache')
+
+
+def test_what_may_change_in_a_run_that_goes_on_may_change(bags, tmp_path):
+    train(CONFIG, bags, tmp_path / 'run', tmp_path / 'cache')
+    train(dataclasses.replace(CONFIG, save_every=3), bags, tmp_path / 'run', tmp_path / 'cache')
 
 
 def test_a_frozen_encoder_stays_the_published_one(bags, tmp_path):
@@ -223,6 +251,60 @@ def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):
     other = dataclasses.replace(episodes.observation, joints=('elbow',))
     with pytest.raises(ValueError, match="lacks \\['elbow'\\]"):
         store_episodes(bags, dataclasses.replace(episodes, observation=other), tmp_path)
+    typed = dataclasses.replace(episodes.labels, action='/joint_states')
+    with pytest.raises(ValueError, match='TwistStamped, but /joint_states is sensor_msgs'):
+        store_episodes(bags, dataclasses.replace(episodes, labels=typed), tmp_path)
+
+
+def test_two_processes_read_the_same_bags_one_after_the_other(bags, tmp_path, monkeypatch):
+    written, write = [], episode_files._write_store
+
+    def slow(*arguments):
+        written.append(arguments)
+        time.sleep(0.2)
+        write(*arguments)
+
+    monkeypatch.setattr(episode_files, '_write_store', slow)
+    with ThreadPoolExecutor(2) as pool:
+        stores = list(pool.map(lambda _: store_episodes(bags, CONFIG.episodes, tmp_path), 'ab'))
+    assert len(written) == 1
+    assert [len(store) for store in stores] == [45, 45]
+
+
+def test_an_action_without_a_stamp_counts_from_its_arrival(tmp_path):
+    with BagWriter(tmp_path / 'unstamped') as writer:
+        sentence = build('std_msgs/msg/String', data='go')
+        writer.write('/instruction', sentence, 1.0, latched=True)
+        for step in range(15):
+            now = 1 + 0.05 * step
+            picture = {'agentview': np.zeros((32, 32, 3), np.uint8)}
+            pose = np.array([0.5, 0, 0.2, 0, 0, 0, 1])
+            state = ArmState(picture, JOINT_NAMES, np.zeros(9), np.zeros(9), pose, now)
+            for topic, message in arm_messages.state_messages(state, now, compressed=False):
+                writer.write(topic, message, now)
+            twist = np.array([0, 0, 0, 0, 0, 0.1 * step])
+            topics = {'twist_topic': EXPERT_TWIST, 'gripper_topic': EXPERT_GRIPPER}
+            for topic, message in arm_messages.command_messages(twist, 0.08, 0.0, **topics):
+                writer.write(topic, message, now)
+    labels = dataclasses.replace(CONFIG.episodes.labels, landmarks='')
+    episodes = dataclasses.replace(CONFIG.episodes, labels=labels)
+    store = store_episodes([tmp_path / 'unstamped'], episodes, tmp_path)
+    np.testing.assert_allclose(store.chunks[4][:, 5], [0.4, 0.5, 0.6, 0.7], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('bags', 'share', 'kept'),
+    [(1, 0.04, []), (5, 0.0, []), (2, 0.04, [1]), (24, 0.04, [23]), (50, 0.04, [24, 49])],
+)
+def test_of_two_bags_or_more_one_at_least_is_held_out(bags, share, kept):
+    assert np.flatnonzero(held(bags, share)).tolist() == kept
+
+
+def test_without_a_bag_held_out_nothing_is_called_validation(bags, tmp_path):
+    train(CONFIG, bags[:1], tmp_path / 'run', tmp_path / 'cache')
+    _, manifest = load_checkpoint(tmp_path / 'run')
+    assert manifest.results['validation'] == {}
+    assert 'validation' not in (tmp_path / 'run' / 'log.jsonl').read_text()
 
 
 def test_the_published_recipe_is_read_and_a_mistyped_one_is_refused(tmp_path, request):

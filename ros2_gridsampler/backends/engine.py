@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays -> actions and points, whatever computes them: what engines have in common."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -79,6 +81,15 @@ class Machine:
     device: str
     driver: str = ''
     flags: str = ''
+
+
+def versions(*distributions: str) -> str:
+    """Of libraries that take part in a build, for the flags; those not installed are left out."""
+    found = []
+    for name in distributions:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f'{name} {version(name)}')
+    return ', '.join(found)
 
 
 INPUT_NAMES = ('images', 'proprioception', 'words', 'point_shift', 'prefix', 'given')

@@ -21,6 +21,7 @@ from .engine import (
     Outputs,
     Precision,
     missing,
+    versions,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def check(precision: Precision) -> Machine:
         raise EngineRefused(
             f'ONNX Runtime does not compute {precision} on a CPU; use fp32 or int8.'
         )
-    return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU')
+    converters = versions('torch', 'onnx', 'onnxscript')
+    flags = f'opset {OPSET}, {converters}'
+    return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU', flags=flags)
 
 
 def _onnxruntime() -> Any:

@@ -25,8 +25,9 @@ from .engine import (
     Outputs,
     Precision,
     missing,
+    versions,
 )
-from .onnxruntime import to_onnx
+from .onnxruntime import OPSET, to_onnx
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
@@ -62,7 +63,9 @@ def check(precision: Precision) -> Machine:
     if precision == 'bf16' and capability < (8, 0):
         raise EngineRefused(f'{device} does not compute bf16; use fp16.')
     drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
-    return Machine(f'tensorrt {tensorrt.__version__}', device, ' '.join(drivers), _route())
+    converters = versions('torch', 'torch-tensorrt', 'onnx', 'onnxscript')
+    flags = f'{_route()}, opset {OPSET}, {converters}'
+    return Machine(f'tensorrt {tensorrt.__version__}', device, ' '.join(drivers), flags)
 
 
 def build(graph: ExportedGraph) -> Built:

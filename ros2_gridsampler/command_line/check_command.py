@@ -35,6 +35,8 @@ def check(
     from ..manifest import load_manifest
     from ..plugins.deployed_policy import load_policy
 
+    if runs < 1:
+        raise ValueError(f'{runs} predictions cannot be timed; ask for 1 at least.')
     folder = find('models', policy)
     deployed = load_policy(
         folder,

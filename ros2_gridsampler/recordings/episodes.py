@@ -24,6 +24,7 @@ from ..observation import ObservationConfig
 from ..observation_buffer import ObservationBuffer
 from ..prediction import proprioception
 from ..stream_budget import StreamBudget
+from .bag_reader import read_topics
 from .bag_storage import RecordedMessage
 from .observation_replay import StreamTopics, read_observations
 
@@ -134,6 +135,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     shape: tuple[int, ...] = ()
     with (folder / 'frames.bin').open('wb') as frames:
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
+            _check_labels(bag, config)
             buffer = ObservationBuffer(config.observation, StreamBudget())
             labels = _Labels(config, buffer)
             # All of them first: a chunk reaches past its own observation.
@@ -160,6 +162,25 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     partial = folder / 'partial.npz'
     np.savez(partial, picture_shape=np.array(shape), **arrays)
     partial.replace(folder / 'samples.npz')
+
+
+def _check_labels(bag: Path, config: EpisodeConfig) -> None:
+    """Refuse label topics of another type than the one they are read as."""
+    labels, there = config.labels, read_topics(bag)
+    twists = config.action_space.kind == 'end_effector_twist'
+    wanted = {
+        labels.action: 'geometry_msgs/msg/TwistStamped'
+        if twists
+        else 'trajectory_msgs/msg/JointTrajectory',
+        labels.gripper: 'std_msgs/msg/Float64MultiArray',
+        labels.landmarks: 'geometry_msgs/msg/PoseArray',
+    }
+    for topic, kind in wanted.items():
+        if topic and there.get(topic, kind) != kind:
+            raise ValueError(
+                f'{bag}: labels are read from {kind}, but {topic} is {there[topic]}; name another '
+                'topic under labels in the recipe.'
+            )
 
 
 class _Track:
