@@ -329,6 +329,7 @@ def test_no_engine_forks_this_process_or_tells_anybody_that_it_is_used(backend, 
     assert not left, 'something was written to be reported later'
 
 
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
 def test_one_thread_never_takes_more_than_one_core(backend):
     policy = tiny_policy()
     compiled = compile_strictly(policy, backend, threads=1)
