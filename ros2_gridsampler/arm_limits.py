@@ -17,10 +17,14 @@ _UNITS = ('rad', 'm', 'fraction')
 
 @dataclass(frozen=True, eq=False)
 class JointLimits:
-    """Limits of some joints, one entry per joint, in [rad], [m] or fractions, and seconds."""
+    """Limits of some joints, one entry per joint, in [rad], [m] or fractions, and seconds.
+
+    `grips` is of joints that hold things: what they hold keeps them from where they are commanded.
+    """
 
     names: tuple[str, ...]
     units: tuple[str, ...]
+    grips: tuple[bool, ...]
     min_position: Float[np.ndarray, ' joints']
     max_position: Float[np.ndarray, ' joints']
     max_velocity: Float[np.ndarray, ' joints']
@@ -43,7 +47,8 @@ class JointLimits:
         return JointLimits(
             tuple(names),
             tuple(self.units[row] for row in rows),
-            *(getattr(self, key)[rows] for key in _keys(JointLimits, skip=2)),
+            tuple(self.grips[row] for row in rows),
+            *(getattr(self, key)[rows] for key in _keys(JointLimits, skip=3)),
         )
 
     def position_range(
@@ -170,11 +175,14 @@ def _positives(value: Mapping[str, Any], where: str, keys: Sequence[str]) -> lis
 def _joints(value: Any) -> JointLimits:
     if not isinstance(value, dict) or not value:
         raise ValueError(f'joints must name at least one joint, got {value!r}.')
-    keys = _keys(JointLimits, skip=2)
+    keys = _keys(JointLimits, skip=3)
     rows = []
     for name, joint in value.items():
         where = f'joint {name!r}'
-        limits = _mapping(joint, where, ['unit', *keys])
+        optional = ['grips'] if isinstance(joint, dict) and 'grips' in joint else []
+        limits = _mapping(joint, where, ['unit', *optional, *keys])
+        if not isinstance(limits.get('grips', False), bool):
+            raise ValueError(f'{where}: grips must be true or false, got {limits["grips"]!r}.')
         if limits['unit'] not in _UNITS:
             raise ValueError(
                 f'{where}: unit must be one of {list(_UNITS)} (per second for the velocity, and '
@@ -185,7 +193,8 @@ def _joints(value: Any) -> JointLimits:
             raise ValueError(f'{where}: min_position {low} must be below max_position {high}.')
         rows.append([low, high, *_positives(limits, where, keys[2:])])
     units = tuple(str(joint['unit']) for joint in value.values())
-    return JointLimits(tuple(map(str, value)), units, *np.array(rows, np.float64).T.copy())
+    grips = tuple(bool(joint.get('grips', False)) for joint in value.values())
+    return JointLimits(tuple(map(str, value)), units, grips, *np.array(rows, np.float64).T.copy())
 
 
 def _end_effector(value: Any) -> EndEffectorLimits:

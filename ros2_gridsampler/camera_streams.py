@@ -14,6 +14,9 @@ from .sample_stream import FrozenConfig, PictureWatch, SampleStream
 from .stream_budget import StreamBudget
 from .stream_health import Fault
 
+# Of a camera: half a second at 120 frames a second.
+_MOST_PICTURES = 64
+
 
 class CameraStreams:
     """The cameras of an observation.
@@ -30,7 +33,13 @@ class CameraStreams:
         self.scaled: dict[str, tuple[int, int]] = {}
         """Camera -> width and height [px] of its pictures, where another size was taken."""
         self.samples: dict[str, SampleStream[Any]] = {
-            name: SampleStream(f'camera {name!r}', 16, budget.max_age, lambda m: bytes(m.data))
+            name: SampleStream(
+                f'camera {name!r}',
+                _MOST_PICTURES,
+                budget.max_age,
+                budget.span,
+                lambda m: bytes(m.data),
+            )
             for name in config.cameras
         }
         """Camera -> its messages; they are decoded only if an observation needs them."""

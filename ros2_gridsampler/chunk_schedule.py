@@ -161,6 +161,8 @@ class ChunkSchedule:
         if chunk.start_time <= current.start_time:
             return None
         due = now + self._config.actuation_delay
+        # Nobody may be asking for actions, for hours, while predictions come.
+        self._drop_faded(due)
         # The old chunk must have faded out when its last target has been used.
         end = min(due + self._config.blend_time, current.end_time)
         self._entries.append(_Entry(chunk, due, max(due, end)))
@@ -181,8 +183,7 @@ class ChunkSchedule:
                 f'The chunk begins {newest.start_time - due:.3f} s from now, later than it is '
                 'long; the clock was set back.'
             )
-        while len(self._entries) > 1 and self._is_past(due):
-            self._entries.popleft()
+        self._drop_faded(due)
         try:
             return self._due(due)
         except OutsideChunk as error:
@@ -242,6 +243,10 @@ class ChunkSchedule:
             mean += weight * _target(entry.chunk, due)
             total += weight
         return np.asarray(mean / total if total > 0 else action)
+
+    def _drop_faded(self, due: float) -> None:
+        while len(self._entries) > 1 and self._is_past(due):
+            self._entries.popleft()
 
     def _is_past(self, due: float) -> bool:
         """Whether the oldest chunk has no say any more."""

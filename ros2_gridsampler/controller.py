@@ -72,17 +72,22 @@ class Controller:
         self._started = self._commanded = False
         self._at_rest = True
         self._last: NDArray[np.float64] | None = None
+        self._sent: NDArray[np.float64] | None = None
+        self._watched = np.zeros(0, bool)
         # The two filters differ in what they have to know of the arm.
-        self._moved_by: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
         self._plausible: Callable[[NDArray[np.float64]], np.bool_]
         self._reset: Callable[[NDArray[np.float64]], None]
         self._admit: Callable[[NDArray[np.float64], NDArray[np.float64], float], SafeCommand]
         if space.kind == 'joint_position':
             joints = JointSafetyFilter(limits.joints.select(space.names))
-            self._reset = joints.reset
+            grips = np.array(limits.joints.select(space.names).grips)
+            self._watched = ~grips
+            # Later a joint that holds something has to go on squeezing it.
+            self._reset = lambda state: joints.reset(
+                state if self._sent is None else np.where(grips, self._sent, state)
+            )
             self._admit = lambda target, state, period: joints.filter(target, period)
             self._stop = joints.stop
-            self._moved_by = lambda state, last: float(np.abs(state - last).max())
             low, high = limits.joints.select(space.names).position_range(max_excess)
             self._plausible = lambda targets: ((targets >= low) & (targets <= high)).all()
             return
@@ -102,8 +107,6 @@ class Controller:
         self._reset = lambda state: twist.reset(None if self._commanded else state[3])
         self._admit = lambda target, state, period: twist.filter(target, state[:3], period)
         self._stop = twist.stop
-        # A velocity starts from wherever the arm is.
-        self._moved_by = lambda state, last: 0.0
         bounds = np.array([hand.max_speed, hand.max_rotation_rate, limits.gripper.max_opening])
         bounds *= 1 + max_excess
         self._plausible = lambda targets: (_sizes(targets) <= bounds).all()
@@ -117,6 +120,20 @@ class Controller:
     def at_rest(self) -> bool:
         """Whether the arm stands still once the last command is done."""
         return self._at_rest
+
+    @property
+    def gap(self) -> float:
+        """The farthest that a joint is from where it was last commanded to be [rad], [m].
+
+        Of joints that do not hold things; 0 where velocities are commanded, which start from
+        wherever the arm is.
+        """
+        return float(self._gaps().max(initial=0.0))
+
+    def _gaps(self) -> NDArray[np.float64]:
+        if self._last is None or self._measured is None or not self._watched.any():
+            return np.zeros(0)
+        return np.where(self._watched, np.abs(self._measured - self._last), 0.0)
 
     def stale(self, now: float) -> str:
         """Why the measured state says nothing about now [s]; empty where it does."""
@@ -157,8 +174,9 @@ class Controller:
     def start_from_measured(self, max_tracking_error: float) -> bool:
         """Before going on after a hold: begin where the arm is, if somebody moved it meanwhile.
 
-        Within `max_tracking_error` [rad], [m] the last command stands: an arm that hangs a
-        little below it would otherwise sink by that with every hold.
+        For joints within `max_tracking_error` [rad], [m] the last command stands: an arm that
+        hangs a little below it would otherwise sink by that with every hold. For joints that hold
+        things it always does.
 
         Returns:
             Whether the commands begin anew.
@@ -172,9 +190,10 @@ class Controller:
             return False
         if not self._at_rest:
             raise ValueError('The arm still moves; call stop until it is at rest.')
-        if self._moved_by(self._measured, self._last) <= max_tracking_error:
+        moved = self._gaps() > max_tracking_error
+        if not moved.any():
             return False
-        self._reset(self._measured)
+        self._reset(np.where(moved, self._measured, self._last))
         self._last = None
         return True
 
@@ -229,6 +248,7 @@ class Controller:
         except NoActionDue as error:
             return self.hold(str(error), period)
         self._last, self._at_rest = safe.values, safe.at_rest
+        self._sent = safe.values
         return Command(safe.values, '', safe.interventions, safe.at_rest)
 
     def hold(self, reason: str, period: float, fault: Fault | None = None) -> Command:
@@ -240,6 +260,7 @@ class Controller:
         """One step of deceleration; call it every `period` [s] until it is at rest."""
         safe = self._stop(period)
         self._last, self._at_rest = safe.values, safe.at_rest
+        self._sent = safe.values
         return safe
 
 

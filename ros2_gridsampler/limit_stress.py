@@ -85,6 +85,7 @@ def _stress_joints(joints: JointLimits, rounds: int, rng: np.random.Generator) -
     wide = JointLimits(
         tuple(f'{name} {i}' for i in range(_ARMS) for name in many.names),
         many.units * _ARMS,
+        many.grips * _ARMS,
         *(
             np.tile(values, _ARMS)
             for values in (

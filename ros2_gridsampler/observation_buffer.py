@@ -14,6 +14,9 @@ from .sample_stream import SampleStream
 from .stream_budget import StreamBudget
 from .stream_health import Fault
 
+# Of a stream of numbers: four seconds at 1 kHz.
+_MOST_SAMPLES = 4096
+
 
 class ObservationBuffer:
     """Collects the streams and matches them by capture time.
@@ -35,17 +38,18 @@ class ObservationBuffer:
     ) -> None:
         self._config = config
         self._budget = budget
-        reach = budget.max_age
+        depth, reach = _MOST_SAMPLES, budget.max_age
+        span = budget.span + config.velocity_window
         self._cameras = CameraStreams(config, budget, any_scale)
         self._joints: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
-            'joint states', 256, reach, lambda joints: joints.tobytes()
+            'joint states', depth, reach, span, lambda joints: joints.tobytes()
         )
         self._pose: SampleStream[Float[np.ndarray, '7']] = SampleStream(
-            'end-effector pose', 256, reach, lambda pose: pose.tobytes()
+            'end-effector pose', depth, reach, span, lambda pose: pose.tobytes()
         )
         # Not in `_streams`: an arm that was sent nothing yet is as good as any.
         self._commands: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
-            'commands', 256, reach, lambda command: command.tobytes()
+            'commands', depth, reach, span, lambda command: command.tobytes()
         )
         self._instruction = ''
         self._taken = -np.inf
@@ -226,10 +230,14 @@ class ObservationBuffer:
         for stream in self._streams():
             pair = stream.at(frame_time)
             if pair is None or frame_time - pair[0] > self._budget.max_skew:
-                distance = np.inf if pair is None else frame_time - pair[0]
+                behind = (
+                    'has nothing as old as the picture of'
+                    if pair is None
+                    else f'is {frame_time - pair[0]:.3f} s behind'
+                )
                 text = (
-                    f'{stream.name} is {distance:.3f} s behind the first camera; at most '
-                    f'{self._budget.max_skew:.3f} s is allowed.'
+                    f'{stream.name} {behind} the first camera; at most '
+                    f'{self._budget.max_skew:.3f} s between them is allowed.'
                 )
                 raise NotObservable(text, Fault.SKEW, stream.name)
             matched.append(pair)

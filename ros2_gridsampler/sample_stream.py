@@ -19,13 +19,19 @@ class SampleStream(Generic[Sample]):
 
     Args:
         name: For people.
-        depth: How many are kept.
+        depth: How many are kept at most.
         reach: A sample that is farther back than this starts the stream anew [s].
+        span: So far back from the newest a moment must still have its sample [s].
         content: A sample's content in a form that can be compared.
     """
 
     def __init__(
-        self, name: str, depth: int, reach: float, content: Callable[[Sample], bytes]
+        self,
+        name: str,
+        depth: int,
+        reach: float,
+        span: float,
+        content: Callable[[Sample], bytes],
     ) -> None:
         """Start empty."""
         self.name = name
@@ -35,6 +41,7 @@ class SampleStream(Generic[Sample]):
         self.restarts = 0
         """How often the stamps went back, farther than by `reach`."""
         self._reach = reach
+        self._span = span
         self._content = content
 
     def add(self, time: float, sample: Sample) -> bool:
@@ -66,6 +73,9 @@ class SampleStream(Generic[Sample]):
             samples.popleft()
             place -= 1
         samples.insert(place, (time, sample))
+        # One before that is the sample of the moments between it and the next.
+        while len(samples) > 1 and samples[1][0] <= samples[-1][0] - self._span:
+            samples.popleft()
         return restarted
 
     def at(self, time: float) -> tuple[float, Sample] | None:

@@ -62,3 +62,8 @@ class StreamBudget:
             'minimum': 0.0,
         },
     )
+
+    @property
+    def span(self) -> float:
+        """So far back from the newest sample another one may still be asked for [s]."""
+        return self.max_age + self.max_ahead

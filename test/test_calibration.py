@@ -79,8 +79,16 @@ def test_limits_are_read_in_the_order_of_the_file(tmp_path):
     np.testing.assert_array_equal(joints.max_velocity, [2, 5])
     selected = joints.select(['second', 'first'])
     assert (selected.names, selected.units) == (('second', 'first'), ('m', 'rad'))
+    assert selected.grips == (False, False)
     np.testing.assert_array_equal(selected.max_velocity, [5, 2])
     np.testing.assert_array_equal(selected.max_jerk, [4, 4])
+
+
+def test_a_joint_that_holds_things_says_so(tmp_path):
+    tree = copy.deepcopy(ARM)
+    tree['joints']['second']['grips'] = True
+    assert load(tmp_path, tree).joints.select(['second', 'first']).grips == (True, False)
+    assert load_arm(FOLDER / 'so101.yaml').joints.grips == (False,) * 5 + (True,)
 
 
 def test_a_joint_without_limits_is_named(tmp_path):
@@ -117,6 +125,7 @@ def test_no_key_may_be_missing(tmp_path, path):
             "joint 'first': min_position 1.0 must be below",
         ),
         (('joints', 'first', 'unit'), 'deg', "joint 'first': unit must be one of .* got 'deg'"),
+        (('joints', 'first', 'grips'), 'yes', "joint 'first': grips must be true or false"),
         (('joints', 'first'), 7, "joint 'first' must have the keys"),
         (('joints',), {}, 'at least one joint'),
         (('end_effector', 'workspace', 'max'), [1, 1], r'max must be \[x, y, z\]'),

@@ -238,3 +238,11 @@ def test_for_any_trace_of_delays_the_command_is_the_chunk_at_its_true_time(delay
                 continue
             assert action == pytest.approx(now + wait + 0.1, abs=2e-6)
         captured = now
+
+
+def test_chunks_that_nobody_asks_actions_of_are_not_kept():
+    plan = schedule(blend=0.2)
+    for step in range(1000):
+        plan.add(ramp(10 + 0.05 * step), 10 + 0.05 * step)
+    assert len(plan._entries) < 10
+    assert plan.action(60.0)[0] == pytest.approx(60.0)

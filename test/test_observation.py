@@ -14,6 +14,7 @@ from ros2_gridsampler.calibration import ImagePreparation, prepare_image
 from ros2_gridsampler.camera_message import decode_image, intrinsics
 from ros2_gridsampler.observation import NotObservable, ObservationConfig, check_contrast
 from ros2_gridsampler.observation_buffer import ObservationBuffer
+from ros2_gridsampler.sample_stream import SampleStream
 from ros2_gridsampler.stream_budget import StreamBudget
 from ros2_gridsampler.stream_health import Fault
 
@@ -99,6 +100,28 @@ def test_cameras_that_are_too_far_apart_stop_observations():
     buffer.add_joints(['a', 'b'], [1, 2], 10.2)
     with pytest.raises(NotObservable, match="camera 'wrist' is 0.200 s behind"):
         buffer.newest(10.25)
+
+
+def test_joints_at_1_khz_are_kept_as_long_as_a_picture_may_be_late():
+    buffer = filled(time=9.0)
+    for step in range(1000):
+        time = 10 + 0.001 * step
+        buffer.add_joints(['a', 'b'], [time, 0], time)
+    for camera in ('front', 'wrist'):
+        buffer.add_image(camera, picture(5), 10.6)
+    observation = buffer.newest(11.0)
+    assert observation.joints[0] == pytest.approx(10.6, abs=2e-3)
+
+
+def test_samples_that_no_observation_can_use_any_more_are_dropped():
+    stream = SampleStream('numbers', 4096, 0.5, 0.6, bytes)
+    for step in range(3000):
+        stream.add(10 + 0.001 * step, b'')
+    assert len(stream.samples) < 620
+    stream.add(100.0, b'')
+    # What was there last before a long silence.
+    assert stream.at(99.0)[0] == pytest.approx(12.999)
+    assert len(stream.samples) == 2
 
 
 def test_without_an_instruction_there_is_no_observation():

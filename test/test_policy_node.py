@@ -202,6 +202,16 @@ def test_any_sentence_is_obeyed_and_one_without_words_holds_the_arm(node, arm, w
     assert node.end() == 0
 
 
+def test_few_commands_a_second_are_no_silence(start_node, checkpoint, arm, watcher, twists):
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'command_rate': 2.0}
+    node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: moves(twists), node)
+    watcher.spin(3.0)
+    assert moves(twists)
+    assert 'is silent' not in node.text
+
+
 def test_stop_and_resume_pause_the_arm(node, arm, watcher, twists):
     from std_srvs.srv import Trigger
 
@@ -335,12 +345,16 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
         ('arm', 'nothing', 'panda', "is neither a path nor one of ['g1', 'panda'"),
         ('output', 'joint_trajectory', '', 'cannot be sent as'),
         ('backend', 'telepathy', 'eager', "Parameter 'backend' is 'telepathy'; choose one of"),
+        ('cameras.info_topics', ['/info'], ['/a', '/b'], 'names 1 topics for 2 cameras'),
+        ('cameras.calibrations', ['nowhere'] * 2, [''] * 2, "'nowhere' is neither a path nor"),
     ):
         assert set_parameter(name, bad).successful
         assert not change('CONFIGURE')
         assert reason in node.text
         assert state() == 'unconfigured'
         assert watcher.node.count_publishers(TWIST) == 0
+        assert watcher.node.count_subscribers('/policy_node/instruction') == 0
+        assert watcher.node.count_subscribers(cameras[0]) == 0
         assert set_parameter(name, good).successful
     assert not change('ACTIVATE'), 'an unconfigured node cannot be activated'
     assert change('CONFIGURE')

@@ -21,7 +21,7 @@ JOINTS = 4
 def make_limits(low, high, velocity, acceleration, jerk):
     names = tuple(f'joint{i}' for i in range(len(low)))
     arrays = (np.array(x, np.float64) for x in (low, high, velocity, acceleration, jerk))
-    return JointLimits(names, ('rad',) * len(names), *arrays)
+    return JointLimits(names, ('rad',) * len(names), (False,) * len(names), *arrays)
 
 
 def one_joint(jerk=200.0):

@@ -75,11 +75,14 @@ class CameraTopics:
         self._steady = steady
         self._silence = parameters.camera_silence_timeout
         self._reliable = parameters.reliable_streams
-        self.all = [
-            self._camera(name, topic)
-            for name, topic in zip(config.cameras, parameters.camera_topics, strict=True)
-        ]
-        self._listen_for_infos(parameters.cameras.info_topics)
+        self.all: list[CameraTopic] = []
+        try:
+            for name, topic in zip(config.cameras, parameters.camera_topics, strict=True):
+                self.all.append(self._camera(name, topic))
+            self._listen_for_infos(parameters.cameras.info_topics)
+        except Exception:
+            self.destroy()
+            raise
 
     def destroy(self) -> None:
         """Unsubscribe."""

@@ -22,7 +22,7 @@ from .input_topics import InputTopics
 from .patient_lock import PatientLock
 from .policy_parameters import PolicyParameters
 from .problems import Problems
-from .rest_watch import RestWatch
+from .tracking_watch import TrackingWatch
 
 # Beyond the longest deceleration somebody who waits for a command is patient so long [s].
 _SPARE = 1.0
@@ -72,9 +72,8 @@ class CommandCycle:
         """Held while a command is made; whoever reads the ladder has to hold it."""
         self._predictions: deque[TimedPrediction] = deque(maxlen=100)
         self._newest: TimedPrediction | None = None
-        self._paused = self._held = self._lagged = False
-        self._lead = 0.0
-        self._rest = RestWatch(parameters.max_tracking_error / 10, parameters.rest_time)
+        self._paused = self._held = False
+        self._tracking = TrackingWatch(controller, output, parameters)
         self._clock = ClockWatch(
             parameters.max_clock_jump, parameters.streams.max_ahead, parameters.clock_patience
         )
@@ -100,10 +99,10 @@ class CommandCycle:
             self._output.start(None)
             self._predictions.clear()
             self._newest = None
-            self._rest.begin()
+            self._tracking.begin()
             self._clock.begin()
             self.used = RateWindow()
-            self._paused = self._held = self._lagged = False
+            self._paused = self._held = False
             self.commands = 0
             self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
 
@@ -167,9 +166,8 @@ class CommandCycle:
             waited = not self._controller.started
             if (measured := self._inputs.measured()) is not None:
                 state = self._output.state(measured.values)
-                self._lead = math.dist(state, measured.values)
                 self._controller.measure(state, measured.time, now)
-                self._rest.measure(measured.values, measured.time)
+                self._tracking.measure(measured, self._inputs.measured_pose)
             self._take_predictions(now, steady)
             if not self._controller.started:
                 needed = self._inputs.needed
@@ -245,29 +243,25 @@ class CommandCycle:
     def _command(self, now: float, steady: float) -> Command:
         if self._paused:
             return self._controller.hold('Stopped by ~/stop; call ~/resume.', self._period)
-        if self._lead > self._parameters.max_lead:
-            self._lagged = True
-            text = f'The arm is {self._lead:.3f} m behind the commanded pose.'
+        if text := self._tracking.kept_from_following(self._held):
             self.ladder.report(Fault.NOT_FOLLOWING, 'arm', text, steady)
         if text := self._controller.stale(now):
             self.ladder.report(Fault.STATE_OLD, 'arm', text, steady)
         if self.ladder.rung(steady) >= Rung.HOLD:
             return self._controller.hold(self.ladder.reason, self._period)
-        if self._held and self._stands():
-            error = self._parameters.max_tracking_error
-            away = self._lead > error and not self._lagged
-            if self._controller.start_from_measured(error) or away:
-                self._log.info('The arm was moved while it held; going on from where it is.')
-                self._start_output()
-        self._lagged = False
+        if self._held and self._tracking.displaced:
+            if not self._tracking.stands:
+                return self._controller.hold(
+                    'The arm is not where it was commanded to be; waiting until it stands.',
+                    self._period,
+                )
+            self._controller.start_from_measured(self._parameters.max_tracking_error)
+            self._start_output()
+            self._log.info('The arm was moved while it held; going on from where it is.')
         command = self._controller.command(now, self._period)
         if command.fault is not None:
             self.ladder.report(command.fault, 'arm', command.holding, steady)
         return command
-
-    def _stands(self) -> bool:
-        measured = self._inputs.measured()
-        return measured is not None and self._rest.stands(measured.time)
 
     def _send(self, command: Command, now: float) -> None:
         self._output.publish(command.values, now)
@@ -275,7 +269,7 @@ class CommandCycle:
         self.commands += 1
         self.interventions.update(command.interventions)
         self.holding, self._held = command.holding, bool(command.holding)
-        self._rest.command(self._held and command.at_rest, now)
+        self._tracking.command(self._held and command.at_rest, now)
         if command.holding:
             self._problems.report('holding', f'The arm holds: {command.holding}')
             return

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Admissible command -> the message that the arm's controller takes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,10 @@ class CommandOutput:
     def state(self, measured: Numbers) -> Numbers:
         """What the next command builds on, given where the arm is; see `Controller.measure`."""
         return measured
+
+    def gap(self, pose: Numbers) -> tuple[float, float]:
+        """How far the end effector is from the commanded pose [m], [rad]; 0 where none is."""
+        return 0.0, 0.0
 
     def publish(self, values: Numbers, time: float) -> None:
         """Send a command; `time` is now [s]."""
@@ -106,6 +111,14 @@ class PoseOutput(CommandOutput):
     def state(self, measured: Numbers) -> Numbers:
         """The commanded position, and the gripper as measured."""
         return measured if self._pose is None else np.array([*self._pose[:3], *measured[3:]])
+
+    def gap(self, pose: Numbers) -> tuple[float, float]:
+        """See `CommandOutput`."""
+        if self._pose is None:
+            return 0.0, 0.0
+        # q and -q are the same rotation.
+        cosine = min(abs(float(self._pose[3:] @ pose[3:])), 1.0)
+        return math.dist(self._pose[:3], pose[:3]), 2 * math.acos(cosine)
 
     def publish(self, values: Numbers, time: float) -> None:
         """See `CommandOutput`."""

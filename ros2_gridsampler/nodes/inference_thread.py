@@ -67,7 +67,7 @@ class InferenceThread:
         self._restarts: dict[str, int] = {}
         self._busy_since: float | None = None
         self._changed = threading.Condition()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.reason = ''
         """Why there was no observation when last looked for; empty if there was one."""
@@ -78,15 +78,18 @@ class InferenceThread:
 
     def start(self) -> None:
         """Begin to predict."""
-        self._stopping = False
-        self.failure = None
-        self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+        # Of this thread alone: one that was given up must not come back to life.
+        self._stopping = stopping = threading.Event()
+        self.failure = self._busy_since = None
+        self._thread = threading.Thread(
+            target=self._run, args=(stopping,), name='inference', daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
         """Return when no prediction is being made any more, or after five seconds."""
         with self._changed:
-            self._stopping = True
+            self._stopping.set()
             self._changed.notify()
         if self._thread is not None:
             # A prediction that never returns must not keep the process from ending.
@@ -148,9 +151,9 @@ class InferenceThread:
         if self.reason:
             self._changed.notify()
 
-    def _run(self) -> None:
+    def _run(self, stopping: threading.Event) -> None:
         try:
-            while (decode := self._wait()) is not None:
+            while (decode := self._wait(stopping)) is not None:
                 taken = self._now()
                 try:
                     observation = decode()
@@ -163,24 +166,30 @@ class InferenceThread:
                 try:
                     prediction = self._predict(observation)
                 except ValueError as error:
-                    self._refuse(Fault.BAD_PREDICTION, 'policy', str(error))
+                    if not stopping.is_set():
+                        self._refuse(Fault.BAD_PREDICTION, 'policy', str(error))
                     continue
                 finally:
-                    self._busy_since = None
+                    if not stopping.is_set():
+                        self._busy_since = None
+                if stopping.is_set():
+                    return
                 self._deliver(
                     TimedPrediction(observation, prediction, taken, decoded, self._now())
                 )
         except Exception as error:  # the command thread has to hear of it, whatever it is
+            if stopping.is_set():
+                return
             self.failure = error
             text = f'The inference ended with {type(error).__name__}: {error}'
             self._refuse(Fault.INFERENCE_FAILED, 'policy', text)
 
-    def _wait(self) -> Callable[[], Observation] | None:
+    def _wait(self, stopping: threading.Event) -> Callable[[], Observation] | None:
         """The next observation to decode; None when stopping."""
         while True:
             wrong: list[tuple[Fault, str, str]] = []
             with self._changed:
-                if self._stopping:
+                if stopping.is_set():
                     return None
                 decode = self._look(wrong)
                 if decode is None and not wrong:

@@ -90,7 +90,13 @@ class InputTopics:
             wanted.append((JointState, topic, self._add_joints, samples))
         if config.uses_pose or needs_pose:
             wanted.append((PoseStamped, parameters.pose_topic, self._add_pose, samples))
-        self._subscriptions = [self._subscribe(*each) for each in wanted]
+        self._subscriptions: list[Any] = []
+        try:
+            for each in wanted:
+                self._subscriptions.append(self._subscribe(*each))
+        except Exception:
+            self.destroy()
+            raise
 
     def destroy(self) -> None:
         """Unsubscribe."""

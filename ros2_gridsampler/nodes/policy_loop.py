@@ -100,47 +100,52 @@ class PolicyLoop:
         by_joints = space.kind == 'joint_position'
         self.output = choose_output(parameters.output, space)
         period = 1 / parameters.command_rate
-        self._output = make_output(node, self.output, space, period)
-        self._inference = InferenceThread(
-            ObservationBuffer(config.observation, parameters.streams),
-            self._predict,
-            now=self._now,
-            deliver=self._deliver,
-            refuse=self._refuse,
-            min_contrast=parameters.streams.min_contrast,
-        )
-        self._inputs = InputTopics(
-            node,
-            parameters,
-            config=config.observation,
-            measured_joints=space.names if by_joints else parameters.gripper_joints,
-            needs_pose=not by_joints,
-            base_frame=arm.base_frame,
-            inference=self._inference,
-            problems=problems,
-            steady=steady,
-            on_instruction=lambda sentence: self._cycle.obey(sentence),
-        )
-        self.checks = CameraChecks(
-            self._inputs.cameras,
-            config=config.observation,
-            parameters=parameters.cameras,
-            records=records,
-            views=views,
-            problems=problems,
-            steady=steady,
-        )
-        self._cycle = CommandCycle(
-            controller,
-            self._output,
-            self._inputs,
-            parameters,
-            problems=problems,
-            clocks=Clocks(self._now, steady),
-            log=node.get_logger(),
-            follow=reports.timing,
-            sent=self._inference.add_command,
-        )
+        # Where something that comes later is refused, nothing of what came before may stay.
+        with contextlib.ExitStack() as undo:
+            self._output = make_output(node, self.output, space, period)
+            undo.callback(self._output.destroy)
+            self._inference = InferenceThread(
+                ObservationBuffer(config.observation, parameters.streams),
+                self._predict,
+                now=self._now,
+                deliver=self._deliver,
+                refuse=self._refuse,
+                min_contrast=parameters.streams.min_contrast,
+            )
+            self._inputs = InputTopics(
+                node,
+                parameters,
+                config=config.observation,
+                measured_joints=space.names if by_joints else parameters.gripper_joints,
+                needs_pose=not by_joints,
+                base_frame=arm.base_frame,
+                inference=self._inference,
+                problems=problems,
+                steady=steady,
+                on_instruction=lambda sentence: self._cycle.obey(sentence),
+            )
+            undo.callback(self._inputs.destroy)
+            self.checks = CameraChecks(
+                self._inputs.cameras,
+                config=config.observation,
+                parameters=parameters.cameras,
+                records=records,
+                views=views,
+                problems=problems,
+                steady=steady,
+            )
+            self._cycle = CommandCycle(
+                controller,
+                self._output,
+                self._inputs,
+                parameters,
+                problems=problems,
+                clocks=Clocks(self._now, steady),
+                log=node.get_logger(),
+                follow=reports.timing,
+                sent=self._inference.add_command,
+            )
+            undo.pop_all()
         self._report = LoopReport(config, self._cycle, self._inference, self._inputs, problems)
         self.before_command: Callable[[], None] = lambda: None
         """Called in the command thread before each command, while nothing is locked."""
@@ -250,9 +255,11 @@ class PolicyLoop:
             return
         if commands.failure is not None:
             raise commands.failure
-        if commands.silence > self._parameters.watchdog_timeout:
+        # Slow commands are no silence.
+        timeout = max(self._parameters.watchdog_timeout, 2 / self._parameters.command_rate)
+        if commands.silence > timeout:
             text = f'The command thread is silent since {commands.silence:.2f} s.'
-            if not self._cycle.decelerate(self._parameters.watchdog_timeout):
+            if not self._cycle.decelerate(timeout):
                 raise RuntimeError(f'{text} It is stuck inside a command.')
             self._cycle.report(Fault.LATE_COMMANDS, 'commands', text)
         if self._steady() - self._rivals_checked > _RIVAL_PERIOD:

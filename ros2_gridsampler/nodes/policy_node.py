@@ -156,7 +156,7 @@ class PolicyNode(LifecycleNode):
             self._loop.checks.check_lenses(wait=True)
             if swaps is not None:
                 swaps.start(lambda: loop.counts, deployed.config.observation)
-        except ValueError:
+        except Exception:
             self._release()
             raise
         self._about = {

@@ -151,6 +151,23 @@ class PolicyParameters:
             'minimum': 0.001,
         },
     )
+    max_lead_angle: float = field(
+        default=0.5,
+        metadata={
+            'help': 'The same for its orientation',
+            'unit': 'rad',
+            'minimum': 0.01,
+        },
+    )
+    max_joint_lead: float = field(
+        default=0.5,
+        metadata={
+            'help': 'The same for each commanded joint, but for those that hold things (grips in '
+            "the arm's file)",
+            'unit': 'rad, m',
+            'minimum': 0.01,
+        },
+    )
     command_rate: float = field(
         default=50.0,
         metadata={'help': 'Commands per second', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 1000.0},
@@ -184,7 +201,8 @@ class PolicyParameters:
     watchdog_timeout: float = field(
         default=0.2,
         metadata={
-            'help': 'The command thread is silent for so long: the watchdog stops the arm',
+            'help': 'The command thread is silent for so long, and for two periods: the watchdog '
+            'stops the arm',
             'unit': 's',
             'minimum': 0.02,
         },
@@ -209,16 +227,16 @@ class PolicyParameters:
         default=0.05,
         metadata={
             'help': 'An arm that is farther than this from the last command after a hold was '
-            'moved meanwhile; commands then begin where it is',
+            'moved meanwhile; once it stands, commands begin where it is',
             'unit': 'rad, m',
-            'minimum': 0.0,
+            'minimum': 0.005,
         },
     )
     rest_time: float = field(
         default=0.5,
         metadata={
-            'help': 'So long after it was commanded to rest the arm is believed to stand; only '
-            'then is it asked whether somebody moved it',
+            'help': 'So long an arm that was commanded to rest, and seems to, has to do so until '
+            'it is believed to stand',
             'unit': 's',
             'minimum': 0.0,
         },

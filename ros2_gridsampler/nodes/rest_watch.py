@@ -33,8 +33,10 @@ class RestWatch:
             self._commanded_since = time
 
     def measure(self, state: NDArray[np.float64], time: float) -> None:
-        """The arm was measured at `time` [s]."""
-        if self._measured_at is None or np.abs(state - self._measured_at[0]).max() > self._near:
+        """The arm was measured at `time` [s]; numbers that were not there before count as new."""
+        before = self._measured_at
+        known = before is not None and before[0].shape == state.shape
+        if before is None or not known or np.abs(state - before[0]).max() > self._near:
             self._measured_at = (state, time)
 
     def stands(self, time: float) -> bool:

@@ -1,0 +1,279 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""An arm that holds something, is blocked, or is moved by hand: what it is commanded then."""
+
+import logging
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+from scipy.spatial.transform import Rotation
+
+from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
+from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.controller import Controller
+from ros2_gridsampler.nodes.clock_watch import Clocks
+from ros2_gridsampler.nodes.command_cycle import CommandCycle
+from ros2_gridsampler.nodes.command_outputs import CommandOutput, PoseOutput
+from ros2_gridsampler.nodes.input_topics import Measured
+from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
+from ros2_gridsampler.nodes.problems import Problems
+
+CALIBRATION = Path(__file__).parents[1] / 'calibration'
+SO101 = load_arm(CALIBRATION / 'so101.yaml')
+PANDA = load_arm(CALIBRATION / 'panda.yaml')
+JOINTS = ActionSpace('joint_position', SO101.joints.names)
+TWIST = ActionSpace('end_effector_twist', TWIST_NAMES, PANDA.base_frame)
+PERIOD = 0.02
+UPRIGHT = np.array([0.5, 0, 0.3, 0, 0, 0, 1.0])
+
+
+class Joints(CommandOutput):
+    """Keeps what is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, values, time):
+        self.sent.append(values)
+
+    def wait_until_received(self):
+        pass
+
+
+class Pose(PoseOutput):
+    """Keeps the poses that are sent."""
+
+    def __init__(self):
+        self._frame, self._period, self._pose = TWIST.frame, PERIOD, None
+        self._publishers = [SimpleNamespace(publish=lambda message: None)] * 2
+        self.sent = []
+
+    def publish(self, values, time):
+        super().publish(values, time)
+        self.sent.append(self._pose)
+
+
+class Bench:
+    """A command cycle in simulated time, an arm that is where it is told to be, and a policy.
+
+    Attributes:
+        values: Where the arm is measured, in the order of the actions (or x y z and opening).
+        pose: Of the end effector; None for an arm that is commanded by its joints.
+        wanted: What the policy wants, one action.
+    """
+
+    def __init__(self, space, limits, output, values, pose=None, **parameters):
+        self.now = 100.0
+        self.values, self.pose = np.array(values, float), pose
+        self.wanted = np.zeros(len(space.names))
+        self.output, self.log = output, []
+        parameters = PolicyParameters(**parameters)
+        clocks = Clocks(lambda: self.now, lambda: self.now)
+        noted = SimpleNamespace(info=self.log.append, warning=self.log.append)
+        self.cycle = CommandCycle(
+            Controller(space, limits, parameters.schedule, parameters.streams.max_age),
+            output,
+            self,
+            parameters,
+            problems=Problems(logging.getLogger('bench'), lambda: self.now),
+            clocks=clocks,
+            log=noted,
+            follow=lambda times: None,
+            sent=lambda values, time: None,
+        )
+        self.cycle.start()
+        self.cycle.obey('go')
+
+    needed = 'nothing'
+
+    def measured(self):
+        """As of `InputTopics`."""
+        return Measured(self.values.copy(), self.now)
+
+    @property
+    def measured_pose(self):
+        """As of `InputTopics`."""
+        return None if self.pose is None else Measured(self.pose.copy(), self.now)
+
+    def run(self, seconds, move=lambda: None):
+        """Predict and command; `move` moves the arm before each command."""
+        first = len(self.output.sent)
+        for step in range(round(seconds / PERIOD)):
+            self.now += PERIOD
+            move()
+            if step % 3 == 0:
+                targets = np.tile(self.wanted, (16, 1))
+                self.cycle.deliver(
+                    SimpleNamespace(
+                        observation=SimpleNamespace(instruction='go', time=self.now),
+                        prediction=SimpleNamespace(chunk=ActionChunk(self.now, 0.05, targets)),
+                        taken=self.now,
+                        decoded=self.now,
+                        predicted=self.now,
+                    )
+                )
+            self.cycle.step(time.monotonic())
+        return np.array(self.output.sent[first:])
+
+    def follow(self):
+        """The arm is where it was commanded to be."""
+        if self.output.sent:
+            self.values = np.array(self.output.sent[-1])
+
+
+def so101(**parameters):
+    """At rest, the jaw open."""
+    return Bench(JOINTS, SO101, Joints(), [0, 0, 0, 0, 0, 0.5], **parameters)
+
+
+@pytest.mark.parametrize('restarts', [False, True])
+def test_a_hand_that_holds_something_does_not_let_go_after_a_hold(restarts):
+    bench = so101()
+    bench.wanted[5] = -0.125
+
+    def squeeze():
+        bench.follow()
+        bench.values[5] = max(bench.values[5], 0.225)
+
+    assert bench.run(2.0, squeeze)[-1][5] == pytest.approx(-0.125)
+    bench.cycle.pause()
+    bench.run(2.0, squeeze)
+    bench.cycle.resume()
+    if restarts:
+        bench.cycle.decelerate(1.0)
+        bench.cycle.start()
+        bench.cycle.obey('go')
+    after = bench.run(2.0, squeeze)
+    assert after[:, 5] == pytest.approx(-0.125)
+    assert not any('was moved' in line for line in bench.log)
+
+
+def test_a_joint_that_is_blocked_stops_the_others_and_goes_on_when_it_is_free():
+    bench = so101(max_joint_lead=0.2)
+    bench.run(0.5, bench.follow)
+    bench.wanted[0] = 1.5
+
+    def blocked():
+        bench.follow()
+        bench.values[0] = 0.0
+
+    sent = bench.run(4.0, blocked)
+    assert 'behind its command' in bench.cycle.holding
+    # What it takes to stop comes on top.
+    assert sent[:, 0].max() < 0.2 + 0.6
+    before = sent[-1]
+    np.testing.assert_allclose(bench.run(1.0, blocked), [before] * 50)
+    bench.run(2.0, bench.follow)
+    assert not bench.cycle.holding
+    assert bench.output.sent[-1][0] == pytest.approx(1.5)
+
+
+def test_an_arm_that_is_still_being_moved_by_hand_is_waited_for():
+    bench = so101()
+    bench.run(0.5, bench.follow)
+    bench.cycle.pause()
+    bench.run(1.0, bench.follow)
+    bench.values[0] = 0.6
+    bench.run(0.2)
+    bench.cycle.resume()
+
+    def by_hand():
+        bench.values[0] += 0.004
+
+    held = bench.run(1.0, by_hand)
+    assert 'waiting until it stands' in bench.cycle.holding
+    assert held[:, 0] == pytest.approx(0.0)
+    stopped = bench.values[0]
+    sent = bench.run(0.2 + PolicyParameters().rest_time)
+    moved = sent[np.abs(sent[:, 0]) > 1e-3]
+    assert moved[0][0] == pytest.approx(stopped, abs=0.01)
+    assert any('was moved while it held' in line for line in bench.log)
+    sent = bench.run(2.0, bench.follow)
+    assert sent[-1][0] == pytest.approx(0.0, abs=1e-3)
+    assert not bench.cycle.holding
+
+
+def test_only_the_joint_that_was_moved_begins_anew():
+    bench = so101()
+    hanging = [0, 0.03, 0, 0, 0, 0.5]
+
+    def sag():
+        bench.follow()
+        bench.values[1] += 0.03
+
+    bench.values = np.array(hanging)
+    bench.run(1.0, sag)
+    bench.cycle.pause()
+    bench.run(1.0)
+    bench.values[0] = 0.6
+    bench.run(1.0)
+    bench.cycle.resume()
+    bench.wanted = np.array(bench.output.sent[-1])
+    bench.wanted[0] = 0.6
+    sent = bench.run(1.0)
+    assert sent[-1][0] == pytest.approx(0.6, abs=1e-3)
+    assert np.ptp(sent[:, 1]) < 1e-9, 'it would sink by what it hangs'
+
+
+def test_noise_of_an_encoder_is_no_motion():
+    bench = so101(max_tracking_error=0.005)
+    generator = np.random.default_rng(0)
+    bench.run(0.5, bench.follow)
+    bench.cycle.pause()
+    bench.run(1.0, bench.follow)
+    place = bench.values.copy()
+    place[0] = 0.6
+
+    def noise():
+        bench.values = place + generator.normal(size=6) * 2e-4
+
+    bench.run(1.0, noise)
+    bench.cycle.resume()
+    assert bench.run(0.2, noise)[0][0] == pytest.approx(0.6, abs=0.01)
+
+
+def panda():
+    """A hand whose poses are commanded, standing upright in the workspace."""
+    return Bench(TWIST, PANDA, Pose(), [*UPRIGHT[:3], 0.04], UPRIGHT.copy())
+
+
+def keep_up(bench):
+    """The hand is where it was commanded to be."""
+    bench.pose = np.array(bench.output.sent[-1] if bench.output.sent else bench.pose)
+    bench.values[:3] = bench.pose[:3]
+
+
+@pytest.mark.parametrize(
+    'moved',
+    [
+        np.array([0.5, 0.2, 0.3, 0, 0, 0, 1]),
+        np.array([*UPRIGHT[:3], *Rotation.from_rotvec([0, 0, np.pi / 2]).as_quat()]),
+    ],
+    ids=['farther than max_lead', 'turned in place'],
+)
+def test_a_hand_that_was_moved_or_turned_in_a_pause_goes_on_from_there(moved):
+    bench = panda()
+    bench.run(0.5, lambda: keep_up(bench))
+    bench.cycle.pause()
+    bench.run(1.0, lambda: keep_up(bench))
+    bench.pose, bench.values[:3] = moved, moved[:3]
+    bench.run(1.0)
+    bench.cycle.resume()
+    sent = bench.run(1.0)
+    assert not bench.cycle.holding
+    np.testing.assert_allclose(sent[-1], moved, atol=1e-3)
+
+
+def test_a_hand_that_cannot_turn_is_not_turned_farther():
+    bench = panda()
+    bench.run(0.5, lambda: keep_up(bench))
+    bench.wanted[5] = 1.0
+    sent = bench.run(3.0)
+    assert 'turned' in bench.cycle.holding
+    turned = 2 * np.arccos(np.clip(np.abs(sent[:, 3:] @ UPRIGHT[3:]), 0, 1))
+    assert turned.max() < 0.5 + 0.3
