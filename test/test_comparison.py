@@ -112,8 +112,11 @@ def test_flops_are_those_of_the_layers():
 
 
 def test_a_difference_is_paired_by_initial_state():
-    assert paired_difference([True, False], [True]) is None
-    mean, low, high = paired_difference([True] * 30 + [False] * 10, [True] * 40)
+    assert paired_difference({'a': [True]}, {'b': [True]}) is None
+    assert paired_difference({'a': [True, False]}, {'a': [False]}) == (1.0, 1.0, 1.0)
+    mean, low, high = paired_difference(
+        {'a': [True] * 30, 'b': [False] * 10}, {'b': [True] * 20, 'a': [True] * 30}
+    )
     assert mean == -0.25
     assert low < -0.25 < high < 0
 

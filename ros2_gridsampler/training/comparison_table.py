@@ -36,7 +36,7 @@ class Row:
         encoder_flops: The part of tower and reducer.
         latency_ratio: Median time of a step on one thread, over that of the reference.
         latency_spread: Quartiles of that ratio over rounds.
-        outcomes: Placements -> whether each state was solved, task by task.
+        outcomes: Placements -> task -> whether each of its first states was solved.
     """
 
     name: str
@@ -45,7 +45,11 @@ class Row:
     encoder_flops: int
     latency_ratio: float
     latency_spread: tuple[float, float]
-    outcomes: dict[str, list[bool]]
+    outcomes: dict[str, dict[str, list[bool]]]
+
+    def solved(self, placements: str) -> list[bool]:
+        """Whether each state was solved, task by task."""
+        return [state for task in self.outcomes.get(placements, {}).values() for state in task]
 
 
 def step_flops(policy: Policy) -> tuple[int, int]:
@@ -78,8 +82,7 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
         for placements in PLACEMENTS:
             file = out / name / f'{placements}.json'
             if file.exists():
-                solved = json.loads(file.read_text())['outcomes']
-                outcomes[placements] = [state for task in solved.values() for state in task]
+                outcomes[placements] = json.loads(file.read_text())['outcomes']
         low, middle, high = np.percentile(ratios[name], (25, 50, 75))
         rows.append(
             Row(
@@ -123,16 +126,24 @@ def latency_ratios(
 
 
 def paired_difference(
-    row: Sequence[bool], reference: Sequence[bool]
+    row: Mapping[str, Sequence[bool]], reference: Mapping[str, Sequence[bool]]
 ) -> tuple[float, float, float] | None:
     """Difference of two success rates on the same initial states, with a bootstrap interval.
 
+    Of every task the states that both have tried, which are the first ones.
+
     Returns:
-        Mean and 95% interval, or None where the states are not the same ones.
+        Mean and 95% interval, or None where there are no such states.
     """
-    if len(row) != len(reference) or not row:
+    pairs = [
+        pair
+        for task in row
+        if task in reference
+        for pair in zip(row[task], reference[task], strict=False)
+    ]
+    if not pairs:
         return None
-    difference = np.array(row, float) - np.array(reference, float)
+    difference = np.array([float(one) - float(other) for one, other in pairs])
     generator = np.random.default_rng(0)
     drawn = generator.choice(difference, (RESAMPLES, len(difference))).mean(1)
     low, high = np.percentile(drawn, (2.5, 97.5))
@@ -150,9 +161,11 @@ def table(rows: Sequence[Row], reference: str) -> str:
     for row in rows:
         cells = [row.name, str(row.tokens)]
         for placements in ('widened', 'official'):
-            solved = row.outcomes.get(placements, [])
+            solved = row.solved(placements)
             cells.append(rate(np.array(solved, bool)) if solved else 'not measured')
-            paired = paired_difference(solved, first.outcomes.get(placements, []))
+            paired = paired_difference(
+                row.outcomes.get(placements, {}), first.outcomes.get(placements, {})
+            )
             cells.append(
                 '{:+.0f} ({:+.0f} to {:+.0f})'.format(*(100 * part for part in paired))
                 if paired and row.name != reference
@@ -175,8 +188,12 @@ def rate(solved: Bool[np.ndarray, ' states']) -> str:
     return f'{share} ({100 * low:.0f} to {100 * high:.0f})'
 
 
-def write_comparison(config: ComparisonConfig, out: Path, reference: str = 'dense') -> str:
-    """Write `comparison.md`, `.json` and `.png` into `out`; returns the table."""
+def write_comparison(config: ComparisonConfig, out: Path) -> str:
+    """Write `comparison.md`, `.json` and `.png` into `out`; returns the table.
+
+    Rows are compared with the one named dense, or else with the first.
+    """
+    reference = 'dense' if 'dense' in config.rows else next(iter(config.rows))
     rows = read_rows(config, out, reference)
     text = table(rows, reference)
     (out / 'comparison.md').write_text(text)
@@ -195,7 +212,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     for placements, (marker, colour) in styles.items():
         shown = [row for row in rows if row.outcomes.get(placements)]
         for row in shown:
-            solved = row.outcomes[placements]
+            solved = row.solved(placements)
             mean = 100 * float(np.mean(solved))
             low, high = (100 * bound for bound in wilson_interval(sum(solved), len(solved)))
             bars = [[mean - low], [high - mean]]
