@@ -2,11 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoders for a fleet: ros2 launch ros2_gridsampler encoder_server.launch.py folder:=..."""
 
+import os
 import sys
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
+
+# The ros2 command itself is the system's, though an environment with the dependencies is active.
+PYTHON = (
+    os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python')
+    if os.environ.get('VIRTUAL_ENV')
+    else sys.executable
+)
 
 
 def start(context):
@@ -14,7 +22,7 @@ def start(context):
     return [
         # As a module: found alike in a colcon workspace and in a virtual environment.
         Node(
-            executable=sys.executable,
+            executable=PYTHON,
             arguments=['-m', 'ros2_gridsampler.nodes.encoder_server_node'],
             parameters=[{'folder': given['folder'], 'active': given['active']}],
             output='screen',

@@ -2,12 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py policy:=... arm:=..."""
 
+import os
 import sys
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
+# The ros2 command itself is the system's, though an environment with the dependencies is active.
+PYTHON = (
+    os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python')
+    if os.environ.get('VIRTUAL_ENV')
+    else sys.executable
+)
 # Name, default (None: must be given), what it is.
 ARGUMENTS = (
     ('policy', None, 'Checkpoint folder, or the name of one under models/'),
@@ -27,6 +34,8 @@ ARGUMENTS = (
     ('reliable_streams', 'false', 'Subscribe reliably to cameras, joints and pose'),
     ('use_sim_time', 'false', 'Take the time from /clock'),
     ('autostart', 'true', 'Configure and activate without a lifecycle manager'),
+    ('actuation_delay', '0.0', 'From command to motion, see gridsampler calibrate arm [s]'),
+    ('parameters_file', '', 'YAML with more parameters of the node (ros2 param describe)'),
     ('log_level', 'info', 'debug, info, warn or error'),
 )
 # Argument -> topic of the node that it renames.
@@ -38,6 +47,11 @@ TOPICS = {
     'joint_trajectory_topic': '~/joint_trajectory',
     'joint_positions_topic': '~/joint_positions',
 }
+
+
+def words(text):
+    """Words between commas, with or without the brackets and quotes of a YAML list."""
+    return [word.strip(' \'"') for word in text.strip(' []').split(',')]
 
 
 def start(context):
@@ -57,18 +71,19 @@ def start(context):
     }
     for name in ('camera_topics', 'gripper_joints'):
         if given[name]:
-            parameters[name] = given[name].split(',')
+            parameters[name] = words(given[name])
     if given['camera_calibrations']:
-        parameters['cameras.calibrations'] = given['camera_calibrations'].split(',')
+        parameters['cameras.calibrations'] = words(given['camera_calibrations'])
     parameters['cameras.check_mounts'] = given['check_mounts'].lower() == 'true'
     for name in ('reliable_streams', 'use_sim_time', 'autostart'):
         parameters[name] = given[name].lower() == 'true'
     parameters['swap.allow_unvalidated'] = given['allow_unvalidated_encoder'].lower() == 'true'
     parameters['command_rate'] = float(given['command_rate'])
+    parameters['schedule.actuation_delay'] = float(given['actuation_delay'])
     return [
         # As a module: found alike in a colcon workspace and in a virtual environment.
         Node(
-            executable=sys.executable,
+            executable=PYTHON,
             arguments=[
                 '-m',
                 'ros2_gridsampler.nodes.policy_node',
@@ -76,7 +91,7 @@ def start(context):
                 '--log-level',
                 given['log_level'],
             ],
-            parameters=[parameters],
+            parameters=[parameters, *filter(None, [given['parameters_file']])],
             remappings=[(topic, given[name]) for name, topic in TOPICS.items()],
             output='screen',
         )

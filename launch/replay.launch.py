@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording played to the policy node, on the recording's own time; no arm moves."""
 
+import os
 import sys
 
 from launch import LaunchDescription
@@ -18,6 +19,12 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import ThisLaunchFileDir
 from launch_ros.actions import Node
 
+# The ros2 command itself is the system's, though an environment with the dependencies is active.
+PYTHON = (
+    os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python')
+    if os.environ.get('VIRTUAL_ENV')
+    else sys.executable
+)
 # Name, default (None: must be given), what it is.
 ARGUMENTS = (
     ('bag', None, 'Bag folder, or an .mcap or .db3 file'),
@@ -30,25 +37,41 @@ ARGUMENTS = (
     ('instruction_topic', '/instruction', 'Recorded topic with the sentence'),
     ('joint_states_topic', '/joint_states', 'Recorded JointState'),
     ('pose_topic', '/end_effector_pose', 'Recorded PoseStamped of the end effector'),
-    ('topics', '', 'Topics to play, separated by commas; by default what a policy reads'),
+    ('topics', '', 'Topics to play, separated by commas; by default what the policy reads'),
     ('rate', '1.0', 'Speed; 1 is as recorded'),
     ('loop', 'false', 'Begin anew at the end'),
     ('lockstep', 'false', 'Before each picture wait for the answer to the one before'),
 )
 
 
+def words(text):
+    """Words between commas, with or without the brackets and quotes of a YAML list."""
+    return [word.strip(' \'"') for word in text.strip(' []').split(',')]
+
+
+def camera_info(topic):
+    return topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+
+
 def start(context):
     given = context.launch_configurations
+    cameras = words(given['camera_topics'])
     replay = {
         'bag': given['bag'],
         'rate': float(given['rate']),
-        'pace_topic': given['camera_topics'].split(',')[0],
+        'pace_topic': cameras[0],
+        # No recorded command: an arm may listen.
+        'topics': words(given['topics']) if given['topics'] else cameras,
         **{name: given[name].lower() == 'true' for name in ('loop', 'lockstep')},
     }
-    if given['topics']:
-        replay['topics'] = given['topics'].split(',')
+    if not given['topics']:
+        others = ('joint_states_topic', 'pose_topic', 'instruction_topic')
+        replay['optional_topics'] = [
+            *map(camera_info, cameras),
+            *(given[name] for name in others),
+        ]
     player = Node(
-        executable=sys.executable,
+        executable=PYTHON,
         arguments=['-m', 'ros2_gridsampler.nodes.replay_node'],
         parameters=[replay],
         output='screen',

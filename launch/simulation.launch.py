@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A LIBERO task as a robot, and the policy node that drives it over its topics."""
 
+import os
 import sys
 
 from launch import LaunchDescription
@@ -10,6 +11,12 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import ThisLaunchFileDir
 from launch_ros.actions import Node
 
+# The ros2 command itself is the system's, though an environment with the dependencies is active.
+PYTHON = (
+    os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python')
+    if os.environ.get('VIRTUAL_ENV')
+    else sys.executable
+)
 # Name, default, what it is.
 ARGUMENTS = (
     ('policy', 'libero_spatial', 'Checkpoint folder, or the name of one under models/'),
@@ -44,7 +51,7 @@ def start(context):
     }
     return [
         Node(
-            executable=sys.executable,
+            executable=PYTHON,
             arguments=['-m', 'ros2_gridsampler.nodes.simulated_arm_node'],
             parameters=[simulation],
             # Mesa's own threads would fight those of the policy.

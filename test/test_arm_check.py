@@ -21,6 +21,7 @@ from ros2_gridsampler.calibrating.arm_check import (
 from ros2_gridsampler.calibrating.arm_motion import (
     ArmMotion,
     explain_responses,
+    largest_rates,
     measure_responses,
     summarise_delay,
 )
@@ -174,6 +175,27 @@ def test_a_wrong_sign_order_or_unit_is_named(change, words):
     assert any(re.search(words, each) for each in problems)
 
 
+@pytest.mark.parametrize('jitter', [0.0, 0.002, 0.005])
+def test_rates_are_those_of_the_commands_and_not_of_the_recorder(jitter):
+    generator = np.random.default_rng(0)
+    even = motion()
+    rates = largest_rates(even)
+    uneven = even.command_times + jitter * generator.normal(size=len(even.command_times))
+    # A lost command leaves a gap of two periods.
+    kept = np.arange(len(uneven)) % 50 != 7
+    lossy = dataclasses.replace(even, command_times=uneven[kept], commands=even.commands[kept])
+    for joint, amplitude, pace in zip(NAMES, (0.8, 0.6, 0.08), (1.1, 1.7, 2.3), strict=True):
+        np.testing.assert_allclose(rates[joint], amplitude * pace ** np.arange(1, 4), rtol=0.02)
+        np.testing.assert_allclose(largest_rates(lossy)[joint], rates[joint], rtol=0.1)
+
+
+def test_commands_at_uneven_times_tell_no_jerk():
+    even = motion()
+    shifted = even.command_times + 0.02 * np.random.default_rng(0).normal(size=240)
+    with pytest.raises(ValueError, match='give or take 37%; at most 15% tell'):
+        largest_rates(dataclasses.replace(even, command_times=np.sort(shifted)))
+
+
 def test_too_short_or_idle_recordings_are_refused():
     moving = motion()
     short = dataclasses.replace(
@@ -230,6 +252,9 @@ def test_the_command_writes_a_file_that_loads(urdf_file, limits_file, tmp_path):
     out = tmp_path / 'calibration/planar.yaml'
     result = run('arm', 'planar', '--urdf', urdf_file, '--limits', limits_file, '--out', out)
     assert result.returncode == 0, result.stderr
+    assert 'Not checked: order of the joints and delay (--bag and --command-topic); signs' in (
+        result.stdout
+    )
     assert load_arm(out).joints.names == NAMES
     nothing = run('arm', 'planar')
     assert nothing.returncode == 1

@@ -36,6 +36,7 @@ from ros2_gridsampler.calibrating.camera_info_file import (
 )
 from ros2_gridsampler.calibrating.view_coverage import advise
 from ros2_gridsampler.calibration import ImagePreparation
+from ros2_gridsampler.camera_message import CameraIntrinsics
 from ros2_gridsampler.recordings.board_pictures import find_boards
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared/data/calibration'
@@ -259,6 +260,19 @@ def test_a_damaged_camera_info_file_is_refused_by_key(tmp_path, old, new, words)
 def test_a_lens_of_another_kind_than_in_the_training_stops_with_a_sentence():
     with pytest.raises(CameraDisagrees, match='the one of the training see the same ray'):
         check_camera('front', CAMERA, (640, 480), AS_TRAINED, CAMERA, lens('pinhole'))
+
+
+@pytest.mark.parametrize('focal', [400.0, 450.0, 600.0])
+@pytest.mark.parametrize('distortion', [(0, 0, 0, 0), (0.02, -0.005, 0, 0)])
+def test_wide_lenses_are_compared_by_pixels_and_not_on_a_plane(focal, distortion):
+    def lens(scale):
+        matrix = np.array([[scale * focal, 0, 640], [0, scale * focal, 480], [0, 0, 1]])
+        return CameraIntrinsics(1280, 960, matrix, 'equidistant', np.array(distortion, float))
+
+    # The picture grows from its centre, by 0.8 px in the corners.
+    assert 0.4 < measure_difference(lens(1.0), lens(1.001)) < 0.9
+    assert measure_difference(lens(1.0), lens(1.0)) < 1e-3
+    assert measure_difference(lens(1.0), lens(1.05)) > 20
 
 
 def test_a_camera_that_agrees_passes():

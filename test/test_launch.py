@@ -1,22 +1,114 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every launch file can be loaded, and says what each of its arguments means."""
+"""What a launch file starts, and that it says what each of its arguments means."""
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
-pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS 2 installation only')
+FOLDER = Path(__file__).parents[1] / 'launch'
+FILES = sorted(FOLDER.glob('*.launch.py'))
+HAS_ROS = importlib.util.find_spec('launch_ros') is not None
 
-FILES = sorted((Path(__file__).parents[1] / 'launch').glob('*.launch.py'))
 
-
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
-def test_a_launch_file_documents_its_arguments(path):
+def load(path):
     specification = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    arguments = module.generate_launch_description().get_launch_arguments()
+    return module
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+@pytest.mark.skipif(not HAS_ROS, reason='launch_ros comes with a ROS 2 installation only')
+def test_a_launch_file_documents_its_arguments(path):
+    arguments = load(path).generate_launch_description().get_launch_arguments()
     assert arguments
     assert all(argument.description.strip() for argument in arguments)
+
+
+class Part(SimpleNamespace):
+    """Anything that a launch file makes: what it was made with."""
+
+    def __init__(self, *given, **named):
+        super().__init__(given=given, **named)
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """The parts that a launch file gives for some arguments, without a ROS installation."""
+    names = {
+        'launch': 'LaunchDescription',
+        'launch.actions': 'DeclareLaunchArgument EmitEvent IncludeLaunchDescription '
+        'OpaqueFunction RegisterEventHandler',
+        'launch.event_handlers': 'OnProcessExit',
+        'launch.events': 'Shutdown',
+        'launch.launch_description_sources': 'PythonLaunchDescriptionSource',
+        'launch.substitutions': 'ThisLaunchFileDir',
+        'launch_ros': '',
+        'launch_ros.actions': 'Node',
+    }
+    for name, parts in names.items():
+        module = ModuleType(name)
+        for part in parts.split():
+            setattr(module, part, type(part, (Part,), {}))
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def run(name, **given):
+        module = load(FOLDER / f'{name}.launch.py')
+        defaults = {argument: default for argument, default, _ in module.ARGUMENTS}
+        defaults |= getattr(module, 'TOPICS', {})
+        assert set(given) <= set(defaults)
+        missing = [key for key, value in {**defaults, **given}.items() if value is None]
+        assert not missing, 'ros2 launch refuses'
+        return module.start(SimpleNamespace(launch_configurations={**defaults, **given}))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    'cameras',
+    ['/front,/wrist', '/front, /wrist', "['/front', '/wrist']", '[/front, /wrist]'],
+)
+def test_topics_may_be_given_as_words_or_as_a_list(start, cameras):
+    (node,) = start('policy', policy='p', arm='panda', camera_topics=cameras)
+    assert node.parameters[0]['camera_topics'] == ['/front', '/wrist']
+    assert 'gripper_joints' not in node.parameters[0]
+
+
+def test_a_camera_may_be_without_a_calibration(start):
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a,/b'}
+    (node,) = start('policy', **given, camera_calibrations=',wrist', actuation_delay='0.08')
+    assert node.parameters[0]['cameras.calibrations'] == ['', 'wrist']
+    assert node.parameters[0]['schedule.actuation_delay'] == 0.08
+    assert len(node.parameters) == 1
+    (node,) = start('policy', **given, parameters_file='more.yaml')
+    assert node.parameters[1] == 'more.yaml'
+
+
+def test_a_replay_plays_what_the_policy_reads_and_no_command(start):
+    given = {'bag': 'b', 'policy': 'p', 'arm': 'panda', 'camera_topics': '/a/image_raw, /b/image'}
+    player = start('replay', **given)[0]
+    (played,) = player.parameters
+    assert played['topics'] == ['/a/image_raw', '/b/image']
+    assert played['pace_topic'] == '/a/image_raw'
+    assert played['optional_topics'] == [
+        '/a/camera_info',
+        '/b/camera_info',
+        '/joint_states',
+        '/end_effector_pose',
+        '/instruction',
+    ]
+    player = start('replay', **given, topics='/x, /y')[0]
+    assert player.parameters[0]['topics'] == ['/x', '/y']
+    assert 'optional_topics' not in player.parameters[0]
+
+
+def test_the_nodes_run_in_the_active_environment(start, monkeypatch):
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
+    monkeypatch.setenv('VIRTUAL_ENV', '/environment')
+    assert start('policy', **given)[0].executable == '/environment/bin/python'
+    monkeypatch.delenv('VIRTUAL_ENV')
+    assert start('policy', **given)[0].executable == sys.executable

@@ -345,6 +345,7 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
         ('arm', 'nothing', 'panda', "is neither a path nor one of ['g1', 'panda'"),
         ('output', 'joint_trajectory', '', 'cannot be sent as'),
         ('backend', 'telepathy', 'eager', "Parameter 'backend' is 'telepathy'; choose one of"),
+        ('camera_topics', ['/front/image', '[/wrist]'], cameras, 'Invalid topic name'),
         ('cameras.info_topics', ['/info'], ['/a', '/b'], 'names 1 topics for 2 cameras'),
         ('cameras.calibrations', ['nowhere'] * 2, [''] * 2, "'nowhere' is neither a path nor"),
     ):

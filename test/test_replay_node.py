@@ -16,8 +16,11 @@ from ros2_gridsampler.command_message import read_joint_trajectory
 from ros2_gridsampler.observation_buffer import ObservationBuffer
 from ros2_gridsampler.policy import Policy
 from ros2_gridsampler.policy_config import Statistics
+from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.bag_reader import read_messages
+from ros2_gridsampler.recordings.bag_writer import BagWriter
 from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
+from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.stream_budget import StreamBudget
 
 CAMERA = '/camera/high/image_raw/compressed'
@@ -131,6 +134,19 @@ def test_recorded_commands_are_not_played_unless_named(bag, watcher, start_node)
     assert '/joint_states' in topics
     assert '/joint_trajectory_controller/joint_trajectory' not in topics
     assert player.end() == 0
+
+
+def test_of_several_topics_that_an_arm_may_obey_none_is_played_unless_named(tmp_path, start_node):
+    state = ArmState({}, JOINT_NAMES, np.zeros(9), np.zeros(9), np.eye(7)[6], 1.0)
+    with BagWriter(tmp_path / 'bag') as writer:
+        for topic in ('/end_effector_pose', '/controller/target_frame'):
+            for name, pose in arm_messages.state_messages(state, 1.0, compressed=True):
+                if name == arm_messages.POSE:
+                    writer.write(topic, pose, 1.0)
+    player = start_node('ros2_gridsampler.nodes.replay_node', bag=tmp_path / 'bag')
+    assert player.wait() == 1
+    assert "several topics of type PoseStamped, ['/controller/target_frame'" in player.text
+    assert 'Traceback' not in player.text
 
 
 def test_a_bag_cut_in_the_middle_is_played_as_far_as_it_is_whole(

@@ -16,6 +16,8 @@ _MIN_RANGE = 0.02
 # Correlation of velocities: below, a joint does not follow any command.
 _FOLLOWS = 0.5
 _CLEARLY = 0.15
+# Commands whose times vary by more of their period cannot be told from missing ones.
+_UNEVEN = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +131,30 @@ def explain_responses(responses: Sequence[JointResponse]) -> list[str]:
 
 
 def largest_rates(motion: ArmMotion) -> Mapping[str, Float[np.ndarray, '3']]:
-    """Joint -> largest velocity, acceleration and jerk of its commands, over both sides."""
-    times, found = motion.command_times, motion.commands
+    """Joint -> largest velocity, acceleration and jerk of its commands, over both sides.
+
+    A controller commands at even times, and a recorder adds its own delay to each; divided by
+    uneven times, jerks would be hundreds of times too large. So the times are made even.
+
+    Raises:
+        ValueError: They are so uneven that nobody can tell which commands are missing.
+    """
+    gaps = np.diff(motion.command_times)
+    period = float(np.median(gaps))
+    uneven = float(np.std(gaps[gaps < 1.5 * period])) / period
+    if not uneven <= _UNEVEN:
+        raise ValueError(
+            f'The recorded commands come every {1e3 * period:.1f} ms, give or take '
+            f'{100 * uneven:.0f}%; at most {100 * _UNEVEN:.0f}% tell accelerations and jerks. '
+            'Record trajectories with stamps, on a machine that does nothing else, or give '
+            '--limits.'
+        )
+    steps = np.maximum(np.round(gaps / period), 1)
+    times = gaps.sum() / steps.sum() * np.concatenate([[0.0], np.cumsum(steps)])
+    found = motion.commands
     rates = []
     for _ in range(3):
-        found = np.diff(found, axis=0) / np.maximum(np.diff(times), 1e-6)[:, None]
+        found = np.diff(found, axis=0) / np.diff(times)[:, None]
         times = (times[1:] + times[:-1]) / 2
         rates.append(np.abs(found).max(axis=0))
     return dict(zip(motion.names, np.array(rates).T, strict=True))

@@ -13,6 +13,8 @@ from ..opencv import opencv
 MAX_DIFFERENCE = 2.0
 """Largest distance between the pixels at which two calibrations see the same ray [px]."""
 _GRID = 9
+# What comes back to within this was projected back [px].
+_SAME = 0.5
 
 
 class CameraDisagrees(ValueError):
@@ -79,14 +81,19 @@ def check_camera(
 
 
 def measure_difference(first: CameraIntrinsics, second: CameraIntrinsics) -> float:
-    """How far apart two calibrations of one resolution see the same rays, at most [px]."""
+    """How far apart the pixels are at which two calibrations see the same ray, at most [px].
+
+    For the rays of a grid of the first one's pixels, as far as it projects them back to there
+    (beyond 90 degrees it does not).
+    """
     x, y = np.meshgrid(
         np.linspace(0, first.width - 1, _GRID), np.linspace(0, first.height - 1, _GRID)
     )
     pixels = np.stack([x.ravel(), y.ravel()], -1)
-    rays = [_rays(camera, pixels) for camera in (first, second)]
-    apart = (rays[0] - rays[1]) * [first.matrix[0, 0], first.matrix[1, 1]]
-    return float(np.linalg.norm(apart, axis=1).max())
+    rays = _rays(first, pixels)
+    seen, other = _project(first, rays), _project(second, rays)
+    usable = np.linalg.norm(seen - pixels, axis=1) < _SAME
+    return float(np.linalg.norm(other - seen, axis=1)[usable].max(initial=0.0))
 
 
 def _rays(
@@ -94,14 +101,33 @@ def _rays(
 ) -> Float[np.ndarray, 'pixels 2']:
     """The rays of pixels: x / z and y / z in the optical frame."""
     cv2 = opencv()
+    if _is_fisheye(camera):
+        rays = cv2.fisheye.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
+    else:
+        rays = cv2.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
+    return np.asarray(rays, np.float64).reshape(-1, 2)
+
+
+def _project(
+    camera: CameraIntrinsics, rays: Float[np.ndarray, 'pixels 2']
+) -> Float[np.ndarray, 'pixels 2']:
+    """The pixels of rays."""
+    cv2 = opencv()
+    points = np.column_stack([rays, np.ones(len(rays))])[:, None]
+    still = np.zeros(3)
+    if _is_fisheye(camera):
+        found = cv2.fisheye.projectPoints(points, still, still, camera.matrix, camera.distortion)
+    else:
+        found = cv2.projectPoints(points, still, still, camera.matrix, camera.distortion)
+    return np.asarray(found[0], np.float64).reshape(-1, 2)
+
+
+def _is_fisheye(camera: CameraIntrinsics) -> bool:
+    """Whether OpenCV's functions for fisheye lenses are the ones for it; refuses other models."""
     known = ('plumb_bob', 'rational_polynomial', 'equidistant')
     if camera.distortion.any() and camera.distortion_model not in known:
         raise CameraDisagrees(
             f'A camera has the distortion model {camera.distortion_model!r}; it can be compared '
             f'if it has one of {list(known)}. Calibrate it again.'
         )
-    if camera.distortion_model == 'equidistant':
-        rays = cv2.fisheye.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
-    else:
-        rays = cv2.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
-    return np.asarray(rays, np.float64).reshape(-1, 2)
+    return bool(camera.distortion_model == 'equidistant')

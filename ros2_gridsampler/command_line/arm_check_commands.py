@@ -83,14 +83,18 @@ def arm(
                 f'  {each.joint:<28} follows {each.follows or "nothing":<28} gain {each.gain:5.2f}'
                 f'  delay {1e3 * each.delay:4.0f} ms'
             )
-        delay, spread = summarise_delay(responses)
-        content |= {'actuation_delay_s': delay, 'delay_quartiles_apart_s': spread}
-        print(
-            f'Actuation delay {1e3 * delay:.0f} ms (median; quartiles {1e3 * spread:.0f} ms '
-            f'apart): start the policy node with -p schedule.actuation_delay:={delay:.3f}'
-        )
-        if spread > _SPREAD:
-            print('The joints differ: take the delay of those that move the hand, see the list.')
+        try:
+            delay, spread = summarise_delay(responses)
+        except ValueError as error:
+            findings.append(str(error))
+        else:
+            content |= {'actuation_delay_s': delay, 'delay_quartiles_apart_s': spread}
+            print(
+                f'Actuation delay {1e3 * delay:.0f} ms (median; quartiles {1e3 * spread:.0f} ms '
+                f'apart): launch with actuation_delay:={delay:.3f}'
+            )
+            if spread > _SPREAD:
+                print('The joints differ: take the delay of those that move the hand, see above.')
     if out:
         if robot is None:
             raise ValueError('Writing limits needs --urdf; a recording alone shows no limits.')
@@ -105,6 +109,13 @@ def arm(
     if findings:
         raise ValueError('\n'.join([f'{len(findings)} things do not agree:', *findings]))
     print('Everything that could be checked agrees.')
+    checks = {
+        'limits (--urdf and --limits)': robot and known,
+        'order of the joints and delay (--bag and --command-topic)': motion,
+        'signs (--bag, --urdf and --pose-topic)': bag and robot and pose_topic,
+    }
+    if unchecked := [what for what, there in checks.items() if not there]:
+        print(f'Not checked: {"; ".join(unchecked)}.')
 
 
 def _signs(

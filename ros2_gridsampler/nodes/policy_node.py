@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
@@ -80,7 +81,8 @@ class PolicyNode(LifecycleNode):
 
     def on_configure(self, state: Any) -> Any:
         """Load checkpoint and arm, check that they fit, warm up."""
-        return self._transition('configure', self._configure, 'inactive', (ValueError, OSError))
+        refusals = (ValueError, OSError, NameValidationException)
+        return self._transition('configure', self._configure, 'inactive', refusals)
 
     def on_activate(self, state: Any) -> Any:
         """Check that no camera has moved; begin to predict and to command."""

@@ -24,6 +24,8 @@ from .topics import LATCHED, STATE, ros_time
 
 # What a policy reads. Recorded commands are played only if they are named: an arm may listen.
 _STREAMS = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped', 'String')
+# These are commands too, so which of several is a state has to be said.
+_STATES = ('JointState', 'PoseStamped')
 _CLOCK_PERIOD = 0.005
 _CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _CAMERAS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -36,7 +38,13 @@ class ReplayParameters:
     bag: str = field(default='', metadata={'help': 'Bag folder, or an .mcap or .db3 file'})
     topics: tuple[str, ...] = field(
         default=(),
-        metadata={'help': f'Topics to play; by default those of type {", ".join(_STREAMS)}'},
+        metadata={
+            'help': f'Topics to play; by default those of type {", ".join(_STREAMS)}, if there '
+            f'is at most one of each of {" and ".join(_STATES)}'
+        },
+    )
+    optional_topics: tuple[str, ...] = field(
+        default=(), metadata={'help': 'Topics to play besides, where they were recorded'}
     )
     rate: float = field(
         default=1.0,
@@ -123,8 +131,16 @@ class ReplayNode(Node):
         missing = [topic for topic in self._chosen.topics if topic not in recorded]
         if missing or not recorded:
             raise Refused(f'{self._bag} has no topics {missing}; it has {sorted(recorded)}.')
-        if self._chosen.topics:
-            return {topic: recorded[topic] for topic in self._chosen.topics}
+        chosen = (*self._chosen.topics, *self._chosen.optional_topics)
+        if chosen:
+            return {topic: recorded[topic] for topic in chosen if topic in recorded}
+        for state in _STATES:
+            several = sorted(t for t, kind in recorded.items() if kind.split('/')[-1] == state)
+            if len(several) > 1:
+                raise Refused(
+                    f'{self._bag} has several topics of type {state}, {several}, and an arm may '
+                    'obey some of them; name the topics to play.'
+                )
         return {t: kind for t, kind in recorded.items() if kind.split('/')[-1] in _STREAMS}
 
     def _advertise(self, topic: str, kind: str) -> Any:
