@@ -54,6 +54,7 @@ STAGES = (
     'command_message',
     'latency',
     'installed_files',
+    'stop_request',
     'limit_stress',
 )
 # A folder may use the stages and the folders before it.
