@@ -88,6 +88,7 @@ def test_an_arm_without_a_gripper_has_nothing_to_do_with_it():
 )
 def test_two_policies_are_compared_by_both_errors(error, critical, words):
     report = {
+        'frames_compared': 7,
         'mean_absolute_error_overall': {'policy': 0.1},
         'critical_interval_mse': 0.01,
         'compare': {
@@ -97,3 +98,4 @@ def test_two_policies_are_compared_by_both_errors(error, critical, words):
         },
     }
     assert comparison(report).startswith(words)
+    assert comparison({**report, 'frames_compared': 0}).startswith('No verdict on other')
