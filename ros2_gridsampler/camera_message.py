@@ -191,11 +191,20 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
             f'Compressed camera image of format {label!r} is neither JPEG nor PNG '
             f'(it starts with {data[:4].hex()}); publish one of these.'
         )
+    if label.startswith('bayer_') and data.startswith(_PNG_START):
+        raise ValueError(
+            f'Compressed camera image ({label!r}) holds the raw mosaic of the sensor, not a '
+            'picture; publish the debayered topic, or the raw one.'
+        )
     cv2 = opencv()
     # Decoders fill the missing part of a cut file with grey and do not complain.
     end = _JPEG_END if data.startswith(_JPEG_START) else _PNG_END
     whole = data.rstrip(b'\0').endswith(end)
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+    try:
+        encoded = np.frombuffer(data, np.uint8)
+        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if whole else None
+    except cv2.error:  # of a size that no camera has
+        picture = None
     if picture is None:
         raise ValueError(
             f'Compressed camera image ({label!r}, {len(data)} bytes) is '

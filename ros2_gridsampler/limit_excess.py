@@ -95,12 +95,26 @@ class TwistExcess:
         )
         self._gripper = gripper
         self._period = period
+        self._opening: float | None = None
         self.worst = Excess(0.0, '')
         self._history: list[Numbers] = []
 
     def begin(self) -> None:
-        """The end effector stands."""
+        """The end effector stands; the gripper is as it is commanded next."""
         self._history = [np.zeros(6)] * 3
+        self._opening = None
+
+    def add_opening(self, opening: float) -> None:
+        """One opening of the gripper [m] more, none between it and the last."""
+        limits, before = self._gripper, self._opening
+        self._opening = opening
+        shares = {'opening': max(opening / limits.max_opening - 1, -opening / limits.max_opening)}
+        if before is not None:
+            speed = abs(opening - before) / self._period
+            shares['gripper speed'] = speed / limits.max_speed - 1
+        for name, share in shares.items():
+            if not share <= max(self.worst.share, 1e-9):
+                self.worst = Excess(share, name)
 
     def add(self, twist: Float[np.ndarray, '6'], lost: int = 0) -> None:
         """One command more, after `lost` that were not seen."""

@@ -152,6 +152,7 @@ def _stress_twists(
             not_finite += 1
             safe = made.stop(_PERIOD)
         judge.add(safe.values[:6])
+        judge.add_opening(float(safe.values[6]))
         position = position + safe.values[:3] * _PERIOD
         outside = max(
             outside,

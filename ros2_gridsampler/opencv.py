@@ -5,8 +5,12 @@
 A robot that gets raw RGB pictures at the policy's size needs none, and OpenCV is large.
 """
 
+import os
 from functools import cache
 from typing import Any
+
+MOST_PIXELS = 8192 * 8192
+"""Of a picture that is decoded, where this package loads OpenCV."""
 
 
 class MissingOpenCv(ValueError):
@@ -19,6 +23,8 @@ def opencv() -> Any:
     Raises:
         MissingOpenCv: It is not installed.
     """
+    # A file of some kilobytes may claim to be a picture of gigabytes. Read when it is loaded.
+    os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(MOST_PIXELS))
     try:
         import cv2
     except ImportError as error:

@@ -3,7 +3,9 @@
 """A picture comes out of a message as it was taken, or a sentence says why not."""
 
 import array
+import subprocess
 import sys
+import zlib
 from types import SimpleNamespace
 
 import cv2
@@ -130,6 +132,32 @@ def test_a_file_cut_anywhere_is_refused(extension):
     for size in (1, 3, len(data) // 2, len(data) - 1):
         with pytest.raises(ValueError, match='cut short|neither JPEG nor PNG'):
             decode_image(compressed('jpeg', data[:size]))
+
+
+def test_a_picture_of_a_size_that_no_camera_has_is_refused():
+    picture = cv2.imencode('.png', np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    header = b'IHDR' + (100_000).to_bytes(4, 'big') * 2 + picture[24:29]
+    huge = picture[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + picture[33:]
+    with pytest.raises(ValueError, match='damaged'):
+        decode_image(SimpleNamespace(format='png', data=huge))
+    # Within OpenCV's own limit; ours counts where nothing has loaded OpenCV before.
+    code = (
+        'import numpy as np\n'
+        'from ros2_gridsampler.opencv import opencv\n'
+        'cv2 = opencv()\n'
+        "data = cv2.imencode('.png', np.zeros((8200, 8200), np.uint8))[1]\n"
+        'try:\n    cv2.imdecode(data, cv2.IMREAD_COLOR)\n'
+        "except cv2.error:\n    print('refused')\n"
+    )
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert said.stdout == 'refused\n'
+
+
+def test_the_mosaic_of_a_sensor_is_no_grey_picture():
+    mosaic = cv2.imencode('.png', np.zeros((8, 8), np.uint8))[1].tobytes()
+    label = 'bayer_rggb8; png compressed '
+    with pytest.raises(ValueError, match='raw mosaic of the sensor'):
+        decode_image(SimpleNamespace(format=label, data=mosaic))
 
 
 def test_a_damaged_file_is_refused():

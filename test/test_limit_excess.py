@@ -61,6 +61,18 @@ def test_a_twist_that_starts_too_hard_is_seen():
     assert made.worst.limit == 'acceleration'
 
 
+@pytest.mark.parametrize(
+    ('openings', 'limit'),
+    [([0.04, 0.0405, 0.041], ''), ([0.0, 0.08], 'gripper speed'), ([0.09], 'opening')],
+)
+def test_the_way_of_the_gripper_is_judged(openings, limit):
+    made = TwistExcess(PANDA.end_effector, PANDA.gripper, PERIOD)
+    made.begin()
+    for opening in openings:
+        made.add_opening(opening)
+    assert made.worst.limit == limit
+
+
 @pytest.mark.parametrize(('stress', 'steps'), [(stress_joints, 20_000), (stress_twists, 1_000)])
 def test_no_wild_target_gets_through_the_filters(stress, steps):
     found = stress(steps, seed=1)

@@ -270,7 +270,7 @@ def test_a_disk_full_of_frames_is_one_sentence(bags, tmp_path):
     if not os.path.exists('/dev/full'):
         pytest.skip('/dev/full is not here: no disk that is always full')
     store_frames(bags, CONFIG.frames, tmp_path / 'cache')
-    frames = next((tmp_path / 'cache').glob('frames_*'))
+    (frames,) = [path for path in (tmp_path / 'cache').iterdir() if path.is_dir()]
     (frames / 'index.json').unlink()
     (frames / 'frames.bin').unlink()
     (frames / 'frames.bin').symlink_to('/dev/full')

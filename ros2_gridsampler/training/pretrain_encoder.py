@@ -76,10 +76,9 @@ def run_in(
     run = Pretraining(config, model, fabric)
     run.state.restore(out)
     run(store, out)
-    if fabric.is_global_zero:
-        finish(config, model, store, out)
+    encoder = finish(config, model, store, out) if fabric.is_global_zero else model.encoder
     fabric.barrier()
-    return model.encoder
+    return encoder
 
 
 class Pretraining:
@@ -181,9 +180,11 @@ class Pretraining:
         return losses
 
 
-def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -> None:
+def finish(config: PretrainConfig, trained: MiMae, store: FrameStore, out: Path) -> Encoder:
     """Measure a stem's norms on whole pictures, save the encoder, draw the run."""
-    model = model.to('cpu')
+    # Norms that are shared by processes work on a GPU only, and with all of them.
+    model = MiMae(config.model)
+    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
     chosen = np.linspace(0, len(store) - 1, min(NORM_FRAMES, len(store))).astype(int)
     # Pretraining saw patches alone; in use a stem sees their neighbours.
     update_bn(batches_of(store, chosen), model.encoder)
@@ -217,6 +218,7 @@ def finish(config: PretrainConfig, model: MiMae, store: FrameStore, out: Path) -
         },
         results={'losses': lines[-1] if lines else {}},
     )
+    return model.encoder
 
 
 def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:

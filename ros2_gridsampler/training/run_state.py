@@ -128,7 +128,10 @@ class RunState:
                 f'{path} is the state of another architecture; choose a new output folder.'
             )
         self.model.load_state_dict(model)
-        self.average = _part(tensors, 'average.')
+        self.average = {
+            name: tensor.to(self.average[name].device)
+            for name, tensor in _part(tensors, 'average.').items()
+        }
         for key, optimiser in self._optimisers.items():
             moments: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _part(tensors, f'{key}.').items():

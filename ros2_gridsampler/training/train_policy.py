@@ -201,7 +201,7 @@ def validate(
 
 
 def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; biases, norms and embeddings do not decay."""
+    """AdamW; matrices decay, embeddings among them; convolutions and vectors do not."""
     decayed = [p for p in policy.parameters() if p.requires_grad and p.ndim == 2]
     others = [p for p in policy.parameters() if p.requires_grad and p.ndim != 2]
     groups: list[dict[str, Any]] = [
