@@ -19,6 +19,7 @@ from fuzzed_encoders import SMALL, fuzz_manifests, fuzz_streams, save_small_enco
 from safetensors.torch import load_file, save_file
 
 from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.manifest import MANIFEST
 from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.swapping.encoder_store import NAMES, EncoderStore
 from ros2_gridsampler.swapping.server_manifest import (
@@ -292,11 +293,23 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_entry_or_none(served, man
     process.stdout.close()
     store = EncoderStore(tmp_path / 'store')
     found = store.find(active.sha256)
-    # Removing is not atomic, receiving is: a whole entry loads, and another cannot be found.
-    if found is not None and (found / ENCODER_WEIGHTS).exists():
+    # Receiving is atomic, removing by hand is not: a whole entry loads, no other is found.
+    if found is not None:
         load_encoder(found)
         shutil.rmtree(found)
     assert transfer(store, active, served).is_dir()
+
+
+@pytest.mark.parametrize('left', [MANIFEST, ENCODER_WEIGHTS])
+def test_an_entry_that_is_half_removed_is_none_and_comes_again(served, manifest, tmp_path, left):
+    store, active = EncoderStore(tmp_path / 'store'), manifest.active_encoder
+    entry = transfer(store, active, served)
+    for path in entry.iterdir():
+        if path.name != left:
+            path.unlink()
+    assert store.find(active.sha256) is None
+    assert transfer(store, active, served) == entry
+    load_encoder(store.find(active.sha256))
 
 
 def test_two_processes_may_receive_the_same_encoder(served, manifest, tmp_path):

@@ -74,6 +74,8 @@ def test_a_command_that_is_stopped_ends_in_order_and_goes_on(commands, tmp_path,
         'env': {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])},
         'stdout': subprocess.DEVNULL,
     }
+    # What a shell starts in the background ignores it, and all that is started from there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with words.open('w') as said:
         process = subprocess.Popen(command, stderr=said, start_new_session=True, **there)
     try:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoders that were received, by their hash: whole and verified, or not there at all."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -50,7 +51,7 @@ class EncoderStore:
     def find(self, sha256: str) -> Path | None:
         """Folder of an encoder that is here; None where it is not."""
         entry = self.folder / sha256
-        if not (entry / MANIFEST).is_file():
+        if not _is_whole(entry):
             return None
         os.utime(entry)
         return entry
@@ -97,9 +98,12 @@ class EncoderStore:
         try:
             folder.rename(entry)
         except OSError:
-            if not (entry / MANIFEST).is_file():
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
+            if _is_whole(entry):
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                # Somebody was killed while he removed it by hand.
+                self._remove(entry)
+                folder.rename(entry)
         _sync(self.folder)
         self._evict(entry)
         return entry
@@ -116,7 +120,14 @@ class EncoderStore:
             if total <= self._size_limit:
                 return
             total -= sizes[path]
-            shutil.rmtree(path, ignore_errors=True)
+            self._remove(path)
+
+    def _remove(self, entry: Path) -> None:
+        """By one rename too: what is half gone is no entry any more."""
+        gone = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))
+        with contextlib.suppress(FileNotFoundError):
+            entry.rename(gone / 'entry')
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _names(self) -> dict[str, str]:
         path = self.folder / NAMES
@@ -178,6 +189,10 @@ def default_folder() -> Path:
     """Where received encoders are kept for this user."""
     base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(base) / 'ros2_gridsampler' / 'encoders'
+
+
+def _is_whole(entry: Path) -> bool:
+    return (entry / MANIFEST).is_file() and (entry / ENCODER_WEIGHTS).is_file()
 
 
 def _sync(folder: Path) -> None:
