@@ -91,7 +91,7 @@ def fine_tune(
         ValueError: The bags do not fit the base, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    keep_recipe(out, cattrs.unstructure(config), bags, ('threads', 'save_every'))
+    keep_recipe(out, cattrs.unstructure(config), bags)
     robot = load_adoption(base).robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
     torch.manual_seed(config.seed)

@@ -3,7 +3,7 @@
 """A training run <-> one file that it can go on from exactly."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 STATE = 'state.safetensors'
 CONFIG, BAGS = 'config.json', 'bags.json'
+# What may change when a run goes on.
+_FREE = ('threads', 'save_every')
 
 
-def keep_recipe(
-    out: Path, config: Mapping[str, Any], bags: Sequence[Path], free: Collection[str]
-) -> None:
+def keep_recipe(out: Path, config: Mapping[str, Any], bags: Sequence[Path]) -> None:
     """Write what a run is made of, or see that it is what the run began with.
 
     Which bags are held out is told by their places, so other bags would let a policy be
@@ -28,7 +28,6 @@ def keep_recipe(
         out: Folder of the run.
         config: As plain values.
         bags: In their order.
-        free: Keys that may change on the way.
 
     Raises:
         ValueError: The folder holds a run of another recipe, or on other bags.
@@ -39,7 +38,7 @@ def keep_recipe(
     if (out / STATE).exists() and (out / CONFIG).exists():
         before = json.loads((out / CONFIG).read_text())
         # A key that is new since then had its default.
-        other = sorted(k for k in before if k not in free and content.get(k) != before[k])
+        other = sorted(k for k in before if k not in _FREE and content.get(k) != before[k])
         if (out / BAGS).exists() and json.loads((out / BAGS).read_text()) != names:
             other.append('bags')
         if other:

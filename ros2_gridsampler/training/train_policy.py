@@ -30,9 +30,6 @@ from .run_state import RunState, keep_recipe
 from .starting_weights import start_from, take_encoder
 from .train_config import TrainConfig
 
-# What may change when a run goes on.
-_FREE = ('threads', 'save_every')
-
 
 def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Policy:
     """Train, or go on with a run that was stopped.
@@ -53,7 +50,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         ValueError: The bags do not fit the config, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    keep_recipe(out, cattrs.unstructure(config), bags, _FREE)
+    keep_recipe(out, cattrs.unstructure(config), bags)
     store = store_episodes(bags, config.episodes, cache)
     training, validation = split(store, config.held_out)
     if not len(validation):
