@@ -93,7 +93,8 @@ def measure_difference(first: CameraIntrinsics, second: CameraIntrinsics) -> flo
     rays = _rays(first, pixels)
     seen, other = _project(first, rays), _project(second, rays)
     usable = np.linalg.norm(seen - pixels, axis=1) < _SAME
-    return float(np.linalg.norm(other - seen, axis=1)[usable].max(initial=0.0))
+    # A lens that projects nothing back agrees with none.
+    return float(np.linalg.norm(other - seen, axis=1)[usable].max() if usable.any() else np.inf)
 
 
 def _rays(
