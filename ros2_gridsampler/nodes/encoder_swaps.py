@@ -204,7 +204,8 @@ class EncoderSwaps:
         return response
 
     def _tick(self) -> None:
-        if self._changes is None:
+        # The executor may have taken a tick before `destroy`, and call it after.
+        if self._changes is None or self._timer is None:
             return
         if self._changes.watch():
             self._follow(self._changes.live.current.name)
