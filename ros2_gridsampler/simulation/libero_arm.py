@@ -150,10 +150,13 @@ class LiberoArm:
         return np.stack([self.scene.position(n) for n in self.scene.objects_of_interest[:2]])
 
     def camera_intrinsics(self, camera: str) -> Vector:
-        """Pinhole matrix [3, 3] of 'agentview' or 'wrist' [px]."""
+        """Pinhole matrix [3, 3] of 'agentview' or 'wrist' [px].
+
+        As OpenCV counts, 0 is the middle of the first pixel.
+        """
         fovy = np.deg2rad(self.scene.model.camera(CAMERAS[camera]).fovy[0])
         focal = 0.5 * self._image_size / np.tan(0.5 * fovy)
-        centre = 0.5 * self._image_size
+        centre = 0.5 * (self._image_size - 1)
         return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
 
     def close(self) -> None:
