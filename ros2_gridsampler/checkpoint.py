@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from .action_head import Normaliser
 from .camera_record import CameraRecord
 from .golden_observation import golden_observation
 from .manifest import (
@@ -37,19 +38,28 @@ def save_checkpoint(
     results: dict[str, Any],
     cameras: Mapping[str, CameraRecord] | None = None,
 ) -> None:
-    """Write weights (float16) and manifest; the manifest last, so a cut write is noticed.
+    """Write weights and manifest; the manifest last, so a cut write is noticed.
 
     Args:
-        policy: Its parameters are rounded to float16, as the file holds them.
+        policy: Its weights are rounded to float16, as the file holds them; the statistics of its
+            inputs and actions are not, for some joints hardly move beside where they are.
         folder: Created where needed.
         training: Data, seeds, commands; JSON.
         results: Measured; JSON.
         cameras: What is known of them.
     """
     policy = policy.eval()
-    for tensor in policy.state_dict().values():
-        tensor.copy_(tensor.half())
-    data = save({name: tensor.half().contiguous() for name, tensor in policy.state_dict().items()})
+    exact = {
+        f'{name}.{what}'
+        for name, module in policy.named_modules()
+        if isinstance(module, Normaliser)
+        for what in ('mean', 'scale')
+    }
+    stored: dict[str, Tensor] = {}
+    for name, tensor in policy.state_dict().items():
+        stored[name] = tensor.contiguous() if name in exact else tensor.half().contiguous()
+        tensor.copy_(stored[name])
+    data = save(stored)
     inputs = as_tensors(policy.config, golden_observation(policy.config))
     with torch.inference_mode():
         actions = policy(*inputs)[0][0]

@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that must agree between training and deployment, as plain values; no PyTorch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from .action_chunk import ActionSpace
+from .bounds import check_bounds
 from .calibration import ImagePreparation
 from .observation import ObservationConfig
+
+CONSTANT = 1e-6
+"""A number whose standard deviation is at most this never changes, in its physical unit."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class Statistics:
     @classmethod
     def of(cls, samples: Float[np.ndarray, 'samples numbers']) -> 'Statistics':
         """Mean and standard deviation; a number that never changes keeps its unit (scale 1)."""
+        # Sums of many float32 drift: a constant would get a deviation of its own.
+        samples = np.asarray(samples, np.float64)
         deviation = samples.std(0)
-        scale = np.where(deviation > 1e-6, deviation, 1.0)
+        scale = np.where(deviation > CONSTANT, deviation, 1.0)
         return cls(tuple(samples.mean(0).tolist()), tuple(scale.tolist()))
 
 
@@ -57,16 +63,19 @@ class EncoderConfig:
             demonstrations what a plain ViT needs pretraining for (arXiv:2106.14881).
     """
 
-    image_height: int = 128
-    image_width: int = 128
-    patch: int = 16
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
+    image_height: int = field(default=128, metadata={'minimum': 1})
+    image_width: int = field(default=128, metadata={'minimum': 1})
+    patch: int = field(default=16, metadata={'minimum': 1})
+    width: int = field(default=128, metadata={'minimum': 1})
+    depth: int = field(default=4, metadata={'minimum': 0})
+    heads: int = field(default=4, metadata={'minimum': 1})
     stem: tuple[int, ...] = (48, 96)
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not divide."""
+        """Refuse sizes that do not divide, or are none."""
+        check_bounds(self)
+        if any(channels < 1 for channels in self.stem):
+            raise ValueError(f'A stem has at least 1 channel everywhere, got {[*self.stem]}.')
         if self.image_height % self.patch or self.image_width % self.patch:
             raise ValueError(
                 f'A {self.image_width}x{self.image_height} picture cannot be cut into patches of '
@@ -104,9 +113,25 @@ class TrunkConfig:
         heads: Attention heads.
     """
 
-    width: int = 128
-    depth: int = 3
-    heads: int = 4
+    width: int = field(default=128, metadata={'minimum': 1})
+    depth: int = field(default=3, metadata={'minimum': 0})
+    heads: int = field(default=4, metadata={'minimum': 1})
+
+    def __post_init__(self) -> None:
+        """Refuse heads that do not divide the width."""
+        check_bounds(self)
+        if self.width % self.heads:
+            raise ValueError(f'Trunk width {self.width} is no multiple of {self.heads} heads.')
+
+
+def check_parts(encoder: EncoderConfig, trunk: TrunkConfig, sample_after: int) -> None:
+    """Refuse an encoder, a trunk and a place of the sampling that do not fit each other."""
+    if not 0 <= sample_after <= encoder.depth:
+        raise ValueError(
+            f'sample_after is {sample_after}; the encoder has {encoder.depth} blocks.'
+        )
+    if encoder.width != trunk.width:
+        raise ValueError(f'Encoder width {encoder.width} and trunk width {trunk.width} differ.')
 
 
 @dataclass(frozen=True)
@@ -174,15 +199,7 @@ class PolicyConfig:
             raise ValueError(
                 f'A {self.reducer} policy keeps {kept} tokens per camera, got {self.tokens}.'
             )
-        if not 0 <= self.sample_after <= self.encoder.depth:
-            raise ValueError(
-                f'sample_after is {self.sample_after}; the encoder has '
-                f'{self.encoder.depth} blocks.'
-            )
-        if self.encoder.width != self.trunk.width:
-            raise ValueError(
-                f'Encoder width {self.encoder.width} and trunk width {self.trunk.width} differ.'
-            )
+        check_parts(self.encoder, self.trunk, self.sample_after)
         if len(self.action_statistics.mean) != len(self.action_space.names):
             raise ValueError(
                 f'Statistics of {len(self.action_statistics.mean)} actions for the '

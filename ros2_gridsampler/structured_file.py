@@ -27,19 +27,41 @@ def read_yaml(path: Path) -> Any:
 def structure(content: Any, kind: type[Kind]) -> Kind:
     """Values -> a dataclass with these fields and no others.
 
+    What is no integer or no truth value is not made one: 1.9 and 'no' are refused.
+
     Raises:
         ValueError: Names every field that is unknown, missing, or of a wrong type or value.
     """
     if not isinstance(content, dict):
         raise ValueError(f'expected keys and values, got {content!r:.80}')
     try:
-        return cattrs.Converter(forbid_extra_keys=True).structure(content, kind)
+        return _CONVERTER.structure(content, kind)
     except (cattrs.BaseValidationError, ValueError, TypeError) as error:
         raise ValueError('; '.join(cattrs.transform_error(error, '$', _say))) from error
 
 
+class _Misfit(ValueError):
+    """Says itself what came and what was expected."""
+
+
+def _whole(value: Any, _: type[int]) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise _Misfit(f'expected an integer, got {value!r}')
+    return int(value)
+
+
+def _truth(value: Any, _: type[bool]) -> bool:
+    if not isinstance(value, bool):
+        raise _Misfit(f'expected true or false, got {value!r}')
+    return value
+
+
+_CONVERTER = cattrs.Converter(forbid_extra_keys=True)
+_CONVERTER.register_structure_hook(int, _whole)
+_CONVERTER.register_structure_hook(bool, _truth)
+
+
 def _say(error: BaseException, kind: type[Any] | None) -> str:
     """What the dataclass itself refuses, it refuses in words."""
-    return (
-        str(error) if kind is None and type(error) is ValueError else format_exception(error, kind)
-    )
+    own_words = isinstance(error, _Misfit) or (kind is None and type(error) is ValueError)
+    return str(error) if own_words else format_exception(error, kind)

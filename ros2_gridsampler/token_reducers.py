@@ -4,7 +4,7 @@
 
 Each has the call of `GridSampler`: `tokens, points = reducer(feature_map, context)`, and those
 that read at places add the same coordinate embedding. Where a token stands for an area, its point
-is the middle of that area.
+lies in that area.
 """
 
 import math
@@ -150,6 +150,38 @@ class TopK(PointReader):
         tokens = cells.gather(1, index[..., None].expand(-1, -1, cells.shape[-1])) * weights
         points = cell_centres(*feature_map.shape[1:3], device=feature_map.device)[index]
         return self.place(tokens, points), points
+
+
+def check_reducer(name: str, tokens: int, grid: tuple[int, int], *, context: bool) -> None:
+    """Refuse a reducer that cannot work on a map.
+
+    Args:
+        name: One of `REDUCERS`.
+        tokens: That are kept.
+        grid: Rows and columns of the map.
+        context: Whether the points are to depend on instruction and arm.
+
+    Raises:
+        ValueError: There is no such reducer, it takes no context, or not so many tokens.
+    """
+    if name not in REDUCERS:
+        raise ValueError(f'Reducer {name!r} is not known; use one of {list(REDUCERS)}.')
+    if context and name not in CONDITIONED:
+        raise ValueError(f'Reducer {name!r} takes no context; only {list(CONDITIONED)} do.')
+    rows, columns = grid
+    cells = rows * columns
+    fewest, most = {'dense': (cells, cells), 'blind': (0, 0)}.get(name, (1, cells))
+    if not fewest <= tokens <= most:
+        raise ValueError(
+            f'Reducer {name!r} keeps {fewest} to {most} tokens of a map of {rows}x{columns} '
+            f'cells, got {tokens}.'
+        )
+    side = math.isqrt(tokens)
+    if name == 'fixed_grid' and (side**2 != tokens or rows % side or columns % side):
+        raise ValueError(
+            f'A fixed grid cuts a map of {rows}x{columns} cells into a square number of equal '
+            f'areas; {tokens} are not.'
+        )
 
 
 def make_reducer(name: str, channels: int, tokens: int, context: int) -> nn.Module:

@@ -7,6 +7,7 @@ import hashlib
 import json
 
 import pytest
+import torch
 from policies import tiny_policy
 
 from ros2_gridsampler.calibration import ImagePreparation
@@ -15,6 +16,7 @@ from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.manifest import MANIFEST, WEIGHTS, BadCheckpoint
 from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.policy_config import Statistics
 
 
 @pytest.fixture
@@ -125,6 +127,17 @@ def test_another_format_is_refused(folder):
     edit(folder, lambda m: m.update(format=99))
     with pytest.raises(BadCheckpoint, match='format 99'):
         load_checkpoint(folder)
+
+
+def test_where_a_joint_hardly_moves_is_kept_to_the_last_digit(tmp_path):
+    config = tiny_policy().config
+    narrow = Statistics((2.50123,) + (0.5,) * 9, (1e-3,) + (0.2,) * 9)
+    policy = Policy(dataclasses.replace(config, proprioception_statistics=narrow))
+    save_checkpoint(policy, tmp_path, training={}, results={})
+    loaded = load_checkpoint(tmp_path)[0]
+    numbers = torch.full((1, 10), 2.50123)
+    assert loaded.body_units.normalise(numbers)[0, 0].abs() < 1e-3
+    assert loaded.body_units.mean[0] == torch.tensor(2.50123)
 
 
 def test_the_encoder_has_a_hash_of_its_own(folder):

@@ -17,11 +17,7 @@ from ros2_gridsampler.training.comparison import (
     run_row,
     train_base,
 )
-from ros2_gridsampler.training.comparison_table import (
-    paired_difference,
-    step_flops,
-    write_comparison,
-)
+from ros2_gridsampler.training.comparison_table import step_flops, write_comparison
 from ros2_gridsampler.training.recipe import load_recipe
 
 ROWS = {
@@ -85,11 +81,20 @@ def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_
         states['b'] = [bool(x) for x in outcomes[name][2:]]
         content = json.dumps({'tasks': {}, 'outcomes': states})
         (tmp_path / name / 'widened.json').write_text(content)
+        if name in ('dense', 'grids_2'):
+            (tmp_path / name / 'official.json').write_text(content)
     text = write_comparison(config, tmp_path)
     assert '3/4 = 75%' in text
-    assert '-25 ' in text
+    assert '-25.0 (' in text
     assert 'never_trained' not in text
-    assert text.count('not measured') == len(ROWS)
+    assert text.count('not measured') == 2
+    both = text.splitlines()[0].split(' | ').index('official and widened, against dense')
+    cells = [line.split(' | ')[both] for line in text.splitlines()[2:]]
+    assert [cell[:5] for cell in cells] == ['', '-25.0', '', '']
+    assert cells[1].endswith('8 states')
+    again = write_comparison(config, tmp_path, 'grids_2').splitlines()
+    assert '+25.0' in again[2]
+    assert '+25.0' not in again[3]
     kept = {row['name']: row for row in json.loads((tmp_path / 'comparison.json').read_text())}
     # After the tower, so small a trunk saves no more than the sampler costs.
     assert kept['early_2']['flops'] < min(kept['grids_2']['flops'], kept['dense']['flops'])
@@ -109,16 +114,6 @@ def test_flops_are_those_of_the_layers():
     stem = 2 * 16 * 16 * (7 * 7 * 3 * 8) + 2 * 16 * (4 * 4 * 8 * width)
     expected = cameras * (blocks * (linear + attention) + stem)
     assert step_flops(policy)[1] == expected
-
-
-def test_a_difference_is_paired_by_initial_state():
-    assert paired_difference({'a': [True]}, {'b': [True]}) is None
-    assert paired_difference({'a': [True, False]}, {'a': [False]}) == (1.0, 1.0, 1.0)
-    mean, low, high = paired_difference(
-        {'a': [True] * 30, 'b': [False] * 10}, {'b': [True] * 20, 'a': [True] * 30}
-    )
-    assert mean == -0.25
-    assert low < -0.25 < high < 0
 
 
 def test_a_comparison_that_cannot_be_run_says_why(tmp_path, comparison):

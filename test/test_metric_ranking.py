@@ -108,6 +108,13 @@ def test_bags_are_held_out_only_where_every_training_did(tmp_path):
     assert [bag.name for bag in held_out_bags(bags, policies)] == ['24', '49']
     with pytest.raises(ValueError, match='trained on 50 bags, here are 49'):
         held_out_bags(bags[1:], policies)
+    own = tmp_path / 'b' / 'bags.json'
+    own.write_text(json.dumps([bag.name for bag in bags]))
+    assert held_out_bags(bags, read_policies(tmp_path)[0])
+    own.write_text(json.dumps([bag.name for bag in reversed(bags)]))
+    with pytest.raises(ValueError, match='not those of b in their order'):
+        held_out_bags(bags, read_policies(tmp_path)[0])
+    own.unlink()
     write_policy(tmp_path / 'd', {'task': [1]}, held_out=0.1)
     with pytest.raises(ValueError, match='name bags that none of them has seen'):
         held_out_bags(bags, read_policies(tmp_path)[0])

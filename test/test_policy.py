@@ -104,8 +104,16 @@ def test_early_and_late_make_the_whole_tower_when_every_token_is_kept():
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(64, 64, width=32, heads=2, depth=3, stem=())).eval()
     images = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8)
-    torch.testing.assert_close(encoder.early(images, 3), encoder(images))
-    assert encoder.late(encoder.early(images, 1).flatten(1, 2), 1).shape == (2, 16, 32)
+    first = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(2, -1, -1)
+    states = [torch.cat([first, encoder.patches(images)], 1)]
+    for block in encoder.blocks:
+        states.append(block(states[-1]))
+    whole = encoder.norm(states[-1])
+    torch.testing.assert_close(encoder(images).flatten(1, 2), whole[:, 1:])
+    for blocks in (0, 1, 2):
+        early = encoder.early(images, blocks).flatten(1, 2)
+        torch.testing.assert_close(early, states[blocks][:, 1:])
+        torch.testing.assert_close(encoder.late(states[blocks], blocks), whole)
 
 
 def test_a_picture_of_another_size_is_refused():

@@ -20,7 +20,12 @@ from ros2_gridsampler.installed_files import find
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.bag_reader import read_messages
 from ros2_gridsampler.recordings.closed_loop import measure_success
-from ros2_gridsampler.recordings.demonstrations import RecordConfig, record_episode
+from ros2_gridsampler.recordings.demonstrations import (
+    RecordConfig,
+    disturbances,
+    placement_of,
+    record_episode,
+)
 from ros2_gridsampler.recordings.disturbances import LET_GO
 from ros2_gridsampler.recordings.expert_success import measure_experts
 from ros2_gridsampler.recordings.obedience import NOTHING, measure_obedience
@@ -300,3 +305,16 @@ def test_a_policy_that_listens_does_what_it_is_told_in_a_room_where_more_can_be_
     assert sum(done[told] for told, done in result.other.items()) >= 1
     assert result.point_shift > 0, 'the points depend on the sentence'
     assert (tmp_path / 'points.png').stat().st_size > 10_000
+
+
+def test_the_start_of_the_hand_tells_nothing_of_where_the_objects_are():
+    seeds = range(1000, 1400)
+    starts = np.array([disturbances(seed).uniform(-1, 1, 3) for seed in seeds])
+    # What `Widened(seed)` draws, official state and shifts.
+    places = np.array([np.random.default_rng(seed).uniform(-1, 1, 3) for seed in seeds])
+    widened = np.array([isinstance(placement_of(seed, 0.5), Widened) for seed in seeds], float)
+    assert 0.4 < widened.mean() < 0.6
+    numbers = np.column_stack([starts, places, widened])
+    correlated = np.corrcoef(numbers, rowvar=False) - np.eye(7)
+    # By chance a correlation of 400 pairs is beyond 0.2 once in 16,000 times.
+    assert np.abs(correlated).max() < 0.2

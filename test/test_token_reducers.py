@@ -8,7 +8,14 @@ from policies import tiny_policy
 
 from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.point_locator import PointLocator, cell_centres
-from ros2_gridsampler.token_reducers import CONDITIONED, REDUCERS, FixedGrid, TopK, make_reducer
+from ros2_gridsampler.token_reducers import (
+    CONDITIONED,
+    REDUCERS,
+    FixedGrid,
+    TopK,
+    check_reducer,
+    make_reducer,
+)
 
 TOKENS = {'dense': 16, 'blind': 0}
 VARIANTS = [(name, False) for name in REDUCERS] + [(name, True) for name in CONDITIONED]
@@ -118,6 +125,19 @@ def test_misfits_are_refused_with_the_choices():
         make_reducer('fixed_grid', 8, 4, 16)
     with pytest.raises(ValueError, match='square number'):
         make_reducer('fixed_grid', 8, 5, 0)
+    for name, tokens, words in (
+        ('best', 4, 'not known'),
+        ('top_k', 49, '1 to 48 tokens'),
+        ('constant_points', 0, '1 to 48 tokens'),
+        ('dense', 4, '48 to 48 tokens'),
+        ('blind', 1, '0 to 0 tokens'),
+        ('fixed_grid', 16, '8x6 cells into a square number of equal areas; 16 are not'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_reducer(name, tokens, (8, 6), context=False)
+    with pytest.raises(ValueError, match='takes no context'):
+        check_reducer('top_k', 4, (8, 6), context=True)
+    check_reducer('fixed_grid', 4, (8, 6), context=False)
     with pytest.raises(ValueError, match='keeps 16 tokens'):
         tiny_policy(reducer='dense', tokens=4, conditioned=False)
 

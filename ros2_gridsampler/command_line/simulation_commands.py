@@ -77,14 +77,15 @@ def experts(
     Args:
         suite: LIBERO suite.
         placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
-        tasks: Task numbers from 0, separated by commas; all ten if empty.
+        tasks: Task numbers from 0, separated by commas; all if empty.
         episodes: Evaluation states per task, up to 50.
         json: File for the result.
     """
     from ..recordings.expert_success import measure_experts
+    from ..simulation.benchmark import all_tasks
 
     prepare_output(json)
-    numbers = task_numbers(tasks) if tasks else range(10)
+    numbers = task_numbers(tasks) if tasks else all_tasks(suite)
     result = measure_experts(suite, numbers, episodes, placements)
     print(result)
     write_json(json, result.to_json())
@@ -122,10 +123,10 @@ def success(
     from ..installed_files import find
     from ..recordings.closed_loop import measure_success
     from ..recordings.solved_states import check_episodes
-    from ..simulation.benchmark import check_tasks
+    from ..simulation.benchmark import all_tasks, check_tasks
     from ..swapping.compatibility import PolicyNeeds, see_through
 
-    numbers = task_numbers(tasks) if tasks else range(10)
+    numbers = task_numbers(tasks) if tasks else all_tasks(suite)
     check_episodes(episodes)
     check_tasks(suite, numbers)
     prepare_output(json)

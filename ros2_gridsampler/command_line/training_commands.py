@@ -51,6 +51,7 @@ def compare(
     rows: str = '',
     cache: Path | None = None,
     table_only: bool = False,
+    reference: str = '',
 ) -> None:
     """Train and measure policies that differ in one thing only; go on where it stopped.
 
@@ -64,6 +65,7 @@ def compare(
         rows: Names separated by commas, 'base' among them; all if empty.
         cache: Where decoded bags are kept; default OUT/cache.
         table_only: Only write the table of what is measured.
+        reference: Row that the others are compared with in the table; dense if empty.
     """
     from ..recordings.bag_reader import find_bags
     from ..training.comparison import (
@@ -89,4 +91,4 @@ def compare(
             else:
                 run_row(comparison, row, found, out, store)
     if not rows:
-        print(write_comparison(config, out))
+        print(write_comparison(config, out, reference))

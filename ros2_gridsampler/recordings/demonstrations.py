@@ -137,8 +137,19 @@ def _recorded_steps(bag: Path) -> int | None:
 
 def placement_of(seed: int, widened: float) -> Placement:
     """The placement that a training seed stands for."""
-    chosen = np.random.default_rng(seed).random() < widened
+    chosen = _draw(seed, 'placement').random() < widened
     return Widened(seed) if chosen else Sampled(seed)
+
+
+def disturbances(seed: int) -> np.random.Generator:
+    """What start and noise of a training seed are drawn from."""
+    return _draw(seed, 'disturbances')
+
+
+def _draw(seed: int, what: str) -> np.random.Generator:
+    # `Widened` draws from the seed itself: the same numbers again would let the start of the hand
+    # tell where the objects are.
+    return np.random.default_rng((seed, *what.encode()))
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,7 @@ def record_episode(
     Returns:
         Steps of the episode; None if the expert failed, and then there is no bag.
     """
-    generator = np.random.default_rng(seed)
+    generator = disturbances(seed)
     disturb = ExecutionNoise(config.noise, generator), Slip(config.slips, generator.spawn(1)[0])
     placement = placement_of(seed, config.widened)
     arm.reset(placement)

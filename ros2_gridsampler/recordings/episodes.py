@@ -245,7 +245,8 @@ class _Labels:
     def _take_landmarks(self, recorded: RecordedMessage) -> None:
         message = recorded.message
         points = [(p.position.x, p.position.y, p.position.z) for p in message.poses]
-        self._landmarks.add(stamp_seconds(message.header.stamp), np.array(points))
+        time = stamp_seconds(message.header.stamp) or recorded.time
+        self._landmarks.add(time, np.array(points))
 
     def chunk(self, bag: Path, time: float) -> Float[np.ndarray, 'steps actions']:
         """The actions due from `time` on; past the end the arm holds."""

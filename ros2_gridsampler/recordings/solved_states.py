@@ -93,7 +93,8 @@ def try_states(
         rendering: Of the cameras.
 
     Returns:
-        Instruction -> whether each state was solved.
+        Instruction, with its number where another task has the same -> whether each state was
+        solved.
 
     Raises:
         ValueError: There are not so many evaluation states, or no such tasks.
@@ -113,6 +114,9 @@ def try_states(
                     progress.update()
             finally:
                 arm.close()
-            outcomes[arm.instruction] = tuple(solved)
+            # Some suites tell two tasks the same in two rooms.
+            known = arm.instruction in outcomes
+            name = f'{arm.instruction} (task {task})' if known else arm.instruction
+            outcomes[name] = tuple(solved)
             progress.set_postfix(successes=Tally(outcomes).successes)
     return outcomes

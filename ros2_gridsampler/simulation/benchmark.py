@@ -97,17 +97,26 @@ def build_task(suite: str, task: int) -> BenchmarkTask:
     return BenchmarkTask(environment, description.language, states)
 
 
+def all_tasks(suite: str) -> range:
+    """Numbers of all tasks of a suite.
+
+    Raises:
+        ValueError: There is no such suite.
+    """
+    with quiet(), seeded(0):
+        suites = get_benchmark_dict()
+        if suite not in suites:
+            raise ValueError(f"LIBERO has no suite '{suite}'; choose one of {sorted(suites)}.")
+        return range(get_benchmark(suite)().get_num_tasks())
+
+
 def check_tasks(suite: str, tasks: Sequence[int]) -> None:
     """See that all tasks of a job exist, before the first of them takes its hours.
 
     Raises:
         ValueError: There is no such suite or task, no task is named, or one is named twice.
     """
-    with quiet(), seeded(0):
-        suites = get_benchmark_dict()
-        if suite not in suites:
-            raise ValueError(f"LIBERO has no suite '{suite}'; choose one of {sorted(suites)}.")
-        count = get_benchmark(suite)().get_num_tasks()
+    count = len(all_tasks(suite))
     if not tasks:
         raise ValueError(f'No task of {suite} is named; choose from 0 to {count - 1}.')
     for task in tasks:

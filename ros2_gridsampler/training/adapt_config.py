@@ -4,7 +4,7 @@
 
 from dataclasses import dataclass, field
 
-from .bounds import check_bounds
+from ..bounds import check_bounds
 
 
 @dataclass(frozen=True)

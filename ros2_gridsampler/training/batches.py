@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..instruction import tokenise
-from ..policy_config import PolicyConfig
+from ..policy_config import CONSTANT, PolicyConfig
 from ..recordings.episodes import EpisodeStore
 
 
@@ -82,7 +82,10 @@ class Batches:
     ) -> None:
         self._store = store
         self._words = np.stack([tokenise(text) for text in store.instructions])
-        self._noise = noise * np.array(config.proprioception_statistics.scale, np.float32)
+        # What never changes gets none: its scale is its unit.
+        spread = store.proprioception.std(0, dtype=np.float64)
+        scale = np.array(config.proprioception_statistics.scale)
+        self._noise = (noise * np.where(spread > CONSTANT, scale, 0)).astype(np.float32)
         self._seed = seed
         self._dimming = dimming
         self._relative = config.relative

@@ -3,6 +3,7 @@
 """One recipe -> the same encoder by every method at equal compute, probed, as a table."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +36,12 @@ class Comparison:
     compute: float
 
     def __post_init__(self) -> None:
-        """Refuse methods that do not exist and an interval over one seed."""
+        """Refuse methods that do not exist, and a comparison of nothing."""
+        if not self.methods or not self.seeds or not 0 < self.compute < math.inf:
+            raise ValueError(
+                f'Methods {[*self.methods]}, seeds {[*self.seeds]} and {self.compute:g} FLOP '
+                'compare nothing; name at least one of each, and more than 0 FLOP.'
+            )
         unknown = sorted(set(self.methods) - {UNTRAINED, *METHODS})
         if unknown:
             raise ValueError(f'{unknown} are no methods; choose of {[UNTRAINED, *METHODS]}.')

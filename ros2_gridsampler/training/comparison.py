@@ -19,6 +19,8 @@ from ..recordings.solved_states import Placements, check_episodes
 from ..simulation.benchmark import check_tasks
 from ..structured_file import read_yaml, structure
 from .recipe import load_recipe
+from .row_outcomes import load_outcomes
+from .run_state import keep_recipe
 from .train_policy import train
 
 BASE = 'base'
@@ -110,7 +112,7 @@ def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None
 
 
 def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) -> None:
-    """Train one row and measure it; what is there already is not done again.
+    """Train one row and measure it; what is there already, of the same recipe, is not done again.
 
     Args:
         path: The comparison.
@@ -120,13 +122,14 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
         cache: Of decoded bags.
 
     Raises:
-        ValueError: There is no such row, or the base is not trained yet.
+        ValueError: There is no such row, the base is not trained yet, or what is there is of
+            another recipe, other bags, another suite or other weights.
     """
     config = load_comparison(path)
     own = _own(config, row, path)
     if config.base and not (out / BASE / MANIFEST).exists():
         raise ValueError(f'{out / BASE} is not trained yet; run the comparison without --rows.')
-    start = {'start': str(out / BASE)} if config.base else {}
+    start = {'start': str((out / BASE).resolve())} if config.base else {}
     changes = {**start, **config.row, **own}
     _train(path.parent / config.recipe, changes, bags, out / row, cache)
     for placements, episodes in config.episodes_of(row).items():
@@ -136,18 +139,17 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
 def measure_row(
     config: ComparisonConfig, row: str, placements: Placements, episodes: int, out: Path
 ) -> Success:
-    """Measure success task by task; tasks that are measured already are read from their file."""
+    """Measure success task by task; tasks that are measured already are read from their file.
+
+    Raises:
+        ValueError: The file is of another suite or of other weights.
+    """
     policy, manifest = load_checkpoint(out / row)
     limits = load_arm(find('calibration', 'panda', '.yaml'))
     file = out / row / f'{placements}.json'
-    known: dict[str, tuple[bool, ...]] = {}
-    numbers: dict[int, str] = {}
-    if file.exists():
-        kept = json.loads(file.read_text())
-        known = {name: tuple(solved) for name, solved in kept['outcomes'].items()}
-        numbers = {int(number): name for number, name in kept['tasks'].items()}
+    known = load_outcomes(file, config.suite, manifest.weights_sha256)
     for task in config.tasks:
-        if len(known.get(numbers.get(task, ''), ())) >= episodes:
+        if known.episodes(task) >= episodes:
             continue
         result = measure_success(
             load(policy, [golden_observation(manifest.policy)], backends=('eager',)),
@@ -159,19 +161,19 @@ def measure_row(
             episodes=episodes,
             placements=placements,
         )
-        numbers[task] = next(iter(result.outcomes))
-        known |= result.outcomes
-        partial = file.with_suffix('.partial')
-        partial.write_text(json.dumps({'tasks': numbers, 'outcomes': known}, indent=1))
-        partial.replace(file)
-    return summarise(known, manifest.policy, row, config.suite, placements, 'simplified')
+        known.add(task, *next(iter(result.outcomes.items())))
+        known.save(file)
+    return summarise(known.outcomes, manifest.policy, row, config.suite, placements, 'simplified')
 
 
 def _train(
     recipe: Path, changes: Mapping[str, Any], bags: Sequence[Path], out: Path, cache: Path
 ) -> None:
-    if not (out / MANIFEST).exists():
-        train(load_recipe(recipe, _lines(changes)), bags, out, cache)
+    config = load_recipe(recipe, _lines(changes))
+    if (out / MANIFEST).exists():
+        keep_recipe(out, config, bags)
+    else:
+        train(config, bags, out, cache)
 
 
 def _own(config: ComparisonConfig, row: str, path: Path) -> dict[str, Any]:

@@ -19,10 +19,8 @@ from ..golden_observation import golden_observation
 from ..manifest import MANIFEST
 from ..policy import Policy, as_tensors
 from ..recordings.solved_states import PLACEMENTS
-from ..recordings.success_rate import wilson_interval
+from ..recordings.success_rate import paired_difference, wilson_interval
 from .comparison import ComparisonConfig
-
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -125,50 +123,47 @@ def latency_ratios(
     return ratios
 
 
-def paired_difference(
-    row: Mapping[str, Sequence[bool]], reference: Mapping[str, Sequence[bool]]
-) -> tuple[float, float, float] | None:
-    """Difference of two success rates on the same initial states, with a bootstrap interval.
+def common_states(row: Row, reference: Row, placements: Sequence[str]) -> list[tuple[bool, bool]]:
+    """What became of the states that both rows have tried, the first ones of every task.
 
-    Of every task the states that both have tried, which are the first ones.
-
-    Returns:
-        Mean and 95% interval, or None where there are no such states.
+    Args:
+        row: Whose outcomes come first.
+        reference: Whose outcomes come second.
+        placements: Kinds that are counted together; none unless both rows know all of them.
     """
-    pairs = [
+    known = [(row.outcomes.get(kind, {}), reference.outcomes.get(kind, {})) for kind in placements]
+    if not all(ours and theirs for ours, theirs in known):
+        return []
+    return [
         pair
-        for task in row
-        if task in reference
-        for pair in zip(row[task], reference[task], strict=False)
+        for ours, theirs in known
+        for task in ours
+        if task in theirs
+        for pair in zip(ours[task], theirs[task], strict=False)
     ]
-    if not pairs:
-        return None
-    difference = np.array([float(one) - float(other) for one, other in pairs])
-    generator = np.random.default_rng(0)
-    drawn = generator.choice(difference, (RESAMPLES, len(difference))).mean(1)
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(difference.mean()), float(low), float(high)
 
 
 def table(rows: Sequence[Row], reference: str) -> str:
     """Markdown: one line per row."""
     first = next(row for row in rows if row.name == reference)
+    kinds = [[kind] for kind in PLACEMENTS] + [[*PLACEMENTS]]
     head = ['row', 'tokens']
-    for placements in ('widened', 'official'):
-        head += [f'{placements}', f'against {reference}']
+    for kind in kinds:
+        head += [*(kind if len(kind) == 1 else []), f'{" and ".join(kind)}, against {reference}']
     head += ['MFLOP', 'cut', 'of these vision', 'CPU time']
     lines = [head, ['---'] * len(head)]
     for row in rows:
         cells = [row.name, str(row.tokens)]
-        for placements in ('widened', 'official'):
-            solved = row.solved(placements)
-            cells.append(rate(np.array(solved, bool)) if solved else 'not measured')
-            paired = paired_difference(
-                row.outcomes.get(placements, {}), first.outcomes.get(placements, {})
-            )
+        for kind in kinds:
+            if len(kind) == 1:
+                solved = row.solved(kind[0])
+                cells.append(rate(np.array(solved, bool)) if solved else 'not measured')
+            pairs = common_states(row, first, kind) if row.name != reference else []
             cells.append(
-                '{:+.0f} ({:+.0f} to {:+.0f})'.format(*(100 * part for part in paired))
-                if paired and row.name != reference
+                '{:+.1f} ({:+.1f} to {:+.1f}), {} states'.format(
+                    *(100 * part for part in paired_difference(pairs)), len(pairs)
+                )
+                if pairs
                 else ''
             )
         cells += [
@@ -188,12 +183,20 @@ def rate(solved: Bool[np.ndarray, ' states']) -> str:
     return f'{share} ({100 * low:.0f} to {100 * high:.0f})'
 
 
-def write_comparison(config: ComparisonConfig, out: Path) -> str:
+def write_comparison(config: ComparisonConfig, out: Path, reference: str = '') -> str:
     """Write `comparison.md`, `.json` and `.png` into `out`; returns the table.
 
-    Rows are compared with the one named dense, or else with the first.
+    Args:
+        config: The comparison.
+        out: Folder of all rows.
+        reference: Row that the others are compared with; if empty, the one named dense, or else
+            the first.
+
+    Raises:
+        ValueError: The reference is not trained.
     """
-    reference = 'dense' if 'dense' in config.rows else next(iter(config.rows))
+    if not reference:
+        reference = 'dense' if 'dense' in config.rows else next(iter(config.rows))
     rows = read_rows(config, out, reference)
     text = table(rows, reference)
     (out / 'comparison.md').write_text(text)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cattrs
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ..bounds import check_bounds
 from ..plugins.lerobot import SamplerPlan
 from ..plugins.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder
 from ..plugins.lerobot_policy import LerobotPolicy, adopt
@@ -28,7 +28,6 @@ from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..recordings.observation_replay import StreamTopics
 from ..stop_request import StopRequest
 from .batches import order, split
-from .bounds import check_bounds
 from .run_state import RunState, keep_recipe
 
 
@@ -91,7 +90,7 @@ def fine_tune(
         ValueError: The bags do not fit the base, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    keep_recipe(out, cattrs.unstructure(config), bags)
+    keep_recipe(out, config, bags)
     robot = load_adoption(base).robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
     torch.manual_seed(config.seed)
@@ -124,7 +123,7 @@ def fine_tune(
     optimiser = torch.optim.AdamW(
         trained, lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    run = RunState(adapted, optimiser, average_decay=0.0)
+    run = RunState(adapted, optimiser)
     run.restore(out)
     adapted.train()
     with (

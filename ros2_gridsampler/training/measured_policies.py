@@ -12,6 +12,7 @@ import numpy as np
 
 from ..manifest import MANIFEST, load_manifest
 from .batches import held
+from .run_state import BAGS, CONFIG
 
 FEWEST = 3
 """Fewer policies have no order worth a correlation."""
@@ -31,6 +32,7 @@ class MeasuredPolicy:
         validation: Loss on actions in the training's own validation; None where it is not known.
         held_out: Share of bags that the training kept for validation; None where it is not known.
         bags: How many it was trained and validated on; None where it is not known.
+        names: Of these bags, in order; None where they are not known.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class MeasuredPolicy:
     validation: float | None
     held_out: float | None
     bags: int | None
+    names: tuple[str, ...] | None
 
 
 def read_policies(
@@ -92,10 +95,17 @@ def held_out_bags(bags: Sequence[Path], policies: Sequence[MeasuredPolicy]) -> l
             f'Share and number of bags differ among the trainings or are not known: {kept}; name '
             'bags that none of them has seen with --bags.'
         )
-    if count != len(bags):
+    names = [bag.name for bag in bags]
+    others = [
+        policy.folder.name
+        for policy in policies
+        if policy.names is not None and [*policy.names] != names
+    ]
+    if count != len(bags) or others:
         raise ValueError(
-            f'The policies were trained on {count} bags, here are {len(bags)}: which of them were '
-            'held out cannot be told.'
+            f'The policies were trained on {count} bags, here are {len(bags)}'
+            + (f', and not those of {", ".join(others)} in their order' if others else '')
+            + ': which of them were held out cannot be told.'
         )
     numbers = np.flatnonzero(held(len(bags), share))
     if not len(numbers):
@@ -117,7 +127,9 @@ def _outcomes(checkpoint: Path, measured: Collection[str]) -> dict[tuple[str, st
 
 def _measured(checkpoint: Path, outcomes: Mapping[tuple[str, str], list[bool]]) -> MeasuredPolicy:
     manifest = load_manifest(checkpoint)
-    config = _read(checkpoint / 'config.json')
+    config = _read(checkpoint / CONFIG)
+    bags = checkpoint / BAGS
+    names = tuple(json.loads(bags.read_text('utf-8'))) if bags.exists() else None
     return MeasuredPolicy(
         checkpoint,
         float(np.mean([np.mean(solved) for solved in outcomes.values()])),
@@ -126,6 +138,7 @@ def _measured(checkpoint: Path, outcomes: Mapping[tuple[str, str], list[bool]]) 
         manifest.results.get('validation', {}).get('action'),
         config.get('held_out'),
         manifest.training.get('bags'),
+        names,
     )
 
 

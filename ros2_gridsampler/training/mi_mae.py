@@ -7,7 +7,7 @@ weights, whether a latent is pooled, the projection, the negatives and the shape
 chosen here for those is our choice; the docstrings say where.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from ..bounds import check_bounds
 from ..encoder import Block, Encoder, sine_positions
 from ..policy_config import EncoderConfig
 from .information_bounds import Likelihood
@@ -66,18 +67,24 @@ class MiMaeConfig:
 
     encoder: EncoderConfig
     weights: LossWeights = LossWeights()
-    parts: int = 4
-    masks: int = 4
-    decoder_width: int = 64
-    decoder_depth: int = 2
-    decoder_heads: int = 4
-    projection: int = 64
-    temperature: float = 0.07
-    likelihood_width: int = 128
-    likelihood_side: int = 16
+    parts: int = field(default=4, metadata={'minimum': 1})
+    masks: int = field(default=4, metadata={'minimum': 1})
+    decoder_width: int = field(default=64, metadata={'minimum': 4})
+    decoder_depth: int = field(default=2, metadata={'minimum': 1})
+    decoder_heads: int = field(default=4, metadata={'minimum': 1})
+    projection: int = field(default=64, metadata={'minimum': 1})
+    temperature: float = field(default=0.07, metadata={'above': 0})
+    likelihood_width: int = field(default=128, metadata={'minimum': 1})
+    likelihood_side: int = field(default=16, metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuse masks that cannot tile the picture."""
+        """Refuse masks that cannot tile the picture, and sizes that do not divide."""
+        check_bounds(self)
+        if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
+            raise ValueError(
+                f'Decoder width {self.decoder_width} must be a multiple of 4 and of its '
+                f'{self.decoder_heads} heads.'
+            )
         rows, columns = self.encoder.grid
         if rows * columns % self.parts:
             raise ValueError(

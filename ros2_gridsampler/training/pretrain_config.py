@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import yaml
 
+from ..bounds import check_bounds
 from ..flop_count import counting
 from ..recordings.frames import FrameConfig
-from .bounds import check_bounds
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
 

@@ -97,7 +97,7 @@ class Pretraining:
             trained['likelihood'] = likelihood
             further['likelihood'] = adam
         # No moving average: MAE has none.
-        self.state = RunState(nn.ModuleDict(trained), self.optimiser.optimizer, 0.0, further)
+        self.state = RunState(nn.ModuleDict(trained), self.optimiser.optimizer, further=further)
 
     def __call__(self, store: FrameStore, out: Path) -> None:
         """All steps that are left."""

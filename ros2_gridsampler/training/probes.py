@@ -101,8 +101,10 @@ def read_places(
     """Frames of the first camera of the bags, with the names of the bags.
 
     Raises:
-        ValueError: The bags record no landmarks or no pose.
+        ValueError: The bags record no landmarks or no pose, or no frame is chosen.
     """
+    if every < 1:
+        raise ValueError(f'One in {every} frames was asked for; every must be at least 1.')
     if not config.labels.landmarks or not config.observation.uses_pose:
         raise ValueError(
             'The recipe names no topic of landmarks, or no pose; positions cannot be probed.'
@@ -140,7 +142,8 @@ def probe_places(
         held_out: Numbers of the bags to measure on.
 
     Raises:
-        ValueError: A held-out bag has an instruction that no other bag has.
+        ValueError: A held-out bag has an instruction that no other bag has, or fewer than two
+            bags are left to fit on.
     """
     measured = np.isin(places.episode, held_out)
     unknown = set(places.sentence[measured]) - set(places.sentence[~measured])
@@ -148,6 +151,11 @@ def probe_places(
         raise ValueError(
             f'{measured.sum()} of {len(measured)} frames are held out, with {len(unknown)} '
             'instructions that the other bags lack; give more bags.'
+        )
+    if len(np.unique(places.episode[~measured])) < 2:
+        raise ValueError(
+            'The strength of the regression is chosen between the bags that are not held out: '
+            'give at least two of them.'
         )
     maps = feature_maps(encoder, places.images)
     targets = np.concatenate(list(places.positions.values()), 1).astype(np.float64)

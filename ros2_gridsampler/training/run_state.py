@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cattrs
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from ..manifest import MANIFEST
+from ..structured_file import structure
 
 STATE = 'state.safetensors'
 CONFIG, BAGS = 'config.json', 'bags.json'
@@ -18,7 +22,7 @@ CONFIG, BAGS = 'config.json', 'bags.json'
 _FREE = ('threads', 'save_every')
 
 
-def keep_recipe(out: Path, config: Mapping[str, Any], bags: Sequence[Path]) -> None:
+def keep_recipe(out: Path, config: Any, bags: Sequence[Path]) -> None:
     """Write what a run is made of, or see that it is what the run began with.
 
     Which bags are held out is told by their places, so other bags would let a policy be
@@ -26,19 +30,20 @@ def keep_recipe(out: Path, config: Mapping[str, Any], bags: Sequence[Path]) -> N
 
     Args:
         out: Folder of the run.
-        config: As plain values.
+        config: A dataclass.
         bags: In their order.
 
     Raises:
         ValueError: The folder holds a run of another recipe, or on other bags.
     """
     out.mkdir(parents=True, exist_ok=True)
-    content = json.loads(json.dumps(config))
+    content = _plain(config)
     names = [bag.name for bag in bags]
-    if (out / STATE).exists() and (out / CONFIG).exists():
-        before = json.loads((out / CONFIG).read_text())
+    begun = (out / STATE).exists() or (out / MANIFEST).exists()
+    if begun and (out / CONFIG).exists():
         # A key that is new since then had its default.
-        other = sorted(k for k in before if k not in _FREE and content.get(k) != before[k])
+        before = _plain(structure(json.loads((out / CONFIG).read_text()), type(config)))
+        other = sorted(k for k in before if k not in _FREE and content[k] != before[k])
         if (out / BAGS).exists() and json.loads((out / BAGS).read_text()) != names:
             other.append('bags')
         if other:
@@ -50,14 +55,26 @@ def keep_recipe(out: Path, config: Mapping[str, Any], bags: Sequence[Path]) -> N
     (out / BAGS).write_text(json.dumps(names, indent=1))
 
 
+def _plain(config: Any) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return dict(json.loads(json.dumps(cattrs.unstructure(config))))
+
+
 class RunState:
-    """Model, moving average, optimisers and random state of a run; no pickle."""
+    """Model, moving average, optimisers and random state of a run; no pickle.
+
+    Args:
+        model: What is trained.
+        optimiser: Its own.
+        average_decay: Of the moving average; None keeps none.
+        further: Other optimisers, by name.
+    """
 
     def __init__(
         self,
         model: nn.Module,
         optimiser: torch.optim.Optimizer,
-        average_decay: float,
+        average_decay: float | None = None,
         further: Mapping[str, torch.optim.Optimizer] | None = None,
     ) -> None:
         self.step = 0
@@ -66,12 +83,16 @@ class RunState:
         self._optimisers = {'optimiser': optimiser, **(further or {})}
         self._decay = average_decay
         self.average = {
-            name: tensor.detach().clone() for name, tensor in model.state_dict().items()
+            name: tensor.detach().clone()
+            for name, tensor in model.state_dict().items()
+            if average_decay is not None
         }
 
     def advance(self) -> None:
         """Count a step and move the average."""
         self.step += 1
+        if self._decay is None:
+            return
         # Early on the average must follow quickly: there is nothing yet to remember.
         decay = min(self._decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -130,6 +151,7 @@ class RunState:
         self.average = {
             name: tensor.to(self.average[name].device)
             for name, tensor in _part(tensors, 'average.').items()
+            if name in self.average
         }
         for key, optimiser in self._optimisers.items():
             moments: dict[int, dict[str, Tensor]] = {}

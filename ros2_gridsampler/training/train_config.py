@@ -5,9 +5,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..policy_config import EncoderConfig, TrunkConfig
+from ..bounds import check_bounds
+from ..policy_config import EncoderConfig, TrunkConfig, check_parts
 from ..recordings.episodes import EpisodeConfig
-from .bounds import check_bounds
+from ..token_reducers import check_reducer
 
 
 @dataclass(frozen=True)
@@ -84,5 +85,7 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
+        """Refuse numbers that train nothing, and parts that do not fit each other."""
         check_bounds(self)
+        check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
+        check_parts(self.encoder, self.trunk, self.sample_after)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-import cattrs
 import cv2
 import numpy as np
 import torch
@@ -50,7 +49,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         ValueError: The bags do not fit the config, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    keep_recipe(out, cattrs.unstructure(config), bags)
+    keep_recipe(out, config, bags)
     store = store_episodes(bags, config.episodes, cache)
     training, validation = split(store, config.held_out)
     if not len(validation):
