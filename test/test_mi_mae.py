@@ -227,6 +227,18 @@ def test_each_side_is_trained_by_its_own_loss_alone():
 def test_settings_that_cannot_be_met_are_refused():
     with pytest.raises(ValueError, match='24 patches cannot be dealt into 5'):
         MiMaeConfig(PLAIN, parts=5)
+    for change, words in (
+        ({'parts': 0}, 'parts is 0, expected at least 1'),
+        ({'temperature': 0.0}, 'temperature is 0.0, expected more than 0'),
+        ({'temperature': float('nan')}, 'temperature is nan'),
+        ({'projection': 0}, 'projection is 0'),
+        ({'likelihood_side': 0}, 'likelihood_side is 0'),
+        ({'decoder_depth': -1}, 'decoder_depth is -1'),
+        ({'decoder_heads': 0}, 'decoder_heads is 0'),
+        ({'decoder_width': 62}, 'Decoder width 62'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            MiMaeConfig(PLAIN, **change)
     with pytest.raises(ValueError, match='5 masks were asked for; 1 to 4 fit'):
         MiMaeConfig(PLAIN, masks=5)
     with pytest.raises(ValueError, match='at least 2 masks'):

@@ -30,7 +30,7 @@ from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.recordings.bag_reader import read_messages
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.frames import FrameConfig, store_frames
-from ros2_gridsampler.training.compare_encoders import with_compute
+from ros2_gridsampler.training.compare_encoders import Comparison, compare, with_compute
 from ros2_gridsampler.training.mi_mae import METHODS, MiMaeConfig
 from ros2_gridsampler.training.pretrain_config import (
     PretrainConfig,
@@ -38,6 +38,7 @@ from ros2_gridsampler.training.pretrain_config import (
     is_held_out,
 )
 from ros2_gridsampler.training.pretrain_encoder import pretrain
+from ros2_gridsampler.training.probes import Score
 from ros2_gridsampler.training.recipe import read_recipe
 from ros2_gridsampler.training.run_state import STATE
 
@@ -285,3 +286,27 @@ def test_the_published_recipe_masks_three_quarters(request):
     assert config.model.method == 'mi_mae'
     assert config.model.masks == config.model.parts == 4
     assert math.isclose(config.views / config.pictures, 4)
+
+
+def test_a_comparison_of_encoders_goes_on_with_its_own_runs_and_with_no_others(bags, tmp_path):
+    asked_for = []
+
+    def probe(encoder, manifest):
+        asked_for.append(manifest.method)
+        return [Score('linear', 'mean', 50.0, '%', (40.0, 60.0), 100)]
+
+    def run(steps, asked):
+        budget = steps * forward_operations(dataclasses.replace(CONFIG, model=mae))
+        comparison = Comparison(('untrained', 'mae'), (0, 1), budget)
+        return compare(CONFIG, comparison, bags, tmp_path, tmp_path / 'c', probe, asked)
+
+    mae = CONFIG.model.as_method('mae')
+    table = run(2, {'every': 1})
+    assert table.splitlines()[3].startswith('| untrained | 2 | 0.000')
+    assert len(asked_for) == 4
+    assert run(2, {'every': 1}) == table
+    assert len(asked_for) == 4
+    with pytest.raises(ValueError, match='untrained_0/scores.json answers'):
+        run(2, {'every': 2})
+    with pytest.raises(ValueError, match=r'another recipe \(steps differ\)'):
+        run(3, {'every': 1})

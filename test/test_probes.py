@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probes find what is in the features, and nothing where there is nothing."""
 
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -25,7 +26,7 @@ from ros2_gridsampler.policy_config import EncoderConfig
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig
 from ros2_gridsampler.recordings.observation_replay import StreamTopics
-from ros2_gridsampler.training.compare_encoders import table
+from ros2_gridsampler.training.compare_encoders import Comparison, table
 from ros2_gridsampler.training.labelled_pictures import read_idx, read_labelled
 from ros2_gridsampler.training.probes import (
     Score,
@@ -96,6 +97,24 @@ def test_held_out_bags_with_an_unknown_instruction_are_refused(encoder, bags, tm
     for held_out in ([], list(range(8))):
         with pytest.raises(ValueError, match='give more bags'):
             probe_places(encoder, places, np.array(held_out, np.int64))
+
+
+def test_what_leaves_nothing_to_fit_is_refused(encoder, bags, tmp_path):
+    with pytest.raises(ValueError, match='every must be at least 1'):
+        read_places(bags, EPISODES, tmp_path, every=0)
+    places, _ = read_places(bags, EPISODES, tmp_path, every=10)
+    one = dataclasses.replace(places, sentence=np.zeros_like(places.sentence))
+    with pytest.raises(ValueError, match='at least two of them'):
+        probe_places(encoder, one, np.arange(7))
+
+
+@pytest.mark.parametrize(
+    ('methods', 'seeds', 'compute'),
+    [((), (0,), 1e9), (('mae',), (), 1e9), (('mae',), (0,), float('inf')), (('mae',), (0,), 0.0)],
+)
+def test_a_comparison_of_nothing_is_refused(methods, seeds, compute):
+    with pytest.raises(ValueError, match='compare nothing'):
+        Comparison(methods, seeds, compute)
 
 
 def test_ridge_in_its_dual_is_ridge():

@@ -153,7 +153,15 @@ def compare_encoders(
     comparison = Comparison(methods, seeds, compute * 1e12)
     data = (pictures, *bags)
     ask = prober(data, episodes, out / 'cache', config.held_out, every, most)
-    print(compare(config, comparison, find_bags(bags), out, out / 'cache', ask))
+    found = find_bags(bags)
+    asked = {
+        'pictures': pictures.name,
+        'bags': len(found),
+        'held_out': config.held_out,
+        'every': every,
+        'most': most,
+    }
+    print(compare(config, comparison, found, out, out / 'cache', ask, asked))
 
 
 def prober(

@@ -4,9 +4,10 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -14,7 +15,7 @@ from scipy import stats
 from ..encoder import Encoder
 from ..encoder_checkpoint import EncoderManifest, load_encoder
 from .mi_mae import METHODS
-from .pretrain_config import PretrainConfig, forward_operations
+from .pretrain_config import PretrainConfig, forward_operations, keep_config
 from .pretrain_encoder import pretrain
 from .probes import Score
 
@@ -77,6 +78,7 @@ def compare(
     out: Path,
     cache: Path,
     probe: Callable[[Encoder, EncoderManifest], list[Score]],
+    asked: Mapping[str, Any],
 ) -> str:
     """Run what has not been run, probe what has not been probed, and write table and scores.
 
@@ -87,9 +89,13 @@ def compare(
         out: One folder per run; `results.json` and `table.md`.
         cache: See `pretrain`.
         probe: Scores of an encoder.
+        asked: What `probe` asks, in JSON's values.
 
     Returns:
         The table in Markdown.
+
+    Raises:
+        ValueError: `out` holds a run of another recipe or length, or scores of another probe.
     """
     results: dict[str, list[list[Score]]] = {}
     compute: dict[str, float] = {}
@@ -97,16 +103,24 @@ def compare(
     for seed in comparison.seeds:
         for method in comparison.methods:
             folder = out / f'{method}_{seed}'
-            if not (folder / 'manifest.json').exists():
-                pretrain(run_of(config, method, seed, comparison.compute), bags, folder, cache)
+            run = run_of(config, method, seed, comparison.compute)
+            if (folder / 'manifest.json').exists():
+                keep_config(run, folder)
+            else:
+                pretrain(run, bags, folder, cache)
             encoder, manifest = load_encoder(folder)
             compute[method] = manifest.compute
             path = folder / 'scores.json'
             if not path.exists():
                 scores = [asdict(score) for score in probe(encoder, manifest)]
-                path.write_text(json.dumps(scores, indent=1))
-            lines = json.loads(path.read_text())
-            results.setdefault(method, []).append([Score(**line) for line in lines])
+                path.write_text(json.dumps({'asked': asked, 'scores': scores}, indent=1))
+            found = json.loads(path.read_text())
+            if found['asked'] != asked:
+                raise ValueError(
+                    f'{path} answers {found["asked"]}, asked is {asked}; move the file away to '
+                    'probe again.'
+                )
+            results.setdefault(method, []).append([Score(**line) for line in found['scores']])
             text = table(results, compute)
             (out / 'table.md').write_text(text)
     return text
