@@ -13,6 +13,7 @@ from .action_chunk import ActionChunk, ActionSpace
 from .action_prefix import Prefix
 from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
+from .grip_watch import GripWatch
 from .safety_filter import JointSafetyFilter, NonFiniteTarget, SafeCommand
 from .stream_health import Fault
 from .twist_safety_filter import TwistSafetyFilter
@@ -69,26 +70,26 @@ class Controller:
         self._max_state_age = max_state_age
         self._measured: NDArray[np.float64] | None = None
         self._measured_time = -np.inf
-        self._started = self._commanded = False
+        self._started = False
         self._at_rest = True
         self._last: NDArray[np.float64] | None = None
-        self._sent: NDArray[np.float64] | None = None
         self._watched = np.zeros(0, bool)
         # The two filters differ in what they have to know of the arm.
         self._plausible: Callable[[NDArray[np.float64]], np.bool_]
         self._reset: Callable[[NDArray[np.float64]], None]
         self._admit: Callable[[NDArray[np.float64], NDArray[np.float64], float], SafeCommand]
         if space.kind == 'joint_position':
-            joints = JointSafetyFilter(limits.joints.select(space.names))
-            grips = np.array(limits.joints.select(space.names).grips)
-            self._watched = ~grips
-            # Later a joint that holds something has to go on squeezing it.
-            self._reset = lambda state: joints.reset(
-                state if self._sent is None else np.where(grips, self._sent, state)
+            chosen = limits.joints.select(space.names)
+            joints = JointSafetyFilter(chosen)
+            self._watched = ~np.array(chosen.grips)
+            grips = np.flatnonzero(chosen.grips)
+            self._grips = GripWatch(
+                grips, grips, (chosen.max_position - chosen.min_position)[grips]
             )
+            self._reset = joints.reset
             self._admit = lambda target, state, period: joints.filter(target, period)
             self._stop = joints.stop
-            low, high = limits.joints.select(space.names).position_range(max_excess)
+            low, high = chosen.position_range(max_excess)
             self._plausible = lambda targets: ((targets >= low) & (targets <= high)).all()
             return
         if limits.end_effector is None or limits.gripper is None:
@@ -103,8 +104,9 @@ class Controller:
             )
         hand = limits.end_effector
         twist = TwistSafetyFilter(hand, limits.gripper)
-        # Later a gripper that holds something has to go on squeezing it.
-        self._reset = lambda state: twist.reset(None if self._commanded else state[3])
+        opening = np.array([limits.gripper.max_opening])
+        self._grips = GripWatch(np.array([6]), np.array([3]), opening)
+        self._reset = lambda state: twist.reset(state[3])
         self._admit = lambda target, state, period: twist.filter(target, state[:3], period)
         self._stop = twist.stop
         bounds = np.array([hand.max_speed, hand.max_rotation_rate, limits.gripper.max_opening])
@@ -122,18 +124,20 @@ class Controller:
         return self._at_rest
 
     @property
-    def gap(self) -> float:
-        """The farthest that a joint is from where it was last commanded to be [rad], [m].
+    def gaps(self) -> Float[np.ndarray, ' joints']:
+        """How far each joint is from where it was last commanded to be [rad], [m].
 
-        Of joints that do not hold things; 0 where velocities are commanded, which start from
+        0 for joints that hold things; empty where velocities are commanded, which start from
         wherever the arm is.
         """
-        return float(self._gaps().max(initial=0.0))
-
-    def _gaps(self) -> NDArray[np.float64]:
         if self._last is None or self._measured is None or not self._watched.any():
-            return np.zeros(0)
+            return np.zeros(self._watched.shape)
         return np.where(self._watched, np.abs(self._measured - self._last), 0.0)
+
+    @property
+    def opened(self) -> bool:
+        """Whether a joint that held something was opened since it was last commanded to move."""
+        return self._measured is not None and bool(self._grips.opened(self._measured).any())
 
     def stale(self, now: float) -> str:
         """Why the measured state says nothing about now [s]; empty where it does."""
@@ -168,15 +172,15 @@ class Controller:
         age = 0.0 if now is None else now - time
         self._measured, self._measured_time = state, time
         if not self._started and abs(age) <= self._max_state_age:
-            self._reset(state)
+            self._reset(self._grips.start(state))
             self._started, self._last, self._at_rest = True, None, True
 
     def start_from_measured(self, max_tracking_error: float) -> bool:
-        """Before going on after a hold: begin where the arm is, if somebody moved it meanwhile.
+        """While the arm holds, or before it goes on: begin where it is, if that is elsewhere.
 
         For joints within `max_tracking_error` [rad], [m] the last command stands: an arm that
-        hangs a little below it would otherwise sink by that with every hold. For joints that hold
-        things it always does.
+        hangs a little below it would otherwise sink by that. For joints that hold things it does
+        where they still hold them, see `GripWatch`.
 
         Returns:
             Whether the commands begin anew.
@@ -190,10 +194,13 @@ class Controller:
             return False
         if not self._at_rest:
             raise ValueError('The arm still moves; call stop until it is at rest.')
-        moved = self._gaps() > max_tracking_error
-        if not moved.any():
+        moved = self.gaps > max_tracking_error
+        if not moved.any() and not self.opened:
             return False
-        self._reset(np.where(moved, self._measured, self._last))
+        start = self._measured
+        if self._watched.size:
+            start = np.where(self._watched & ~moved, self._last, start)
+        self._reset(self._grips.start(start))
         self._last = None
         return True
 
@@ -224,32 +231,40 @@ class Controller:
         newest = self._schedule.newest
         return None if newest is None else newest.start_time
 
-    def command(self, now: float, period: float) -> Command:
+    def command(
+        self,
+        now: float,
+        period: float,
+        lead: float | Float[np.ndarray, ' joints'] = np.inf,
+    ) -> Command:
         """The command due now; call it every `period`.
 
         Args:
             now: Of the clock that stamps the streams [s].
             period: Since the previous command [s].
+            lead: So far from where it is measured may a joint be wanted [rad], [m]; an arm that
+                is kept from moving is not commanded farther and farther away.
 
         Raises:
             ValueError: The state of the arm was never measured.
         """
         if self._measured is None or not self._started:
             raise ValueError('The state of the arm was not measured yet; call measure first.')
-        self._commanded = True
         if text := self.stale(now):
             return self.hold(text, period, Fault.STATE_OLD)
         try:
-            safe = self._admit(self._schedule.action(now), self._measured, period)
+            target = self._schedule.action(now)
+            wanted = self._within(target, lead)
+            safe = self._admit(wanted, self._measured, period)
         except ChunkOver as error:
             return self.hold(str(error), period, Fault.CHUNK_OVER)
         except NonFiniteTarget as error:
             return self.hold(str(error), period, Fault.STATE_OLD)
         except NoActionDue as error:
             return self.hold(str(error), period)
-        self._last, self._at_rest = safe.values, safe.at_rest
-        self._sent = safe.values
-        return Command(safe.values, '', safe.interventions, safe.at_rest)
+        self._note(safe, moves=True)
+        ahead = () if wanted is target else ('lead',)
+        return Command(safe.values, '', (*safe.interventions, *ahead), safe.at_rest)
 
     def hold(self, reason: str, period: float, fault: Fault | None = None) -> Command:
         """As `stop`, instead of a command."""
@@ -259,9 +274,25 @@ class Controller:
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration; call it every `period` [s] until it is at rest."""
         safe = self._stop(period)
-        self._last, self._at_rest = safe.values, safe.at_rest
-        self._sent = safe.values
+        self._note(safe, moves=False)
         return safe
+
+    def _note(self, safe: SafeCommand, moves: bool) -> None:
+        self._last, self._at_rest = safe.values, safe.at_rest
+        if self._measured is not None:
+            self._grips.command(safe.values, self._measured, moves)
+
+    def _within(
+        self, target: NDArray[np.float64], lead: float | NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The target itself where no joint is wanted farther away than its lead."""
+        if not self._watched.any() or self._measured is None:
+            return target
+        far = self._watched & (np.abs(target - self._measured) > lead)
+        if not far.any():
+            return target
+        near = np.clip(target, self._measured - lead, self._measured + lead)
+        return np.where(far, near, target)
 
 
 def _sizes(twists: NDArray[np.float64]) -> NDArray[np.float64]:

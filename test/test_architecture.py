@@ -49,6 +49,7 @@ STAGES = (
     'stopping',
     'safety_filter',
     'twist_safety_filter',
+    'grip_watch',
     'controller',
     'limit_excess',
     'command_message',

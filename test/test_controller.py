@@ -111,6 +111,27 @@ def test_a_gripper_that_holds_something_goes_on_squeezing_after_a_restart():
     assert run(controller, 2.0, 0.1)[0].values[6] == pytest.approx(0.0)
 
 
+def test_a_gripper_that_was_opened_meanwhile_begins_where_it_is():
+    controller = make()
+    controller.add(upwards(1.0, gripper=0.0), 1.0)
+    run(controller, 1.0, 0.9)
+    controller.restart()
+    opened = np.array([*HAND[:3], 0.075])
+    assert run(controller, 2.0, 0.1, opened)[0].values[6] == pytest.approx(0.075)
+
+
+def test_a_jaw_that_was_still_closing_when_it_stopped_is_seen_to_be_opened_all_the_same():
+    controller = make()
+    controller.add(upwards(1.0, gripper=0.0), 1.0)
+    run(controller, 1.0, 0.9, np.array([*HAND[:3], 0.06]))
+    for now in np.arange(1.9, 2.5, PERIOD):
+        controller.measure(np.array([*HAND[:3], 0.01]), now, now)
+        controller.hold('', PERIOD)
+    assert not controller.opened
+    controller.measure(np.array([*HAND[:3], 0.03]), 2.5, 2.5)
+    assert controller.opened
+
+
 def test_an_arm_without_limits_for_the_actions_is_refused():
     with pytest.raises(ValueError, match='has no limits for both'):
         Controller(TWIST, load_arm(CALIBRATION / 'ur5e.yaml'), ScheduleConfig(), 0.2)

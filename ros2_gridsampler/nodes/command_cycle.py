@@ -219,6 +219,7 @@ class CommandCycle:
             self.ladder.report(fault, 'clock', text, steady)
             if fault is Fault.CLOCK_JUMPED:
                 self._controller.forget()
+                self._tracking.restless()
 
     def _take_predictions(self, now: float, steady: float) -> None:
         while self._predictions:
@@ -241,12 +242,16 @@ class CommandCycle:
                 self.ladder.observe_good(steady)
 
     def _command(self, now: float, steady: float) -> Command:
+        blocked = self._tracking.kept_from_following(self._held)
+        stale = self._controller.stale(now)
+        if self._tracking.astray and not stale:
+            # Whatever it holds for: it would jump when it is let go.
+            self._start_from_measured()
         if self._paused:
             return self._controller.hold('Stopped by ~/stop; call ~/resume.', self._period)
-        if text := self._tracking.kept_from_following(self._held):
-            self.ladder.report(Fault.NOT_FOLLOWING, 'arm', text, steady)
-        if text := self._controller.stale(now):
-            self.ladder.report(Fault.STATE_OLD, 'arm', text, steady)
+        for fault, text in ((Fault.NOT_FOLLOWING, blocked), (Fault.STATE_OLD, stale)):
+            if text:
+                self.ladder.report(fault, 'arm', text, steady)
         if self.ladder.rung(steady) >= Rung.HOLD:
             return self._controller.hold(self.ladder.reason, self._period)
         if self._held and self._tracking.displaced:
@@ -255,13 +260,19 @@ class CommandCycle:
                     'The arm is not where it was commanded to be; waiting until it stands.',
                     self._period,
                 )
-            self._controller.start_from_measured(self._parameters.max_tracking_error)
-            self._start_output()
-            self._log.info('The arm was moved while it held; going on from where it is.')
-        command = self._controller.command(now, self._period)
+            self._start_from_measured()
+        command = self._controller.command(now, self._period, self._tracking.lead)
         if command.fault is not None:
             self.ladder.report(command.fault, 'arm', command.holding, steady)
         return command
+
+    def _start_from_measured(self) -> None:
+        self._controller.start_from_measured(self._parameters.max_tracking_error)
+        self._start_output()
+        self._tracking.restart()
+        self._log.info(
+            'The arm was moved while it held, or was kept from moving; commands begin where it is.'
+        )
 
     def _send(self, command: Command, now: float) -> None:
         self._output.publish(command.values, now)
@@ -269,7 +280,7 @@ class CommandCycle:
         self.commands += 1
         self.interventions.update(command.interventions)
         self.holding, self._held = command.holding, bool(command.holding)
-        self._tracking.command(self._held and command.at_rest, now)
+        self._tracking.command(self._held and command.at_rest, now, follows=not self._held)
         if command.holding:
             self._problems.report('holding', f'The arm holds: {command.holding}')
             return

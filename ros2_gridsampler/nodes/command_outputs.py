@@ -116,9 +116,7 @@ class PoseOutput(CommandOutput):
         """See `CommandOutput`."""
         if self._pose is None:
             return 0.0, 0.0
-        # q and -q are the same rotation.
-        cosine = min(abs(float(self._pose[3:] @ pose[3:])), 1.0)
-        return math.dist(self._pose[:3], pose[:3]), 2 * math.acos(cosine)
+        return pose_difference(self._pose, pose)
 
     def publish(self, values: Numbers, time: float) -> None:
         """See `CommandOutput`."""
@@ -169,6 +167,13 @@ _OUTPUTS: dict[str, dict[str, Callable[[Any, ActionSpace, float], CommandOutput]
         'joint_position_array': JointPositionArrayOutput,
     },
 }
+
+
+def pose_difference(one: Numbers, other: Numbers) -> tuple[float, float]:
+    """How far apart two poses, x y z and a unit quaternion, are [m], [rad]."""
+    # q and -q are the same rotation.
+    cosine = min(abs(float(one[3:] @ other[3:])), 1.0)
+    return math.dist(one[:3], other[:3]), 2 * math.acos(cosine)
 
 
 def choose_output(name: str, space: ActionSpace) -> str:

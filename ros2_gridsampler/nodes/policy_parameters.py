@@ -226,8 +226,8 @@ class PolicyParameters:
     max_tracking_error: float = field(
         default=0.05,
         metadata={
-            'help': 'An arm that is farther than this from the last command after a hold was '
-            'moved meanwhile; once it stands, commands begin where it is',
+            'help': 'An arm that stands farther than this from what a hold commands was moved, or '
+            'kept from moving: commands begin where it is. More than it hangs by its weight',
             'unit': 'rad, m',
             'minimum': 0.005,
         },

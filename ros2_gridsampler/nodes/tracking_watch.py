@@ -6,17 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..controller import Controller
-from .command_outputs import CommandOutput
+from .command_outputs import CommandOutput, pose_difference
 from .input_topics import Measured
 from .policy_parameters import PolicyParameters
 from .rest_watch import RestWatch
 
 # No encoder is so fine that an arm which stands does not seem to move by this [rad], [m].
 _NOISE = 0.002
+# A joint is commanded a little farther ahead than what tells that something is in its way.
+_BEYOND = 1.1
+_TEXTS = (
+    'A joint is {:.3f} rad (or m) behind its command.',
+    'The arm is {:.3f} m behind the commanded pose.',
+    'The hand is turned {:.3f} rad away from the commanded pose.',
+)
+
+Numbers = NDArray[np.float64]
 
 
 class TrackingWatch:
     """Tells an arm that is kept from following from one that was moved while it held.
+
+    Each joint, and position and angle of a commanded pose, has its gap between command and arm.
 
     Args:
         controller: Knows the joints that it commands.
@@ -30,13 +41,9 @@ class TrackingWatch:
         """Nothing is known yet."""
         self._controller = controller
         self._output = output
-        self._bounds = {
-            'A joint is {:.3f} rad (or m) behind its command.': parameters.max_joint_lead,
-            'The arm is {:.3f} m behind the commanded pose.': parameters.max_lead,
-            'The hand is turned {:.3f} rad away from the commanded pose.': (
-                parameters.max_lead_angle
-            ),
-        }
+        self._joints = controller.gaps.size
+        leads = [parameters.max_joint_lead] * self._joints
+        self._leads = np.array([*leads, parameters.max_lead, parameters.max_lead_angle])
         self._error = parameters.max_tracking_error
         self._rest = RestWatch(max(self._error / 10, _NOISE), parameters.rest_time)
         self.begin()
@@ -44,23 +51,50 @@ class TrackingWatch:
     def begin(self) -> None:
         """Forget everything."""
         self._rest.begin()
-        self._gaps = [0.0] * len(self._bounds)
+        self._gaps = np.zeros(self._leads.shape)
         self._blocked = False
+        # Which were kept from following, and have not moved since commands began anew at `_place`.
+        self._trial = np.zeros(self._leads.shape, bool)
+        self._place = self._here = (np.zeros(self._joints), np.zeros(0))
+        # Which stood at their command since commands began anew in this hold.
+        self._stood = np.ones(self._leads.shape, bool)
         self._measured = -np.inf
 
     def measure(self, state: Measured, pose: Measured | None) -> None:
         """The arm was measured; `pose` of the end effector where somebody measures it."""
-        position, angle = (0.0, 0.0) if pose is None else self._output.gap(pose.values)
-        self._gaps = [self._controller.gap, position, angle]
-        everything: list[NDArray[np.float64]] = [state.values]
-        if pose is not None:
-            everything.append(pose.values)
-        self._rest.measure(np.concatenate(everything), state.time)
+        away = (0.0, 0.0) if pose is None else self._output.gap(pose.values)
+        self._gaps = np.array([*self._controller.gaps, *away])
+        self._here = (state.values[: self._joints], np.zeros(0) if pose is None else pose.values)
+        self._rest.measure(np.concatenate([state.values, self._here[1]]), state.time)
         self._measured = state.time
+        self._trial &= self._moved <= self._error / 2
+        if self.stands:
+            self._stood |= self._gaps <= self._error
 
-    def command(self, holds_still: bool, time: float) -> None:
-        """A command was sent at `time` [s]; `holds_still` where it holds an arm that stands."""
+    def command(self, holds_still: bool, time: float, follows: bool) -> None:
+        """A command was sent at `time` [s].
+
+        Args:
+            holds_still: Whether it holds an arm that stands.
+            time: Of the clock that stamps the streams [s].
+            follows: Whether it is none of a hold.
+        """
         self._rest.command(holds_still, time)
+        if follows:
+            self._stood[:] = True
+
+    def restless(self) -> None:
+        """Stamps from before say nothing any more, for instance because the clock jumped."""
+        self._rest.begin()
+
+    def restart(self) -> None:
+        """Commands begin anew where the arm is."""
+        away = self._gaps > self._error
+        self._stood &= ~away
+        if self._blocked:
+            self._trial |= away
+            self._place = self._here
+        self._rest.begin()
 
     def kept_from_following(self, held: bool) -> str:
         """What says that something is in the way; empty where the arm follows.
@@ -69,20 +103,48 @@ class TrackingWatch:
             held: Whether the last command was a hold. An arm that gets away from it then is
                 moved by somebody, and one that was kept from following before still may be.
         """
-        behind = [
-            text.format(gap)
-            for gap, (text, bound) in zip(self._gaps, self._bounds.items(), strict=True)
-            if gap > bound
-        ]
-        self._blocked = bool(behind) and (self._blocked or not held)
-        return ' '.join(behind) if self._blocked else ''
+        bounds = self._bounds
+        self._blocked = bool((self._gaps > bounds).any()) and (self._blocked or not held)
+        if not self._blocked:
+            return ''
+        worst = int(np.argmax(self._gaps / bounds))
+        return _TEXTS[max(worst - self._joints + 1, 0)].format(self._gaps[worst])
+
+    @property
+    def lead(self) -> Numbers:
+        """So far ahead of itself may a joint be commanded [rad], [m]."""
+        return _BEYOND * self._bounds[: self._joints]
 
     @property
     def displaced(self) -> bool:
         """Whether a holding arm is away from its command and nothing is in its way."""
-        return not self._blocked and max(self._gaps) > self._error
+        away = not self._blocked and bool((self._gaps > self._error).any())
+        return away or self._controller.opened
+
+    @property
+    def astray(self) -> bool:
+        """Whether a holding arm stands away from its command: it would jump when it can.
+
+        One that hangs by its own weight, and does so again from where commands began anew, is
+        left there as long as it is not far away: it would sink and sink. And one that was kept
+        from following may lean as far on what is in its way as tells whether that still is there.
+        """
+        near = self._stood & ~self._trial
+        bounds = np.where(near, self._error, np.maximum(self._leads, 2 * self._error))
+        return self.stands and (bool((self._gaps > bounds).any()) or self._controller.opened)
 
     @property
     def stands(self) -> bool:
         """Whether the arm was commanded to stand, and has been measured to, for a while."""
         return self._rest.stands(self._measured)
+
+    @property
+    def _bounds(self) -> Numbers:
+        """What was kept from following has to move first before it may be led as far again."""
+        return np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
+
+    @property
+    def _moved(self) -> Numbers:
+        (joints, pose), (before, pose_before) = self._here, self._place
+        turned = pose_difference(pose, pose_before) if pose.size and pose_before.size else (0, 0)
+        return np.array([*np.abs(joints - before), *turned])
