@@ -52,6 +52,8 @@ class Controller:
         max_state_age: The arm is stopped when its measured state is older [s].
         max_excess: A chunk that is beyond the limits by more than this share of their span is
             refused; what is nearer is brought back by the safety filter.
+        leads: Whether the position of the end effector is the one that was commanded last, and
+            not an older, measured one.
 
     Raises:
         ValueError: The arm has no limits for this action space.
@@ -64,10 +66,13 @@ class Controller:
         schedule: ScheduleConfig,
         max_state_age: float,
         max_excess: float = 1.0,
+        leads: bool = False,
     ) -> None:
         """Know everything but where the arm is."""
         self._schedule = ChunkSchedule(schedule)
         self._max_state_age = max_state_age
+        self._delay = schedule.actuation_delay
+        self._leads = leads
         self._measured: NDArray[np.float64] | None = None
         self._measured_time = -np.inf
         self._started = False
@@ -77,7 +82,9 @@ class Controller:
         # The two filters differ in what they have to know of the arm.
         self._plausible: Callable[[NDArray[np.float64]], np.bool_]
         self._reset: Callable[[NDArray[np.float64]], None]
-        self._admit: Callable[[NDArray[np.float64], NDArray[np.float64], float], SafeCommand]
+        self._admit: Callable[
+            [NDArray[np.float64], NDArray[np.float64], float, float], SafeCommand
+        ]
         if space.kind == 'joint_position':
             chosen = limits.joints.select(space.names)
             joints = JointSafetyFilter(chosen)
@@ -87,7 +94,7 @@ class Controller:
                 grips, grips, (chosen.max_position - chosen.min_position)[grips]
             )
             self._reset = joints.reset
-            self._admit = lambda target, state, period: joints.filter(target, period)
+            self._admit = lambda target, state, period, lag: joints.filter(target, period)
             self._stop = joints.stop
             low, high = chosen.position_range(max_excess)
             self._plausible = lambda targets: ((targets >= low) & (targets <= high)).all()
@@ -107,7 +114,9 @@ class Controller:
         opening = np.array([limits.gripper.max_opening])
         self._grips = GripWatch(np.array([6]), np.array([3]), opening)
         self._reset = lambda state: twist.reset(state[3])
-        self._admit = lambda target, state, period: twist.filter(target, state[:3], period)
+        self._admit = lambda target, state, period, lag: twist.filter(
+            target, state[:3], period, lag
+        )
         self._stop = twist.stop
         bounds = np.array([hand.max_speed, hand.max_rotation_rate, limits.gripper.max_opening])
         bounds *= 1 + max_excess
@@ -255,7 +264,8 @@ class Controller:
         try:
             target = self._schedule.action(now)
             wanted = self._within(target, lead)
-            safe = self._admit(wanted, self._measured, period)
+            lag = 0.0 if self._leads else now - self._measured_time + self._delay
+            safe = self._admit(wanted, self._measured, period, lag)
         except ChunkOver as error:
             return self.hold(str(error), period, Fault.CHUNK_OVER)
         except NonFiniteTarget as error:

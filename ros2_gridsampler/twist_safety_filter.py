@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wanted twist and gripper -> the nearest that keep the end effector slow and in its box."""
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from .safety_filter import Numbers, SafeCommand, check_period, finite
 from .stopping import admissible_accelerations, largest_rate
 
 _NOWHERE: Numbers = np.full(3, np.inf)
+# So many commands are remembered; a position that is older than them is refused before.
+_REMEMBERED = 2000
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class TwistSafetyFilter:
         limits = self._limits = end_effector
         self._gripper = gripper
         self._opening: float | None = None
+        self._sent: deque[tuple[Numbers, float]] = deque(maxlen=_REMEMBERED)
         self._linear = _VelocityFilter(limits.max_speed, limits.max_acceleration, limits.max_jerk)
         self._angular = _VelocityFilter(
             limits.max_rotation_rate, limits.max_rotation_acceleration, limits.max_rotation_jerk
@@ -176,16 +180,23 @@ class TwistSafetyFilter:
             )
         self._linear.rest()
         self._angular.rest()
+        self._sent.clear()
 
     def filter(
-        self, target: Float[np.ndarray, '7'], position: Float[np.ndarray, '3'], period: float
+        self,
+        target: Float[np.ndarray, '7'],
+        position: Float[np.ndarray, '3'],
+        period: float,
+        lag: float = 0.0,
     ) -> SafeCommand:
         """The twist and gripper opening nearest to `target` that may be sent now.
 
         Args:
             target: Linear [m/s], angular [rad/s], gripper opening [m].
-            position: Where the end effector is, in the base frame [m].
+            position: Where the end effector was measured, in the base frame [m].
             period: For how long the twist is followed [s].
+            lag: The commands of the last so many seconds do not show in the position yet: its
+                age, and the time from a command until the arm moves.
 
         Raises:
             NonFiniteTarget: There is a NaN or infinity in target or position.
@@ -194,9 +205,11 @@ class TwistSafetyFilter:
         opening = self._known_opening(period)
         target = finite(target, ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper'))
         position = finite(position, ('position.x', 'position.y', 'position.z'))
+        # The arm may not have followed, so both places count, on each side the one farther out.
+        led = position + self._way(lag)
         # A measured position may jump out of the box; then only the way back is open.
-        behind = np.maximum(position - self._limits.workspace_min, 0)
-        ahead = np.maximum(self._limits.workspace_max - position, 0)
+        behind = np.maximum(np.minimum(position, led) - self._limits.workspace_min, 0)
+        ahead = np.maximum(self._limits.workspace_max - np.maximum(position, led), 0)
         linear = self._linear.towards(target[:3], (behind, ahead), period)
         angular = self._angular.towards(target[3:6], (_NOWHERE, _NOWHERE), period)
         step = self._gripper.max_speed * period
@@ -212,7 +225,7 @@ class TwistSafetyFilter:
             'rotation_jerk': angular.too_abrupt,
             'gripper': self._opening != target[6],
         }
-        return self._command(tuple(name for name, holds in reasons.items() if holds))
+        return self._command(tuple(name for name, holds in reasons.items() if holds), period)
 
     def stop(self, period: float) -> SafeCommand:
         """One step of the stop; call it every `period` [s] until the command is at rest.
@@ -225,7 +238,17 @@ class TwistSafetyFilter:
         self._known_opening(period)
         self._linear.brake(period)
         self._angular.brake(period)
-        return self._command(())
+        return self._command((), period)
+
+    def _way(self, lag: float) -> Numbers:
+        """Where the commands of the last `lag` [s] lead [m]."""
+        way = np.zeros(3)
+        for velocity, period in reversed(self._sent):
+            if lag <= 0:
+                break
+            way += velocity * min(period, lag)
+            lag -= period
+        return way
 
     def _known_opening(self, period: float) -> float:
         check_period(period)
@@ -233,7 +256,8 @@ class TwistSafetyFilter:
             raise ValueError('The filter does not know the gripper opening; call reset first.')
         return self._opening
 
-    def _command(self, interventions: tuple[str, ...]) -> SafeCommand:
+    def _command(self, interventions: tuple[str, ...], period: float) -> SafeCommand:
+        self._sent.append((self._linear.velocity, period))
         values = np.array(
             [*self._linear.velocity, *self._angular.velocity, self._opening], np.float64
         )

@@ -188,6 +188,22 @@ def test_a_prediction_far_beyond_the_limits_is_refused(space, target):
         controller.add(ActionChunk(1.0, 0.05, np.tile(target, (5, 1))), 1.0)
 
 
+@pytest.mark.parametrize(('delay', 'age'), [(0.0, 0.16), (0.24, 0.0), (0.1, 0.1)])
+def test_a_hand_that_is_measured_late_stays_above_the_floor(delay, age):
+    controller = Controller(TWIST, PANDA, ScheduleConfig(actuation_delay=delay), 0.2)
+    down = np.tile([0, 0, -1.0, 0, 0, 0, 0.04], (100, 1))
+    controller.add(ActionChunk(1.0, 0.05, down), 1.0)
+    heights, sent = [0.5] * 20, [0.0] * 20
+    for now in np.arange(1.0, 4.0, PERIOD):
+        seen = heights[-1 - round(age / PERIOD)]
+        controller.measure(np.array([0.5, 0.0, seen, 0.04]), now - age, now)
+        sent.append(controller.command(now, PERIOD).values[2])
+        heights.append(heights[-1] + PERIOD * sent[-1 - round(delay / PERIOD)])
+    floor = PANDA.end_effector.workspace_min[2]
+    assert min(heights) > floor - 1e-6
+    assert heights[-1] < floor + 0.02
+
+
 def test_the_fault_of_a_hold_is_named():
     controller = make()
     assert run(controller, 1.0, 0.04)[-1].fault is None, 'it waits for a first chunk'

@@ -117,6 +117,58 @@ def test_outside_the_box_only_the_way_back_is_open(motion, depth):
         assert (values[:3] <= 0).all()
 
 
+class LateHand:
+    """Moves some time after it was told to, and is seen some time after that, for sure."""
+
+    def __init__(self, position, period, delay, age):
+        self.velocities, self.positions = [], [np.array(position, float)]
+        self.period, self.delay, self.age = period, round(delay / period), round(age / period)
+
+    def follow(self, velocity):
+        self.velocities.append(velocity)
+        moves = self.velocities[-1 - self.delay] if len(self.velocities) > self.delay else 0.0
+        self.positions.append(self.positions[-1] + np.multiply(moves, self.period))
+
+    @property
+    def seen(self):
+        return self.positions[max(len(self.positions) - 1 - self.age, 0)]
+
+
+@pytest.mark.parametrize(('delay', 'age'), [(0.0, 0.24), (0.24, 0.0), (0.1, 0.14)])
+def test_a_hand_that_is_seen_late_does_not_overshoot_the_floor(delay, age):
+    made = TwistSafetyFilter(make_limits(), GRIPPER)
+    made.reset(0.04)
+    hand = LateHand([0.5, 0.0, 0.8], 0.02, delay, age)
+    down = np.array([0, 0, -1.0, 0, 0, 0, 0.04])
+    for _ in range(200):
+        hand.follow(made.filter(down, hand.seen, 0.02, delay + age).values[:3])
+    assert min(position[2] for position in hand.positions) > -1e-9
+    assert hand.positions[-1][2] < 0.02, 'it gets down all the same'
+
+
+def test_a_hand_that_is_seen_late_outside_the_box_gets_back_in_and_no_farther_out():
+    made = TwistSafetyFilter(make_limits(), GRIPPER)
+    made.reset(0.04)
+    hand = LateHand([0.5, 0.0, -0.1], 0.02, 0.1, 0.14)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        target = np.array([*rng.normal(size=2), -1.0, 0, 0, 0, 0.04])
+        hand.follow(made.filter(target, hand.seen, 0.02, 0.24).values[:3])
+    assert min(position[2] for position in hand.positions) >= -0.1
+    for _ in range(100):
+        up = np.array([0, 0, 0.3, 0, 0, 0, 0.04])
+        hand.follow(made.filter(up, hand.seen, 0.02, 0.24).values[:3])
+    assert hand.positions[-1][2] > 0.1
+
+
+def test_what_a_late_position_is_led_on_by_ends_with_what_was_commanded():
+    made = TwistSafetyFilter(make_limits(), GRIPPER)
+    made.reset(0.04)
+    up = np.array([0, 0, 0.1, 0, 0, 0, 0.04])
+    values = [made.filter(up, np.array([0.5, 0, 0.5]), 0.02, 60.0).values for _ in range(50)]
+    np.testing.assert_allclose(values[-1][:3], up[:3])
+
+
 def test_a_wall_stops_the_way_to_it_and_not_the_way_along_it():
     made = TwistSafetyFilter(make_limits(), GRIPPER)
     made.reset(0.04)

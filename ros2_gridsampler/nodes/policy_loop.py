@@ -90,15 +90,16 @@ class PolicyLoop:
         self._problems = problems
         self._steady = steady
         space = config.action_space
+        self.output = choose_output(parameters.output, space)
         controller = Controller(
             space,
             arm,
             parameters.schedule,
             parameters.streams.max_age,
             parameters.max_excess,
+            leads=self.output == 'pose',
         )
         by_joints = space.kind == 'joint_position'
-        self.output = choose_output(parameters.output, space)
         period = 1 / parameters.command_rate
         # Where something that comes later is refused, nothing of what came before may stay.
         with contextlib.ExitStack() as undo:
