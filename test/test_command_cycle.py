@@ -65,10 +65,11 @@ class Bench:
         values: Where the arm is measured, in the order of the actions (or x y z and opening).
         pose: Of the end effector; None for an arm that is commanded by its joints.
         wanted: What the policy wants, one action.
+        age: Of the measurement, by its stamp [s].
     """
 
     def __init__(self, space, limits, output, values, pose=None, **parameters):
-        self.now = 100.0
+        self.now, self.age = 100.0, 0.0
         self.values, self.pose = np.array(values, float), pose
         self.wanted = np.zeros(len(space.names))
         self.output, self.log = output, []
@@ -93,7 +94,7 @@ class Bench:
 
     def measured(self):
         """As of `InputTopics`."""
-        return Measured(self.values.copy(), self.now)
+        return Measured(self.values.copy(), self.now - self.age)
 
     @property
     def measured_pose(self):
@@ -308,6 +309,18 @@ def test_only_the_joint_that_was_moved_begins_anew():
     sent = bench.run(1.0)
     assert sent[-1][0] == pytest.approx(0.6, abs=1e-3)
     assert np.ptp(sent[:, 1]) < 1e-9, 'it would sink by what it hangs'
+
+
+@pytest.mark.parametrize('age', [10.0, -10.0, 100.0])
+def test_an_arm_whose_stamps_are_of_another_time_is_not_one_that_nobody_measures(age):
+    bench = so101()
+    bench.age = age
+    assert not len(bench.run(0.1))
+    assert f'is {age:.3f} s old' in bench.cycle.holding
+    assert 'use_sim_time' in bench.cycle.holding
+    assert 'waiting for' not in bench.cycle.holding
+    bench.age = 0.0
+    assert len(bench.run(0.1))
 
 
 def test_noise_of_an_encoder_is_no_motion():

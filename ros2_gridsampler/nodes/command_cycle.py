@@ -170,8 +170,12 @@ class CommandCycle:
                 self._tracking.measure(measured, self._inputs.measured_pose)
             self._take_predictions(now, steady)
             if not self._controller.started:
-                needed = self._inputs.needed
-                self.holding = f'The arm was not measured yet: waiting for {needed}.'
+                self.holding = f'The arm was not measured yet: waiting for {self._inputs.needed}.'
+                if measured is not None:
+                    self.holding = (
+                        f'{self._controller.stale(now)} Synchronise the clocks, check '
+                        'use_sim_time, or let the driver stamp what it publishes.'
+                    )
                 self._problems.report('no command', self.holding)
                 return
             if waited:
