@@ -186,6 +186,33 @@ def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
     assert node.end() == 0
 
 
+def test_commands_that_nobody_takes_are_named(node, arm, watcher, diagnostics):
+    from geometry_msgs.msg import TwistStamped
+    from std_msgs.msg import Float64MultiArray
+
+    from ros2_gridsampler.nodes.topics import LATCHED, STATE
+
+    def says(*topics):
+        return [f'{topic} has no subscriber' in diagnostics['message'] for topic in topics]
+
+    arm.say('Lift the cup.')
+    moving = 'holding because'
+    watcher.until(lambda: not diagnostics.get(moving, 'nothing came'), node)
+    watcher.until(lambda: says(TWIST) == [True], node)
+    # One that wants what was said before it came does not get anything at all.
+    watcher.node.create_subscription(TwistStamped, TWIST, print, LATCHED)
+    watcher.spin(3.0)
+    assert says(TWIST) == [True]
+    twists = watcher.collect(TwistStamped, TWIST, STATE)
+    watcher.until(lambda: says(TWIST, GRIPPER) == [False, True] and moves_up(twists), node)
+    watcher.collect(Float64MultiArray, GRIPPER, STATE)
+    watcher.until(lambda: diagnostics['message'] == 'active', node)
+
+
+def moves_up(messages):
+    return bool(messages) and messages[-1].twist.linear.z > 0.05
+
+
 def test_any_sentence_is_obeyed_and_one_without_words_holds_the_arm(node, arm, watcher, twists):
     for sentence in (
         '拿起黄色的瓶子',

@@ -46,6 +46,11 @@ class CommandOutput:
         """Names in the graph."""
         return [str(publisher.topic_name) for publisher in self._publishers]
 
+    @property
+    def unheard(self) -> list[str]:
+        """Those that nobody subscribes with a QoS that fits."""
+        return [str(p.topic_name) for p in self._publishers if not p.get_subscription_count()]
+
     def start(self, pose: Numbers | None) -> None:
         """Commanding begins with the end effector at `pose`; None where nobody measures it."""
 

@@ -222,8 +222,16 @@ class PolicyLoop:
         """What is wrong now, numbers for people, and more of them by part."""
         for text in (wrong := self._inputs.cameras.silent()):
             self._problems.report('silent camera', text)
-        if self._commands is not None and self._cycle.holding:
-            wrong.append(self._cycle.holding)
+        if self._commands is not None:
+            # No hold: nothing moves anyway, and who only watches what would be commanded may.
+            for topic in self._output.unheard:
+                wrong.append(
+                    f'{topic} has no subscriber: nobody executes the commands; check the '
+                    'remapping, that the controller is active, and its QoS.'
+                )
+                self._problems.report('no subscriber', wrong[-1])
+            if self._cycle.holding:
+                wrong.append(self._cycle.holding)
         main = {'output': self.output, **self._report.main()}
         parts = self._report.parts(self._now(), self._steady())
         return wrong, main, {**parts, 'cameras': self.checks.report()}
