@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ _CONVERSIONS: dict[str, tuple[int, str]] = {
     'bgra8': (4, 'COLOR_BGRA2RGB'),
     'mono8': (1, 'COLOR_GRAY2RGB'),
     'mono16': (2, 'COLOR_GRAY2RGB'),
+    'uyvy': (2, 'COLOR_YUV2RGB_UYVY'),
+    'yuv422': (2, 'COLOR_YUV2RGB_UYVY'),
+    'yuyv': (2, 'COLOR_YUV2RGB_YUYV'),
+    'yuv422_yuy2': (2, 'COLOR_YUV2RGB_YUYV'),
+    # A plane of Y, below it one of half the height with the colours of 2x2 pixels.
+    'nv12': (1, 'COLOR_YUV2RGB_NV12'),
+    'nv21': (1, 'COLOR_YUV2RGB_NV21'),
+    # ROS names the first two rows from the left, OpenCV the second and third pixel of the second
+    # and of the third row: RGGB is BG.
+    'bayer_rggb8': (1, 'COLOR_BayerBG2RGB'),
+    'bayer_bggr8': (1, 'COLOR_BayerRG2RGB'),
+    'bayer_gbrg8': (1, 'COLOR_BayerGR2RGB'),
+    'bayer_grbg8': (1, 'COLOR_BayerGB2RGB'),
 }
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
@@ -155,17 +169,24 @@ def _decode_raw(message: Any) -> UInt8[np.ndarray, 'height width 3']:
         raise ValueError(
             f'Camera image is empty: {width}x{height} pixels, {flat.size} bytes; check the driver.'
         )
+    rows_sent = height
+    if encoding.startswith('nv'):
+        if height % 2:
+            raise ValueError(
+                f'Camera image {encoding!r} has {height} rows, expected an even number.'
+            )
+        rows_sent = height * 3 // 2
     if step < width * pixel_bytes:
         raise ValueError(
             f'Camera image has step {step}, but {width} pixels of {encoding!r} take '
             f'{width * pixel_bytes} bytes; the driver must set step to the bytes per row.'
         )
-    if flat.size < step * height:
+    if flat.size < step * rows_sent:
         raise ValueError(
-            f'Camera image has {flat.size} bytes, but {height} rows of step {step} are '
-            f'{step * height}; the message was cut short.'
+            f'Camera image has {flat.size} bytes, but {rows_sent} rows of step {step} are '
+            f'{step * rows_sent}; the message was cut short.'
         )
-    rows = flat[: step * height].reshape(height, step)[:, : width * pixel_bytes]
+    rows = flat[: step * rows_sent].reshape(rows_sent, step)[:, : width * pixel_bytes]
     if encoding == 'mono16':
         order = '>u2' if message.is_bigendian else '<u2'
         deep = np.ascontiguousarray(rows).view(order).astype(np.uint32)
@@ -173,11 +194,16 @@ def _decode_raw(message: Any) -> UInt8[np.ndarray, 'height width 3']:
         rows = ((deep + 128) // 257).astype(np.uint8)
         pixel_bytes = 1
     # The row padding, where there is one, becomes a stride: nothing is copied.
-    pixels = rows.reshape(height, width, pixel_bytes)
+    pixels = rows.reshape(rows_sent, width, pixel_bytes)
     if not conversion:
         return pixels
     cv2 = opencv()
-    return np.asarray(cv2.cvtColor(pixels, getattr(cv2, conversion)), np.uint8)
+    try:
+        return np.asarray(cv2.cvtColor(pixels, getattr(cv2, conversion)), np.uint8)
+    except cv2.error as error:  # of an odd width, or too small for a mosaic
+        raise ValueError(
+            f'Camera image of {width}x{height} pixels cannot be {encoding!r}; check the driver.'
+        ) from error
 
 
 def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
@@ -217,18 +243,29 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
 
 
 def _decode_with_cv_bridge(message: Any) -> UInt8[np.ndarray, 'height width 3']:
-    """Bayer, YUV and the like, where a ROS 2 installation brings cv_bridge."""
+    """What OpenCV alone does not convert, where a ROS 2 installation brings cv_bridge."""
     supported = (
         f'Camera encoding {message.encoding!r} is not supported; publish one of '
         f'{sorted(_CONVERSIONS)}'
     )
     if not _has_ros2_cv_bridge():
         raise ValueError(f'{supported}, or install cv_bridge of your ROS 2 distribution.')
-    bridge = importlib.import_module('cv_bridge').CvBridge()
+    bridge, reason = _cv_bridge()
+    if bridge is None:
+        raise ValueError(f'{supported}: cv_bridge cannot be imported ({reason}).')
     try:
         return np.asarray(bridge.imgmsg_to_cv2(message, 'rgb8'), np.uint8)
     except Exception as error:  # cv_bridge raises its own, OpenCV's and KeyError
         raise ValueError(f'{supported}: cv_bridge cannot convert it either ({error}).') from error
+
+
+@lru_cache(maxsize=1)
+def _cv_bridge() -> tuple[Any, str]:
+    """A CvBridge, or None and why not; tried once, for a failure takes long and prints much."""
+    try:
+        return importlib.import_module('cv_bridge').CvBridge(), ''
+    except Exception as error:  # built for another NumPy: AttributeError, ImportError, SystemError
+        return None, f'{type(error).__name__}: {error}'
 
 
 def _has_ros2_cv_bridge() -> bool:

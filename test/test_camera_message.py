@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
+from ros2_gridsampler import camera_message
 from ros2_gridsampler.camera_message import (
     UncalibratedCamera,
     decode_image,
@@ -188,30 +189,115 @@ def test_the_ros_1_cv_bridge_of_pypi_is_never_imported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
     with pytest.raises(ValueError, match='or install cv_bridge of your ROS 2'):
-        decode_image(image('bayer_rggb8', 4, 4, 4, bytes(16)))
+        decode_image(image('bayer_rggb16', 4, 4, 8, bytes(32)))
 
 
-def test_a_ros_2_cv_bridge_converts_other_encodings(tmp_path, monkeypatch):
-    package = tmp_path / 'lib' / 'cv_bridge'
-    package.mkdir(parents=True)
-    (package / '__init__.py').write_text(
+@pytest.fixture
+def cv_bridge(tmp_path, monkeypatch):
+    """Installs a cv_bridge with some source, as a ROS 2 installation does."""
+
+    def install(source):
+        package = tmp_path / 'lib' / 'cv_bridge'
+        package.mkdir(parents=True)
+        (package / '__init__.py').write_text(source)
+        index = tmp_path / 'share/ament_index/resource_index/packages'
+        index.mkdir(parents=True)
+        (index / 'cv_bridge').touch()
+        monkeypatch.syspath_prepend(package.parent)
+        monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+
+    camera_message._cv_bridge.cache_clear()
+    yield install
+    camera_message._cv_bridge.cache_clear()
+    sys.modules.pop('cv_bridge', None)
+
+
+def test_a_ros_2_cv_bridge_converts_other_encodings(cv_bridge):
+    cv_bridge(
         'import numpy as np\n'
         'class CvBridge:\n'
         '    def imgmsg_to_cv2(self, message, encoding):\n'
-        '        if message.encoding != "bayer_rggb8": raise KeyError(message.encoding)\n'
+        '        if message.encoding != "bayer_rggb16": raise KeyError(message.encoding)\n'
         '        return np.full((message.height, message.width, 3), 7, np.uint8)\n'
     )
-    index = tmp_path / 'share/ament_index/resource_index/packages'
-    index.mkdir(parents=True)
-    (index / 'cv_bridge').touch()
-    monkeypatch.syspath_prepend(package.parent)
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
-    try:
-        assert (decode_image(image('bayer_rggb8', 4, 3, 4, bytes(12))) == 7).all()
-        with pytest.raises(ValueError, match='cv_bridge cannot convert it either'):
-            decode_image(image('strange', 4, 3, 4, bytes(12)))
-    finally:
-        sys.modules.pop('cv_bridge', None)
+    assert (decode_image(image('bayer_rggb16', 4, 3, 8, bytes(24))) == 7).all()
+    with pytest.raises(ValueError, match='cv_bridge cannot convert it either'):
+        decode_image(image('strange', 4, 3, 4, bytes(12)))
+
+
+@pytest.mark.parametrize('error', ['AttributeError("_ARRAY_API not found")', 'SystemError()'])
+def test_a_cv_bridge_for_another_numpy_costs_a_picture_only(cv_bridge, error):
+    cv_bridge(f'raise {error}\n')
+    for _ in range(2):
+        with pytest.raises(ValueError, match='cv_bridge cannot be imported'):
+            decode_image(image('bayer_rggb16', 4, 4, 8, bytes(32)))
+    assert (decode_image(image('bayer_rggb8', 4, 4, 4, bytes(16))) == 0).all()
+
+
+def mosaic(rgb, order):
+    """The grey picture of a sensor whose first 2x2 pixels see these colours."""
+    channels = np.array(['rgb'.index(colour) for colour in order]).reshape(2, 2)
+    height, width = rgb.shape[:2]
+    seen = np.tile(channels, (height // 2, width // 2))
+    return np.take_along_axis(rgb, seen[..., None], 2)[..., 0]
+
+
+def yuv(rgb):
+    """Y, U and V by ITU-R BT.601, 16 to 235."""
+    weights = np.array(
+        [[65.481, 128.553, 24.966], [-37.797, -74.203, 112], [112, -93.786, -18.214]]
+    )
+    made = rgb @ weights.T / 255 + [16, 128, 128]
+    return np.moveaxis(np.round(made).astype(np.uint8), -1, 0)
+
+
+def packed(rgb, order):
+    """Two pixels as four bytes in the order of the letters."""
+    y, u, v = yuv(rgb)
+    luma = iter((y[:, ::2], y[:, 1::2]))
+    parts = {'u': u[:, ::2], 'v': v[:, ::2]}
+    return np.stack([parts[c] if c in parts else next(luma) for c in order], -1)
+
+
+def planes(rgb, order):
+    """Y, below it the colours of every 2x2 pixels in the order of the letters."""
+    y, u, v = yuv(rgb)
+    both = np.stack([{'u': u, 'v': v}[c][::2, ::2] for c in order], -1)
+    return np.vstack([y, both.reshape(len(y) // 2, -1)])
+
+
+@pytest.mark.parametrize('padding', [0, 6])
+@pytest.mark.parametrize(
+    ('encoding', 'make'),
+    [
+        ('uyvy', lambda rgb: packed(rgb, 'uyvy')),
+        ('yuv422', lambda rgb: packed(rgb, 'uyvy')),
+        ('yuyv', lambda rgb: packed(rgb, 'yuyv')),
+        ('yuv422_yuy2', lambda rgb: packed(rgb, 'yuyv')),
+        ('nv12', lambda rgb: planes(rgb, 'uv')),
+        ('nv21', lambda rgb: planes(rgb, 'vu')),
+        ('bayer_rggb8', lambda rgb: mosaic(rgb, 'rggb')),
+        ('bayer_bggr8', lambda rgb: mosaic(rgb, 'bggr')),
+        ('bayer_gbrg8', lambda rgb: mosaic(rgb, 'gbrg')),
+        ('bayer_grbg8', lambda rgb: mosaic(rgb, 'grbg')),
+    ],
+)
+def test_what_sensors_send_keeps_its_colours(encoding, make, padding):
+    rows = make(scene())
+    data, step = padded(rows.reshape(len(rows), -1), padding)
+    decoded = decode_image(image(encoding, 64, 48, step, data))
+    assert decoded.shape == (48, 64, 3)
+    # Neighbours differ by 5; red taken for blue would be off by 85 on average.
+    assert np.abs(decoded.astype(int) - scene()).max() <= 12
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'width', 'height'),
+    [('uyvy', 3, 2), ('yuyv', 1, 1), ('nv12', 4, 3), ('nv21', 3, 2)],
+)
+def test_sizes_that_an_encoding_does_not_have_are_refused(encoding, width, height):
+    with pytest.raises(ValueError, match='cannot be|even number'):
+        decode_image(image(encoding, width, height, 8, bytes(24)))
 
 
 def camera_info(k, d=(0.1, 0.0, 0.0, 0.0, 0.0)):

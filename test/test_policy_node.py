@@ -172,8 +172,8 @@ def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
     spoils('names a joint twice')
     arm.joint_names, arm.joint_positions = ['finger', 'other'], [0.04, 0.1]
     recovers()
-    arm.encoding = 'yuv422_yuy2'
-    spoils("encoding 'yuv422_yuy2' is not supported", "'rgb8'")
+    arm.encoding = '32FC1'
+    spoils("encoding '32FC1' is not supported", "'rgb8'")
     arm.encoding = 'rgb8'
     recovers()
     arm.cut = 100
