@@ -35,12 +35,10 @@ from ros2_gridsampler.calibrating.camera_info_file import (
     save_camera_info,
 )
 from ros2_gridsampler.calibrating.view_coverage import advise
-from ros2_gridsampler.calibration import ImagePreparation
 from ros2_gridsampler.camera_message import CameraIntrinsics
 from ros2_gridsampler.recordings.board_pictures import find_boards
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared/data/calibration'
-AS_TRAINED = ImagePreparation(640, 480)
 
 
 def shared(name):
@@ -259,7 +257,7 @@ def test_a_damaged_camera_info_file_is_refused_by_key(tmp_path, old, new, words)
 
 def test_a_lens_of_another_kind_than_in_the_training_stops_with_a_sentence():
     with pytest.raises(CameraDisagrees, match='the one of the training see the same ray'):
-        check_camera('front', CAMERA, (640, 480), AS_TRAINED, CAMERA, lens('pinhole'))
+        check_camera('front', CAMERA, (640, 480), CAMERA, lens('pinhole'))
 
 
 @pytest.mark.parametrize('focal', [400.0, 450.0, 600.0])
@@ -277,30 +275,27 @@ def test_wide_lenses_are_compared_by_pixels_and_not_on_a_plane(focal, distortion
 
 def test_a_camera_that_agrees_passes():
     near = dataclasses.replace(CAMERA, matrix=CAMERA.matrix + np.diag([0.5, 0.5, 0]))
-    check_camera('front', CAMERA, (640, 480), AS_TRAINED, near, near)
-    check_camera('front', None, (640, 480), AS_TRAINED)
+    check_camera('front', CAMERA, (640, 480), near, near)
+    check_camera('front', None, (640, 480))
 
 
 @pytest.mark.parametrize(
-    ('published', 'preparation', 'calibrated', 'words'),
+    ('published', 'calibrated', 'words'),
     [
-        (None, dataclasses.replace(AS_TRAINED, rectify=True), None, 'publishes no CameraInfo'),
         (
             dataclasses.replace(CAMERA, width=1280, height=720),
-            AS_TRAINED,
             None,
             'CameraInfo of camera .front. is for 1280x720',
         ),
-        (CAMERA, AS_TRAINED, dataclasses.replace(CAMERA, width=320), 'calibration file .*320x480'),
-        (CAMERA, AS_TRAINED, lens('pinhole'), 'same ray up to .* px apart'),
+        (CAMERA, dataclasses.replace(CAMERA, width=320), 'calibration file .*320x480'),
+        (CAMERA, lens('pinhole'), 'same ray up to .* px apart'),
         (
             dataclasses.replace(lens('pinhole'), distortion_model='thin_prism'),
-            AS_TRAINED,
             lens('pinhole'),
             "distortion model 'thin_prism'",
         ),
     ],
 )
-def test_a_camera_that_disagrees_stops_with_a_sentence(published, preparation, calibrated, words):
+def test_a_camera_that_disagrees_stops_with_a_sentence(published, calibrated, words):
     with pytest.raises(CameraDisagrees, match=words):
-        check_camera('front', published, (640, 480), preparation, calibrated)
+        check_camera('front', published, (640, 480), calibrated)

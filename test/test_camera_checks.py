@@ -75,7 +75,7 @@ def arm(watcher):
 
 @pytest.fixture
 def cameras(watcher):
-    """Key -> value of the newest diagnostics of the cameras."""
+    """Key -> value of the newest diagnostics of the cameras; level, message and state."""
     from diagnostic_msgs.msg import DiagnosticArray
 
     from ros2_gridsampler.nodes.topics import STATE
@@ -83,6 +83,8 @@ def cameras(watcher):
     newest = {}
 
     def store(message):
+        main = message.status[0]
+        newest.update(level=main.level, message=main.message, state=main.values[0].value)
         for status in message.status:
             if status.name.endswith(': cameras'):
                 newest.update({pair.key: pair.value for pair in status.values})
@@ -215,14 +217,70 @@ def rectified_policy():
     ).eval()
 
 
-def test_a_policy_that_sees_rectified_pictures_is_refused_without_camera_info(
-    start_node, tmp_path, arm, change
+def test_a_policy_that_sees_rectified_pictures_is_not_activated_without_camera_info(
+    start_node, tmp_path, watcher, arm, change
 ):
     save_checkpoint(rectified_policy(), tmp_path / 'policy', training={}, results={})
     node = start_node(NODE, policy=tmp_path / 'policy', **PARAMETERS)
-    assert not change(node, 'CONFIGURE')
-    assert 'publishes no CameraInfo, but the checkpoint was trained on rectified' in node.text
+    assert change(node, 'CONFIGURE')
+    assert not change(node, 'ACTIVATE')
+    assert 'nobody publishes CameraInfo on /front/camera_info yet; start the driver' in node.text
+    assert 'calibrate' not in node.text
+    for name in ('front', 'wrist'):
+        arm.infos[name] = camera_info(dataclasses.replace(lens(width=96), height=72))
+    good, arm.infos['front'].k = arm.infos['front'].k.copy(), np.zeros(9)
+    watcher.spin(1.0)
+    assert not change(node, 'ACTIVATE')
+    assert '/front/camera_info: CameraInfo has K = 0, so the camera is not calibrated' in node.text
+    arm.infos['front'].k = good
+    watcher.spin(1.0)
+    assert change(node, 'ACTIVATE'), node.text
     assert node.end() == 0
+
+
+def test_a_node_that_starts_by_itself_waits_for_the_camera_info_that_it_rectifies_by(
+    start_node, tmp_path, watcher, arm, cameras
+):
+    save_checkpoint(rectified_policy(), tmp_path / 'policy', training={}, results={})
+    parameters = {**PARAMETERS, 'autostart': True}
+    node = start_node(NODE, policy=tmp_path / 'policy', **parameters)
+    watcher.until(lambda: 'CameraInfo on' in cameras.get('message', ''), node)
+    assert cameras['level'] == b'\x01'
+    assert (
+        "waiting for CameraInfo on ['/front/camera_info', '/wrist/camera_info']"
+        in (cameras['message'])
+    )
+    for name in ('front', 'wrist'):
+        arm.infos[name] = camera_info(dataclasses.replace(lens(width=96), height=72))
+    watcher.until(lambda: cameras['state'] == 'active', node)
+    assert 'Cannot' not in node.text
+    assert node.end() == 0
+
+
+def test_camera_info_that_comes_late_is_checked_when_it_comes(
+    start_node, checkpoint, watcher, arm, cameras, change
+):
+    from geometry_msgs.msg import TwistStamped
+
+    twists = watcher.collect(TwistStamped, '/policy_node/twist_command')
+    parameters = {**PARAMETERS, 'autostart': True}
+    node = start_node(NODE, '-r', '~/instruction:=/instruction', policy=checkpoint, **parameters)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: len(twists) > 3 and twists[-1].twist.linear.z > 0.05, node)
+    arm.infos['front'] = camera_info(lens(330.0))
+    watcher.until(lambda: cameras.get('state') == 'inactive', node)
+    assert 'Deactivating: The CameraInfo of camera' in node.text
+    assert 'and the one of the training see the same ray up to' in cameras['message']
+    assert cameras['level'] == b'\x02'
+    assert twists[-1].twist.linear.z == 0
+    assert not change(node, 'ACTIVATE')
+    arm.infos['front'] = camera_info(lens())
+    watcher.spin(0.5)
+    assert change(node, 'ACTIVATE')
+    agrees = 'agrees with resolution, CameraInfo of the training'
+    watcher.until(lambda: cameras['lens of front'] == agrees, node)
+    assert node.end() == 0
+    assert 'Traceback' not in node.text
 
 
 def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(

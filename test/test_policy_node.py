@@ -5,6 +5,7 @@
 import itertools
 import json
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,7 @@ def diagnostics(watcher):
         newest.clear()
         newest.update({pair.key: pair.value for pair in message.status[0].values})
         newest['message'] = message.status[0].message
+        newest['level'] = message.status[0].level
 
     watcher.node.create_subscription(DiagnosticArray, '/diagnostics', store, STATE)
     return newest
@@ -142,7 +144,7 @@ def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
     from ros2_gridsampler.nodes.topics import STATE
 
     def says(*parts):
-        text = node.text + ' '.join(diagnostics.values())
+        text = node.text + ' '.join(map(str, diagnostics.values()))
         return all(part in text for part in parts)
 
     wrist = arm.pictures.pop('wrist')
@@ -151,8 +153,8 @@ def test_bad_streams_are_named_and_the_arm_holds_until_they_are_good(
     watcher.until(lambda: says("Camera 'wrist': nobody publishes /wrist/image"), node)
     wrist = watcher.node.create_publisher(Image, '/wrist/image', STATE)
     watcher.until(lambda: says('no picture has come', 'fast_dds_profile.xml'), node)
-    watcher.until(lambda: holds(twists), node)
-    assert not any(twist.any() for twist in twists)
+    assert says("The node is inactive, not active; waiting for pictures on ['/wrist/image']")
+    assert not twists, 'a camera has not shown anything yet'
 
     def recovers():
         watcher.until(lambda: moves(twists), node)
@@ -396,6 +398,44 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
     assert state() == 'unconfigured'
     assert node.end() == 0
     assert 'Traceback' not in node.text
+
+
+def test_what_nobody_foresaw_in_a_transition_stays_in_the_diagnostics(watcher, diagnostics):
+    from diagnostic_msgs.msg import DiagnosticStatus
+
+    from ros2_gridsampler.nodes.policy_node import PolicyNode
+
+    class Broken(PolicyNode):
+        def _configure(self):
+            raise KeyError('unforeseen')
+
+    node = Broken(context=watcher.context)
+    watcher.executor.add_node(node)
+    try:
+        watcher.until(lambda: diagnostics, SimpleNamespace(text=''), 10)
+    finally:
+        watcher.executor.remove_node(node)
+        node.destroy_node()
+    assert diagnostics['state'] == 'unconfigured'
+    assert diagnostics['level'] == DiagnosticStatus.ERROR
+    assert "KeyError: 'unforeseen'" in diagnostics['message']
+
+
+def test_a_node_that_shall_run_and_does_not_is_a_warning_until_it_is_asked_to_leave(
+    node, watcher, diagnostics
+):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    watcher.until(
+        lambda: 'waiting for pictures' in diagnostics.get('not active because', ''), node
+    )
+    assert diagnostics['level'] == b'\x01'
+    request = ChangeState.Request()
+    request.transition.id = Transition.TRANSITION_CLEANUP
+    assert watcher.call(ChangeState, '/policy_node/change_state', request, node).success
+    watcher.until(lambda: diagnostics.get('state') == 'unconfigured', node)
+    assert (diagnostics['level'], diagnostics['message']) == (b'\x00', 'unconfigured')
 
 
 def test_a_commanded_pose_waits_for_the_arm_and_stays_in_the_workspace(

@@ -5,7 +5,6 @@
 import numpy as np
 from jaxtyping import Float
 
-from ..calibration import ImagePreparation
 from ..camera_message import CameraIntrinsics
 from ..opencv import opencv
 
@@ -25,7 +24,6 @@ def check_camera(
     name: str,
     published: CameraIntrinsics | None,
     resolution: tuple[int, int],
-    preparation: ImagePreparation,
     calibrated: CameraIntrinsics | None = None,
     trained: CameraIntrinsics | None = None,
     max_difference: float = MAX_DIFFERENCE,
@@ -36,7 +34,6 @@ def check_camera(
         name: Of the camera.
         published: Its CameraInfo; None where none has come.
         resolution: Width and height that the checkpoint was trained on [px].
-        preparation: Of the checkpoint.
         calibrated: From the file in `calibration/`; None where there is none.
         trained: From the manifest; None where it has none.
         max_difference: See `MAX_DIFFERENCE`.
@@ -44,11 +41,6 @@ def check_camera(
     Raises:
         CameraDisagrees: Says what came, what was expected and what to do.
     """
-    if preparation.rectify and published is None:
-        raise CameraDisagrees(
-            f'Camera {name!r} publishes no CameraInfo, but the checkpoint was trained on '
-            'rectified pictures; calibrate the camera and let its driver publish camera_info.'
-        )
     for source, camera in (('CameraInfo', published), ('calibration file', calibrated)):
         if camera is not None and (camera.width, camera.height) != resolution:
             raise CameraDisagrees(

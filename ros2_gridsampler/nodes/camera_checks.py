@@ -23,7 +23,7 @@ from .problems import Problems
 
 
 class CameraChecks:
-    """Lenses at configure, mounts at activate and on request.
+    """Lenses as soon as CameraInfo comes, mounts at activate and on request.
 
     Args:
         topics: Of the cameras.
@@ -59,16 +59,20 @@ class CameraChecks:
         self._steady = steady
         self._calibrated = _load(parameters.calibrations, list(config.cameras))
         self._lenses: dict[str, CameraIntrinsics] = {}
+        # CameraInfo that was looked at, though there may have been nothing to compare.
+        self._looked_at: dict[str, tuple[Any, ...]] = {}
         self._lens_says = {camera: 'not checked yet' for camera in config.cameras}
         self._mount_says = {camera: self._unchecked(camera) for camera in config.cameras}
 
     def check_lenses(self, *, wait: bool) -> None:
         """Compare CameraInfo with checkpoint and calibration file.
 
-        A camera without CameraInfo is checked as soon as one has come and this is called again.
+        A camera without CameraInfo is checked as soon as one has come and this, or
+        `check_late_lenses`, is called again.
 
         Args:
-            wait: For CameraInfo, as long as the parameters allow.
+            wait: For CameraInfo, as long as the parameters allow; one that has not come then may
+                come later. Without waiting, every camera that is rectified must have it.
 
         Raises:
             CameraDisagrees: Says what came, what was expected, what to do.
@@ -80,12 +84,36 @@ class CameraChecks:
                 self._parameters.info_timeout,
             )
         for camera in open_cameras:
-            self._check_lens(camera)
+            self._check_lens(camera, may_come_later=wait)
+
+    def check_late_lenses(self) -> None:
+        """Likewise, but only of those that have come since, or have changed.
+
+        Raises:
+            CameraDisagrees: Likewise.
+        """
+        for camera in self._topics.all:
+            late = camera.info is not None and camera.name not in self._lenses
+            if late and self._looked_at.get(camera.name) != _numbers(camera.info):
+                self._check_lens(camera, may_come_later=False)
 
     @property
-    def pictures_there(self) -> bool:
-        """Whether every picture that `check_mounts_now` needs has come, lately."""
-        return all(self._is_fresh(camera) for camera in self._compared())
+    def awaited(self) -> str:
+        """What has to come before the node can be activated; empty where all is there."""
+        compared = {camera.name for camera in self._compared()}
+        pictures = [
+            camera.subscription.topic_name
+            for camera in self._topics.all
+            if not (self._is_fresh(camera) if camera.name in compared else camera.received)
+        ]
+        infos = [
+            camera.info_subscription.topic_name
+            for camera in self._topics.all
+            if camera.info is None and self._config.cameras[camera.name].rectify
+        ]
+        parts = [f'pictures on {pictures}'] * bool(pictures)
+        parts += [f'CameraInfo on {infos}, by which they are rectified'] * bool(infos)
+        return ' and '.join(parts)
 
     def check_mounts_now(self) -> None:
         """Compare the newest pictures with the reference views; waits for them.
@@ -93,8 +121,11 @@ class CameraChecks:
         Raises:
             Refused: A camera has moved, shows something else, or shows nothing.
         """
-        self._topics.wait_for(lambda: self.pictures_there, self._parameters.picture_timeout)
-        problems = self._compare(self._compared())
+        cameras = self._compared()
+        self._topics.wait_for(
+            lambda: all(map(self._is_fresh, cameras)), self._parameters.picture_timeout
+        )
+        problems = self._compare(cameras)
         if problems:
             raise Refused(' '.join(problems))
 
@@ -113,12 +144,15 @@ class CameraChecks:
             **{f'mount of {name}': text for name, text in self._mount_says.items()},
         }
 
-    def _check_lens(self, camera: CameraTopic) -> None:
+    def _check_lens(self, camera: CameraTopic, *, may_come_later: bool) -> None:
         name = camera.name
         topic = camera.info_subscription.topic_name
-        missing = f'no CameraInfo has come on {topic}'
-        published = None
-        if camera.info is not None:
+        published, missing = None, ''
+        if camera.info is None:
+            missing = self._topics.why_no_info(camera)
+        else:
+            self._looked_at[name] = _numbers(camera.info)
+            may_come_later = False
             try:
                 published = intrinsics(camera.info)
             except UncalibratedCamera as error:
@@ -132,7 +166,6 @@ class CameraChecks:
                 name,
                 published,
                 self._config.resolution,
-                self._config.cameras[name],
                 calibrated,
                 None if lens is None else lens.intrinsics,
                 self._parameters.max_difference,
@@ -144,7 +177,12 @@ class CameraChecks:
             published, missing = None, str(error)
         if published is None:
             self._lens_says[name] = f'not checked: {missing}'
-            text = f'Camera {name!r}: its lens is not checked, {missing}.'
+            if self._config.cameras[name].rectify and not may_come_later:
+                raise CameraDisagrees(
+                    f'The checkpoint was trained on rectified pictures of camera {name!r}, which '
+                    f'need CameraInfo: {missing}'
+                )
+            text = f'Camera {name!r}: its lens is not checked: {missing}'
             self._problems.report('camera_info', text)
             return
         known = {'calibration file': calibrated, 'CameraInfo of the training': lens}
@@ -192,6 +230,11 @@ class CameraChecks:
             'take one with `gridsampler calibrate reference`, so that a moved camera is noticed'
         )
         return f'the checkpoint has no reference view: {why}'
+
+
+def _numbers(info: Any) -> tuple[Any, ...]:
+    """Of a CameraInfo, to know another one by."""
+    return info.width, info.height, info.distortion_model, tuple(info.k), tuple(info.d)
 
 
 def _load(files: tuple[str, ...], cameras: list[str]) -> dict[str, CameraIntrinsics]:

@@ -106,6 +106,16 @@ class CameraTopics:
             time.sleep(0.005)
         return True
 
+    def why_no_info(self, camera: CameraTopic) -> str:
+        """A sentence for where no CameraInfo of a camera has come."""
+        topic = camera.info_subscription.topic_name
+        if self._node.count_publishers(topic):
+            return f'no CameraInfo has come on {topic} yet, which somebody publishes.'
+        return (
+            f'nobody publishes CameraInfo on {topic} yet; start the driver, or name the topic in '
+            'cameras.info_topics.'
+        )
+
     def ignore_info(self, camera: CameraTopic) -> None:
         """Its CameraInfo was checked and is not needed any more."""
         if camera.info_subscription is not None and camera.name not in self._config.rectified:

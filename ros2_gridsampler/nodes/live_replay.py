@@ -126,7 +126,8 @@ class LiveReplay:
             def words() -> str:
                 return str(policy.last_words())
 
-            until(lambda: 'active' in states, _START, policy)
+            # It becomes active with the first pictures.
+            until(lambda: not {'inactive', 'active'}.isdisjoint(states), _START, policy)
             player = stack.enter_context(self._player(bag, topics))
             begin = time.monotonic()
             # A bag that is damaged ends the player with an error, after what is whole.

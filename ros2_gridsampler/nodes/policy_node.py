@@ -18,6 +18,7 @@ from ..arm_limits import load_arm
 from ..backends.compiled_policy import Backend, CompiledPolicy
 from ..calibrating.camera_agreement import CameraDisagrees
 from ..installed_files import find
+from .autostart import Autostart
 from .invalid_transitions import refuse_invalid_transitions
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
@@ -25,7 +26,7 @@ from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
 from .slow_service import create_slow_service
-from .swappable_policy import load_swappable
+from .swappable_policy import load_swappable, refuse_while_configured
 
 if TYPE_CHECKING:
     from .encoder_swaps import EncoderSwaps
@@ -66,8 +67,9 @@ class PolicyNode(LifecycleNode):
         log = self.get_logger()
         create_slow_service(self, Trigger, '~/check_mounts', self._check_mounts, log.error)
         self.create_timer(1.0, self._report, clock=self.steady_clock)
-        if read_parameters(self, PolicyParameters).autostart:
-            self._autostart = self.create_timer(0.01, self._start, clock=self.steady_clock)
+        self.create_timer(0.1, self._check_late_lenses, clock=self.steady_clock)
+        wanted = read_parameters(self, PolicyParameters).autostart
+        self._autostart = Autostart(self, wanted, lambda: self._state, self._awaited)
 
     @property
     def finished(self) -> bool:
@@ -90,19 +92,27 @@ class PolicyNode(LifecycleNode):
 
     def on_deactivate(self, state: Any) -> Any:
         """Decelerate and hold."""
+        self._autostart.leave()
         return self._transition('deactivate', self._existing_loop().stop, 'inactive')
 
     def on_cleanup(self, state: Any) -> Any:
         """Let go of checkpoint and topics."""
+        self._autostart.leave()
         return self._transition('cleanup', self._release, 'unconfigured')
 
     def on_shutdown(self, state: Any) -> Any:
         """From wherever the node is: decelerate, hold, let go."""
+        self._autostart.leave()
         return self._transition('shutdown', self._release, 'finalized')
 
     def on_error(self, state: Any) -> Any:
-        """As after cleanup."""
-        return self._transition('cleanup', self._release, 'unconfigured')
+        """As after cleanup, but what went wrong stays in the diagnostics."""
+        reason = self._refusal
+        result = self._transition('cleanup', self._release, 'unconfigured')
+        if result != SUCCESS:
+            self._state = 'finalized'
+        self._refusal = reason or self._refusal
+        return result
 
     def _transition(
         self,
@@ -201,20 +211,8 @@ class PolicyNode(LifecycleNode):
     def _steady(self) -> float:
         return float(self.steady_clock.now().nanoseconds * 1e-9)
 
-    def _start(self) -> None:
-        """Configure; activate as soon as there are pictures to check."""
-        self.destroy_timer(self._autostart)
-        if self._state == 'unconfigured' and self.trigger_configure() == SUCCESS:
-            self._autostart = self.create_timer(0.1, self._go_on, clock=self.steady_clock)
-            self._go_on()
-
-    def _go_on(self) -> None:
-        waits = self._state == 'inactive' and self._loop is not None
-        if waits and not self._existing_loop().checks.pictures_there:
-            return
-        self.destroy_timer(self._autostart)
-        if waits:
-            self.trigger_activate()
+    def _awaited(self) -> str:
+        return '' if self._loop is None else self._loop.checks.awaited
 
     def _pause(self, request: Any, response: Any) -> Any:
         return self._answer(response, PolicyLoop.pause)
@@ -236,12 +234,24 @@ class PolicyNode(LifecycleNode):
             act(self._loop)
         return response
 
+    def _check_late_lenses(self) -> None:
+        """A camera whose CameraInfo came after activate may be another one than trained."""
+        if self._loop is None or self._state != 'active':
+            return
+        try:
+            self._loop.checks.check_late_lenses()
+        except CameraDisagrees as error:
+            self._give_up(str(error))
+
+    def _give_up(self, reason: str) -> None:
+        """Hold, until a person activates the node again."""
+        self.get_logger().error(f'Deactivating: {reason} Then activate the node again.')
+        if self.trigger_deactivate() == SUCCESS:
+            self._refusal = reason
+
     def _report(self) -> None:
         if self._loop is not None and self._state == 'active' and self._loop.gives_up:
-            reason = self._loop.gives_up
-            self.get_logger().error(f'Deactivating: {reason} Then activate the node again.')
-            self.trigger_deactivate()
-            self._refusal = reason
+            self._give_up(self._loop.gives_up)
         wrong: list[str] = [self._refusal] if self._refusal else []
         values: dict[str, Any] = {'state': self._state, **self._about}
         parts: dict[str, dict[str, Any]] = {}
@@ -249,6 +259,9 @@ class PolicyNode(LifecycleNode):
             found, numbers, parts = self._loop.status()
             wrong += found
             values |= numbers
+        if missing := self._autostart.missing:
+            wrong.append(missing)
+            values['not active because'] = missing
         if self._swaps is not None:
             parts = {**parts, 'encoder': self._swaps.about()}
         level = DiagnosticStatus.ERROR if self._refusal else DiagnosticStatus.WARN
@@ -259,16 +272,7 @@ class PolicyNode(LifecycleNode):
         self._reports.diagnostics(now, name, hardware, status, values, parts)
 
     def _refuse_while_configured(self, parameters: list[Any]) -> Any:
-        swaps = self._swaps
-        encoders = [p.value for p in parameters if p.name == 'encoder' and swaps is not None]
-        fixed = [p.name for p in parameters if p.name in self._names]
-        fixed = [name for name in fixed if name != 'encoder' or swaps is None]
-        if self._state != 'unconfigured' and fixed:
-            return SetParametersResult(
-                successful=False,
-                reason=f'{fixed} are read by configure; deactivate and clean up the node first.',
-            )
-        reason = '' if swaps is None else ' '.join(swaps.request(name) for name in encoders)
+        reason = refuse_while_configured(parameters, self._names, self._state, self._swaps)
         return SetParametersResult(successful=not reason, reason=reason)
 
 

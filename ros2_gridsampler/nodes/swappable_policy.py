@@ -3,7 +3,7 @@
 """Parameters of the policy node -> a warm policy, and what changes its encoder while it runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,26 @@ def load_swappable(
         begin = time.monotonic()
         policy.backend.predict(policy.example)
     return SwappablePolicy(folder, policy, swaps, time.monotonic() - begin)
+
+
+def refuse_while_configured(
+    parameters: Sequence[Any], names: Collection[str], state: str, swaps: 'EncoderSwaps | None'
+) -> str:
+    """Why parameters of the node cannot be set now; '' after the encoder was taken on trial.
+
+    Args:
+        parameters: What somebody sets.
+        names: Of those that configure reads.
+        state: Of the node.
+        swaps: Change the encoder of the node, where it has them.
+    """
+    fixed = [p.name for p in parameters if p.name in names]
+    fixed = [name for name in fixed if name != 'encoder' or swaps is None]
+    if state != 'unconfigured' and fixed:
+        return f'{fixed} are read by configure; deactivate and clean up the node first.'
+    if swaps is None:
+        return ''
+    return ' '.join(swaps.request(p.value) for p in parameters if p.name == 'encoder')
 
 
 def _swaps(
