@@ -231,6 +231,25 @@ def test_any_sentence_is_obeyed_and_one_without_words_holds_the_arm(node, arm, w
     assert node.end() == 0
 
 
+def test_a_sentence_is_heard_of_whoever_latches_it_and_of_whoever_does_not(
+    node, arm, watcher, twists, diagnostics
+):
+    from std_msgs.msg import String
+
+    arm.say('Lift the cup.')  # before the node is there
+    watcher.until(lambda: moves(twists), node)
+    # Like `ros2 topic pub`.
+    volatile = watcher.node.create_publisher(String, '/instruction', 10)
+    watcher.until(volatile.get_subscription_count, node)
+    for sentence in ('Lower the cup.', 'Turn the cup.'):
+        volatile.publish(String(data=sentence))
+        watcher.until(lambda said=sentence: diagnostics.get('instruction') == said, node)
+        watcher.until(lambda: moves(twists), node)
+    said = [line for line in node.text.splitlines() if 'Instruction:' in line]
+    assert len(said) == 3, 'twice heard, once obeyed'
+    assert node.end() == 0
+
+
 def test_few_commands_a_second_are_no_silence(start_node, checkpoint, arm, watcher, twists):
     parameters = {**PARAMETERS, 'policy': checkpoint, 'command_rate': 2.0}
     node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)

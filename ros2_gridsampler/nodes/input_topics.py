@@ -83,7 +83,10 @@ class InputTopics:
         )
         samples = STATE if parameters.reliable_streams else EVERY
         wanted: list[tuple[Any, str, Callable[[Any], None], Any]] = [
-            (String, '~/instruction', self._set_instruction, LATCHED)
+            (String, '~/instruction', self._set_instruction, qos)
+            # What was said before is heard of whoever latches it, what is said now of everybody:
+            # `ros2 topic pub` does not latch. Heard twice, the same sentence changes nothing.
+            for qos in (LATCHED, STATE)
         ]
         if config.joints or measured_joints:
             topic = parameters.joint_states_topic

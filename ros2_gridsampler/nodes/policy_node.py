@@ -38,8 +38,8 @@ class PolicyNode(LifecycleNode):
     """Configure loads and verifies, activate commands, every way out ends with a safe command.
 
     In: the cameras, JointState, the end-effector pose where needed, `~/instruction` (String,
-    latched). Out, by the checkpoint's actions and `output`: `~/twist_command` (TwistStamped) with
-    `~/gripper_command` (Float64MultiArray), `~/pose_command` (PoseStamped),
+    latched or not). Out, by the checkpoint's actions and `output`: `~/twist_command`
+    (TwistStamped) with `~/gripper_command` (Float64MultiArray), `~/pose_command` (PoseStamped),
     `~/joint_trajectory` or `~/joint_positions`; see `command_outputs`. To watch:
     `~/action_chunk`, `~/sampled_points`, `~/timing`, `~/policy`, `/diagnostics`,
     `~/encoder`. Services: `~/stop`, `~/resume`, `~/check_mounts` and
