@@ -13,6 +13,8 @@ from jaxtyping import Float
 
 # 'fraction': 0 to 1 of the range, as dexterous hands report it.
 _UNITS = ('rad', 'm', 'fraction')
+# As a share of the range: calibrations end a little before or behind it, and pads give way.
+_OPENING_SPARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +88,37 @@ class EndEffectorLimits:
 
 @dataclass(frozen=True)
 class GripperLimits:
-    """Limits of a parallel gripper: opening [m] (0 is closed) and its change [m/s]."""
+    """Limits of a parallel gripper, and what its joints say of its opening.
+
+    Attributes:
+        max_opening: 0 is closed [m].
+        max_speed: Of its change [m/s].
+        scale: Opening per unit of the sum of the joint positions [m per rad, or per m].
+        offset: Opening where that sum is 0 [m].
+    """
 
     max_opening: float
     max_speed: float
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def opening(self, joints: Float[np.ndarray, ' joints']) -> float:
+        """Of the positions of its joints [m].
+
+        Raises:
+            ValueError: It is farther outside the limits than a measurement may be.
+        """
+        total = float(joints.sum())
+        opening = self.scale * total + self.offset
+        spare = _OPENING_SPARE * self.max_opening
+        if not -spare <= opening <= self.max_opening + spare:
+            raise ValueError(
+                f'The gripper joints add up to {total:.4f}, which is an opening of {opening:.4f} '
+                f"m, expected 0 to {self.max_opening} m; check gripper_joints, and in the arm's "
+                f'file under gripper max_opening, scale ({self.scale}) and offset '
+                f'({self.offset}).'
+            )
+        return opening
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,5 +245,10 @@ def _end_effector(value: Any) -> EndEffectorLimits:
 
 
 def _gripper(value: Any) -> GripperLimits:
-    keys = _keys(GripperLimits)
-    return GripperLimits(*_positives(_mapping(value, 'gripper', keys), 'gripper', keys))
+    keys, optional = ['max_opening', 'max_speed'], ['scale', 'offset']
+    given = [key for key in optional if isinstance(value, dict) and key in value]
+    limits = _mapping(value, 'gripper', [*keys, *given])
+    joints = {key: _number(limits[key], f'gripper: {key}') for key in given}
+    if joints.get('scale') == 0:
+        raise ValueError('gripper: scale must not be 0: the joints would say nothing.')
+    return GripperLimits(*_positives(limits, 'gripper', keys), **joints)

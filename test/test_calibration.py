@@ -131,6 +131,8 @@ def test_no_key_may_be_missing(tmp_path, path):
         (('end_effector', 'workspace', 'max'), [1, 1], r'max must be \[x, y, z\]'),
         (('end_effector', 'workspace', 'max'), [1, -2, 1], 'must be below max'),
         (('end_effector', 'workspace', 'min'), [0, float('inf'), 0], 'must be a finite number'),
+        (('gripper', 'scale'), 0, 'gripper: scale must not be 0'),
+        (('gripper', 'offset'), '0,1', 'gripper: offset must be a finite number'),
         (('gripper', 'max_speed'), -1, 'gripper: max_speed must be greater than 0'),
         (('name',), '', 'name must be a text'),
     ],
@@ -155,6 +157,26 @@ def test_a_part_that_the_arm_lacks_is_none_only_if_the_file_says_so(tmp_path):
     arm = load(tmp_path, {**ARM, 'gripper': None, 'end_effector': None})
     assert arm.gripper is None
     assert arm.end_effector is None
+
+
+def test_a_gripper_whose_joint_closes_it_is_read_by_scale_and_offset(tmp_path):
+    text = (FOLDER / 'ur5e.yaml').read_text()
+    example = text[text.index('#   gripper:') : text.index('# with the parameter')]
+    lines = [line.removeprefix('#   ') for line in example.splitlines()]
+    (tmp_path / 'arm.yaml').write_text(text.replace('gripper: null', '\n'.join(lines)))
+    robotiq = load_arm(tmp_path / 'arm.yaml').gripper
+    assert robotiq.opening(np.array([0.0])) == pytest.approx(0.085)
+    assert robotiq.opening(np.array([0.8])) == pytest.approx(0.0)
+    assert robotiq.opening(np.array([0.81])) == pytest.approx(0.0, abs=0.002), 'pads give way'
+    with pytest.raises(ValueError, match='is an opening of 0.1913 m, expected 0 to 0.085 m'):
+        robotiq.opening(np.array([-1.0]))
+
+
+def test_without_scale_and_offset_the_joints_of_a_gripper_add_up_to_its_opening(tmp_path):
+    gripper = load(tmp_path, ARM).gripper
+    assert gripper.opening(np.array([0.03, 0.04])) == pytest.approx(0.07)
+    with pytest.raises(ValueError, match='scale .1.0. and offset'):
+        gripper.opening(np.array([0.8]))
 
 
 def test_the_limits_of_the_g1_fit_its_real_joints_and_commands():

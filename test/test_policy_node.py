@@ -250,6 +250,31 @@ def test_a_sentence_is_heard_of_whoever_latches_it_and_of_whoever_does_not(
     assert node.end() == 0
 
 
+@pytest.mark.parametrize(('joint', 'opening'), [(0.0, 0.08), (0.8, 0.0)])
+def test_the_first_hold_keeps_a_gripper_as_it_is_though_its_joint_closes_it(
+    joint, opening, start_node, checkpoint, tmp_path, arm, watcher, diagnostics
+):
+    from std_msgs.msg import Float64MultiArray
+
+    from ros2_gridsampler.installed_files import find
+
+    text = find('calibration', 'panda', '.yaml').read_text()
+    mapped = 'max_opening: 0.08\n  scale: -0.1\n  offset: 0.08'
+    (tmp_path / 'arm.yaml').write_text(text.replace('max_opening: 0.08', mapped))
+    grippers = watcher.collect(Float64MultiArray, GRIPPER)
+    arm.joint_positions = [joint, 0.1]
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'arm': tmp_path / 'arm.yaml'}
+    node = start_node(NODE, **parameters)
+    watcher.until(lambda: len(grippers) > 5, node)
+    assert [message.data[0] for message in grippers] == pytest.approx(
+        [opening] * len(grippers), abs=1e-9
+    )
+    arm.joint_positions = [-0.8, 0.1]
+    watcher.until(lambda: 'an opening of 0.1600 m, expected 0 to' in node.text, node)
+    watcher.until(lambda: 'measured state' in diagnostics.get('holding because', ''), node)
+    assert node.end() == 0
+
+
 def test_few_commands_a_second_are_no_silence(start_node, checkpoint, arm, watcher, twists):
     parameters = {**PARAMETERS, 'policy': checkpoint, 'command_rate': 2.0}
     node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)

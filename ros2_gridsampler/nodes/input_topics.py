@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
+from ..arm_limits import GripperLimits
 from ..camera_message import stamp_seconds
 from ..command_message import read_pose
 from ..instruction import tokenise
@@ -28,7 +29,8 @@ class Measured:
     """Where the arm is.
 
     Attributes:
-        values: Positions of the joints that were asked for, or the end-effector pose.
+        values: Positions of the joints that were asked for, or the opening of the gripper that
+            they make; or the end-effector pose.
         time: Capture time [s].
     """
 
@@ -44,7 +46,7 @@ class InputTopics:
         parameters: Topics and QoS.
         config: What the policy reads.
         measured_joints: Joints whose positions the safety filter has to know.
-        needs_pose: Whether the safety filter has to know the end-effector pose.
+        gripper: Whose joints these are; then the end-effector pose has to be known too.
         base_frame: Frame that poses must be in.
         inference: Gets everything.
         problems: Gets what cannot be used.
@@ -59,7 +61,7 @@ class InputTopics:
         *,
         config: ObservationConfig,
         measured_joints: Sequence[str],
-        needs_pose: bool,
+        gripper: GripperLimits | None,
         base_frame: str,
         inference: InferenceThread,
         problems: Problems,
@@ -74,7 +76,8 @@ class InputTopics:
         self._inference = inference
         self._problems = problems
         self._on_instruction = on_instruction
-        self._needs_pose = needs_pose
+        self._gripper = gripper
+        self._needs_pose = needs_pose = gripper is not None
         self._destroyed = False
         self._measured_joints: Measured | None = None
         self.measured_pose: Measured | None = None
@@ -123,7 +126,7 @@ class InputTopics:
             return joints
         if pose is None:
             return None
-        state = np.array([*pose.values[:3], joints.values.sum()])
+        state = np.array([*pose.values[:3], *joints.values])
         return Measured(state, min(pose.time, joints.time))
 
     def _subscribe(self, kind: Any, topic: str, add: Callable[[Any], None], qos: Any) -> Any:
@@ -154,6 +157,8 @@ class InputTopics:
                 self._inference.add_joints(message.name, message.position, time)
             if self._needed_joints:
                 positions = order_positions(message.name, message.position, self._needed_joints)
+                if self._gripper is not None:
+                    positions = np.array([self._gripper.opening(positions)])
                 self._measured_joints = Measured(positions, time)
         except ValueError as error:
             self._problems.report('joint_states', str(error))

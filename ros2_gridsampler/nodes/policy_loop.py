@@ -118,7 +118,7 @@ class PolicyLoop:
                 parameters,
                 config=config.observation,
                 measured_joints=space.names if by_joints else parameters.gripper_joints,
-                needs_pose=not by_joints,
+                gripper=None if by_joints else arm.gripper,
                 base_frame=arm.base_frame,
                 inference=self._inference,
                 problems=problems,

@@ -134,9 +134,8 @@ class PolicyParameters:
     gripper_joints: tuple[str, ...] = field(
         default=('panda_finger_joint1', 'panda_finger_joint2'),
         metadata={
-            'help': 'Joints whose positions add up to the opening of the gripper; needed where '
-            'the checkpoint commands a twist',
-            'unit': 'm',
+            'help': 'Joints whose positions add up to the opening of the gripper [m], or by '
+            "scale and offset in the arm's file make it; needed for a checkpoint of twists",
         },
     )
     output: Output = field(

@@ -107,7 +107,7 @@ class _Run:
             steps * first.period,
         )
         self._given = intervals is not None
-        self._state = MeasuredState(space, topics)
+        self._state = MeasuredState(space, topics, limits.gripper)
         order = 2 if space.kind == 'end_effector_twist' else 3
         self._scale = action_scale(space, limits)
         self._units = action_units(space, limits)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..action_chunk import ActionSpace
+from ..arm_limits import GripperLimits
 from ..command_message import read_pose
 from .bag_storage import RecordedMessage
 from .topic_map import TopicMap
@@ -19,10 +20,14 @@ class MeasuredState:
     Args:
         space: What an action means.
         topics: Where the state is.
+        gripper: Of the arm, where it has one.
     """
 
-    def __init__(self, space: ActionSpace, topics: TopicMap) -> None:
+    def __init__(
+        self, space: ActionSpace, topics: TopicMap, gripper: GripperLimits | None
+    ) -> None:
         self._topics = topics
+        self._gripper = gripper
         self._twist = space.kind == 'end_effector_twist'
         self._names = topics.gripper_joints if self._twist else space.names
         self._joints: Numbers | None = None
@@ -42,6 +47,11 @@ class MeasuredState:
             positions = np.array([message.position[index[n]] for n in self._names], np.float64)
             if not np.isfinite(positions).all():
                 return None
+            if self._twist and self._gripper is not None:
+                try:
+                    positions = np.array([self._gripper.opening(positions)])
+                except ValueError:
+                    return None
             self._joints = positions
         elif self._twist and recorded.topic == self._topics.measured_pose:
             try:
@@ -59,10 +69,10 @@ class MeasuredState:
             return self._joints
         if self._joints is None or self._position is None:
             return None
-        return np.array([*self._position, self._joints.sum()])
+        return np.array([*self._position, *self._joints])
 
     def as_action(self) -> Numbers | None:
         """The action that keeps the arm where it is."""
         if self._joints is None or not self._twist:
             return self._joints
-        return np.array([*np.zeros(6), self._joints.sum()])
+        return np.array([*np.zeros(6), *self._joints])
