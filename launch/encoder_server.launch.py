@@ -23,6 +23,8 @@ def start(context):
         # As a module: found alike in a colcon workspace and in a virtual environment.
         Node(
             executable=PYTHON,
+            name=given['name'],
+            namespace=given['namespace'] or None,
             arguments=['-m', 'ros2_gridsampler.nodes.encoder_server_node'],
             parameters=[{'folder': given['folder'], 'active': given['active']}],
             output='screen',
@@ -39,6 +41,8 @@ def generate_launch_description():
                 default_value='',
                 description="Encoder that the fleet uses; empty for each policy's own",
             ),
+            DeclareLaunchArgument('namespace', default_value='', description='Of the node'),
+            DeclareLaunchArgument('name', default_value='encoder_server', description='Likewise'),
             OpaqueFunction(function=start),
         ]
     )

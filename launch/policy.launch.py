@@ -20,6 +20,8 @@ ARGUMENTS = (
     ('policy', None, 'Checkpoint folder, or the name of one under models/'),
     ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
     ('camera_topics', None, 'One topic per camera of the checkpoint, separated by commas'),
+    ('namespace', '', 'Of the node; with another one for each arm, several share a domain'),
+    ('name', 'policy_node', 'Of the node'),
     ('encoder', '', "Encoder folder or name; empty for the checkpoint's own"),
     ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
     ('allow_unvalidated_encoder', 'false', 'Take encoders never measured with this policy'),
@@ -84,6 +86,8 @@ def start(context):
         # As a module: found alike in a colcon workspace and in a virtual environment.
         Node(
             executable=PYTHON,
+            name=given['name'],
+            namespace=given['namespace'] or None,
             arguments=[
                 '-m',
                 'ros2_gridsampler.nodes.policy_node',

@@ -56,7 +56,7 @@ def start(monkeypatch):
             setattr(module, part, type(part, (Part,), {}))
         monkeypatch.setitem(sys.modules, name, module)
 
-    def run(name, **given):
+    def run(name, /, **given):
         module = load(FOLDER / f'{name}.launch.py')
         defaults = {argument: default for argument, default, _ in module.ARGUMENTS}
         defaults |= getattr(module, 'TOPICS', {})
@@ -76,6 +76,14 @@ def test_topics_may_be_given_as_words_or_as_a_list(start, cameras):
     (node,) = start('policy', policy='p', arm='panda', camera_topics=cameras)
     assert node.parameters[0]['camera_topics'] == ['/front', '/wrist']
     assert 'gripper_joints' not in node.parameters[0]
+
+
+def test_two_arms_get_nodes_of_their_own(start):
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
+    (alone,) = start('policy', **given)
+    assert (alone.name, alone.namespace) == ('policy_node', None)
+    (left,) = start('policy', **given, namespace='left', name='policy')
+    assert (left.name, left.namespace) == ('policy', 'left')
 
 
 def test_a_camera_may_be_without_a_calibration(start):

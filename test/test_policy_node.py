@@ -482,6 +482,25 @@ def test_a_node_that_shall_run_and_does_not_is_a_warning_until_it_is_asked_to_le
     assert (diagnostics['level'], diagnostics['message']) == (b'\x00', 'unconfigured')
 
 
+def test_two_nodes_of_one_name_are_named_in_the_diagnostics(node, watcher, diagnostics):
+    import rclpy
+
+    watcher.until(lambda: diagnostics, node)
+    watcher.spin(2.0)
+    assert 'other node(s)' not in node.text + diagnostics['message']
+    elsewhere = rclpy.create_node('policy_node', namespace='left', context=watcher.context)
+    watcher.spin(2.0)
+    assert 'other node(s)' not in node.text
+    elsewhere.destroy_node()
+    twin = rclpy.create_node('policy_node', context=watcher.context)
+    try:
+        watcher.until(lambda: '1 other node(s) are called /policy_node too' in node.text, node)
+        assert diagnostics['level'] == b'\x01'
+    finally:
+        twin.destroy_node()
+    assert node.end() == 0
+
+
 def test_a_commanded_pose_waits_for_the_arm_and_stays_in_the_workspace(
     start_node, checkpoint, watcher, arm
 ):

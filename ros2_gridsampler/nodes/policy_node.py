@@ -20,6 +20,7 @@ from ..calibrating.camera_agreement import CameraDisagrees
 from ..installed_files import find
 from .autostart import Autostart
 from .invalid_transitions import refuse_invalid_transitions
+from .namesakes import namesakes
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
@@ -253,6 +254,9 @@ class PolicyNode(LifecycleNode):
         if self._loop is not None and self._state == 'active' and self._loop.gives_up:
             self._give_up(self._loop.gives_up)
         wrong: list[str] = [self._refusal] if self._refusal else []
+        if text := namesakes(self):
+            self._problems.report('name', text)
+            wrong.append(text)
         values: dict[str, Any] = {'state': self._state, **self._about}
         parts: dict[str, dict[str, Any]] = {}
         if self._loop is not None:
