@@ -8,8 +8,8 @@ from typing import Any
 def namesakes(node: Any) -> str:
     """A sentence about other nodes of this name; empty where there are none.
 
-    One that was killed is seen for some seconds more, so this is a reason to warn, and none to
-    refuse a start.
+    This is a reason to warn, and none to refuse a start: one that was killed and started again
+    sees itself, until the middleware forgets the first.
     """
     own = (node.get_name(), node.get_namespace())
     others = node.get_node_names_and_namespaces().count(own) - 1
@@ -19,5 +19,6 @@ def namesakes(node: Any) -> str:
     return (
         f'{others} other node(s) are called {name} too: they share {name}/stop, topics and '
         'parameters, and whoever calls reaches any of them. Start each arm with its own '
-        'namespace or name (launch arguments), or end the others.'
+        'namespace or name (launch arguments), or end the others; one that was killed is seen '
+        'for about 20 s more.'
     )
