@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / 'ros2_gridsampler'
 STAGES = (
     'flop_count',
+    'bounds',
     'opencv',
     'structured_file',
     'camera_message',
