@@ -24,6 +24,7 @@ class ScheduleConfig:
             '`gridsampler calibrate delay` measures it',
             'unit': 's',
             'minimum': 0.0,
+            'maximum': 1.0,
         },
     )
     blend_time: float = field(

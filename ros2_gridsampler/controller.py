@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from .action_chunk import ActionChunk, ActionSpace
@@ -78,12 +78,13 @@ class Controller:
         self._started = False
         self._at_rest = True
         self._last: NDArray[np.float64] | None = None
+        self._told: float | None = None
         self._watched = np.zeros(0, bool)
         # The two filters differ in what they have to know of the arm.
         self._plausible: Callable[[NDArray[np.float64]], np.bool_]
         self._reset: Callable[[NDArray[np.float64]], None]
         self._admit: Callable[
-            [NDArray[np.float64], NDArray[np.float64], float, float], SafeCommand
+            [NDArray[np.float64], NDArray[np.float64], float, float, float], SafeCommand
         ]
         if space.kind == 'joint_position':
             chosen = limits.joints.select(space.names)
@@ -94,7 +95,7 @@ class Controller:
                 grips, grips, (chosen.max_position - chosen.min_position)[grips]
             )
             self._reset = joints.reset
-            self._admit = lambda target, state, period, lag: joints.filter(target, period)
+            self._admit = lambda target, state, period, lag, since: joints.filter(target, period)
             self._stop = joints.stop
             low, high = chosen.position_range(max_excess)
             self._plausible = lambda targets: ((targets >= low) & (targets <= high)).all()
@@ -114,8 +115,8 @@ class Controller:
         opening = np.array([limits.gripper.max_opening])
         self._grips = GripWatch(np.array([6]), np.array([3]), opening)
         self._reset = lambda state: twist.reset(state[3])
-        self._admit = lambda target, state, period, lag: twist.filter(
-            target, state[:3], period, lag
+        self._admit = lambda target, state, period, lag, since: twist.filter(
+            target, state[:3], period, lag, since
         )
         self._stop = twist.stop
         bounds = np.array([hand.max_speed, hand.max_rotation_rate, limits.gripper.max_opening])
@@ -142,6 +143,16 @@ class Controller:
         if self._last is None or self._measured is None or not self._watched.any():
             return np.zeros(self._watched.shape)
         return np.where(self._watched, np.abs(self._measured - self._last), 0.0)
+
+    @property
+    def watched(self) -> Bool[np.ndarray, ' joints']:
+        """Which joints are commanded to positions and hold nothing; empty for velocities."""
+        return self._watched
+
+    @property
+    def commanded(self) -> Float[np.ndarray, ' joints'] | None:
+        """Where the joints were last commanded to be [rad], [m]; None where they were not."""
+        return self._last if self._watched.size else None
 
     @property
     def opened(self) -> bool:
@@ -265,7 +276,8 @@ class Controller:
             target = self._schedule.action(now)
             wanted = self._within(target, lead)
             lag = 0.0 if self._leads else now - self._measured_time + self._delay
-            safe = self._admit(wanted, self._measured, period, lag)
+            since = period if self._told is None else now - self._told
+            safe = self._admit(wanted, self._measured, period, lag, since)
         except ChunkOver as error:
             return self.hold(str(error), period, Fault.CHUNK_OVER)
         except NonFiniteTarget as error:
@@ -273,6 +285,7 @@ class Controller:
         except NoActionDue as error:
             return self.hold(str(error), period)
         self._note(safe, moves=True)
+        self._told = now
         ahead = () if wanted is target else ('lead',)
         return Command(safe.values, '', (*safe.interventions, *ahead), safe.at_rest)
 
@@ -284,7 +297,9 @@ class Controller:
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration; call it every `period` [s] until it is at rest."""
         safe = self._stop(period)
-        self._note(safe, moves=False)
+        # While it decelerates it still closes further on what it holds.
+        self._note(safe, moves=not safe.at_rest)
+        self._told = None
         return safe
 
     def _note(self, safe: SafeCommand, moves: bool) -> None:

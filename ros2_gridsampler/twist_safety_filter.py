@@ -188,6 +188,7 @@ class TwistSafetyFilter:
         position: Float[np.ndarray, '3'],
         period: float,
         lag: float = 0.0,
+        since: float = 0.0,
     ) -> SafeCommand:
         """The twist and gripper opening nearest to `target` that may be sent now.
 
@@ -197,6 +198,8 @@ class TwistSafetyFilter:
             period: For how long the twist is followed [s].
             lag: The commands of the last so many seconds do not show in the position yet: its
                 age, and the time from a command until the arm moves.
+            since: The previous command was followed for so long, where that was longer than its
+                period [s].
 
         Raises:
             NonFiniteTarget: There is a NaN or infinity in target or position.
@@ -205,6 +208,8 @@ class TwistSafetyFilter:
         opening = self._known_opening(period)
         target = finite(target, ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper'))
         position = finite(position, ('position.x', 'position.y', 'position.z'))
+        if self._sent and since > self._sent[-1][1]:
+            self._sent[-1] = (self._sent[-1][0], since)
         # The arm may not have followed, so both places count, on each side the one farther out.
         led = position + self._way(lag)
         # A measured position may jump out of the box; then only the way back is open.

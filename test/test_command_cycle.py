@@ -22,6 +22,7 @@ from ros2_gridsampler.nodes.command_outputs import CommandOutput, PoseOutput
 from ros2_gridsampler.nodes.input_topics import Measured
 from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
 from ros2_gridsampler.nodes.problems import Problems
+from ros2_gridsampler.stream_health import Rung
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
 SO101 = load_arm(CALIBRATION / 'so101.yaml')
@@ -396,3 +397,155 @@ def test_a_hand_that_cannot_turn_is_not_turned_farther():
     assert 'turned' in bench.cycle.holding
     turned = 2 * np.arccos(np.clip(np.abs(sent[:, 3:] @ UPRIGHT[3:]), 0, 1))
     assert turned.max() < 0.5 + 0.3
+
+
+@pytest.mark.parametrize('stiffness', [2, 5, 10, 15])
+@pytest.mark.parametrize('sag', [0.0, 0.03])
+def test_what_springs_back_is_no_arm_that_goes_on(stiffness, sag):
+    bench = so101()
+    bench.run(0.5, bench.follow)
+    bench.wanted[0] = 1.5
+
+    def lean():
+        """Something gives way beyond 0 a little; what hangs, hangs lower."""
+        bench.follow()
+        if bench.values[0] > 0:
+            bench.values[0] /= 1 + stiffness
+        bench.values[0] -= sag
+
+    sent = bench.run(20.0, lean)[:, 0]
+    ahead = sent - (np.where(sent > 0, sent / (1 + stiffness), sent) - sag)
+    assert np.flatnonzero((ahead[1:] > 0.4) & (ahead[:-1] <= 0.4)).size == 1
+    assert 'behind its command' in bench.cycle.holding
+    bench.wanted[0] = 0.3
+    assert bench.run(3.0, bench.follow)[-1][0] == pytest.approx(0.3, abs=1e-3), 'it is free'
+
+
+def to(bench, place):
+    """A hand moves joint 0 to `place` at 1 rad/s."""
+    return lambda: bench.values.__setitem__(
+        0, bench.values[0] + np.clip(place - bench.values[0], -0.02, 0.02)
+    )
+
+
+@pytest.mark.parametrize('rest', [0.4, 0.7, 0.9, 1.0, 1.2])
+def test_an_arm_that_is_moved_twice_in_a_hold_is_met_where_it_was_left_last(rest):
+    bench = so101()
+    bench.run(0.5, bench.follow)
+    bench.cycle.pause()
+    bench.run(1.0, bench.follow)
+    bench.run(60 * PERIOD + rest, to(bench, 1.2))
+    assert bench.run(5.0, to(bench, 0.9))[-1][0] == pytest.approx(0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize('late', [-4, 0, 2, 4])
+def test_a_hold_while_a_jaw_closes_on_something_keeps_squeezing(late):
+    bench = so101()
+    bench.values[5] = bench.wanted[5] = 1.6
+    bench.run(1.0, bench.follow)
+    bench.wanted[5] = -0.125
+
+    def squeeze():
+        bench.follow()
+        bench.values[5] = max(bench.values[5], 0.6)
+
+    while bench.output.sent[-1][5] > 0.6 - 0.02 * late:
+        bench.run(PERIOD, squeeze)
+    bench.cycle.pause()
+    sent = bench.run(3.0, squeeze)[:, 5]
+    assert sent[-1] == sent.min()
+    assert sent[-1] < 0.6 - 0.02 * late
+
+
+def test_an_arm_that_hangs_does_not_sink_while_a_prediction_is_awaited():
+    bench = so101()
+
+    def hang():
+        bench.follow()
+        bench.values[1] -= 0.06
+
+    bench.run(1.0, hang)
+    bench.cycle.pause()
+    bench.run(3.0, hang)
+    before = bench.output.sent[-1][1]
+    bench.cycle.resume()
+    for _ in range(150):
+        bench.now += PERIOD
+        hang()
+        bench.cycle.step(time.monotonic())
+    assert bench.output.sent[-1][1] >= before - 0.061
+
+
+def test_a_gripper_that_is_opened_by_hand_does_not_let_the_hand_sink():
+    bench = panda()
+    bench.wanted[6] = 0.04
+
+    def sag():
+        if bench.output.sent:
+            bench.pose = np.array(bench.output.sent[-1])
+            bench.pose[2] -= 0.04
+            bench.values[:3] = bench.pose[:3]
+
+    bench.run(1.0, sag)
+    bench.cycle.pause()
+    bench.run(2.0, sag)
+    before = bench.output.sent[-1].copy()
+    for opening in (0.06, 0.03, 0.06, 0.03):
+        bench.values[3] = opening
+        bench.run(2.0, sag)
+    np.testing.assert_allclose(bench.output.sent[-1], before)
+
+
+@pytest.mark.parametrize('back', [0.0, 30.0, 1000.0])
+def test_a_clock_that_was_set_back_does_not_keep_an_arm_from_standing(back):
+    bench = so101()
+    bench.now = 5000.0
+    bench.cycle.start()
+    bench.run(0.5, bench.follow)
+    bench.cycle.pause()
+    bench.run(1.0, bench.follow)
+    bench.values[0] = 0.3
+    bench.run(0.2)
+    # What was measured before comes once more afterwards.
+    old, now = bench.measured(), bench.measured
+    bench.now -= back
+    bench.measured = lambda: old
+    bench.run(PERIOD)
+    bench.measured = now
+    assert bench.run(5.0)[-1][0] == 0.3
+    bench.cycle.resume()
+    bench.run(1.0, bench.follow)
+    assert not bench.cycle.holding
+
+
+def test_the_sign_of_a_quaternion_is_no_motion():
+    bench = panda()
+    bench.pose = np.array([0.5, 0, 0.3, 1, 0, 0, 0.0])
+    bench.run(0.5, lambda: keep_up(bench))
+    bench.cycle.pause()
+    bench.run(1.0, lambda: keep_up(bench))
+    place = bench.pose.copy()
+    place[1] += 0.2
+    bench.values[:3] = place[:3]
+    signs = iter(range(10**6))
+
+    def flicker():
+        bench.pose = place.copy()
+        bench.pose[3:] *= -1 if next(signs) % 7 == 0 else 1
+
+    assert bench.run(3.0, flicker)[-1][1] == pytest.approx(place[1])
+
+
+def test_an_arm_that_never_stands_is_given_up_in_the_end():
+    bench = so101()
+    bench.run(0.5, bench.follow)
+    bench.cycle.pause()
+    bench.run(1.0, bench.follow)
+    bench.cycle.resume()
+    steps = iter(range(10**6))
+
+    def shake():
+        bench.values[0] = 0.3 + 0.05 * (next(steps) % 2)
+
+    bench.run(301.0, shake)
+    assert bench.cycle.ladder.rung(bench.now) is Rung.DEACTIVATE

@@ -188,16 +188,21 @@ def test_a_prediction_far_beyond_the_limits_is_refused(space, target):
         controller.add(ActionChunk(1.0, 0.05, np.tile(target, (5, 1))), 1.0)
 
 
+@pytest.mark.parametrize('gap', [0, 5], ids=['in time', 'with a gap of 100 ms'])
 @pytest.mark.parametrize(('delay', 'age'), [(0.0, 0.16), (0.24, 0.0), (0.1, 0.1)])
-def test_a_hand_that_is_measured_late_stays_above_the_floor(delay, age):
+def test_a_hand_that_is_measured_late_stays_above_the_floor(delay, age, gap):
     controller = Controller(TWIST, PANDA, ScheduleConfig(actuation_delay=delay), 0.2)
     down = np.tile([0, 0, -1.0, 0, 0, 0, 0.04], (100, 1))
     controller.add(ActionChunk(1.0, 0.05, down), 1.0)
     heights, sent = [0.5] * 20, [0.0] * 20
-    for now in np.arange(1.0, 4.0, PERIOD):
-        seen = heights[-1 - round(age / PERIOD)]
-        controller.measure(np.array([0.5, 0.0, seen, 0.04]), now - age, now)
-        sent.append(controller.command(now, PERIOD).values[2])
+    for step, now in enumerate(np.arange(1.0, 4.0, PERIOD)):
+        if 9 <= step < 9 + gap:
+            # Nothing is sent: the arm's controller goes on with what it was told last.
+            sent.append(sent[-1])
+        else:
+            seen = heights[-1 - round(age / PERIOD)]
+            controller.measure(np.array([0.5, 0.0, seen, 0.04]), now - age, now)
+            sent.append(controller.command(now, PERIOD).values[2])
         heights.append(heights[-1] + PERIOD * sent[-1 - round(delay / PERIOD)])
     floor = PANDA.end_effector.workspace_min[2]
     assert min(heights) > floor - 1e-6

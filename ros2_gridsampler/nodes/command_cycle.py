@@ -253,17 +253,15 @@ class CommandCycle:
             self._start_from_measured()
         if self._paused:
             return self._controller.hold('Stopped by ~/stop; call ~/resume.', self._period)
+        displaced = self._held and self._tracking.displaced
+        if displaced and not self._tracking.stands:
+            blocked = 'The arm is not where it was commanded to be; waiting until it stands.'
         for fault, text in ((Fault.NOT_FOLLOWING, blocked), (Fault.STATE_OLD, stale)):
             if text:
                 self.ladder.report(fault, 'arm', text, steady)
         if self.ladder.rung(steady) >= Rung.HOLD:
             return self._controller.hold(self.ladder.reason, self._period)
-        if self._held and self._tracking.displaced:
-            if not self._tracking.stands:
-                return self._controller.hold(
-                    'The arm is not where it was commanded to be; waiting until it stands.',
-                    self._period,
-                )
+        if displaced:
             self._start_from_measured()
         command = self._controller.command(now, self._period, self._tracking.lead)
         if command.fault is not None:
@@ -271,9 +269,10 @@ class CommandCycle:
         return command
 
     def _start_from_measured(self) -> None:
-        self._controller.start_from_measured(self._parameters.max_tracking_error)
-        self._start_output()
         self._tracking.restart()
+        near, pose = self._parameters.max_tracking_error, self._inputs.measured_pose
+        self._controller.start_from_measured(near)
+        self._output.start_again(None if pose is None else pose.values, near)
         self._log.info(
             'The arm was moved while it held, or was kept from moving; commands begin where it is.'
         )

@@ -54,9 +54,18 @@ class CommandOutput:
     def start(self, pose: Numbers | None) -> None:
         """Commanding begins with the end effector at `pose`; None where nobody measures it."""
 
+    def start_again(self, pose: Numbers | None, near: float) -> None:
+        """Commanding begins anew; what is within `near` [m], [rad] of its command goes on."""
+        self.start(pose)
+
     def state(self, measured: Numbers) -> Numbers:
         """What the next command builds on, given where the arm is; see `Controller.measure`."""
         return measured
+
+    @property
+    def pose(self) -> Numbers | None:
+        """The commanded pose of the end effector; None where none is."""
+        return None
 
     def gap(self, pose: Numbers) -> tuple[float, float]:
         """How far the end effector is from the commanded pose [m], [rad]; 0 where none is."""
@@ -112,6 +121,20 @@ class PoseOutput(CommandOutput):
     def start(self, pose: Numbers | None) -> None:
         """See `CommandOutput`."""
         self._pose = pose
+
+    def start_again(self, pose: Numbers | None, near: float) -> None:
+        """See `CommandOutput`."""
+        if pose is None or self._pose is None:
+            self.start(pose)
+            return
+        away, turned = self.gap(pose)
+        position, rotation = (pose if gap > near else self._pose for gap in (away, turned))
+        self._pose = np.array([*position[:3], *rotation[3:]])
+
+    @property
+    def pose(self) -> Numbers | None:
+        """See `CommandOutput`."""
+        return self._pose
 
     def state(self, measured: Numbers) -> Numbers:
         """The commanded position, and the gripper as measured."""

@@ -33,10 +33,10 @@ class RestWatch:
             self._commanded_since = time
 
     def measure(self, state: NDArray[np.float64], time: float) -> None:
-        """The arm was measured at `time` [s]; numbers that were not there before count as new."""
+        """The arm was measured at `time` [s]; new numbers, and a clock set back, begin anew."""
         before = self._measured_at
-        known = before is not None and before[0].shape == state.shape
-        if before is None or not known or np.abs(state - before[0]).max() > self._near:
+        anew = before is None or before[0].shape != state.shape or time < before[1]
+        if before is None or anew or np.abs(state - before[0]).max(initial=0.0) > self._near:
             self._measured_at = (state, time)
 
     def stands(self, time: float) -> bool:

@@ -45,7 +45,7 @@ class TrackingWatch:
         leads = [parameters.max_joint_lead] * self._joints
         self._leads = np.array([*leads, parameters.max_lead, parameters.max_lead_angle])
         self._error = parameters.max_tracking_error
-        self._rest = RestWatch(max(self._error / 10, _NOISE), parameters.rest_time)
+        self._rest = RestWatch(max(self._error / 5, _NOISE), parameters.rest_time)
         self.begin()
 
     def begin(self) -> None:
@@ -53,21 +53,28 @@ class TrackingWatch:
         self._rest.begin()
         self._gaps = np.zeros(self._leads.shape)
         self._blocked = False
-        # Which were kept from following, and have not moved since commands began anew at `_place`.
+        # Which were kept from following on their way from `_place` to `_wanted`, and still may be.
         self._trial = np.zeros(self._leads.shape, bool)
-        self._place = self._here = (np.zeros(self._joints), np.zeros(0))
-        # Which stood at their command since commands began anew in this hold.
+        self._place = self._wanted = self._here = (np.zeros(self._joints), np.zeros(0))
+        # Which stood at their command since commands began anew in this hold; how far off the
+        # others were then.
         self._stood = np.ones(self._leads.shape, bool)
+        self._hung = np.zeros(self._leads.shape)
         self._measured = -np.inf
 
     def measure(self, state: Measured, pose: Measured | None) -> None:
         """The arm was measured; `pose` of the end effector where somebody measures it."""
-        away = (0.0, 0.0) if pose is None else self._output.gap(pose.values)
+        hand = np.zeros(0) if pose is None else pose.values
+        if hand.size and self._here[1].size and hand[3:] @ self._here[1][3:] < 0:
+            # The same rotation.
+            hand = np.array([*hand[:3], *-hand[3:]])
+        away = self._output.gap(hand) if hand.size else (0.0, 0.0)
         self._gaps = np.array([*self._controller.gaps, *away])
-        self._here = (state.values[: self._joints], np.zeros(0) if pose is None else pose.values)
-        self._rest.measure(np.concatenate([state.values, self._here[1]]), state.time)
+        self._here = (state.values[: self._joints], hand)
+        free = self._here[0][self._controller.watched]
+        self._rest.measure(np.concatenate([free, hand]), state.time)
         self._measured = state.time
-        self._trial &= self._moved <= self._error / 2
+        self._trial &= ~self._got_on
         if self.stands:
             self._stood |= self._gaps <= self._error
 
@@ -88,12 +95,18 @@ class TrackingWatch:
         self._rest.begin()
 
     def restart(self) -> None:
-        """Commands begin anew where the arm is."""
+        """Commands are about to begin anew where the arm is."""
         away = self._gaps > self._error
         self._stood &= ~away
+        self._hung[away] = self._gaps[away]
         if self._blocked:
+            joints, pose = self._controller.commanded, self._output.pose
             self._trial |= away
             self._place = self._here
+            self._wanted = (
+                self._here[0] if joints is None else joints,
+                self._here[1] if pose is None else pose,
+            )
         self._rest.begin()
 
     def kept_from_following(self, held: bool) -> str:
@@ -118,20 +131,12 @@ class TrackingWatch:
     @property
     def displaced(self) -> bool:
         """Whether a holding arm is away from its command and nothing is in its way."""
-        away = not self._blocked and bool((self._gaps > self._error).any())
-        return away or self._controller.opened
+        return (not self._blocked and self._away) or self._controller.opened
 
     @property
     def astray(self) -> bool:
-        """Whether a holding arm stands away from its command: it would jump when it can.
-
-        One that hangs by its own weight, and does so again from where commands began anew, is
-        left there as long as it is not far away: it would sink and sink. And one that was kept
-        from following may lean as far on what is in its way as tells whether that still is there.
-        """
-        near = self._stood & ~self._trial
-        bounds = np.where(near, self._error, np.maximum(self._leads, 2 * self._error))
-        return self.stands and (bool((self._gaps > bounds).any()) or self._controller.opened)
+        """Whether a holding arm stands away from its command: it would jump when it can."""
+        return self.stands and (self._away or self._controller.opened)
 
     @property
     def stands(self) -> bool:
@@ -144,7 +149,30 @@ class TrackingWatch:
         return np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
 
     @property
-    def _moved(self) -> Numbers:
-        (joints, pose), (before, pose_before) = self._here, self._place
-        turned = pose_difference(pose, pose_before) if pose.size and pose_before.size else (0, 0)
-        return np.array([*np.abs(joints - before), *turned])
+    def _away(self) -> bool:
+        """Whether the arm is elsewhere than commanded, and has to be met there.
+
+        One that hangs by its own weight, and does so again from where commands began anew, is
+        left there as long as it is not far away: it would sink and sink. And one that was kept
+        from following may lean as far on what is in its way as tells whether that still is there.
+        """
+        hangs = ~self._stood & (np.abs(self._gaps - self._hung) <= self._error / 2)
+        far = np.maximum(self._leads, 2 * self._error)
+        return bool((self._gaps > np.where(hangs | self._trial, far, self._error)).any())
+
+    @property
+    def _got_on(self) -> NDArray[np.bool_]:
+        """Which have come nearer to what they wanted, or have left altogether.
+
+        Springing back from what it leaned on is neither.
+        """
+        nearer = _distances(self._place, self._wanted) - _distances(self._here, self._wanted)
+        return (nearer > self._error / 2) | (_distances(self._here, self._place) > self._leads)
+
+
+def _distances(one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> Numbers:
+    """Of each joint, and of position and orientation where both know the pose."""
+    known = one[1].size and other[1].size
+    return np.array(
+        [*np.abs(one[0] - other[0]), *(pose_difference(one[1], other[1]) if known else (0.0, 0.0))]
+    )
