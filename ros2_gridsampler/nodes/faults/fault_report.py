@@ -77,7 +77,8 @@ class FaultResult:
             'silence': True,
         }
         # Of two faults the more serious one decides, and that may be either.
-        answered = right[expected[0]] if len(expected) == 1 else bool(commands)
+        alike = len({*expected}) == 1
+        answered = right[expected[0]] if alike else bool(commands)
         if gone and 'silence' not in expected:
             answered = answered and exit_code == 0
         safe = answered and worst.share <= 0 and recovered is not None
@@ -89,7 +90,7 @@ class FaultResult:
             len(commands),
             None if hold is None else round(hold, 3),
             None if recovered is None else round(recovered, 3),
-            after if expected == ['hold'] else 0,
+            after if {*expected} == {'hold'} else 0,
             exit_code,
             safe,
         )
