@@ -22,7 +22,7 @@ from ros2_gridsampler.nodes.command_outputs import CommandOutput, PoseOutput
 from ros2_gridsampler.nodes.input_topics import Measured
 from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
 from ros2_gridsampler.nodes.problems import Problems
-from ros2_gridsampler.stream_health import Rung
+from ros2_gridsampler.stream_health import LadderConfig, Rung
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
 SO101 = load_arm(CALIBRATION / 'so101.yaml')
@@ -413,7 +413,7 @@ def test_what_springs_back_is_no_arm_that_goes_on(stiffness, sag):
             bench.values[0] /= 1 + stiffness
         bench.values[0] -= sag
 
-    sent = bench.run(20.0, lean)[:, 0]
+    sent = bench.run(8.0, lean)[:, 0]
     ahead = sent - (np.where(sent > 0, sent / (1 + stiffness), sent) - sag)
     assert np.flatnonzero((ahead[1:] > 0.4) & (ahead[:-1] <= 0.4)).size == 1
     assert 'behind its command' in bench.cycle.holding
@@ -537,7 +537,7 @@ def test_the_sign_of_a_quaternion_is_no_motion():
 
 
 def test_an_arm_that_never_stands_is_given_up_in_the_end():
-    bench = so101()
+    bench = so101(ladder=LadderConfig(deactivate_after=10.0))
     bench.run(0.5, bench.follow)
     bench.cycle.pause()
     bench.run(1.0, bench.follow)
@@ -547,5 +547,5 @@ def test_an_arm_that_never_stands_is_given_up_in_the_end():
     def shake():
         bench.values[0] = 0.3 + 0.05 * (next(steps) % 2)
 
-    bench.run(301.0, shake)
+    bench.run(11.0, shake)
     assert bench.cycle.ladder.rung(bench.now) is Rung.DEACTIVATE
