@@ -45,7 +45,8 @@ class _Misfit(ValueError):
 
 
 def _whole(value: Any, _: type[int]) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole:
         raise _Misfit(f'expected an integer, got {value!r}')
     return int(value)
 

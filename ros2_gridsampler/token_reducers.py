@@ -164,10 +164,7 @@ def check_reducer(name: str, tokens: int, grid: tuple[int, int], *, context: boo
     Raises:
         ValueError: There is no such reducer, it takes no context, or not so many tokens.
     """
-    if name not in REDUCERS:
-        raise ValueError(f'Reducer {name!r} is not known; use one of {list(REDUCERS)}.')
-    if context and name not in CONDITIONED:
-        raise ValueError(f'Reducer {name!r} takes no context; only {list(CONDITIONED)} do.')
+    _check_name(name, context)
     rows, columns = grid
     cells = rows * columns
     fewest, most = {'dense': (cells, cells), 'blind': (0, 0)}.get(name, (1, cells))
@@ -196,8 +193,7 @@ def make_reducer(name: str, channels: int, tokens: int, context: int) -> nn.Modu
     Raises:
         ValueError: There is no such reducer, or it takes no context.
     """
-    if context and name not in CONDITIONED:
-        raise ValueError(f'Reducer {name!r} takes no context; only {list(CONDITIONED)} do.')
+    _check_name(name, context > 0)
     if name == 'grid_sampler':
         return GridSampler(channels, tokens, context=context)
     if name == 'point_locator':
@@ -215,6 +211,11 @@ def make_reducer(name: str, channels: int, tokens: int, context: int) -> nn.Modu
         'token_merging': TokenMerging,
         'token_learner': TokenLearner,
     }
-    if name not in controls:
-        raise ValueError(f'Reducer {name!r} is not known; use one of {list(REDUCERS)}.')
     return controls[name](channels, tokens)
+
+
+def _check_name(name: str, context: bool) -> None:
+    if name not in REDUCERS:
+        raise ValueError(f'Reducer {name!r} is not known; use one of {list(REDUCERS)}.')
+    if context and name not in CONDITIONED:
+        raise ValueError(f'Reducer {name!r} takes no context; only {list(CONDITIONED)} do.')

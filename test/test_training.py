@@ -338,6 +338,7 @@ def test_a_number_that_never_changes_keeps_its_unit_and_gets_no_noise(bags, tmp_
         ('reducer=fixed_gird', "'fixed_gird' is not known"),
         ('tokens=65', '1 to 64 tokens'),
         ('tokens=1.9', 'expected an integer, got 1.9'),
+        ('steps=.inf', 'expected an integer, got inf'),
         ('seed=true', 'expected an integer, got True'),
         ('conditioned=yes please', 'expected true or false'),
         ('sample_after=99', 'encoder has 4 blocks'),

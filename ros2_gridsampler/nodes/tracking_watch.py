@@ -74,7 +74,8 @@ class TrackingWatch:
         free = self._here[0][self._controller.watched]
         self._rest.measure(np.concatenate([free, hand]), state.time)
         self._measured = state.time
-        self._trial &= ~self._got_on
+        if self._trial.any():
+            self._trial &= ~self._got_on
         if self.stands:
             self._stood |= self._gaps <= self._error
 
