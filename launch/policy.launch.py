@@ -33,6 +33,7 @@ ARGUMENTS = (
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
     ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
     ('check_mounts', 'true', 'Refuse to activate if a camera has moved since the training'),
+    ('check_following', 'true', 'Hold an arm that does not follow; false for a recording only'),
     ('reliable_streams', 'false', 'Subscribe reliably to cameras, joints and pose'),
     ('use_sim_time', 'false', 'Take the time from /clock'),
     ('autostart', 'true', 'Configure and activate without a lifecycle manager'),
@@ -77,7 +78,7 @@ def start(context):
     if given['camera_calibrations']:
         parameters['cameras.calibrations'] = words(given['camera_calibrations'])
     parameters['cameras.check_mounts'] = given['check_mounts'].lower() == 'true'
-    for name in ('reliable_streams', 'use_sim_time', 'autostart'):
+    for name in ('check_following', 'reliable_streams', 'use_sim_time', 'autostart'):
         parameters[name] = given[name].lower() == 'true'
     parameters['swap.allow_unvalidated'] = given['allow_unvalidated_encoder'].lower() == 'true'
     parameters['command_rate'] = float(given['command_rate'])

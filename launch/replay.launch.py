@@ -87,8 +87,9 @@ def start(context):
                 'use_sim_time': 'true',
                 # Nothing that was recorded gets lost on the way.
                 'reliable_streams': 'true',
-                # Where the cameras were is what it is.
+                # Where the cameras were is what it is, and the recorded arm obeys nobody.
                 'check_mounts': 'false',
+                'check_following': 'false',
             }.items(),
         ),
         RegisterEventHandler(

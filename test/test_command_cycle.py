@@ -210,6 +210,28 @@ def test_a_joint_that_is_blocked_stops_the_others_and_goes_on_when_it_is_free():
     assert bench.output.sent[-1][0] == pytest.approx(1.5)
 
 
+def test_a_recorded_arm_that_obeys_nobody_is_commanded_on_inside_the_limits():
+    bench = so101(check_following=False)
+    bench.run(0.5, bench.follow)
+    bench.wanted[0] = 1.5
+
+    def elsewhere():
+        bench.values = np.array([-0.4 + 0.01 * np.sin(bench.now), 0.3, 0, 0, 0, 1.2])
+
+    sent = bench.run(4.0, elsewhere)
+    assert not bench.cycle.holding
+    assert sent[-1][0] == pytest.approx(1.5)
+    bench.cycle.pause()
+    sent = np.concatenate([sent, bench.run(2.0, elsewhere)])
+    bench.cycle.resume()
+    bench.wanted[0] = 1.0
+    sent = np.concatenate([sent, bench.run(2.0, elsewhere)])
+    assert sent[-1][0] == pytest.approx(1.0)
+    speeds = np.abs(np.diff(sent, axis=0)) / PERIOD
+    assert (speeds <= SO101.joints.max_velocity * (1 + 1e-6)).all()
+    assert not any('begin where it is' in line for line in bench.log)
+
+
 def test_an_arm_that_is_still_being_moved_by_hand_is_waited_for():
     bench = so101()
     bench.run(0.5, bench.follow)

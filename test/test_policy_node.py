@@ -421,6 +421,7 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
         ('camera_topics', ['/front/image', '[/wrist]'], cameras, 'Invalid topic name'),
         ('cameras.info_topics', ['/info'], ['/a', '/b'], 'names 1 topics for 2 cameras'),
         ('cameras.calibrations', ['nowhere'] * 2, [''] * 2, "'nowhere' is neither a path nor"),
+        ('check_following', False, True, 'an arm whose time is the real one has to be watched'),
     ):
         assert set_parameter(name, bad).successful
         assert not change('CONFIGURE')

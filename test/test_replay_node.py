@@ -86,6 +86,7 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
         command_rate=COMMAND_RATE,
         use_sim_time=True,
         reliable_streams=True,
+        check_following=False,
     )
     topics = ('/policy_node/action_chunk', '/policy_node/joint_trajectory')
     watcher.until(lambda: all(watcher.node.count_publishers(topic) for topic in topics), live)

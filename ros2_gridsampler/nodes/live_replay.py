@@ -153,9 +153,10 @@ class LiveReplay:
             'joint_states_topic': topics.measured_joints,
             'use_sim_time': True,
             'reliable_streams': True,
-            # Where the cameras were is what it is.
+            # Where the cameras were is what it is, and the recorded arm obeys nobody.
             'cameras.check_mounts': False,
-            # The recorded arm does not follow, which is no reason to end.
+            'check_following': False,
+            # However long a recording says nothing.
             'ladder.deactivate_after': 1e6,
             'command_rate': float(self._task.config.commands.rate),
         }

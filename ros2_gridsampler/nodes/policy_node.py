@@ -148,6 +148,12 @@ class PolicyNode(LifecycleNode):
         parameters = read_parameters(self, PolicyParameters)
         if not parameters.policy or not parameters.arm:
             raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
+        if not (parameters.check_following or self.get_parameter('use_sim_time').value):
+            raise ValueError(
+                'check_following is false, but use_sim_time is too: an arm whose time is the real '
+                'one has to be watched. Leave check_following true, or set use_sim_time for a '
+                'recording.'
+            )
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         self._engine = {}
         loaded = load_swappable(self, parameters, self.announce, self._steady)
@@ -182,6 +188,8 @@ class PolicyNode(LifecycleNode):
         gc.collect()
         gc.freeze()
         self._reports.policy({**self._about, **encoder, 'output': self._loop.output})
+        if not parameters.check_following:
+            self.get_logger().warning('Nobody watches whether the arm follows (check_following).')
         self.get_logger().info(
             f'{loaded.folder} is ready: {self._loop.output} for {arm.name}, '
             f'{1e3 * loaded.duration:.1f} ms per prediction ({self._about["backend"]}).'

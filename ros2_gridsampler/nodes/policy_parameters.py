@@ -167,6 +167,13 @@ class PolicyParameters:
             'minimum': 0.01,
         },
     )
+    check_following: bool = field(
+        default=True,
+        metadata={
+            'help': 'Hold an arm that does not follow or was moved. False for a recording, whose '
+            'arm obeys nobody; refused without use_sim_time'
+        },
+    )
     command_rate: float = field(
         default=50.0,
         metadata={'help': 'Commands per second', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 1000.0},

@@ -32,7 +32,7 @@ class TrackingWatch:
     Args:
         controller: Knows the joints that it commands.
         output: Knows the pose that it commands.
-        parameters: Bounds.
+        parameters: Bounds, and whether the arm is asked at all: a recorded one never follows.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class TrackingWatch:
         leads = [parameters.max_joint_lead] * self._joints
         self._leads = np.array([*leads, parameters.max_lead, parameters.max_lead_angle])
         self._error = parameters.max_tracking_error
+        self._checks = parameters.check_following
         self._rest = RestWatch(max(self._error / 5, _NOISE), parameters.rest_time)
         self.begin()
 
@@ -64,6 +65,8 @@ class TrackingWatch:
 
     def measure(self, state: Measured, pose: Measured | None) -> None:
         """The arm was measured; `pose` of the end effector where somebody measures it."""
+        if not self._checks:
+            return
         hand = np.zeros(0) if pose is None else pose.values
         if hand.size and self._here[1].size and hand[3:] @ self._here[1][3:] < 0:
             # The same rotation.
@@ -127,22 +130,27 @@ class TrackingWatch:
     @property
     def lead(self) -> Numbers:
         """So far ahead of itself may a joint be commanded [rad], [m]."""
-        return _BEYOND * self._bounds[: self._joints]
+        bounds = self._bounds[: self._joints]
+        return _BEYOND * bounds if self._checks else np.full(bounds.shape, np.inf)
 
     @property
     def displaced(self) -> bool:
         """Whether a holding arm is away from its command and nothing is in its way."""
-        return (not self._blocked and self._away) or self._controller.opened
+        return (not self._blocked and self._away) or self._opened
 
     @property
     def astray(self) -> bool:
         """Whether a holding arm stands away from its command: it would jump when it can."""
-        return self.stands and (self._away or self._controller.opened)
+        return self.stands and (self._away or self._opened)
 
     @property
     def stands(self) -> bool:
         """Whether the arm was commanded to stand, and has been measured to, for a while."""
         return self._rest.stands(self._measured)
+
+    @property
+    def _opened(self) -> bool:
+        return self._checks and self._controller.opened
 
     @property
     def _bounds(self) -> Numbers:
