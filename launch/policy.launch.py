@@ -31,6 +31,7 @@ ARGUMENTS = (
     ('joint_states_topic', '/joint_states', 'JointState of the arm'),
     ('pose_topic', '/end_effector_pose', 'PoseStamped of the end effector'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
+    ('separate_joints', '', 'Commanded joints of another controller, on gripper_topic; commas'),
     ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
     ('check_mounts', 'true', 'Refuse to activate if a camera has moved since the training'),
     ('check_following', 'true', 'Hold an arm that does not follow; false for a recording only'),
@@ -72,7 +73,7 @@ def start(context):
             'pose_topic',
         )
     }
-    for name in ('camera_topics', 'gripper_joints'):
+    for name in ('camera_topics', 'gripper_joints', 'separate_joints'):
         if given[name]:
             parameters[name] = words(given[name])
     if given['camera_calibrations']:

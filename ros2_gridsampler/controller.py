@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chunks and where the arm is -> the admissible command due now, or a hold with its reason."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +12,9 @@ from .action_chunk import ActionChunk, ActionSpace
 from .action_prefix import Prefix
 from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
-from .grip_watch import GripWatch
-from .safety_filter import JointSafetyFilter, NonFiniteTarget, SafeCommand
+from .commanded_motion import commanded_motion
+from .safety_filter import NonFiniteTarget, SafeCommand
 from .stream_health import Fault
-from .twist_safety_filter import TwistSafetyFilter
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +68,7 @@ class Controller:
     ) -> None:
         """Know everything but where the arm is."""
         self._schedule = ChunkSchedule(schedule)
+        self._motion = commanded_motion(space, limits, max_excess)
         self._max_state_age = max_state_age
         self._delay = schedule.actuation_delay
         self._leads = leads
@@ -79,49 +78,6 @@ class Controller:
         self._at_rest = True
         self._last: NDArray[np.float64] | None = None
         self._told: float | None = None
-        self._watched = np.zeros(0, bool)
-        # The two filters differ in what they have to know of the arm.
-        self._plausible: Callable[[NDArray[np.float64]], np.bool_]
-        self._reset: Callable[[NDArray[np.float64]], None]
-        self._admit: Callable[
-            [NDArray[np.float64], NDArray[np.float64], float, float, float], SafeCommand
-        ]
-        if space.kind == 'joint_position':
-            chosen = limits.joints.select(space.names)
-            joints = JointSafetyFilter(chosen)
-            self._watched = ~np.array(chosen.grips)
-            grips = np.flatnonzero(chosen.grips)
-            self._grips = GripWatch(
-                grips, grips, (chosen.max_position - chosen.min_position)[grips]
-            )
-            self._reset = joints.reset
-            self._admit = lambda target, state, period, lag, since: joints.filter(target, period)
-            self._stop = joints.stop
-            low, high = chosen.position_range(max_excess)
-            self._plausible = lambda targets: ((targets >= low) & (targets <= high)).all()
-            return
-        if limits.end_effector is None or limits.gripper is None:
-            raise ValueError(
-                f'The checkpoint commands a twist and a gripper, but {limits.name} has no limits '
-                "for both; add end_effector and gripper to the arm's calibration file."
-            )
-        if space.frame != limits.base_frame:
-            raise ValueError(
-                f'The checkpoint commands a twist in {space.frame!r}, the limits of {limits.name} '
-                f'are in {limits.base_frame!r}; use the calibration file of its arm.'
-            )
-        hand = limits.end_effector
-        twist = TwistSafetyFilter(hand, limits.gripper)
-        opening = np.array([limits.gripper.max_opening])
-        self._grips = GripWatch(np.array([6]), np.array([3]), opening)
-        self._reset = lambda state: twist.reset(state[3])
-        self._admit = lambda target, state, period, lag, since: twist.filter(
-            target, state[:3], period, lag, since
-        )
-        self._stop = twist.stop
-        bounds = np.array([hand.max_speed, hand.max_rotation_rate, limits.gripper.max_opening])
-        bounds *= 1 + max_excess
-        self._plausible = lambda targets: (_sizes(targets) <= bounds).all()
 
     @property
     def started(self) -> bool:
@@ -140,24 +96,24 @@ class Controller:
         0 for joints that hold things; empty where velocities are commanded, which start from
         wherever the arm is.
         """
-        if self._last is None or self._measured is None or not self._watched.any():
-            return np.zeros(self._watched.shape)
-        return np.where(self._watched, np.abs(self._measured - self._last), 0.0)
+        if self._last is None or self._measured is None or not self._motion.watched.any():
+            return np.zeros(self._motion.watched.shape)
+        return np.where(self._motion.watched, np.abs(self._measured - self._last), 0.0)
 
     @property
     def watched(self) -> Bool[np.ndarray, ' joints']:
         """Which joints are commanded to positions and hold nothing; empty for velocities."""
-        return self._watched
+        return self._motion.watched
 
     @property
     def commanded(self) -> Float[np.ndarray, ' joints'] | None:
         """Where the joints were last commanded to be [rad], [m]; None where they were not."""
-        return self._last if self._watched.size else None
+        return self._last if self._motion.watched.size else None
 
     @property
     def opened(self) -> bool:
         """Whether a joint that held something was opened since it was last commanded to move."""
-        return self._measured is not None and bool(self._grips.opened(self._measured).any())
+        return self._measured is not None and bool(self._motion.grips.opened(self._measured).any())
 
     def stale(self, now: float) -> str:
         """Why the measured state says nothing about now [s]; empty where it does."""
@@ -192,7 +148,7 @@ class Controller:
         age = 0.0 if now is None else now - time
         self._measured, self._measured_time = state, time
         if not self._started and abs(age) <= self._max_state_age:
-            self._reset(self._grips.start(state))
+            self._motion.reset(self._motion.grips.start(state))
             self._started, self._last, self._at_rest = True, None, True
 
     def start_from_measured(self, max_tracking_error: float) -> bool:
@@ -218,9 +174,9 @@ class Controller:
         if not moved.any() and not self.opened:
             return False
         start = self._measured
-        if self._watched.size:
-            start = np.where(self._watched & ~moved, self._last, start)
-        self._reset(self._grips.start(start))
+        if self._motion.watched.size:
+            start = np.where(self._motion.watched & ~moved, self._last, start)
+        self._motion.reset(self._motion.grips.start(start))
         self._last = None
         return True
 
@@ -233,7 +189,7 @@ class Controller:
         Raises:
             ImplausibleChunk: It is far outside what the arm can do.
         """
-        if not self._plausible(chunk.targets):
+        if not self._motion.plausible(chunk.targets):
             raise ImplausibleChunk(
                 'The policy predicted actions far beyond the limits of the arm, like '
                 f'{np.array2string(chunk.targets[0], precision=3)}; check units, statistics and '
@@ -277,7 +233,7 @@ class Controller:
             wanted = self._within(target, lead)
             lag = 0.0 if self._leads else now - self._measured_time + self._delay
             since = period if self._told is None else now - self._told
-            safe = self._admit(wanted, self._measured, period, lag, since)
+            safe = self._motion.admit(wanted, self._measured, period, lag, since)
         except ChunkOver as error:
             return self.hold(str(error), period, Fault.CHUNK_OVER)
         except NonFiniteTarget as error:
@@ -296,7 +252,7 @@ class Controller:
 
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration; call it every `period` [s] until it is at rest."""
-        safe = self._stop(period)
+        safe = self._motion.stop(period)
         # While it decelerates it still closes further on what it holds.
         self._note(safe, moves=not safe.at_rest)
         self._told = None
@@ -305,22 +261,16 @@ class Controller:
     def _note(self, safe: SafeCommand, moves: bool) -> None:
         self._last, self._at_rest = safe.values, safe.at_rest
         if self._measured is not None:
-            self._grips.command(safe.values, self._measured, moves)
+            self._motion.grips.command(safe.values, self._measured, moves)
 
     def _within(
         self, target: NDArray[np.float64], lead: float | NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """The target itself where no joint is wanted farther away than its lead."""
-        if not self._watched.any() or self._measured is None:
+        if not self._motion.watched.any() or self._measured is None:
             return target
-        far = self._watched & (np.abs(target - self._measured) > lead)
+        far = self._motion.watched & (np.abs(target - self._measured) > lead)
         if not far.any():
             return target
         near = np.clip(target, self._measured - lead, self._measured + lead)
         return np.where(far, near, target)
-
-
-def _sizes(twists: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Speed, rotation rate and opening of each [steps, 3]."""
-    speed, rate = (np.linalg.norm(twists[:, part], axis=1) for part in (slice(3), slice(3, 6)))
-    return np.stack([speed, rate, np.abs(twists[:, 6])], 1)

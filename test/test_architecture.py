@@ -51,6 +51,7 @@ STAGES = (
     'safety_filter',
     'twist_safety_filter',
     'grip_watch',
+    'commanded_motion',
     'controller',
     'limit_excess',
     'command_message',

@@ -4,7 +4,7 @@
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from ..action_prefix import Prefix
 from ..controller import Command, Controller, ImplausibleChunk
-from ..latency import ChunkTimes, LatencyWindow, RateWindow, Window
+from ..latency import ChunkTimes
 from ..stream_health import DegradationLadder, Fault, Rung
 from .clock_watch import Clocks, ClockWatch
 from .command_outputs import CommandOutput
+from .command_statistics import CommandStatistics
 from .inference_thread import TimedPrediction
 from .input_topics import InputTopics
 from .patient_lock import PatientLock
@@ -65,13 +66,11 @@ class CommandCycle:
         self._problems = problems
         self._clocks = clocks
         self._log = log
-        self._follow = follow
         self._sent = sent
         # Decelerating takes the longest.
         self.lock = PatientLock(parameters.stop_time + _SPARE)
         """Held while a command is made; whoever reads the ladder has to hold it."""
         self._predictions: deque[TimedPrediction] = deque(maxlen=100)
-        self._newest: TimedPrediction | None = None
         self._paused = self._held = False
         self._tracking = TrackingWatch(controller, output, parameters)
         self._clock = ClockWatch(
@@ -79,17 +78,9 @@ class CommandCycle:
         )
         self.instruction = ''
         """The sentence that is obeyed."""
-        self.commands = 0
-        """How many were sent since `start`."""
         self.holding = 'not active'
         """Why the arm is not moved; empty where it is."""
-        self.interventions: Counter[str] = Counter()
-        """What the safety filter did -> how often."""
-        self.latency = LatencyWindow()
-        self.information_age = Window()
-        self.used = RateWindow()
-        """Predictions that were taken into use, in steady time [s]."""
-        self.seam_positions, self.seam_velocities = Window(), Window()
+        self.statistics = CommandStatistics(clocks, follow)
         self.ladder = DegradationLadder(parameters.ladder, clocks.steady())
 
     def start(self) -> None:
@@ -98,12 +89,10 @@ class CommandCycle:
             self._controller.restart()
             self._output.start(None)
             self._predictions.clear()
-            self._newest = None
             self._tracking.begin()
             self._clock.begin()
-            self.used = RateWindow()
             self._paused = self._held = False
-            self.commands = 0
+            self.statistics.begin()
             self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
 
     def deliver(self, timed: TimedPrediction) -> None:
@@ -198,7 +187,7 @@ class CommandCycle:
         if not self.lock.acquire(timeout=patience):
             return False
         try:
-            if not self.commands:
+            if not self.statistics.commands:
                 return True
             resting = 0
             for _ in range(math.ceil(self._parameters.stop_time / self._period) + repeats):
@@ -236,11 +225,7 @@ class CommandCycle:
             except ImplausibleChunk as error:
                 self.ladder.report(Fault.BAD_PREDICTION, 'policy', str(error), steady)
                 continue
-            if seam is not None:
-                self.seam_positions.add(seam.position)
-                self.seam_velocities.add(seam.velocity)
-            self.used.add(steady)
-            self._newest = timed
+            self.statistics.took(timed, seam, steady)
             # A chunk that is over when it comes is no reason to move.
             if chunk.end_time > now:
                 self.ladder.observe_good(steady)
@@ -280,27 +265,11 @@ class CommandCycle:
     def _send(self, command: Command, now: float) -> None:
         self._output.publish(command.values, now)
         self._sent(command.values, now)
-        self.commands += 1
-        self.interventions.update(command.interventions)
+        self.statistics.sent(command, now, self._controller.information_time)
         self.holding, self._held = command.holding, bool(command.holding)
         self._tracking.command(self._held and command.at_rest, now, follows=not self._held)
         if command.holding:
             self._problems.report('holding', f'The arm holds: {command.holding}')
-            return
-        seen = self._controller.information_time
-        if seen is not None:
-            self.information_age.add(now - seen)
-        if self._newest is not None:
-            timed, self._newest = self._newest, None
-            times = ChunkTimes(
-                timed.observation.time,
-                timed.taken,
-                timed.decoded,
-                timed.predicted,
-                self._clocks.ros(),
-            )
-            self.latency.add(times)
-            self._follow(times)
 
     def _start_output(self) -> None:
         pose = self._inputs.measured_pose

@@ -3,7 +3,8 @@
 """Admissible command -> the message that the arm's controller takes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ class CommandOutput:
         self._publishers = [
             node.create_publisher(kind, topic, NEWEST_RELIABLE) for topic, kind in topics.items()
         ]
+
+    @property
+    def publishers(self) -> list[Any]:
+        """One per topic."""
+        return self._publishers
 
     @property
     def topics(self) -> list[str]:
@@ -187,6 +193,48 @@ class JointPositionArrayOutput(CommandOutput):
         self._publishers[0].publish(_numbers(values))
 
 
+class SeparateJointsOutput(CommandOutput):
+    """Some joints on `~/gripper_command` [rad], [m], the others by another output.
+
+    ros2_control's controllers own joints, and refuse those of another one.
+
+    Args:
+        node: Owns the publishers.
+        others: Is told to send the joints that stay; makes its output.
+        space: Of all joints.
+        separate: Names of the joints on `~/gripper_command`, in the order of that array.
+
+    Raises:
+        ValueError: They are not commanded, or nobody else is.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        others: Callable[[ActionSpace], CommandOutput],
+        space: ActionSpace,
+        separate: Sequence[str],
+    ) -> None:
+        """Advertise the topics."""
+        rest = tuple(name for name in space.names if name not in separate)
+        unknown = [name for name in separate if name not in space.names]
+        if unknown or not rest or len(set(separate)) != len(separate):
+            raise ValueError(
+                f'separate_joints is {list(separate)}; name each once, and some but not all of '
+                f'the joints that the checkpoint commands: {list(space.names)}.'
+            )
+        self._separate = [space.names.index(name) for name in separate]
+        self._rest = [space.names.index(name) for name in rest]
+        self._others = others(replace(space, names=rest))
+        super().__init__(node, {'~/gripper_command': Float64MultiArray})
+        self._publishers = [*self._others.publishers, *self._publishers]
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """See `CommandOutput`."""
+        self._others.publish(values[self._rest], time)
+        self._publishers[-1].publish(_numbers(values[self._separate]))
+
+
 # The first of each is the natural one.
 _OUTPUTS: dict[str, dict[str, Callable[[Any, ActionSpace, float], CommandOutput]]] = {
     'end_effector_twist': {'twist': TwistOutput, 'pose': PoseOutput},
@@ -219,9 +267,30 @@ def choose_output(name: str, space: ActionSpace) -> str:
     return name or next(iter(possible))
 
 
-def make_output(node: Any, name: str, space: ActionSpace, period: float) -> CommandOutput:
-    """Advertise the topics of an output that `choose_output` gave."""
-    return _OUTPUTS[space.kind][name](node, space, period)
+def make_output(
+    node: Any, name: str, space: ActionSpace, period: float, separate: Sequence[str] = ()
+) -> CommandOutput:
+    """Advertise the topics of an output that `choose_output` gave.
+
+    Args:
+        node: Owns the publishers.
+        name: Of the output.
+        space: Of the commands.
+        period: Between two of them [s].
+        separate: See `SeparateJointsOutput`; none for a twist, whose gripper is separate anyway.
+
+    Raises:
+        ValueError: These joints cannot be separated.
+    """
+    make = _OUTPUTS[space.kind][name]
+    if not separate:
+        return make(node, space, period)
+    if space.kind != 'joint_position':
+        raise ValueError(
+            f'separate_joints is {list(separate)}, but the checkpoint commands {space.kind}, '
+            'whose gripper has a topic of its own; leave it empty.'
+        )
+    return SeparateJointsOutput(node, lambda rest: make(node, rest, period), space, separate)
 
 
 def _numbers(values: Numbers) -> Any:

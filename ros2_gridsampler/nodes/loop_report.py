@@ -48,7 +48,7 @@ class LoopReport:
             'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
             **{f'frames received: {c.name}': c.received for c in self._inputs.cameras.all},
             'observations decoded': self._inference.decoded,
-            'commands': cycle.commands,
+            'commands': cycle.statistics.commands,
             'no observation because': self._inference.reason,
             'holding because': cycle.holding,
             **{f'problem: {name}': n for name, n in sorted(self._problems.counts.items())},
@@ -81,11 +81,15 @@ class LoopReport:
         return {**values, **others}
 
     def _timing(self) -> dict[str, Any]:
-        cycle = self._cycle
+        statistics = self._cycle.statistics
         values: dict[str, Any] = {
-            **_milliseconds({f'latency {k}': s for k, s in cycle.latency.summaries().items()}),
-            **_milliseconds({'age of information at command': cycle.information_age.summary()}),
-            'predictions per second': f'{cycle.used.rate:.2f}',
+            **_milliseconds(
+                {f'latency {k}': s for k, s in statistics.latency.summaries().items()}
+            ),
+            **_milliseconds(
+                {'age of information at command': statistics.information_age.summary()}
+            ),
+            'predictions per second': f'{statistics.used.rate:.2f}',
             'prediction under way [ms]': f'{1e3 * self._inference.busy:.0f}',
         }
         if self.deadlines is not None:
@@ -95,8 +99,8 @@ class LoopReport:
                 'deadlines missed': self.deadlines.missed,
             }
         for name, window in (
-            ('seam position', cycle.seam_positions),
-            ('seam velocity', cycle.seam_velocities),
+            ('seam position', statistics.seam_positions),
+            ('seam velocity', statistics.seam_velocities),
         ):
             found = window.summary()
             values[f'{name} (p50 / p99 / max)'] = ' / '.join(
@@ -110,7 +114,10 @@ class LoopReport:
             return {
                 'rung': ladder.rung(steady).name,
                 'rung because': ladder.reason,
-                **{f'filter: {name}': n for name, n in sorted(self._cycle.interventions.items())},
+                **{
+                    f'filter: {name}': n
+                    for name, n in sorted(self._cycle.statistics.interventions.items())
+                },
                 **{f'ladder: {name}': n for name, n in sorted(ladder.counts.items())},
             }
 

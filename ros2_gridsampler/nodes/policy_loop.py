@@ -103,7 +103,9 @@ class PolicyLoop:
         period = 1 / parameters.command_rate
         # Where something that comes later is refused, nothing of what came before may stay.
         with contextlib.ExitStack() as undo:
-            self._output = make_output(node, self.output, space, period)
+            self._output = make_output(
+                node, self.output, space, period, parameters.separate_joints
+            )
             undo.callback(self._output.destroy)
             self._inference = InferenceThread(
                 ObservationBuffer(config.observation, parameters.streams),
@@ -211,7 +213,8 @@ class PolicyLoop:
         """What the trial of another encoder is judged by."""
         with (cycle := self._cycle).lock:
             bad = cycle.ladder.counts[f'policy: {Fault.BAD_PREDICTION.value}']
-            return Counts(cycle.commands, sum(cycle.interventions.values()), bad)
+            statistics = cycle.statistics
+            return Counts(statistics.commands, sum(statistics.interventions.values()), bad)
 
     @property
     def gives_up(self) -> str:

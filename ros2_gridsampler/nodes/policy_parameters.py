@@ -142,6 +142,13 @@ class PolicyParameters:
         default='',
         metadata={'help': "Kind of command; empty for what suits the checkpoint's actions"},
     )
+    separate_joints: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            'help': 'Commanded joints that another controller owns (a gripper): sent as '
+            'Float64MultiArray on ~/gripper_command instead of with the others'
+        },
+    )
     max_lead: float = field(
         default=0.1,
         metadata={

@@ -1,0 +1,76 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which numbers of a command go out on which topic."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.nodes.command_outputs import make_output
+
+ARM = ActionSpace('joint_position', ('shoulder', 'jaw', 'elbow', 'thumb'))
+
+
+class Node:
+    """Keeps what is published."""
+
+    def __init__(self):
+        self.sent, self.destroyed = {}, []
+
+    def create_publisher(self, kind, topic, qos):
+        node = self
+
+        class Publisher:
+            topic_name = topic
+
+            def publish(self, message):
+                assert isinstance(message, kind)
+                node.sent.setdefault(topic, []).append(message)
+
+            def get_subscription_count(self):
+                return int(topic == '~/joint_trajectory')
+
+        return Publisher()
+
+    def destroy_publisher(self, publisher):
+        self.destroyed.append(publisher.topic_name)
+
+
+@pytest.mark.parametrize('separate', [('thumb', 'jaw'), ('elbow',)])
+def test_joints_of_another_controller_go_out_beside_the_trajectory_of_the_others(separate):
+    node, values = Node(), dict(zip(ARM.names, (0.1, 0.2, 0.3, 0.4), strict=True))
+    output = make_output(node, 'joint_trajectory', ARM, 0.02, separate)
+    output.publish(np.array([*values.values()]), 5.0)
+    (trajectory,), (array,) = node.sent['~/joint_trajectory'], node.sent['~/gripper_command']
+    rest = [name for name in ARM.names if name not in separate]
+    assert list(trajectory.joint_names) == rest
+    assert list(trajectory.points[0].positions) == [values[name] for name in rest]
+    assert list(array.data) == [values[name] for name in separate]
+    assert output.topics == ['~/joint_trajectory', '~/gripper_command']
+    assert output.unheard == ['~/gripper_command']
+    output.destroy()
+    assert node.destroyed == output.topics
+
+
+def test_an_array_of_positions_keeps_the_order_of_the_joints_that_stay():
+    node = Node()
+    output = make_output(node, 'joint_position_array', ARM, 0.02, ('shoulder',))
+    output.publish(np.array([0.1, 0.2, 0.3, 0.4]), 5.0)
+    assert list(node.sent['~/joint_positions'][0].data) == [0.2, 0.3, 0.4]
+    assert list(node.sent['~/gripper_command'][0].data) == [0.1]
+
+
+@pytest.mark.parametrize('separate', [('jaw', 'wrist'), ARM.names, ('jaw', 'jaw')])
+def test_joints_that_nobody_commands_twice_named_or_all_cannot_be_separate(separate):
+    node = Node()
+    with pytest.raises(ValueError, match='some but not all of the joints'):
+        make_output(node, 'joint_trajectory', ARM, 0.02, separate)
+    assert not node.sent
+
+
+def test_the_gripper_beside_a_twist_is_separate_already():
+    twist = ActionSpace('end_effector_twist', TWIST_NAMES, 'base')
+    with pytest.raises(ValueError, match='leave it empty'):
+        make_output(Node(), 'twist', twist, 0.02, ('gripper',))
