@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3.13 python3; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLAN := build/tensorrt
+WORKERS ?= 4
 TIMED := test/test_encoder_swap_node.py test/test_fault_campaign.py test/test_timing_benchmark.py
 ALONE := test/test_simulation.py test/test_tensorrt_plan.py
 RERUN := --reruns 2 --only-rerun 'open_and_lock_file failed'
@@ -18,7 +19,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 export LP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-light test install clean
+.PHONY: demo demo-light test test-units test-simulation test-tensorrt install clean
 
 demo: install
 	$(BIN)/gridsampler demo --out build/demo
@@ -35,16 +36,27 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-# Now and then Fast DDS finds its shared memory locked by a node that has gone (about one start in
-# 200 here), and the new node is deaf: only a test that failed by that is run again.
-	$(BIN)/pytest -n 2 --dist worksteal $(RERUN) $(addprefix --ignore=,$(TIMED) $(ALONE))
+	@mkdir -p build
+	$(MAKE) --no-print-directory --jobs=3 test-units test-simulation test-tensorrt
 # What judges when commands come has the machine for itself.
 	$(BIN)/pytest $(RERUN) $(TIMED)
+
+# Now and then Fast DDS finds its shared memory locked by a node that has gone (about one start in
+# 200 here), and the new node is deaf: only a test that failed by that is run again. Many tests wait
+# for nodes, so more of them than cores run at a time.
+test-units: install
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(RERUN) $(addprefix --ignore=,$(TIMED) $(ALONE))
+
 # Mesa and a CUDA build of PyTorch each bring an LLVM: in one process they crash.
-	$(BIN)/pytest test/test_simulation.py
+test-simulation: install
+	@$(BIN)/pytest test/test_simulation.py > build/test_simulation.log 2>&1; \
+		passed=$$?; cat build/test_simulation.log; exit $$passed
+
+test-tensorrt: install
 ifeq ($(shell uname -sm),Linux x86_64)
-	$(MAKE) $(PLAN)/.installed
-	PYTHONPATH=$(PLAN) $(BIN)/pytest test/test_tensorrt_plan.py
+	@$(MAKE) --no-print-directory $(PLAN)/.installed
+	@PYTHONPATH=$(PLAN) $(BIN)/pytest test/test_tensorrt_plan.py > build/test_tensorrt.log 2>&1; \
+		passed=$$?; cat build/test_tensorrt.log; exit $$passed
 endif
 
 # What builds TensorRT engines without a GPU, 233 MB, apart from .venv and on its PyTorch:
