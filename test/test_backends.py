@@ -329,6 +329,38 @@ def test_no_engine_forks_this_process_or_tells_anybody_that_it_is_used(backend, 
     assert not left, 'something was written to be reported later'
 
 
+DROPS = """
+import signal, sys, threading
+from policies import tiny_policy
+from ros2_gridsampler.backends import load
+from ros2_gridsampler.golden_observation import golden_observation
+
+heard = []
+signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+policy = tiny_policy()
+held = [load(policy, [golden_observation(policy.config)], backends=(sys.argv[1],), strict=True)]
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+signal.raise_signal(signal.SIGUSR1)
+print('heard', len(heard))
+"""
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
+def test_a_signal_is_heard_after_another_thread_dropped_an_engine(backend):
+    """On processors with AMX OpenVINO gives the thread that loads it a stack for signals."""
+    said = subprocess.run(
+        [sys.executable, '-c', DROPS, backend],
+        env=os.environ | {'PYTHONPATH': str(Path(__file__).parents[1])},
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.split()[-2:] == ['heard', '1']
+
+
 @pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
 def test_one_thread_never_takes_more_than_one_core(backend):
     policy = tiny_policy()

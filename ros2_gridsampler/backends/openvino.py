@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 import warnings
@@ -29,10 +30,9 @@ def check(precision: Precision) -> Machine:
         EngineRefused: OpenVINO is not installed, or the processor lacks that precision.
     """
     try:
-        openvino = _openvino()
+        core = _core()
     except ImportError as error:
         raise missing('OpenVINO', "'openvino>=2026.2,<2027'") from error
-    core = openvino.Core()
     able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     processor = str(core.get_property('CPU', 'FULL_DEVICE_NAME'))
     if precision not in HINTS:
@@ -64,6 +64,17 @@ def _openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@functools.cache
+def _core() -> Any:
+    """Of the whole process, and never given back while it runs.
+
+    Where the processor has AMX, its plugin gives the thread that loads it a stack for signals,
+    and unmaps that when it ends, in whichever thread that is (2026.4): the next SIGINT of the
+    first one is then a segmentation fault instead of an arm that decelerates.
+    """
+    return _openvino().Core()
 
 
 def build(graph: ExportedGraph) -> Built:
@@ -111,8 +122,7 @@ class OpenVinoEngine:
     def __init__(self, built: Built, precision: Precision, threads: int) -> None:
         import numpy as np
 
-        openvino = _openvino()
-        core = openvino.Core()
+        openvino, core = _openvino(), _core()
         try:
             # What may be written to is not copied: that would hold Python's lock.
             self._weights = np.frombuffer(built[WEIGHTS], np.uint8)
