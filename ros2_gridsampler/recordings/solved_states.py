@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated tasks and something that tries them -> which evaluation states it solved."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,11 @@ def check_episodes(episodes: int) -> None:
         )
 
 
+def task_name(instruction: str, task: int, others: Collection[str]) -> str:
+    """An instruction, with the task's number where another one has the same: some suites do."""
+    return f'{instruction} (task {task})' if instruction in others else instruction
+
+
 def try_states(
     attempt: Attempt,
     *,
@@ -114,9 +119,6 @@ def try_states(
                     progress.update()
             finally:
                 arm.close()
-            # Some suites tell two tasks the same in two rooms.
-            known = arm.instruction in outcomes
-            name = f'{arm.instruction} (task {task})' if known else arm.instruction
-            outcomes[name] = tuple(solved)
+            outcomes[task_name(arm.instruction, task, outcomes)] = tuple(solved)
             progress.set_postfix(successes=Tally(outcomes).successes)
     return outcomes

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..recordings.solved_states import task_name
+
 
 @dataclass
 class RowOutcomes:
@@ -30,7 +32,7 @@ class RowOutcomes:
     def add(self, task: int, name: str, solved: tuple[bool, ...]) -> None:
         """Outcomes of a task, told by its number from another with the same instruction."""
         others = {known for number, known in self.tasks.items() if number != task}
-        self.tasks[task] = f'{name} (task {task})' if name in others else name
+        self.tasks[task] = task_name(name, task, others)
         self.outcomes[self.tasks[task]] = solved
 
     def save(self, path: Path) -> None:
