@@ -36,7 +36,6 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@mkdir -p build
 	$(MAKE) --no-print-directory --jobs=3 test-units test-simulation test-tensorrt
 # What judges when commands come has the machine for itself.
 	$(BIN)/pytest $(RERUN) $(TIMED)
@@ -49,11 +48,13 @@ test-units: install
 
 # Mesa and a CUDA build of PyTorch each bring an LLVM: in one process they crash.
 test-simulation: install
+	@mkdir -p build
 	@$(BIN)/pytest test/test_simulation.py > build/test_simulation.log 2>&1; \
 		passed=$$?; cat build/test_simulation.log; exit $$passed
 
 test-tensorrt: install
 ifeq ($(shell uname -sm),Linux x86_64)
+	@mkdir -p build
 	@$(MAKE) --no-print-directory $(PLAN)/.installed
 	@PYTHONPATH=$(PLAN) $(BIN)/pytest test/test_tensorrt_plan.py > build/test_tensorrt.log 2>&1; \
 		passed=$$?; cat build/test_tensorrt.log; exit $$passed

@@ -58,6 +58,14 @@ def words(text):
     return [word.strip(' \'"') for word in text.strip(' []').split(',')]
 
 
+def truth(given, name):
+    """Of an argument; what is neither true nor false must not switch a check off."""
+    known = {'true': True, '1': True, 'false': False, '0': False}
+    if given[name].lower() not in known:
+        raise ValueError(f'{name} is {given[name]!r}; write true or false.')
+    return known[given[name].lower()]
+
+
 def start(context):
     given = context.launch_configurations
     parameters = {
@@ -78,10 +86,10 @@ def start(context):
             parameters[name] = words(given[name])
     if given['camera_calibrations']:
         parameters['cameras.calibrations'] = words(given['camera_calibrations'])
-    parameters['cameras.check_mounts'] = given['check_mounts'].lower() == 'true'
+    parameters['cameras.check_mounts'] = truth(given, 'check_mounts')
     for name in ('check_following', 'reliable_streams', 'use_sim_time', 'autostart'):
-        parameters[name] = given[name].lower() == 'true'
-    parameters['swap.allow_unvalidated'] = given['allow_unvalidated_encoder'].lower() == 'true'
+        parameters[name] = truth(given, name)
+    parameters['swap.allow_unvalidated'] = truth(given, 'allow_unvalidated_encoder')
     parameters['command_rate'] = float(given['command_rate'])
     parameters['schedule.actuation_delay'] = float(given['actuation_delay'])
     return [

@@ -53,6 +53,14 @@ def camera_info(topic):
     return topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
 
 
+def truth(given, name):
+    """Of an argument; what is neither true nor false must not switch a check off."""
+    known = {'true': True, '1': True, 'false': False, '0': False}
+    if given[name].lower() not in known:
+        raise ValueError(f'{name} is {given[name]!r}; write true or false.')
+    return known[given[name].lower()]
+
+
 def start(context):
     given = context.launch_configurations
     cameras = words(given['camera_topics'])
@@ -62,7 +70,7 @@ def start(context):
         'pace_topic': cameras[0],
         # No recorded command: an arm may listen.
         'topics': words(given['topics']) if given['topics'] else cameras,
-        **{name: given[name].lower() == 'true' for name in ('loop', 'lockstep')},
+        **{name: truth(given, name) for name in ('loop', 'lockstep')},
     }
     if not given['topics']:
         others = ('joint_states_topic', 'pose_topic', 'instruction_topic')

@@ -97,7 +97,7 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
         raise BadCheckpoint(
             f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {weights}.'
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BadCheckpoint(f'{path} cannot be read: {error}. Copy the folder again.') from error
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         version = content.get('format') if isinstance(content, dict) else None

@@ -66,6 +66,12 @@ def test_a_cut_file_and_a_missing_file_are_found(folder):
         load_checkpoint(folder / 'nowhere')
 
 
+def test_a_manifest_without_end_of_brackets_is_found(folder):
+    (folder / MANIFEST).write_text('[' * 200_000)
+    with pytest.raises(BadCheckpoint, match='cannot be read'):
+        load_checkpoint(folder)
+
+
 def test_statistics_of_another_robot_are_found(folder):
     edit(folder, lambda m: m['policy']['action_statistics'].update(mean=[1.0] * 7))
     with pytest.raises(BadCheckpoint, match='statistics'):

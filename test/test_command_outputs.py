@@ -10,6 +10,7 @@ pytest.importorskip('rclpy')
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.nodes.command_outputs import make_output
 
+TWIST = ActionSpace('end_effector_twist', TWIST_NAMES, 'base')
 ARM = ActionSpace('joint_position', ('shoulder', 'jaw', 'elbow', 'thumb'))
 
 
@@ -19,7 +20,11 @@ class Node:
     def __init__(self):
         self.sent, self.destroyed = {}, []
 
+    refused = None
+
     def create_publisher(self, kind, topic, qos):
+        if topic == self.refused:
+            raise RuntimeError('This topic is of another type.')
         node = self
 
         class Publisher:
@@ -71,6 +76,23 @@ def test_joints_that_nobody_commands_twice_named_or_all_cannot_be_separate(separ
 
 
 def test_the_gripper_beside_a_twist_is_separate_already():
-    twist = ActionSpace('end_effector_twist', TWIST_NAMES, 'base')
     with pytest.raises(ValueError, match='leave it empty'):
-        make_output(Node(), 'twist', twist, 0.02, ('gripper',))
+        make_output(Node(), 'twist', TWIST, 0.02, ('gripper',))
+
+
+@pytest.mark.parametrize(
+    ('name', 'space', 'separate', 'refused', 'left'),
+    [
+        ('joint_trajectory', ARM, ('jaw',), '~/joint_trajectory', ['~/gripper_command']),
+        ('joint_trajectory', ARM, ('jaw',), '~/gripper_command', []),
+        ('twist', TWIST, (), '~/gripper_command', ['~/twist_command']),
+    ],
+)
+def test_an_output_that_cannot_be_whole_leaves_no_topic_behind(
+    name, space, separate, refused, left
+):
+    node = Node()
+    node.refused = refused
+    with pytest.raises(RuntimeError, match='another type'):
+        make_output(node, name, space, 0.02, separate)
+    assert node.destroyed == left

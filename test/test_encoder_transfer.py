@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from fuzzed_encoders import SMALL, fuzz_manifests, fuzz_streams, save_small_encoder
 from safetensors.torch import load_file, save_file
 
@@ -260,6 +261,12 @@ def test_a_name_keeps_its_meaning(manifest, served, store):
         store.pin(list_encoders(served))
     (store.folder / NAMES).unlink()
     store.pin(list_encoders(served))
+
+
+def test_a_process_that_keeps_the_names_is_not_waited_for_without_end(manifest, store):
+    with FileLock(store.folder / 'names.lock'), pytest.raises(OSError, match='names.lock'):
+        store.pin(manifest)
+    store.pin(manifest)
 
 
 def test_a_process_killed_at_any_moment_leaves_a_whole_entry_or_none(served, manifest, tmp_path):

@@ -96,6 +96,24 @@ def test_a_camera_may_be_without_a_calibration(start):
     assert node.parameters[1] == 'more.yaml'
 
 
+def test_a_check_is_switched_off_by_true_and_false_only(start):
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
+    for text, expected in (('True', True), ('1', True), ('false', False), ('0', False)):
+        (node,) = start('policy', **given, check_mounts=text, separate_joints='jaw, thumb')
+        assert node.parameters[0]['cameras.check_mounts'] is expected
+        assert node.parameters[0]['check_following'] is True
+        assert node.parameters[0]['separate_joints'] == ['jaw', 'thumb']
+    with pytest.raises(ValueError, match="check_mounts is 'yes'; write true or false"):
+        start('policy', **given, check_mounts='yes')
+
+
+def test_a_recorded_arm_is_not_watched_for_following(start):
+    given = {'bag': 'b', 'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
+    included = start('replay', **given)[1].launch_arguments
+    assert dict(included)['check_following'] == 'false'
+    assert dict(included)['use_sim_time'] == 'true'
+
+
 def test_a_replay_plays_what_the_policy_reads_and_no_command(start):
     given = {'bag': 'b', 'policy': 'p', 'arm': 'panda', 'camera_topics': '/a/image_raw, /b/image'}
     player = start('replay', **given)[0]

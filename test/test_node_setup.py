@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +14,12 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
 
-from ros2_gridsampler.nodes.node_setup import BadParameter, declare_parameters, read_parameters
+from ros2_gridsampler.nodes.node_setup import (
+    ENDS,
+    BadParameter,
+    declare_parameters,
+    read_parameters,
+)
 
 
 @dataclass(frozen=True)
@@ -132,11 +138,14 @@ class Example(Node):
             raise RuntimeError('an arm may be moving')
         if sys.argv[1] == 'refuse':
             raise Refused('Write something else.')
+        if sys.argv[1] == 'talk':
+            for _ in range(1000):
+                self.get_logger().warning('nobody reads this ' * 30)
         self.finished = sys.argv[1].startswith('finish')
     def stop(self):
         time.sleep(0.5)
         assert self.context.ok(), 'publishers must still work'
-        print('stopped', flush=True)
+        self.get_logger().info('stopped')
 
 if sys.argv[1] == 'finish on an old rclpy':
     sys.modules['rclpy.experimental'] = None
@@ -150,7 +159,7 @@ def run_program(ros_domain, tmp_path):
     path = tmp_path / 'program.py'
     path.write_text(PROGRAM)
 
-    def start(job, **environment):
+    def start(job, ignored=None, **environment):
         removed = [name for name, value in environment.items() if value is None]
         env = {**os.environ, **environment}
         return subprocess.Popen(
@@ -159,6 +168,7 @@ def run_program(ros_domain, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=ignored and (lambda: signal.signal(ignored, signal.SIG_IGN)),
         )
 
     return start
@@ -168,7 +178,7 @@ def run_program(ros_domain, tmp_path):
     ('job', 'code', 'text'),
     [
         ('finish', 0, 'stopped'),
-        ('fail', 1, 'Stopping safely after RuntimeError: an arm may be moving'),
+        ('fail', 1, 'Stopped after RuntimeError: an arm may be moving'),
         ('refuse', 1, 'Write something else.'),
     ],
 )
@@ -181,7 +191,29 @@ def test_a_node_is_stopped_while_it_can_still_publish(run_program, job, code, te
     assert ('Traceback' in output) == (job == 'fail')
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_nobody_waits_for_whoever_reads_the_log(run_program):
+    process = run_program('talk')
+    assert process.stdout.readline().strip() == 'running'
+    # Three times what the pipe and this end of it hold.
+    time.sleep(3.0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    kept = process.communicate()[0]
+    assert 'nobody reads this' in kept
+
+
+def test_a_node_may_outlive_its_terminal(run_program):
+    process = run_program('wait', ignored=signal.SIGHUP)
+    assert process.stdout.readline().strip() == 'running'
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    process.send_signal(signal.SIGINT)
+    assert 'stopped' in process.communicate(timeout=30)[0]
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize('number', ENDS)
 def test_a_second_signal_does_not_cut_the_stop_short(run_program, number):
     process = run_program('wait')
     assert process.stdout.readline().strip() == 'running'

@@ -5,6 +5,8 @@
 import itertools
 import json
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -380,7 +382,7 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
 ):
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState, GetState
-    from rcl_interfaces.srv import SetParameters
+    from rcl_interfaces.srv import SetParameters, SetParametersAtomically
     from rclpy.parameter import Parameter
 
     flipped = tmp_path / 'flipped'
@@ -436,6 +438,20 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
     refused = set_parameter('arm', 'g1')
     assert not refused.successful
     assert 'read by configure' in refused.reason
+    # What is refused by the one time could go on by the other.
+    refused = set_parameter('use_sim_time', True)
+    assert not refused.successful
+    assert 'read by configure' in refused.reason
+    refused = set_parameter('encoder', '~nobody_of_that_name/encoder')
+    assert not refused.successful
+    message = Parameter('policy', value='other').to_parameter_msg()
+    message.value.type = 77
+    for kind in (SetParameters, SetParametersAtomically):
+        name = '/policy_node/set_parameters' + '_atomically' * (kind is SetParametersAtomically)
+        answer = watcher.call(kind, name, kind.Request(parameters=[message]), node)
+        (refused,) = getattr(answer, 'results', None) or [answer.result]
+        assert not refused.successful
+        assert 'a type that does not exist' in refused.reason
     assert change('ACTIVATE')
     assert not change('CONFIGURE')
     assert change('DEACTIVATE')
@@ -443,6 +459,33 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
     assert state() == 'unconfigured'
     assert node.end() == 0
     assert 'Traceback' not in node.text
+
+
+STUCK = """
+from ros2_gridsampler.nodes.node_setup import run
+from ros2_gridsampler.nodes.policy_node import PolicyNode
+
+class Loop:
+    gives_up = ''
+    def destroy(self):
+        raise RuntimeError('the command thread is stuck')
+
+class Stuck(PolicyNode):
+    finished = True
+    def __init__(self):
+        super().__init__()
+        self._loop = Loop()
+
+raise SystemExit(run(Stuck))
+"""
+
+
+def test_an_arm_that_could_not_be_stopped_is_a_failure(ros_domain):
+    done = subprocess.run(
+        [sys.executable, '-c', STUCK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert 'the command thread is stuck' in done.stderr
 
 
 def test_what_nobody_foresaw_in_a_transition_stays_in_the_diagnostics(watcher, diagnostics):

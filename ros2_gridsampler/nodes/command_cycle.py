@@ -25,8 +25,9 @@ from .policy_parameters import PolicyParameters
 from .problems import Problems
 from .tracking_watch import TrackingWatch
 
-# Beyond the longest deceleration somebody who waits for a command is patient so long [s].
-_SPARE = 1.0
+# Beyond the longest deceleration somebody who waits for a command is patient so long [s]: whoever
+# decelerates then waits for the subscribers of two topics.
+_SPARE = 2.0
 
 
 class CommandCycle:

@@ -38,9 +38,14 @@ class CommandOutput:
     def __init__(self, node: Any, topics: dict[str, Any]) -> None:
         """Advertise the topics."""
         self._node = node
-        self._publishers = [
-            node.create_publisher(kind, topic, NEWEST_RELIABLE) for topic, kind in topics.items()
-        ]
+        self._publishers: list[Any] = []
+        try:
+            for topic, kind in topics.items():
+                publisher = node.create_publisher(kind, topic, NEWEST_RELIABLE)
+                self._publishers.append(publisher)
+        except Exception:
+            self.destroy()
+            raise
 
     @property
     def publishers(self) -> list[Any]:
@@ -225,8 +230,12 @@ class SeparateJointsOutput(CommandOutput):
             )
         self._separate = [space.names.index(name) for name in separate]
         self._rest = [space.names.index(name) for name in rest]
-        self._others = others(replace(space, names=rest))
         super().__init__(node, {'~/gripper_command': Float64MultiArray})
+        try:
+            self._others = others(replace(space, names=rest))
+        except Exception:
+            self.destroy()
+            raise
         self._publishers = [*self._others.publishers, *self._publishers]
 
     def publish(self, values: Numbers, time: float) -> None:

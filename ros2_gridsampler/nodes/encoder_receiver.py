@@ -99,12 +99,12 @@ class EncoderReceiver:
         encoder = self._encoder
         if encoder is None or self._verifying is not None:
             return
-        if (folder := self._store.find(encoder.sha256)) is not None:
-            self.state = f'{encoder.name} is in the store'
-            self._use(folder)
-            return
-        self._attempts += 1
         try:
+            if (folder := self._store.find(encoder.sha256)) is not None:
+                self.state = f'{encoder.name} is in the store'
+                self._use(folder)
+                return
+            self._attempts += 1
             self._reception = self._store.receive(encoder)
         except (NotBelieved, OSError) as error:
             self._refuse(str(error))

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import traceback
 import typing
 from collections.abc import Callable, Sequence
@@ -23,9 +22,14 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from .invalid_requests import refuse_invalid_parameters
+from .patient_output import PatientOutput
+
 Parameters = TypeVar('Parameters')
 
 FAST_DDS_PROFILE = Path(__file__).with_name('fast_dds_profile.xml')
+# What ends a node in order: Ctrl-C, a service manager, a closed terminal, Ctrl-\ and Ctrl-Z.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 _PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _TYPES: dict[Any, Any] = {
     bool: Parameter.Type.BOOL,
@@ -135,10 +139,17 @@ def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> in
     Returns:
         The exit code: 0 unless something failed.
     """
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A second signal during the clean-up sets the event again, which changes nothing.
-        signal.signal(number, lambda *_: stopping.set())
+    asked: list[int] = []
+    for number in ENDS:
+        # Whoever started the process may want it to outlive a terminal (nohup).
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            # No lock: a second signal comes in the middle of the first one's handler.
+            signal.signal(number, lambda number, frame: asked.append(number))
+    with PatientOutput():
+        return _run(create, arguments, asked)
+
+
+def _run(create: Callable[[], Any], arguments: Sequence[str] | None, asked: list[int]) -> int:
     prepare_process()
     rclpy.init(
         args=None if arguments is None else list(arguments),
@@ -146,27 +157,26 @@ def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> in
     )
     log = rclpy.logging.get_logger('ros2_gridsampler')
     node: Any = None
-    failed = False
+    wrong = ''
     try:
         node = create()
         log = node.get_logger()
+        refuse_invalid_parameters(node)
         executor = make_executor(log)
         executor.add_node(node)
-        while not (stopping.is_set() or node.finished):
+        while not (asked or node.finished):
             executor.spin_once(timeout_sec=0.1)
     except Refused as error:
-        failed = True
-        log.fatal(str(error))
+        wrong = str(error)
     except Exception as error:
         # Whatever it was, an arm may be moving.
-        failed = True
-        log.fatal(f'Stopping safely after {type(error).__name__}: {error}')
-        log.fatal(traceback.format_exc())
-    finally:
-        if node is not None:
-            failed |= not _end(node, log)
-        rclpy.try_shutdown()
-    return int(failed)
+        wrong = f'Stopped after {type(error).__name__}: {error}\n{traceback.format_exc()}'
+    # First the arm, then the words.
+    failed = node is not None and not _end(node, log)
+    if wrong:
+        log.fatal(wrong)
+    rclpy.try_shutdown()
+    return int(failed or bool(wrong))
 
 
 def prepare_process() -> None:

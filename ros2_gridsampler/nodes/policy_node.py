@@ -19,7 +19,7 @@ from ..backends.compiled_policy import Backend, CompiledPolicy
 from ..calibrating.camera_agreement import CameraDisagrees
 from ..installed_files import find
 from .autostart import Autostart
-from .invalid_transitions import refuse_invalid_transitions
+from .invalid_requests import refuse_invalid_transitions
 from .namesakes import namesakes
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .policy_loop import PolicyLoop
@@ -79,8 +79,8 @@ class PolicyNode(LifecycleNode):
 
     def stop(self) -> None:
         """Decelerate, hold, let go."""
-        if self._state != 'finalized':
-            self.trigger_shutdown()
+        if self._state != 'finalized' and self.trigger_shutdown() != SUCCESS:
+            raise RuntimeError('The arm may not have been stopped; see the line before.')
 
     def on_configure(self, state: Any) -> Any:
         """Load checkpoint and arm, check that they fit, warm up."""

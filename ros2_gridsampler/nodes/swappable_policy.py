@@ -81,6 +81,8 @@ def refuse_while_configured(
     """
     fixed = [p.name for p in parameters if p.name in names]
     fixed = [name for name in fixed if name != 'encoder' or swaps is None]
+    # What was refused by the one time could go on by the other.
+    fixed += [p.name for p in parameters if p.name == 'use_sim_time']
     if state != 'unconfigured' and fixed:
         return f'{fixed} are read by configure; deactivate and clean up the node first.'
     if swaps is None:

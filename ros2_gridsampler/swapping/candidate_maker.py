@@ -60,6 +60,8 @@ class CandidateMaker:
             self.check(load_encoder_manifest(find_encoder(name, self._store)), name)
         except (ValueError, OSError) as error:
             return str(error)
+        except RuntimeError as error:  # of expanduser, where there is no such user
+            return f'{name!r} is no path: {error}'
         return ''
 
     def check(self, manifest: EncoderManifest, name: str) -> None:

@@ -25,6 +25,8 @@ NAMES = 'names.json'
 _PARTIAL = '.partial-'
 # Nobody receives for so long; what is older was left by a process that was killed [s].
 _STALE = 86400.0
+# So long another process may hold the names [s]; who asks for them may be moving an arm.
+_PATIENCE = 1.0
 _MARGIN_BYTES = 64 << 20
 
 
@@ -62,7 +64,7 @@ class EncoderStore:
         Raises:
             NotBelieved: A name stood for other weights before.
         """
-        with FileLock(self.folder / 'names.lock'):
+        with FileLock(self.folder / 'names.lock', timeout=_PATIENCE):
             known = self._names()
             for encoder in manifest.encoders:
                 before = known.setdefault(encoder.name, encoder.sha256)

@@ -1,0 +1,79 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a process writes to a terminal or a pipe -> the same, but nobody waits for its reader."""
+
+import contextlib
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+from types import TracebackType
+
+# So much is kept for a reader that is late; what comes then is lost [bytes].
+_KEPT = 1 << 20
+# So long the reader may take at the end [s].
+_LAST_WORDS = 1.0
+
+
+class PatientOutput:
+    """Puts another process between this one and whoever reads its output and errors.
+
+    rclpy writes a line of its log with Python's lock held. Where nobody reads, as after Ctrl-S in
+    a terminal, the line would wait, with it every thread, and the arm would go on by its last
+    command. Written to a pipe that never waits, it is lost instead. The other process outlives
+    this one, so that the last words of a crash are read too.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is between yet."""
+        self._given: list[tuple[int, int, subprocess.Popen[bytes]]] = []
+
+    def __enter__(self) -> 'PatientOutput':
+        """Begin; call it before anybody has written."""
+        if os.isatty(2):
+            # Whoever writes would not know any more that it is a terminal.
+            os.environ.setdefault('RCUTILS_COLORIZED_OUTPUT', '1')
+        for number in (1, 2):
+            # Closed, or a file, which has no reader.
+            with contextlib.suppress(OSError):
+                if not stat.S_ISREG(os.fstat(number).st_mode):
+                    self._come_between(number)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the reader, not for ever, and give the output back."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        for number, before, _ in self._given:
+            os.dup2(before, number)
+            os.close(before)
+        for _, _, between in self._given:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                between.wait(_LAST_WORDS)
+        self._given.clear()
+
+    def _come_between(self, number: int) -> None:
+        reading, writing = os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _KEPT)
+        os.set_blocking(writing, False)
+        between = subprocess.Popen(
+            ['cat'],  # noqa: S607 - of the user's system
+            stdin=reading,
+            stdout=number,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is not for this one.
+            start_new_session=True,
+        )
+        before = os.dup(number)
+        os.dup2(writing, number)
+        os.close(writing)
+        os.close(reading)
+        self._given.append((number, before, between))
