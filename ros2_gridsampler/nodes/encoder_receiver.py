@@ -54,6 +54,7 @@ class EncoderReceiver:
         self._reception: Reception | None = None
         self._chunks: Any = None
         self._attempts = 0
+        self._destroyed = False
         self._verifying: threading.Thread | None = None
         self._verified: Path | Exception | None = None
         self.received = 0
@@ -67,11 +68,14 @@ class EncoderReceiver:
 
     def destroy(self) -> None:
         """Take the topics back; what is half there is thrown away."""
+        self._destroyed = True
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._manifest)
         self._abandon()
 
     def _take_manifest(self, message: Any) -> None:
+        if self._destroyed:  # a message that the executor had seen before
+            return
         try:
             manifest = read_server_manifest(message.data)
             self._store.pin(manifest)
@@ -141,7 +145,7 @@ class EncoderReceiver:
             self._verified = error
 
     def _tick(self) -> None:
-        if self._verifying is None or self._verifying.is_alive():
+        if self._destroyed or self._verifying is None or self._verifying.is_alive():
             return
         reception, self._reception = self._reception, None
         result, self._verifying = self._verified, None

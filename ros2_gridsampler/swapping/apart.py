@@ -6,6 +6,7 @@ Python runs one thread at a time. One that is deep in a library, in the garbage 
 that gives way to other programs while it is the one, keeps the commands waiting.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 # It gives way to everything that moves the arm.
 _NICENESS = 10
@@ -62,6 +64,9 @@ def answer(work: Callable[[], str]) -> None:
         work: Gives the answer; what it raises as ValueError or OSError is a refusal.
     """
     os.nice(_NICENESS)
+    # Where memory runs out, this process ends and not the one that moves an arm.
+    with contextlib.suppress(OSError):
+        Path('/proc/self/oom_score_adj').write_text('1000')
     threading.Thread(target=_end_with_parent, name='end with parent', daemon=True).start()
     try:
         text, code = work(), 0
