@@ -30,9 +30,10 @@ def check(precision: Precision) -> Machine:
         EngineRefused: OpenVINO is not installed, or the processor lacks that precision.
     """
     try:
-        core = _core()
+        _openvino()
     except ImportError as error:
         raise missing('OpenVINO', "'openvino>=2026.2,<2027'") from error
+    core = _core()
     able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     processor = str(core.get_property('CPU', 'FULL_DEVICE_NAME'))
     if precision not in HINTS:
