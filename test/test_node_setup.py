@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -200,6 +201,16 @@ def test_nobody_waits_for_whoever_reads_the_log(run_program):
     assert process.wait(30) == 0
     kept = process.communicate()[0]
     assert 'nobody reads this' in kept
+
+
+def test_a_service_manager_that_ends_everything_hears_the_last_words(run_program):
+    process = run_program('wait')
+    assert process.stdout.readline().strip() == 'running'
+    for child in Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split():
+        os.kill(int(child), signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert 'stopped' in process.communicate(timeout=30)[0]
+    assert process.returncode == 0
 
 
 def test_a_node_may_outlive_its_terminal(run_program):

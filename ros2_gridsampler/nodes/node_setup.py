@@ -145,7 +145,7 @@ def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> in
         if signal.getsignal(number) is not signal.SIG_IGN:
             # No lock: a second signal comes in the middle of the first one's handler.
             signal.signal(number, lambda number, frame: asked.append(number))
-    with PatientOutput():
+    with PatientOutput(ENDS):
         return _run(create, arguments, asked)
 
 

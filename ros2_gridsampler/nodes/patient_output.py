@@ -5,9 +5,11 @@
 import contextlib
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 
 # So much is kept for a reader that is late; what comes then is lost [bytes].
@@ -23,10 +25,14 @@ class PatientOutput:
     a terminal, the line would wait, with it every thread, and the arm would go on by its last
     command. Written to a pipe that never waits, it is lost instead. The other process outlives
     this one, so that the last words of a crash are read too.
+
+    Args:
+        unheard: Signals that are not for the other process, which ends when nobody writes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unheard: Sequence[signal.Signals]) -> None:
         """Nothing is between yet."""
+        self._unheard = tuple(unheard)
         self._given: list[tuple[int, int, subprocess.Popen[bytes]]] = []
 
     def __enter__(self) -> 'PatientOutput':
@@ -69,11 +75,16 @@ class PatientOutput:
             stdin=reading,
             stdout=number,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C is not for this one.
+            # A terminal sends them to every process of a group, systemd to all of a service.
             start_new_session=True,
+            preexec_fn=self._hear_nothing,
         )
         before = os.dup(number)
         os.dup2(writing, number)
         os.close(writing)
         os.close(reading)
         self._given.append((number, before, between))
+
+    def _hear_nothing(self) -> None:
+        for number in self._unheard:
+            signal.signal(number, signal.SIG_IGN)
