@@ -336,6 +336,8 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
         cameras__info_timeout=30.0,
     )
     watcher.until(lambda: watcher.node.count_publishers('/policy_node/action_chunk'), node)
+    # Seen from here is not seen from there yet.
+    watcher.spin(1.0)
     player = start_node(
         'ros2_gridsampler.nodes.replay_node',
         bag=tmp_path / 'bag',
