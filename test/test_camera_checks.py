@@ -286,7 +286,6 @@ def test_camera_info_that_comes_late_is_checked_when_it_comes(
 def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
     start_node, tmp_path, watcher
 ):
-    from lifecycle_msgs.srv import GetState
     from trajectory_msgs.msg import JointTrajectory
 
     from ros2_gridsampler.command_message import read_joint_trajectory
@@ -337,8 +336,8 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
         cameras__info_timeout=30.0,
     )
     watcher.until(lambda: watcher.node.count_publishers('/policy_node/action_chunk'), node)
-    # Seen from here is not seen from there yet: who is answered is heard of there.
-    watcher.call(GetState, '/policy_node/get_state', GetState.Request(), node)
+    # Seen from here is not seen from there yet; the node waits for CameraInfo and answers nothing.
+    watcher.spin(2.0)
     player = start_node(
         'ros2_gridsampler.nodes.replay_node',
         bag=tmp_path / 'bag',
