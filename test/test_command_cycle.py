@@ -18,8 +18,9 @@ from ros2_gridsampler.arm_limits import load_arm
 from ros2_gridsampler.controller import Controller
 from ros2_gridsampler.nodes.clock_watch import Clocks
 from ros2_gridsampler.nodes.command_cycle import CommandCycle
-from ros2_gridsampler.nodes.command_outputs import CommandOutput, PoseOutput
+from ros2_gridsampler.nodes.command_outputs import PoseOutput
 from ros2_gridsampler.nodes.input_topics import Measured
+from ros2_gridsampler.nodes.output_topics import CommandOutput
 from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
 from ros2_gridsampler.nodes.problems import Problems
 from ros2_gridsampler.stream_health import LadderConfig, Rung

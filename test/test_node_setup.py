@@ -195,7 +195,7 @@ def test_a_node_is_stopped_while_it_can_still_publish(run_program, job, code, te
 def test_nobody_waits_for_whoever_reads_the_log(run_program):
     process = run_program('talk')
     assert process.stdout.readline().strip() == 'running'
-    # Three times what the pipe and this end of it hold.
+    # Long after the pipe and what is kept for this end are full.
     time.sleep(3.0)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0

@@ -16,10 +16,10 @@ from ..controller import Command, Controller, ImplausibleChunk
 from ..latency import ChunkTimes
 from ..stream_health import DegradationLadder, Fault, Rung
 from .clock_watch import Clocks, ClockWatch
-from .command_outputs import CommandOutput
 from .command_statistics import CommandStatistics
 from .inference_thread import TimedPrediction
 from .input_topics import InputTopics
+from .output_topics import CommandOutput
 from .patient_lock import PatientLock
 from .policy_parameters import PolicyParameters
 from .problems import Problems

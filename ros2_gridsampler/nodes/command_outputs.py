@@ -4,97 +4,22 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from numpy.typing import NDArray
-from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..action_chunk import ActionSpace
 from ..command_message import (
-    fill_float64_multi_array,
     fill_joint_trajectory,
     fill_pose,
     fill_twist,
     integrate_twist,
 )
-from .topics import NEWEST_RELIABLE
-
-Numbers = NDArray[np.float64]
-
-
-class CommandOutput:
-    """One way to command an arm.
-
-    Args:
-        node: Owns the publishers.
-        topics: Topic -> message class.
-    """
-
-    def __init__(self, node: Any, topics: dict[str, Any]) -> None:
-        """Advertise the topics."""
-        self._node = node
-        self._publishers: list[Any] = []
-        try:
-            for topic, kind in topics.items():
-                publisher = node.create_publisher(kind, topic, NEWEST_RELIABLE)
-                self._publishers.append(publisher)
-        except Exception:
-            self.destroy()
-            raise
-
-    @property
-    def publishers(self) -> list[Any]:
-        """One per topic."""
-        return self._publishers
-
-    @property
-    def topics(self) -> list[str]:
-        """Names in the graph."""
-        return [str(publisher.topic_name) for publisher in self._publishers]
-
-    @property
-    def unheard(self) -> list[str]:
-        """Those that nobody subscribes with a QoS that fits."""
-        return [str(p.topic_name) for p in self._publishers if not p.get_subscription_count()]
-
-    def start(self, pose: Numbers | None) -> None:
-        """Commanding begins with the end effector at `pose`; None where nobody measures it."""
-
-    def start_again(self, pose: Numbers | None, near: float) -> None:
-        """Commanding begins anew; what is within `near` [m], [rad] of its command goes on."""
-        self.start(pose)
-
-    def state(self, measured: Numbers) -> Numbers:
-        """What the next command builds on, given where the arm is; see `Controller.measure`."""
-        return measured
-
-    @property
-    def pose(self) -> Numbers | None:
-        """The commanded pose of the end effector; None where none is."""
-        return None
-
-    def gap(self, pose: Numbers) -> tuple[float, float]:
-        """How far the end effector is from the commanded pose [m], [rad]; 0 where none is."""
-        return 0.0, 0.0
-
-    def publish(self, values: Numbers, time: float) -> None:
-        """Send a command; `time` is now [s]."""
-        raise NotImplementedError
-
-    def wait_until_received(self) -> None:
-        """Return when reliable subscribers have the last command, or after half a second."""
-        for publisher in self._publishers:
-            publisher.wait_for_all_acked(Duration(seconds=0.5))
-
-    def destroy(self) -> None:
-        """Take the topics back."""
-        for publisher in self._publishers:
-            self._node.destroy_publisher(publisher)
+from .output_topics import CommandOutput, Numbers, numbers_message
+from .separate_joints import SeparateJointsOutput
 
 
 class TwistOutput(CommandOutput):
@@ -111,7 +36,7 @@ class TwistOutput(CommandOutput):
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
         self._publishers[0].publish(message)
-        self._publishers[1].publish(_numbers(values[6:]))
+        self._publishers[1].publish(numbers_message(values[6:]))
 
 
 class PoseOutput(CommandOutput):
@@ -165,7 +90,7 @@ class PoseOutput(CommandOutput):
         message = PoseStamped()
         fill_pose(message, self._pose, self._frame, time)
         self._publishers[0].publish(message)
-        self._publishers[1].publish(_numbers(values[6:]))
+        self._publishers[1].publish(numbers_message(values[6:]))
 
 
 class JointTrajectoryOutput(CommandOutput):
@@ -195,53 +120,7 @@ class JointPositionArrayOutput(CommandOutput):
 
     def publish(self, values: Numbers, time: float) -> None:
         """See `CommandOutput`."""
-        self._publishers[0].publish(_numbers(values))
-
-
-class SeparateJointsOutput(CommandOutput):
-    """Some joints on `~/gripper_command` [rad], [m], the others by another output.
-
-    ros2_control's controllers own joints, and refuse those of another one.
-
-    Args:
-        node: Owns the publishers.
-        others: Is told to send the joints that stay; makes its output.
-        space: Of all joints.
-        separate: Names of the joints on `~/gripper_command`, in the order of that array.
-
-    Raises:
-        ValueError: They are not commanded, or nobody else is.
-    """
-
-    def __init__(
-        self,
-        node: Any,
-        others: Callable[[ActionSpace], CommandOutput],
-        space: ActionSpace,
-        separate: Sequence[str],
-    ) -> None:
-        """Advertise the topics."""
-        rest = tuple(name for name in space.names if name not in separate)
-        unknown = [name for name in separate if name not in space.names]
-        if unknown or not rest or len(set(separate)) != len(separate):
-            raise ValueError(
-                f'separate_joints is {list(separate)}; name each once, and some but not all of '
-                f'the joints that the checkpoint commands: {list(space.names)}.'
-            )
-        self._separate = [space.names.index(name) for name in separate]
-        self._rest = [space.names.index(name) for name in rest]
-        super().__init__(node, {'~/gripper_command': Float64MultiArray})
-        try:
-            self._others = others(replace(space, names=rest))
-        except Exception:
-            self.destroy()
-            raise
-        self._publishers = [*self._others.publishers, *self._publishers]
-
-    def publish(self, values: Numbers, time: float) -> None:
-        """See `CommandOutput`."""
-        self._others.publish(values[self._rest], time)
-        self._publishers[-1].publish(_numbers(values[self._separate]))
+        self._publishers[0].publish(numbers_message(values))
 
 
 # The first of each is the natural one.
@@ -300,9 +179,3 @@ def make_output(
             'whose gripper has a topic of its own; leave it empty.'
         )
     return SeparateJointsOutput(node, lambda rest: make(node, rest, period), space, separate)
-
-
-def _numbers(values: Numbers) -> Any:
-    message = Float64MultiArray()
-    fill_float64_multi_array(message, values)
-    return message

@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from .invalid_requests import refuse_invalid_parameters
-from .patient_output import PatientOutput
+from .patient_output import patient_output
 
 Parameters = TypeVar('Parameters')
 
@@ -145,7 +145,7 @@ def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> in
         if signal.getsignal(number) is not signal.SIG_IGN:
             # No lock: a second signal comes in the middle of the first one's handler.
             signal.signal(number, lambda number, frame: asked.append(number))
-    with PatientOutput(ENDS):
+    with patient_output(ENDS):
         return _run(create, arguments, asked)
 
 

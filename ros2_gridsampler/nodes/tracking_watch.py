@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..controller import Controller
-from .command_outputs import CommandOutput, pose_difference
+from .command_outputs import pose_difference
 from .input_topics import Measured
+from .output_topics import CommandOutput
 from .policy_parameters import PolicyParameters
 from .rest_watch import RestWatch
 
@@ -46,6 +47,8 @@ class TrackingWatch:
         self._leads = np.array([*leads, parameters.max_lead, parameters.max_lead_angle])
         self._error = parameters.max_tracking_error
         self._checks = parameters.check_following
+        if not self._checks:
+            self._leads, self._error = np.full(self._leads.shape, np.inf), np.inf
         self._rest = RestWatch(max(self._error / 5, _NOISE), parameters.rest_time)
         self.begin()
 
@@ -65,8 +68,6 @@ class TrackingWatch:
 
     def measure(self, state: Measured, pose: Measured | None) -> None:
         """The arm was measured; `pose` of the end effector where somebody measures it."""
-        if not self._checks:
-            return
         hand = np.zeros(0) if pose is None else pose.values
         if hand.size and self._here[1].size and hand[3:] @ self._here[1][3:] < 0:
             # The same rotation.
@@ -130,8 +131,7 @@ class TrackingWatch:
     @property
     def lead(self) -> Numbers:
         """So far ahead of itself may a joint be commanded [rad], [m]."""
-        bounds = self._bounds[: self._joints]
-        return _BEYOND * bounds if self._checks else np.full(bounds.shape, np.inf)
+        return _BEYOND * self._bounds[: self._joints]
 
     @property
     def displaced(self) -> bool:

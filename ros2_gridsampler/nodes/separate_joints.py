@@ -1,0 +1,58 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A command -> some joints to a controller of their own, the others as they are sent alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from std_msgs.msg import Float64MultiArray
+
+from ..action_chunk import ActionSpace
+from .output_topics import CommandOutput, Numbers, numbers_message
+
+
+class SeparateJointsOutput(CommandOutput):
+    """Some joints on `~/gripper_command` [rad], [m], the others by another output.
+
+    ros2_control's controllers own joints, and refuse those of another one.
+
+    Args:
+        node: Owns the publishers.
+        others: Is told to send the joints that stay; makes its output.
+        space: Of all joints.
+        separate: Names of the joints on `~/gripper_command`, in the order of that array.
+
+    Raises:
+        ValueError: They are not commanded, or nobody else is.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        others: Callable[[ActionSpace], CommandOutput],
+        space: ActionSpace,
+        separate: Sequence[str],
+    ) -> None:
+        """Advertise the topics."""
+        rest = tuple(name for name in space.names if name not in separate)
+        unknown = [name for name in separate if name not in space.names]
+        if unknown or not rest or len(set(separate)) != len(separate):
+            raise ValueError(
+                f'separate_joints is {list(separate)}; name each once, and some but not all of '
+                f'the joints that the checkpoint commands: {list(space.names)}.'
+            )
+        self._separate = [space.names.index(name) for name in separate]
+        self._rest = [space.names.index(name) for name in rest]
+        super().__init__(node, {'~/gripper_command': Float64MultiArray})
+        try:
+            self._others = others(replace(space, names=rest))
+        except Exception:
+            self.destroy()
+            raise
+        self._publishers = [*self._others.publishers, *self._publishers]
+
+    def publish(self, values: Numbers, time: float) -> None:
+        """See `CommandOutput`."""
+        self._others.publish(values[self._rest], time)
+        self._publishers[-1].publish(numbers_message(values[self._separate]))
