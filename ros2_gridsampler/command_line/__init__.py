@@ -19,7 +19,7 @@ from .metric_commands import benchmark_evaluation, rank_metrics
 from .plugin_commands import adopt, convert_sampler, step_cost
 from .pretraining_commands import compare_encoders, pretrain, probe
 from .safety_commands import delay, faults, monitor, safety_tables, timing
-from .simulation_commands import demo, experts, obedience, record, success
+from .simulation_commands import compare_success, demo, experts, obedience, record, success
 from .training_commands import compare, train
 
 application = tyro.extras.SubcommandApp()
@@ -38,6 +38,7 @@ for command in (
     rank_metrics,
     export_lerobot,
     success,
+    compare_success,
     export,
     check,
     flops,

@@ -9,6 +9,7 @@ import tyro
 
 Bags = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar='BAG...')]
 Encoder = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar='ENCODER')]
+Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar='FILE...')]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar='FOLDER')]
 Live = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar='LIVE')]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar='NAME')]

@@ -7,6 +7,7 @@ from typing import Literal
 
 from .json_output import prepare_output, write_json
 from .output_folder import check_folder
+from .positionals import Files
 
 
 def demo(
@@ -147,6 +148,26 @@ def success(
         perturbation=perturbation,
     )
     print(result)
+    write_json(json, result.to_json())
+
+
+def compare_success(files: Files, against: tuple[Path, ...], json: Path | None = None) -> None:
+    """Say how two policies differ on the same evaluation states, with paired 95% intervals.
+
+    Several files are counted together, each paired with the one at its place after --against:
+    other placements, or other training seeds.
+
+    Args:
+        files: Of the first policy, as `success --json` and `compare` write them; the ones of the
+            published controls are in models/controls.
+        against: As many files of the second policy; one may stand more than once.
+        json: File for the result.
+    """
+    from ..recordings.paired_outcomes import compare_outcomes
+
+    result = compare_outcomes(files, against)
+    print(result)
+    prepare_output(json)
     write_json(json, result.to_json())
 
 

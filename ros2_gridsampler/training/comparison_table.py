@@ -18,6 +18,7 @@ from ..flop_count import count_flops
 from ..golden_observation import golden_observation
 from ..manifest import MANIFEST
 from ..policy import Policy, as_tensors
+from ..recordings.paired_outcomes import Pair, common_states
 from ..recordings.solved_states import PLACEMENTS
 from ..recordings.success_rate import paired_difference, wilson_interval
 from .comparison import ComparisonConfig
@@ -123,26 +124,6 @@ def latency_ratios(
     return ratios
 
 
-def common_states(row: Row, reference: Row, placements: Sequence[str]) -> list[tuple[bool, bool]]:
-    """What became of the states that both rows have tried, the first ones of every task.
-
-    Args:
-        row: Whose outcomes come first.
-        reference: Whose outcomes come second.
-        placements: Kinds that are counted together; none unless both rows know all of them.
-    """
-    known = [(row.outcomes.get(kind, {}), reference.outcomes.get(kind, {})) for kind in placements]
-    if not all(ours and theirs for ours, theirs in known):
-        return []
-    return [
-        pair
-        for ours, theirs in known
-        for task in ours
-        if task in theirs
-        for pair in zip(ours[task], theirs[task], strict=False)
-    ]
-
-
 def table(rows: Sequence[Row], reference: str) -> str:
     """Markdown: one line per row."""
     first = next(row for row in rows if row.name == reference)
@@ -158,7 +139,7 @@ def table(rows: Sequence[Row], reference: str) -> str:
             if len(kind) == 1:
                 solved = row.solved(kind[0])
                 cells.append(rate(np.array(solved, bool)) if solved else 'not measured')
-            pairs = common_states(row, first, kind) if row.name != reference else []
+            pairs = [] if row is first else _pairs(row, first, kind)
             cells.append(
                 '{:+.1f} ({:+.1f} to {:+.1f}), {} states'.format(
                     *(100 * part for part in paired_difference(pairs)), len(pairs)
@@ -174,6 +155,15 @@ def table(rows: Sequence[Row], reference: str) -> str:
         ]
         lines.append(cells)
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines) + '\n'
+
+
+def _pairs(row: Row, reference: Row, placements: Sequence[str]) -> list[Pair]:
+    """Of all these kinds together; none unless both rows know all of them."""
+    known = [
+        common_states(row.outcomes.get(kind, {}), reference.outcomes.get(kind, {}))
+        for kind in placements
+    ]
+    return [pair for pairs in known for pair in pairs] if all(known) else []
 
 
 def rate(solved: Bool[np.ndarray, ' states']) -> str:
