@@ -17,6 +17,7 @@ from .golden_observation import golden_observation
 from .policy_config import PolicyConfig
 from .prediction import as_arrays
 from .structured_file import structure
+from .whole_file import write_whole
 
 FORMAT = 1
 WEIGHTS = 'policy.safetensors'
@@ -62,14 +63,14 @@ class Manifest:
 def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) -> None:
     """Put a weights file and, after it, the manifest in place."""
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / weights, data)
+    write_whole(folder / weights, data)
     write_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: object) -> None:
     """Put a manifest in place, whole or not at all."""
     text = json.dumps(cattrs.unstructure(manifest), indent=1)
-    _replace(folder / MANIFEST, text.encode())
+    write_whole(folder / MANIFEST, text)
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -172,9 +173,3 @@ def hash_golden_input(config: PolicyConfig) -> str:
     for array in as_arrays(config, golden_observation(config)):
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + '.partial')
-    partial.write_bytes(data)
-    partial.replace(path)

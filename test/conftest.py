@@ -50,6 +50,19 @@ def shared_bag():
 
 
 @pytest.fixture
+def full_disk():
+    """Makes a file one whose disk is always full."""
+
+    def put(path):
+        if not os.path.exists('/dev/full'):
+            pytest.skip('/dev/full is not here: no disk that is always full')
+        path.unlink(missing_ok=True)
+        path.symlink_to('/dev/full')
+
+    return put
+
+
+@pytest.fixture
 def watcher(ros_domain):
     """Another process's view of the nodes under test."""
     from ros_watcher import Watcher

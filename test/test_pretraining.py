@@ -37,7 +37,7 @@ from ros2_gridsampler.training.pretrain_config import (
     forward_operations,
     is_held_out,
 )
-from ros2_gridsampler.training.pretrain_encoder import pretrain
+from ros2_gridsampler.training.pretrain_encoder import pretrain, read_log
 from ros2_gridsampler.training.probes import Score
 from ros2_gridsampler.training.recipe import read_recipe
 from ros2_gridsampler.training.run_state import STATE
@@ -267,17 +267,27 @@ def test_a_state_that_cannot_be_written_is_one_sentence_and_spoils_nothing(bags,
     assert (tmp_path / 'run' / STATE).read_bytes() == state
 
 
-def test_a_disk_full_of_frames_is_one_sentence(bags, tmp_path):
-    if not os.path.exists('/dev/full'):
-        pytest.skip('/dev/full is not here: no disk that is always full')
+def test_a_disk_full_of_frames_is_one_sentence(bags, tmp_path, full_disk):
     store_frames(bags, CONFIG.frames, tmp_path / 'cache')
     (frames,) = [path for path in (tmp_path / 'cache').iterdir() if path.is_dir()]
     (frames / 'index.json').unlink()
-    (frames / 'frames.bin').unlink()
-    (frames / 'frames.bin').symlink_to('/dev/full')
-    with pytest.raises(OSError, match=r'is full after \d+ frames; free some space'):
+    full_disk(frames / 'frames.bin')
+    with pytest.raises(OSError, match=r'disk of .* is full; free some space, keep fewer frames'):
         store_frames(bags, CONFIG.frames, tmp_path / 'cache')
     assert not (frames / 'index.json').exists()
+
+
+def test_a_torn_line_of_the_log_does_not_cost_the_encoder(bags, tmp_path):
+    out = tmp_path / 'run'
+    pretrain(dataclasses.replace(CONFIG, steps=4), bags, out, tmp_path / 'cache')
+    log = out / 'log.jsonl'
+    whole = log.read_bytes()
+    torn = whole[: len(whole) - 9] + b'\xff{"step": 99\n'
+    log.write_bytes(torn + whole.splitlines(keepends=True)[0])
+    assert [line['step'] for line in read_log(out)] == [1, 2, 3]
+    (out / MANIFEST).unlink()
+    pretrain(dataclasses.replace(CONFIG, steps=4), bags, out, tmp_path / 'cache')
+    assert (out / MANIFEST).exists()
 
 
 def test_the_published_recipe_masks_three_quarters(request):

@@ -5,6 +5,7 @@
 import dataclasses
 import json
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -112,6 +113,46 @@ def test_a_chunk_label_holds_the_actions_from_its_time_on_and_then_a_hold(bags, 
     assert store.images(np.array([3, 40])).shape == (2, 1, 32, 32, 3)
     again = store_episodes(bags, CONFIG.episodes, tmp_path)
     np.testing.assert_array_equal(again.images(np.array([7])), store.images(np.array([7])))
+
+
+def test_one_observation_of_a_bag_is_in_memory_at_a_time(bags, tmp_path, monkeypatch):
+    read, seen = episode_files.read_observations, []
+
+    def watched(*arguments):
+        for observation in read(*arguments):
+            # The one before may still be held by the loop that asks for this one.
+            assert sum(known() is not None for known in seen) <= 1
+            seen.append(weakref.ref(observation))
+            yield observation
+
+    monkeypatch.setattr(episode_files, 'read_observations', watched)
+    store_episodes(bags, CONFIG.episodes, tmp_path)
+    assert len(seen) == 45
+
+
+def test_a_disk_full_of_samples_is_one_sentence_and_is_read_anew_when_there_is_room(
+    bags, tmp_path, full_disk
+):
+    store_episodes(bags, CONFIG.episodes, tmp_path)
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    (folder / 'samples.npz').unlink()
+    full_disk(folder / 'frames.bin')
+    with pytest.raises(OSError, match=r'disk of .* is full; free some space, or name .*--cache'):
+        store_episodes(bags, CONFIG.episodes, tmp_path)
+    (folder / 'frames.bin').unlink()
+    assert len(store_episodes(bags, CONFIG.episodes, tmp_path)) == 45
+
+
+def test_a_full_disk_leaves_the_recipe_of_a_run_as_it_was(bags, tmp_path, full_disk):
+    run = tmp_path / 'run'
+    train(dataclasses.replace(CONFIG, steps=2), bags, run, tmp_path / 'cache')
+    before = (run / 'config.json').read_bytes()
+    full_disk(run / 'config.json.partial')
+    with pytest.raises(OSError, match='No space left'):
+        train(dataclasses.replace(CONFIG, steps=2), bags, run, tmp_path / 'cache')
+    assert (run / 'config.json').read_bytes() == before
+    (run / 'config.json.partial').unlink()
+    train(dataclasses.replace(CONFIG, steps=2), bags, run, tmp_path / 'cache')
 
 
 def test_training_takes_light_from_whole_samples_and_no_more_than_it_was_told():

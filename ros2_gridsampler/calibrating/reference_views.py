@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from ..camera_message import CameraIntrinsics
 from ..camera_record import CameraRecord
 from ..opencv import opencv
+from ..whole_file import write_whole
 from .mount_drift import DriftLimits, MountDrift, NotComparable, measure_drift
 
 FOLDER = 'reference_views'
@@ -30,9 +31,7 @@ def save_reference_view(checkpoint: Path, camera: str, rgb: Picture) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2 = opencv()
     data = cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    partial = path.with_name(path.name + '.partial')
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

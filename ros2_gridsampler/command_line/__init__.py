@@ -8,6 +8,7 @@ from types import FrameType
 
 import tyro
 
+from ..whole_file import FULL
 from .adaptation_commands import adapt, import_encoder
 from .calibration_commands import calibrate
 from .check_command import check
@@ -104,4 +105,9 @@ def main() -> None:
 def _sentence(error: ValueError | OSError) -> str:
     if isinstance(error, FileNotFoundError) and error.filename:
         return f'{error.filename} is not there; look at the name.'
+    if isinstance(error, OSError) and error.errno in FULL:
+        return (
+            f'{error}; free some space. What --help says goes on where it stopped does so with '
+            'the same command.'
+        )
     return str(error)

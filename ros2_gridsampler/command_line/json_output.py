@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..whole_file import write_whole
 from .output_folder import check_folder
 
 
@@ -30,6 +31,4 @@ def write_json(path: Path | None, content: dict[str, Any] | str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + '\n'
         # A half-written file would be read as a result, or break what reads it.
-        partial = path.with_name(f'{path.name}.partial')
-        partial.write_text(text)
-        partial.replace(path)
+        write_whole(path, text)

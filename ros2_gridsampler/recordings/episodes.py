@@ -24,6 +24,7 @@ from ..observation import ObservationConfig
 from ..observation_buffer import ObservationBuffer
 from ..prediction import proprioception
 from ..stream_budget import StreamBudget
+from ..whole_file import disk_of
 from .bag_reader import read_topics
 from .bag_storage import RecordedMessage
 from .observation_replay import StreamTopics, read_observations
@@ -133,26 +134,29 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     }
     instructions: dict[str, int] = {}
     shape: tuple[int, ...] = ()
-    with (folder / 'frames.bin').open('wb') as frames:
+    advice = 'or name another folder with --cache'
+    with disk_of(folder, advice), (folder / 'frames.bin').open('wb') as frames:
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
             _check_labels(bag, config)
             buffer = ObservationBuffer(config.observation, StreamBudget())
             labels = _Labels(config, buffer)
-            # All of them first: a chunk reaches past its own observation.
-            observations = list(read_observations(bag, config.topics, buffer, labels.takers))
-            for observation in observations:
+            times = []
+            # One observation in memory at a time: a bag may be hours long.
+            for observation in read_observations(bag, config.topics, buffer, labels.takers):
                 # In the order of the policy's cameras, whatever the order of the topics.
                 pictures = np.stack(
                     [observation.images[name] for name in config.observation.cameras]
                 )
                 shape = pictures.shape
                 frames.write(pictures.tobytes())
+                times.append(observation.time)
                 rows['proprioception'].append(proprioception(observation))
-                rows['chunks'].append(labels.chunk(bag, observation.time))
-                rows['landmarks'].append(labels.landmarks_at(bag, observation.time))
                 rows['episode'].append(number)
                 sentence = instructions.setdefault(observation.instruction, len(instructions))
                 rows['sentence'].append(sentence)
+            # After the whole bag: a chunk reaches past its own observation.
+            rows['chunks'] += [labels.chunk(bag, time) for time in times]
+            rows['landmarks'] += [labels.landmarks_at(bag, time) for time in times]
     (folder / 'instructions.json').write_text(json.dumps(list(instructions)))
     (folder / 'bags.json').write_text(json.dumps([bag.name for bag in bags]))
     arrays = {

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags of any robot -> one memory-mapped file of prepared camera frames."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from ..calibration import ImagePreparation, prepare_image
 from ..camera_message import decode_image
+from ..whole_file import disk_of, write_whole
 from .bag_reader import read_messages, read_topics
 from .topic_messages import IMAGE_TYPES
 
@@ -122,22 +122,13 @@ def read_frames(bag: Path, config: FrameConfig) -> Iterator[UInt8[np.ndarray, 'h
 def _write_store(bags: Sequence[Path], config: FrameConfig, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    try:
-        with (folder / 'frames.bin').open('wb') as frames:
-            for bag in tqdm(bags, desc='reading frames', unit='bag'):
-                for picture in read_frames(bag, config):
-                    frames.write(picture.tobytes())
-                    count += 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise OSError(
-            f'The disk of {folder} is full after {count} frames; free some space, keep fewer '
-            'frames ("every" in the recipe), or name another cache folder.'
-        ) from error
+    advice = 'keep fewer frames ("every" in the recipe), or name another cache folder'
+    with disk_of(folder, advice), (folder / 'frames.bin').open('wb') as frames:
+        for bag in tqdm(bags, desc='reading frames', unit='bag'):
+            for picture in read_frames(bag, config):
+                frames.write(picture.tobytes())
+                count += 1
     shape = (count, config.preparation.height, config.preparation.width, 3)
     # The index last: without it a store that was cut off is written anew.
     index = {'shape': shape, 'bags': [bag.name for bag in bags]}
-    partial = folder / 'index.partial'
-    partial.write_text(json.dumps(index))
-    partial.replace(folder / 'index.json')
+    write_whole(folder / 'index.json', json.dumps(index))

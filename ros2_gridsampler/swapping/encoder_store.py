@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from ..encoder_checkpoint import ENCODER_WEIGHTS
 from ..manifest import MANIFEST
+from ..whole_file import write_whole
 from .received_folder import check_received
 from .server_manifest import ServedEncoder, ServerManifest
 from .strict_json import NotBelieved, parse
@@ -76,9 +77,7 @@ class EncoderStore:
                     )
             # The newest names are kept: a server must not fill the disk with them.
             newest = dict(list(known.items())[-4096:])
-            partial = self.folder / f'{NAMES}.partial'
-            partial.write_text(json.dumps(newest))
-            partial.replace(self.folder / NAMES)
+            write_whole(self.folder / NAMES, json.dumps(newest))
 
     def receive(self, encoder: ServedEncoder) -> 'Reception':
         """Begin to receive an encoder.

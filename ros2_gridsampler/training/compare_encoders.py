@@ -14,6 +14,7 @@ from scipy import stats
 
 from ..encoder import Encoder
 from ..encoder_checkpoint import EncoderManifest, load_encoder
+from ..whole_file import write_whole
 from .mi_mae import METHODS
 from .pretrain_config import PretrainConfig, forward_operations, keep_config
 from .pretrain_encoder import pretrain
@@ -113,7 +114,7 @@ def compare(
             path = folder / 'scores.json'
             if not path.exists():
                 scores = [asdict(score) for score in probe(encoder, manifest)]
-                path.write_text(json.dumps({'asked': asked, 'scores': scores}, indent=1))
+                write_whole(path, json.dumps({'asked': asked, 'scores': scores}, indent=1))
             found = json.loads(path.read_text())
             if found['asked'] != asked:
                 raise ValueError(

@@ -16,6 +16,7 @@ import yaml
 from ..bounds import check_bounds
 from ..flop_count import counting
 from ..recordings.frames import FrameConfig
+from ..whole_file import write_whole
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
 
@@ -123,4 +124,4 @@ def keep_config(config: PretrainConfig, out: Path) -> None:
                 f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
                 'output folder.'
             )
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_whole(path, yaml.safe_dump(content, sort_keys=False))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags without labels -> an encoder, by MAE or MI-MAE; one process or many by torchrun."""
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -228,10 +229,17 @@ def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
-    """Lines of the log by step; of a step that was done twice, the last."""
+    """Lines of the log by step; of a step that was done twice, the last.
+
+    A line that a full disk or a power cut has torn is left out.
+    """
     path = out / 'log.jsonl'
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [line for _, line in sorted({line['step']: line for line in lines}.items())]
+    lines: dict[int, dict[str, float]] = {}
+    for text in path.read_text('utf-8', 'replace').splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            line = json.loads(text)
+            lines[line['step']] = line
+    return [line for _, line in sorted(lines.items())]
 
 
 def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> None:

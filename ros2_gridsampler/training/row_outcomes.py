@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..recordings.solved_states import task_name
+from ..whole_file import write_whole
 
 
 @dataclass
@@ -36,16 +37,14 @@ class RowOutcomes:
         self.outcomes[self.tasks[task]] = solved
 
     def save(self, path: Path) -> None:
-        """Write beside the file and put it in place."""
+        """Write the file, whole or not at all."""
         content = {
             'suite': self.suite,
             'weights_sha256': self.weights_sha256,
             'tasks': self.tasks,
             'outcomes': self.outcomes,
         }
-        partial = path.with_suffix('.partial')
-        partial.write_text(json.dumps(content, indent=1))
-        partial.replace(path)
+        write_whole(path, json.dumps(content, indent=1))
 
 
 def load_outcomes(path: Path, suite: str, weights_sha256: str) -> RowOutcomes:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..manifest import MANIFEST
 from ..structured_file import structure
+from ..whole_file import write_whole
 
 STATE = 'state.safetensors'
 CONFIG, BAGS = 'config.json', 'bags.json'
@@ -51,8 +52,8 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path]) -> None:
                 f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
                 'output folder, or give back what it began with.'
             )
-    (out / CONFIG).write_text(json.dumps(content, indent=1))
-    (out / BAGS).write_text(json.dumps(names, indent=1))
+    write_whole(out / CONFIG, json.dumps(content, indent=1))
+    write_whole(out / BAGS, json.dumps(names, indent=1))
 
 
 def _plain(config: Any) -> dict[str, Any]:
