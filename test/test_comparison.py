@@ -100,6 +100,13 @@ def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_
     assert kept['early_2']['flops'] < min(kept['grids_2']['flops'], kept['dense']['flops'])
     assert (tmp_path / 'comparison.png').read_bytes()[:4] == b'\x89PNG'
 
+    measured = tmp_path / 'grids_2' / 'widened.json'
+    before = measured.read_text()
+    measured.write_text(json.dumps({'weights_sha256': 'aa', **json.loads(before)}))
+    with pytest.raises(ValueError, match=r'grids_2/widened\.json was measured with other weights'):
+        write_comparison(config, tmp_path)
+    measured.write_text(before)
+
     shutil.rmtree(tmp_path / 'dense')
     with pytest.raises(ValueError, match="no trained row 'dense'"):
         write_comparison(config, tmp_path)

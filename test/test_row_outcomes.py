@@ -35,3 +35,6 @@ def test_outcomes_of_another_suite_or_other_weights_are_refused(tmp_path):
     file.write_text('{"tasks": {}, "outcomes": {}}')
     with pytest.raises(ValueError, match='suite None'):
         load_outcomes(file, 'libero_spatial', 'aa')
+    file.write_text('{"suite": "libero_spatial", "weights_sha256": "aa", "outcomes": {}}')
+    with pytest.raises(ValueError, match='which task has which number'):
+        load_outcomes(file, 'libero_spatial', 'aa')

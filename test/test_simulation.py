@@ -268,12 +268,16 @@ def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states(
     result = measure_success(
         *shipped('libero_spatial'),
         name='libero_spatial',
+        weights_sha256='aa',
         suite='libero_spatial',
         tasks=[0],
         episodes=2,
         placements='official',
     )
     found = json.loads(result.to_json())
+    said = {'suite': 'libero_spatial', 'policy': 'libero_spatial', 'rendering': 'simplified'}
+    said |= {'weights_sha256': 'aa', 'encoder': '', 'placements': 'official'}
+    assert {key: found[key] for key in said} == said
     assert found['episodes'] == 2
     assert found['per_task'] == {INSTRUCTION: [found['successes'], 2]}
     # Nine and more of ten when it was published.

@@ -140,6 +140,8 @@ def success(
         model.config,
         load_arm(find('calibration', 'panda', '.yaml')),
         name=policy,
+        weights_sha256=manifest.weights_sha256,
+        encoder=encoder,
         suite=suite,
         tasks=numbers,
         episodes=episodes,

@@ -58,6 +58,8 @@ class Success:
     Attributes:
         suite: LIBERO suite.
         policy: Name of the checkpoint.
+        weights_sha256: Of its weights.
+        encoder: Name of the encoder that it saw through; '' is its own.
         placements: 'official' or 'widened'.
         episodes: In all.
         successes: In all.
@@ -72,6 +74,8 @@ class Success:
 
     suite: str
     policy: str
+    weights_sha256: str
+    encoder: str
     placements: str
     episodes: int
     successes: int
@@ -101,6 +105,8 @@ def measure_success(
     limits: ArmLimits,
     *,
     name: str,
+    weights_sha256: str,
+    encoder: str = '',
     suite: str,
     tasks: Sequence[int],
     episodes: int,
@@ -116,6 +122,8 @@ def measure_success(
         config: Of the policy.
         limits: Of the arm, in [m], [s], [rad].
         name: Of the checkpoint, for the table.
+        weights_sha256: Of its weights, for whoever reads the result later.
+        encoder: Name of another encoder that the engine sees through; '' is its own.
         suite: LIBERO suite.
         tasks: Numbers from 0.
         episodes: Per task.
@@ -144,7 +152,23 @@ def measure_success(
         image_size=config.resolution[0],
         rendering=rendering,
     )
-    return summarise(outcomes, config, name, suite, placements, rendering, perturbation)
+    tally = Tally(outcomes)
+    return Success(
+        suite,
+        name,
+        weights_sha256,
+        encoder,
+        placements,
+        tally.episodes,
+        tally.successes,
+        tally.interval,
+        tally.per_task,
+        outcomes,
+        config.tokens,
+        config.dense_tokens,
+        rendering,
+        perturbation,
+    )
 
 
 def check_embodiment(config: PolicyConfig, name: str) -> None:
@@ -157,33 +181,6 @@ def check_embodiment(config: PolicyConfig, name: str) -> None:
             f'{name} commands {space.kind} and sees {[*config.cameras]}, the simulated arm takes '
             f'end_effector_twist and has {[*CAMERAS]}; name a policy trained on its recordings.'
         )
-
-
-def summarise(
-    outcomes: dict[str, tuple[bool, ...]],
-    config: PolicyConfig,
-    name: str,
-    suite: str,
-    placements: Placements,
-    rendering: str,
-    perturbation: Perturbation = 'none',
-) -> Success:
-    """Count the outcomes of some tasks."""
-    tally = Tally(outcomes)
-    return Success(
-        suite,
-        name,
-        placements,
-        tally.episodes,
-        tally.successes,
-        tally.interval,
-        tally.per_task,
-        outcomes,
-        config.tokens,
-        config.dense_tokens,
-        rendering,
-        perturbation,
-    )
 
 
 def drive(

@@ -14,7 +14,7 @@ from ..checkpoint import load_checkpoint
 from ..golden_observation import golden_observation
 from ..installed_files import find
 from ..manifest import MANIFEST
-from ..recordings.closed_loop import Success, measure_success, summarise
+from ..recordings.closed_loop import measure_success
 from ..recordings.solved_states import Placements, check_episodes
 from ..simulation.benchmark import check_tasks
 from ..structured_file import read_yaml, structure
@@ -138,7 +138,7 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
 
 def measure_row(
     config: ComparisonConfig, row: str, placements: Placements, episodes: int, out: Path
-) -> Success:
+) -> None:
     """Measure success task by task; tasks that are measured already are read from their file.
 
     Raises:
@@ -156,6 +156,7 @@ def measure_row(
             manifest.policy,
             limits,
             name=row,
+            weights_sha256=manifest.weights_sha256,
             suite=config.suite,
             tasks=[task],
             episodes=episodes,
@@ -163,7 +164,6 @@ def measure_row(
         )
         known.add(task, *next(iter(result.outcomes.items())))
         known.save(file)
-    return summarise(known.outcomes, manifest.policy, row, config.suite, placements, 'simplified')
 
 
 def _train(

@@ -66,12 +66,17 @@ def step_flops(policy: Policy) -> tuple[int, int]:
 
 
 def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
-    """All rows in `out` that are trained and measured, in the order of the comparison."""
-    policies = {
-        name: load_checkpoint(out / name)[0]
+    """All rows in `out` that are trained and measured, in the order of the comparison.
+
+    Raises:
+        ValueError: The reference is not trained, or a row was measured with other weights.
+    """
+    checkpoints = {
+        name: load_checkpoint(out / name)
         for name in config.rows
         if (out / name / MANIFEST).exists()
     }
+    policies = {name: policy for name, (policy, _) in checkpoints.items()}
     if reference not in policies:
         raise ValueError(f'{out} has no trained row {reference!r}, to which others are compared.')
     ratios = latency_ratios(policies, reference)
@@ -81,7 +86,15 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
         for placements in PLACEMENTS:
             file = out / name / f'{placements}.json'
             if file.exists():
-                outcomes[placements] = json.loads(file.read_text())['outcomes']
+                content = json.loads(file.read_text())
+                weights = checkpoints[name][1].weights_sha256
+                # Files from before the weights were named are believed.
+                if content.get('weights_sha256', weights) != weights:
+                    raise ValueError(
+                        f'{file} was measured with other weights than those beside it; move it '
+                        'away and measure again.'
+                    )
+                outcomes[placements] = content['outcomes']
         low, middle, high = np.percentile(ratios[name], (25, 50, 75))
         rows.append(
             Row(
@@ -183,7 +196,7 @@ def write_comparison(config: ComparisonConfig, out: Path, reference: str = '') -
             the first.
 
     Raises:
-        ValueError: The reference is not trained.
+        ValueError: The reference is not trained, or a row was measured with other weights.
     """
     if not reference:
         reference = 'dense' if 'dense' in config.rows else next(iter(config.rows))

@@ -56,7 +56,8 @@ def load_outcomes(path: Path, suite: str, weights_sha256: str) -> RowOutcomes:
         weights_sha256: Of the checkpoint as it is now.
 
     Raises:
-        ValueError: It was measured in another suite or with other weights.
+        ValueError: It was measured in another suite or with other weights, or by another
+            command.
     """
     if not path.exists():
         return RowOutcomes(suite, weights_sha256)
@@ -67,6 +68,8 @@ def load_outcomes(path: Path, suite: str, weights_sha256: str) -> RowOutcomes:
                 f'{path} was measured with the {what} {its}, here it is {ours}; move the file '
                 'away to measure again.'
             )
+    if 'tasks' not in content:
+        raise ValueError(f'{path} does not say which task has which number; move it away.')
     return RowOutcomes(
         suite,
         weights_sha256,
