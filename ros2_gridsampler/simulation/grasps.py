@@ -64,8 +64,9 @@ BASKET_HEIGHTS = {
     'tomato_sauce': 0.012,
 }
 
-# Tasks of libero_goal that put the bowl on something: the stove, the cabinet, the plate.
-GOAL_BOWL_TASKS = (1, 4, 8)
+# Tasks of libero_goal: the bowl on stove, cabinet, plate; the bottle on the cabinet; the cream
+# cheese in the bowl. The other five open, push, turn, or lay the bottle into a rack.
+GOAL_BOWL_TASKS, GOAL_BOTTLE_TASK, GOAL_CHEESE_TASK = (1, 4, 8), 2, 6
 
 
 def top_down(yaw: float) -> Vector:
@@ -89,15 +90,17 @@ def rim_grasp(angle: float, approach_height: float) -> Grasp:
     )
 
 
-def basket_grasp(kind: str) -> Grasp:
-    """Take a thing across its narrow side, drop it in the basket."""
-    height = BASKET_HEIGHTS[kind]
+def lying_grasp(kind: str, release_height: float) -> Grasp:
+    """Take a thing across its narrow side, drop it [m] above the goal's origin."""
     # Cream cheese lies, and the wide hand would come down on the can behind it: take its near end.
-    offset = np.array([-0.022 if kind == 'cream_cheese' else 0.0, 0.0, height])
-    # The hand is wider than the basket: it stays above the walls.
-    return Grasp(
-        offset, top_down(0.0), release_height=0.15 - height, travel_height=0.25, opening=0.08
-    )
+    offset = np.array([-0.022 if kind == 'cream_cheese' else 0.0, 0.0, BASKET_HEIGHTS[kind]])
+    return Grasp(offset, top_down(0.0), release_height, travel_height=0.25, opening=0.08)
+
+
+def neck_grasp() -> Grasp:
+    """Take a bottle by its neck: lower down, its cork would meet the hand."""
+    offset = np.array([0.0, 0.0, 0.135])
+    return Grasp(offset, top_down(0.0), release_height=0.03, travel_height=0.2, opening=0.08)
 
 
 def grasp_of(suite: str, task: int, thing: str) -> Grasp:
@@ -112,9 +115,14 @@ def grasp_of(suite: str, task: int, thing: str) -> Grasp:
         return rim_grasp(np.deg2rad(RIM_ANGLES.get(task, 90.0)), 0.20 if task == 6 else 0.10)
     if suite == 'libero_goal' and task in GOAL_BOWL_TASKS:
         return rim_grasp(np.deg2rad(90.0), 0.10)
+    if suite == 'libero_goal' and task == GOAL_BOTTLE_TASK:
+        return neck_grasp()
+    if suite == 'libero_goal' and task == GOAL_CHEESE_TASK:
+        return lying_grasp(kind, 0.08)
     if suite == 'libero_object' and kind in BASKET_HEIGHTS:
-        return basket_grasp(kind)
+        # The hand is wider than the basket: it stays above the walls.
+        return lying_grasp(kind, 0.15 - BASKET_HEIGHTS[kind])
     raise ValueError(
-        f"There is no scripted grasp for '{thing}' of {suite} task {task}; "
-        'there are some for libero_spatial, libero_object and tasks 1, 4 and 8 of libero_goal.'
+        f"There is no scripted grasp for '{thing}' of {suite} task {task}; there are some for "
+        'libero_spatial, libero_object and tasks 1, 2, 4, 6 and 8 of libero_goal.'
     )
