@@ -300,6 +300,54 @@ def test_wishes_are_tried_without_anybody_who_waits_and_a_bad_one_changes_nothin
     changes.stop()
 
 
+@pytest.mark.parametrize('moment', ['loading', 'shadow', 'waiting'])
+def test_a_rollback_calls_off_what_is_on_its_way(policy, moment):
+    gate = threading.Event()
+
+    class Candidates:
+        config = policy.config
+
+        def make(self, name, pause=None):
+            while name == 'slow' and moment != 'shadow' and not gate.is_set():
+                pause()
+            return candidate(policy, name)
+
+    def recorded():
+        while changes.about()['tried'] == 'slow' and not gate.is_set():
+            time.sleep(0.01)
+        return list(observations(policy.config, 4))
+
+    limits = {'max_latency_ratio': 1e9, 'max_latency': 1e9, 'shadow_time': 0.05}
+    config = SwapConfig(shadow_observations=4, trial_time=0.0, trial_commands=1, **limits)
+    log, commands = logging.getLogger(__name__), itertools.count()
+    changes = EncoderChanges(Candidates(), '', config, steady=time.monotonic, log=log)
+    changes.start(lambda: Counts(next(commands), 0, 0), recorded)
+
+    def wait_for(**wanted):
+        while not wanted.items() <= (about := changes.about()).items():
+            changes.watch()
+            time.sleep(0.005)
+        return about
+
+    changes.request('quick')
+    wait_for(outcome='accepted', encoder='quick')
+    changes.request('slow')
+    wait_for(tried='slow', state='shadow' if moment == 'shadow' else 'loading')
+    if moment == 'waiting':
+        changes.request('next')
+    said = changes.roll_back()
+    assert "'quick' was given up" in said
+    assert "'slow' is not swapped in any more; 'own' is in use" in said
+    gate.set()
+    about = wait_for(state='idle', outcome='rolled back')
+    assert (about['encoder'], about['swaps']) == ('own', 1)
+    time.sleep(0.1)
+    assert changes.about() == about
+    changes.request('quick')
+    wait_for(outcome='accepted', encoder='quick')
+    changes.stop()
+
+
 def answers(old, new, old_duration=0.01, new_duration=0.01):
     return [Answer(np.array(old, float), np.array(new, float), old_duration, new_duration)]
 

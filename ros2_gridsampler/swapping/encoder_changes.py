@@ -32,6 +32,10 @@ class _Stopped(Exception):
     """Nobody wants another encoder any more."""
 
 
+class _CalledOff(Exception):
+    """A rollback was asked for while another encoder was made or compared."""
+
+
 class EncoderChanges:
     """What a policy sees through, and how that changes while it drives an arm.
 
@@ -67,7 +71,7 @@ class EncoderChanges:
         self._trial = SwapTrial(config)
         self._changed = threading.Condition()
         self._wanted: str | None = None
-        self._stopping = False
+        self._stopping = self._called_off = False
         self._worker: threading.Thread | None = None
         self._counts: Callable[[], Counts] = lambda: Counts(0, 0, 0)
         self._recorded: Callable[[], Sequence[Observation]] = lambda: ()
@@ -107,17 +111,31 @@ class EncoderChanges:
     def roll_back(self) -> str:
         """The encoder before comes back from the next inference on; a sentence what happened.
 
+        What is being loaded or compared, or waits for its turn, is not swapped in any more.
+
         Raises:
-            ValueError: There is none.
+            ValueError: There is none, and none was on its way.
         """
         with self._changed:
+            working = self._state in ('loading', 'shadow') and not self._called_off
+            coming = self._tried if working else self._wanted
             given_up = self.live.roll_back()
-            if given_up is None:
+            if given_up is None and coming is None:
                 raise ValueError('There is no encoder to go back to; none was swapped in.')
+            self._wanted = None
             self._trial.end()
             self._rollbacks += 1
-            self._settle('rolled back', 'It was asked for.')
-        return f'Encoder {given_up.name!r} was given up for {self.live.current.name!r}.'
+            said = []
+            if given_up is not None:
+                said.append(f'Encoder {given_up.name!r} was given up')
+            if coming is not None:
+                said.append(f'{coming or "own"!r} is not swapped in any more')
+            if working:
+                # The worker settles it: until then it is busy.
+                self._called_off = True
+            else:
+                self._settle('rolled back', 'It was asked for.')
+            return f'{"; ".join(said)}; {self.live.current.name or "own"!r} is in use.'
 
     def watch(self) -> bool:
         """See whether the encoder on trial has to go; whether nothing is going on."""
@@ -162,6 +180,9 @@ class EncoderChanges:
                     self._refuse(name, str(error))
                 except _Stopped:
                     raise
+                except _CalledOff:
+                    with self._changed:
+                        self._settle('rolled back', 'It was asked for.')
                 except Exception:  # a bad encoder must never end the one in use
                     self._refuse(name, traceback.format_exc())
         except _Stopped:
@@ -174,6 +195,7 @@ class EncoderChanges:
                     name, self._wanted = self._wanted, None
                     self._state, self._tried = 'loading', name or 'own'
                     self._outcome = self._reason = ''
+                    self._called_off = False
                     return name
                 self._changed.wait(_POLL)
         raise _Stopped
@@ -184,7 +206,8 @@ class EncoderChanges:
                 self._settle('accepted', 'It is in use already.')
             return
         candidate = self._candidates.make(name, self._pause)
-        self._state = 'shadow'
+        with self._changed:
+            self._state = 'shadow'
         config = self._candidates.config
         drift = run_shadow(
             candidate,
@@ -204,6 +227,8 @@ class EncoderChanges:
         )
         counts = self._counts()
         with self._changed:
+            if self._called_off:
+                raise _CalledOff
             self.live.swap(candidate)
             self._state = 'trial'
             self._swaps += 1
@@ -212,6 +237,8 @@ class EncoderChanges:
     def _pause(self) -> None:
         if self._stopping:
             raise _Stopped
+        if self._called_off:
+            raise _CalledOff
         time.sleep(_POLL)
 
     def _refuse(self, name: str, reason: str) -> None:
