@@ -125,6 +125,17 @@ def test_a_bag_is_not_overwritten_and_found_by_its_folder(tmp_path):
         find_bags([])
 
 
+def test_every_path_named_gives_a_bag_and_no_bag_is_found_twice(tmp_path):
+    bags = [write(tmp_path / 'all' / name, 1) for name in ('a', 'b')]
+    (tmp_path / 'pictures').mkdir()
+    for wrong in ('typo', 'pictures'):
+        with pytest.raises(FileNotFoundError, match=f'No rosbag2 recording in .*/{wrong}'):
+            find_bags([bags[0], tmp_path / wrong, bags[1]])
+    (tmp_path / 'link').symlink_to(bags[1])
+    named = [bags[1], tmp_path / 'all', tmp_path / 'all' / '..' / 'all' / 'a', tmp_path / 'link']
+    assert find_bags(named) == [bags[1], bags[0]]
+
+
 def test_a_recording_is_rectified_from_its_first_picture_on(tmp_path):
     bag = write(tmp_path / 'bag', 3)
     matrix = np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]])

@@ -47,6 +47,22 @@ def test_the_camera_that_stands_still_gets_its_first_picture_as_reference_view(b
     np.testing.assert_array_equal(records['front'].lens.intrinsics.matrix, MATRIX)
 
 
+def test_a_lens_that_cannot_be_read_is_said_and_costs_no_checkpoint(tmp_path, capsys):
+    odd = camera_info('front', MATRIX, 320, 240, 1.0)
+    odd.distortion_model, odd.d = 'kannala_brandt', np.zeros(6)
+    with BagWriter(tmp_path / 'bag') as writer:
+        images = {'front': view(), 'wrist': view()}
+        state = ArmState(images, JOINT_NAMES, np.zeros(9), np.zeros(9), np.zeros(7), 1.0)
+        for topic, message in state_messages(state, 1.0, compressed=False):
+            writer.write(topic, message, 1.0)
+        writer.write('/front/camera_info', odd, 1.0)
+    records = record_cameras([tmp_path / 'bag'], TOPICS, tmp_path / 'checkpoint')
+    assert records['front'].lens is None
+    said = capsys.readouterr().out
+    assert 'lens of front is not kept' in said
+    assert 'kannala_brandt' in said
+
+
 def test_a_checkpoint_takes_new_views_and_nothing_else_of_it_changes(bags, tmp_path):
     save_checkpoint(tiny_policy(), tmp_path, training={'seed': 3}, results={})
     before = load_manifest(tmp_path)

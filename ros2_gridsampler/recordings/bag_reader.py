@@ -15,35 +15,42 @@ from .bag_storage import RecordedMessage, read_connections, read_storage
 def find_bags(paths: Sequence[Path]) -> list[Path]:
     """Bags named directly or anywhere below the folders named, in order of their names.
 
+    A bag that is found twice is one bag: else it could be trained on and held out.
+
     Raises:
-        FileNotFoundError: Nothing there looks like a bag.
+        FileNotFoundError: One of the paths is not there, or nothing there looks like a bag.
     """
     if not paths:
         raise FileNotFoundError('Name at least one bag, or a folder of bags.')
-    bags: list[Path] = []
+    bags: dict[Path, Path] = {}
     for path in paths:
-        if path.is_file() or (path / 'metadata.yaml').exists():
-            bags.append(path)
-            continue
-        # What ends in .partial was being written when its writer was killed.
-        folders = {file.parent for file in path.rglob('metadata.yaml') if not _partial(file)}
-        loose = {
-            file
-            for file in path.rglob('*')
-            if is_storage(file)
-            and file.is_file()
-            and not _partial(file)
-            and not folders & set(file.parents)
-        }
-        # The splits of one recording whose metadata was lost belong together.
-        groups = {file if file.suffix == '.bag' else _recording_of(file) for file in loose}
-        bags.extend(sorted(folders | groups))
-    if not bags:
-        raise FileNotFoundError(
-            f'No rosbag2 recording in {", ".join(map(str, paths))}; a bag is a folder with a '
-            'metadata.yaml, or an .mcap, .db3 or (ROS 1) .bag file.'
-        )
-    return bags
+        found = _bags_at(path)
+        if not found:
+            raise FileNotFoundError(
+                f'No rosbag2 recording in {path}; a bag is a folder with a metadata.yaml, or an '
+                '.mcap, .db3 or (ROS 1) .bag file.'
+            )
+        for bag in found:
+            bags.setdefault(bag.resolve(), bag)
+    return list(bags.values())
+
+
+def _bags_at(path: Path) -> list[Path]:
+    if path.is_file() or (path / 'metadata.yaml').exists():
+        return [path]
+    # What ends in .partial was being written when its writer was killed.
+    folders = {file.parent for file in path.rglob('metadata.yaml') if not _partial(file)}
+    loose = {
+        file
+        for file in path.rglob('*')
+        if is_storage(file)
+        and file.is_file()
+        and not _partial(file)
+        and not folders & set(file.parents)
+    }
+    # The splits of one recording whose metadata was lost belong together.
+    groups = {file if file.suffix == '.bag' else _recording_of(file) for file in loose}
+    return sorted(folders | groups)
 
 
 def _partial(file: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from tqdm import tqdm
 
 from ..calibrating.mount_drift import DriftLimits
 from ..calibrating.reference_views import save_reference_view, why_not_fixed
@@ -37,8 +38,7 @@ def record_cameras(
         cameras: Name -> topic of its pictures.
         checkpoint: Its folder; see `take_reference_views` for one that is written already.
 
-    Raises:
-        ValueError: A recorded CameraInfo cannot belong to a camera.
+    A CameraInfo that cannot be read is said and left out: who rectifies by it was refused before.
     """
     spread = [bags[i] for i in np.unique(np.linspace(0, len(bags) - 1, _BAGS).astype(int))]
     infos = read_camera_infos(bags[0], cameras)
@@ -49,8 +49,12 @@ def record_cameras(
         if not record.no_view_because:
             record = CameraRecord(save_reference_view(checkpoint, camera, views[0]))
         if camera in infos:
-            with contextlib.suppress(UncalibratedCamera):
+            try:
                 record = replace(record, lens=LensRecord.of(intrinsics(infos[camera])))
+            except UncalibratedCamera:
+                pass
+            except ValueError as error:
+                tqdm.write(f'The lens of {camera} is not kept with the checkpoint: {error}')
         records[camera] = record
     return records
 
@@ -62,7 +66,7 @@ def take_reference_views(
 
     Raises:
         BadCheckpoint: The manifest cannot be read.
-        ValueError: The checkpoint has no such camera, or see `record_cameras`.
+        ValueError: The checkpoint has no such camera.
     """
     manifest = load_manifest(checkpoint)
     unknown = sorted(set(cameras) - set(manifest.policy.cameras))

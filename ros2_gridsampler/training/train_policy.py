@@ -51,6 +51,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     torch.set_num_threads(config.threads)
     keep_recipe(out, config, bags)
     store = store_episodes(bags, config.episodes, cache)
+    # Before the steps: what is wrong with a recording must not be found when they are done.
+    cameras = record_cameras(bags, config.episodes.topics.cameras, out)
     training, validation = split(store, config.held_out)
     if not len(validation):
         tqdm.write('No bag is held out, so nothing is validated: give two bags and a held_out.')
@@ -120,7 +122,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         out,
         training=training_record,
         results={'validation': scores},
-        cameras=record_cameras(bags, config.episodes.topics.cameras, out),
+        cameras=cameras,
     )
     return result
 
