@@ -456,3 +456,7 @@ def test_a_fine_tuning_run_that_was_stopped_goes_on_to_the_same_losses(tmp_path,
             fine_tune(base, config, demonstrations, tmp_path / name, tmp_path / 'cache')
     once, twice = ((tmp_path / name / 'log.jsonl').read_text() for name in ('once', 'twice'))
     assert once == twice
+    other = folder_of('act', None, tmp_path / 'other', SamplerPlan(2))
+    adopt(other, simulated_robot(''))
+    with pytest.raises(ValueError, match=r'another recipe \(base differ\)'):
+        fine_tune(other, config, demonstrations, tmp_path / 'twice', tmp_path / 'cache')

@@ -253,6 +253,18 @@ def test_bags_without_the_camera_are_refused_by_name(bags, tmp_path):
         pretrain(greedy, bags, tmp_path / 'greedy', tmp_path)
 
 
+def test_a_run_goes_on_with_the_bags_that_it_began_with(bags, tmp_path):
+    short, run = dataclasses.replace(CONFIG, steps=2), tmp_path / 'run'
+    pretrain(short, bags, run, tmp_path / 'cache')
+    (run / MANIFEST).unlink()
+    with pytest.raises(ValueError, match=r'another recipe \(bags differ\)'):
+        pretrain(short, bags[:-1], run, tmp_path / 'cache')
+    pretrain(short, bags, run, tmp_path / 'cache')
+    (run / 'config.yaml').write_text('')
+    with pytest.raises(ValueError, match=r'config\.yaml is no recipe any more'):
+        pretrain(short, bags, run, tmp_path / 'cache')
+
+
 def test_a_state_that_cannot_be_written_is_one_sentence_and_spoils_nothing(bags, tmp_path):
     pretrain(dataclasses.replace(CONFIG, steps=2), bags, tmp_path / 'run', tmp_path / 'cache')
     state = (tmp_path / 'run' / STATE).read_bytes()

@@ -106,6 +106,8 @@ def test_what_leaves_nothing_to_fit_is_refused(encoder, bags, tmp_path):
     one = dataclasses.replace(places, sentence=np.zeros_like(places.sentence))
     with pytest.raises(ValueError, match='at least two of them'):
         probe_places(encoder, one, np.arange(7))
+    with pytest.raises(ValueError, match='One episode is held out'):
+        bootstrap(np.ones(1))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,12 @@ def test_the_command_probes_what_the_data_is_and_never_bags_of_the_pretraining(
     recipe = tmp_path / 'recipe.yaml'
     content = {'episodes': cattrs.unstructure(EPISODES), 'encoder': {}, 'trunk': {}}
     recipe.write_text(yaml.safe_dump(json.loads(json.dumps(content))))
-    for name, seen in (('clean', []), ('leaky', [bag.name for bag in bags])):
+    names = [bag.name for bag in bags]
+    for name, seen in (
+        ('clean', {'bags': []}),
+        ('leaky', {'bags': names}),
+        ('adapted', {'bags': [], 'adapted on': names}),
+    ):
         save_encoder(
             encoder,
             tmp_path / name,
@@ -224,7 +231,7 @@ def test_the_command_probes_what_the_data_is_and_never_bags_of_the_pretraining(
             loss_weights={},
             steps=0,
             compute=0.0,
-            training={'bags': seen},
+            training=seen,
             results={},
         )
     data = ('--data', bags[0].parent, class_folders(tmp_path / 'pictures'))
@@ -235,7 +242,8 @@ def test_the_command_probes_what_the_data_is_and_never_bags_of_the_pretraining(
     scores = json.loads(out.read_text())['scores']
     assert {score['unit'] for score in scores} == {'%', 'cm'}
     assert len(scores) == 2 + 9
-    result = probe('--encoder', tmp_path / 'leaky', *data, *common)
-    assert result.returncode == 1
-    assert 'was pretrained on' in result.stderr
-    assert 'Traceback' not in result.stderr
+    for name in ('leaky', 'adapted'):
+        result = probe('--encoder', tmp_path / name, *data, *common)
+        assert result.returncode == 1
+        assert 'was trained on' in result.stderr
+        assert 'Traceback' not in result.stderr

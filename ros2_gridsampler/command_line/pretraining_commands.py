@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler pretrain`, `probe`, `compare-encoders`: recordings -> encoders, and their worth."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -156,7 +158,7 @@ def compare_encoders(
     found = find_bags(bags)
     asked = {
         'pictures': pictures.name,
-        'bags': len(found),
+        'bags': hashlib.sha256(json.dumps([bag.name for bag in found]).encode()).hexdigest(),
         'held_out': config.held_out,
         'every': every,
         'most': most,
@@ -188,10 +190,14 @@ def prober(
             bags = find_bags(recordings)
             places, names = read_places(bags, load_recipe(recipe).episodes, cache, every)
             measured = [i for i, name in enumerate(names) if is_held_out(name, held_out)]
-            seen = {names[i] for i in measured} & set(manifest.training.get('bags', ()))
+            known = {
+                *manifest.training.get('bags', ()),
+                *manifest.training.get('adapted on', ()),
+            }
+            seen = {names[i] for i in measured} & known
             if seen:
                 raise ValueError(
-                    f'The encoder was pretrained on {len(seen)} of the held-out bags, '
+                    f'The encoder was trained on {len(seen)} of the held-out bags, '
                     f'{min(seen)} for one; give its own --held-out.'
                 )
             scores += probe_places(encoder, places, np.array(measured, np.int64))

@@ -87,7 +87,10 @@ def adapt(
         training={
             **before.training,
             'adapted from': before.encoder_sha256,
-            'adapted on': [bag.name for bag in training],
+            'adapted on': [
+                *before.training.get('adapted on', ()),
+                *(bag.name for bag in training),
+            ],
             'adaptation': asdict(config),
         },
         results={**before.results, 'policies': [entry(manifest, policy_folder.name, found)]},

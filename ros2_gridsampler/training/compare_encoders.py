@@ -16,7 +16,7 @@ from ..encoder import Encoder
 from ..encoder_checkpoint import EncoderManifest, load_encoder
 from ..whole_file import write_whole
 from .mi_mae import METHODS
-from .pretrain_config import PretrainConfig, forward_operations, keep_config
+from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
 from .pretrain_encoder import pretrain
 from .probes import Score
 
@@ -106,7 +106,7 @@ def compare(
             folder = out / f'{method}_{seed}'
             run = run_of(config, method, seed, comparison.compute)
             if (folder / 'manifest.json').exists():
-                keep_config(run, folder)
+                keep_config(run, training_bags(run, bags), folder)
             else:
                 pretrain(run, bags, folder, cache)
             encoder, manifest = load_encoder(folder)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags and a lerobot checkpoint -> the same policy, fine-tuned, on few visual tokens."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -90,8 +91,10 @@ def fine_tune(
         ValueError: The bags do not fit the base, or the folder holds another run.
     """
     torch.set_num_threads(config.threads)
-    keep_recipe(out, config, bags)
-    robot = load_adoption(base).robot
+    adoption = load_adoption(base)
+    content = json.dumps(adoption.sha256, sort_keys=True)
+    keep_recipe(out, config, bags, hashlib.sha256(content.encode()).hexdigest())
+    robot = adoption.robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
     torch.manual_seed(config.seed)
     model = load_model_folder(base, language)

@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from ..recordings.frames import FrameConfig
 from ..whole_file import write_whole
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
+from .run_state import BAGS
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,43 @@ def forward_operations(config: PretrainConfig) -> int:
     return int(counter.get_total_flops())
 
 
-def keep_config(config: PretrainConfig, out: Path) -> None:
-    """Write the recipe of the run, or see that it is the one that the run began with.
+def training_bags(config: PretrainConfig, bags: Sequence[Path]) -> list[Path]:
+    """Those that are not held out for the probes.
 
     Raises:
-        ValueError: The folder holds a run of another recipe.
+        ValueError: There are none.
+    """
+    training = [bag for bag in bags if not is_held_out(bag.name, config.held_out)]
+    if not training:
+        raise ValueError(f'All {len(bags)} bags are held out for the probes; give more bags.')
+    return training
+
+
+def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None:
+    """Write what the run is made of, or see that it is what the run began with.
+
+    Args:
+        config: Its recipe.
+        bags: It is trained on, in their order: the probes ask which they were.
+        out: Its folder.
+
+    Raises:
+        ValueError: The folder holds a run of another recipe, or on other bags.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path = out / 'config.yaml'
+    path, names = out / 'config.yaml', [bag.name for bag in bags]
     content = json.loads(json.dumps(cattrs.unstructure(config)))
     if path.exists():
         before = yaml.safe_load(path.read_text())
+        if not isinstance(before, dict):
+            raise ValueError(f'{path} is no recipe any more; choose a new output folder.')
         other = sorted(key for key in content if content[key] != before.get(key))
+        if (out / BAGS).exists() and json.loads((out / BAGS).read_text()) != names:
+            other.append('bags')
         if other:
             raise ValueError(
                 f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
                 'output folder.'
             )
     write_whole(path, yaml.safe_dump(content, sort_keys=False))
+    write_whole(out / BAGS, json.dumps(names, indent=1))

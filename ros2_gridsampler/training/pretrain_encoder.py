@@ -27,7 +27,7 @@ from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
 from .learning_rate import set_rate
 from .mi_mae import MiMae, draw_masks, make_likelihood
-from .pretrain_config import PretrainConfig, forward_operations, is_held_out, keep_config
+from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
 from .pretraining_pictures import draw_losses, draw_reconstructions
 from .processes import gather, joined_processes, mean_over_ranks, slice_of
 from .run_state import RunState
@@ -61,11 +61,9 @@ def run_in(
     fabric: Fabric, config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path
 ) -> Encoder:
     """`pretrain` in one of the processes."""
-    training = [bag for bag in bags if not is_held_out(bag.name, config.held_out)]
-    if not training:
-        raise ValueError(f'All {len(bags)} bags are held out for the probes; give more bags.')
+    training = training_bags(config, bags)
     if fabric.is_global_zero:
-        keep_config(config, out)
+        keep_config(config, training, out)
         store_frames(training, config.frames, cache)
     fabric.barrier()
     store = store_frames(training, config.frames, cache)

@@ -212,7 +212,13 @@ def ridge(
 
 
 def bootstrap(values: Float[np.ndarray, ' episodes']) -> tuple[float, tuple[float, float]]:
-    """Mean and its 95% interval by drawing episodes again, with a fixed seed."""
+    """Mean and its 95% interval by drawing episodes again, with a fixed seed.
+
+    Raises:
+        ValueError: One episode says nothing of others.
+    """
+    if len(values) < 2:
+        raise ValueError('One episode is held out, which gives no interval; hold out two or more.')
     drawn = np.random.default_rng(0).choice(values, (RESAMPLES, len(values)))
     low, high = np.percentile(drawn.mean(1), [2.5, 97.5])
     return float(values.mean()), (float(low), float(high))

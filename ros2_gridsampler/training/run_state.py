@@ -18,12 +18,12 @@ from ..structured_file import structure
 from ..whole_file import write_whole
 
 STATE = 'state.safetensors'
-CONFIG, BAGS = 'config.json', 'bags.json'
+CONFIG, BAGS, BASE = 'config.json', 'bags.json', 'base.json'
 # What may change when a run goes on.
 _FREE = ('threads', 'save_every')
 
 
-def keep_recipe(out: Path, config: Any, bags: Sequence[Path]) -> None:
+def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') -> None:
     """Write what a run is made of, or see that it is what the run began with.
 
     Which bags are held out is told by their places, so other bags would let a policy be
@@ -33,27 +33,32 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path]) -> None:
         out: Folder of the run.
         config: A dataclass.
         bags: In their order.
+        base: What it goes on from, where the config does not say; a hash.
 
     Raises:
-        ValueError: The folder holds a run of another recipe, or on other bags.
+        ValueError: The folder holds a run of another recipe, on other bags, or from another base.
     """
     out.mkdir(parents=True, exist_ok=True)
     content = _plain(config)
-    names = [bag.name for bag in bags]
+    inputs = {BAGS: [bag.name for bag in bags], **({BASE: base} if base else {})}
     begun = (out / STATE).exists() or (out / MANIFEST).exists()
     if begun and (out / CONFIG).exists():
         # A key that is new since then had its default.
         before = _plain(structure(json.loads((out / CONFIG).read_text()), type(config)))
         other = sorted(k for k in before if k not in _FREE and content[k] != before[k])
-        if (out / BAGS).exists() and json.loads((out / BAGS).read_text()) != names:
-            other.append('bags')
+        other += [
+            Path(name).stem
+            for name, given in inputs.items()
+            if (out / name).exists() and json.loads((out / name).read_text()) != given
+        ]
         if other:
             raise ValueError(
                 f'{out} holds a run of another recipe ({", ".join(other)} differ); choose a new '
                 'output folder, or give back what it began with.'
             )
     write_whole(out / CONFIG, json.dumps(content, indent=1))
-    write_whole(out / BAGS, json.dumps(names, indent=1))
+    for name, given in inputs.items():
+        write_whole(out / name, json.dumps(given, indent=1))
 
 
 def _plain(config: Any) -> dict[str, Any]:
