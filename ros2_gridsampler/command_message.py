@@ -169,6 +169,24 @@ def read_joint_trajectory(message: Any, names: Sequence[str]) -> Float[np.ndarra
     return positions[:, [there.index(name) for name in names]]
 
 
+def read_joint_state(message: Any, names: Sequence[str]) -> Float[np.ndarray, ' joints']:
+    """Positions of some joints of a `sensor_msgs/JointState` in the order of `names` [rad], [m].
+
+    Raises:
+        ValueError: A joint is missing, not every joint has a position, or one of them is not
+            finite.
+    """
+    there = [str(name) for name in message.name]
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ValueError(f'JointState lacks the joints {missing}; it has {there}.')
+    positions = np.asarray(message.position, np.float64)
+    if len(positions) != len(there):
+        raise ValueError(f'JointState has {len(there)} names but {len(positions)} positions.')
+    wanted = positions[[there.index(name) for name in names]]
+    return _checked(wanted, 'JointState positions', (len(names),))
+
+
 def read_float64_multi_array(message: Any, size: int) -> Float[np.ndarray, ' size']:
     """The `size` values of a `std_msgs/Float64MultiArray`.
 

@@ -4,6 +4,7 @@
 
 import itertools
 import json
+import re
 
 import av
 import numpy as np
@@ -11,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from ros2_gridsampler.camera_message import decode_image
+from ros2_gridsampler.camera_message import decode_image, encode_jpeg
 from ros2_gridsampler.command_line import main
 from ros2_gridsampler.recordings.bag_reader import read_messages, read_topics
+from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.recordings.episode_recording import read_episode
 from ros2_gridsampler.recordings.lerobot import (
     ACTION,
     IMAGES,
@@ -247,6 +250,75 @@ def test_a_dataset_cannot_name_files_outside_of_its_folder(tmp_path):
     (root / 'meta/info.json').write_text(json.dumps(info))
     with pytest.raises(ValueError, match='outside of its folder'):
         next(LeRobotDataset(root).episodes())
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ('[]', 'expected keys and values'),
+        ('{"codebase', 'is not JSON'),
+        ({'features': None}, 'needs a data_path, and features'),
+        ({'features': [STATE, ACTION]}, 'needs a data_path, and features'),
+        ({'features': {STATE: {}, ACTION: {}}}, 'needs a data_path, and features'),
+        ({'data_path': None}, 'needs a data_path, and features'),
+        ({'data_path': 'data/{nobody}.parquet'}, '{nobody} can be none of'),
+        ({'data_path': '{episode_index:9999999999d}'}, 'can be none of'),
+        ({'data_path': '{episode_index.__class__}'}, 'can be none of'),
+        ({'data_path': '{episode_index!r:>99}'}, 'can be none of'),
+    ],
+)
+def test_a_dataset_whose_description_is_broken_is_refused_in_a_sentence(tmp_path, change, words):
+    root = write_dataset(tmp_path / 'set', 'v2.1')
+    path = root / 'meta/info.json'
+    whole = json.loads(path.read_text())
+    path.write_text(change if isinstance(change, str) else json.dumps(whole | change))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        next(LeRobotDataset(root).episodes())
+
+
+@pytest.mark.parametrize('file', ['meta/tasks.jsonl', 'meta/episodes.jsonl'])
+def test_lines_without_their_keys_are_refused_in_a_sentence(tmp_path, file):
+    root = write_dataset(tmp_path / 'set', 'v2.1')
+    (root / file).write_text('{"index": 0}\n')
+    with pytest.raises(ValueError, match='meta cannot be read: KeyError'):
+        LeRobotDataset(root)
+
+
+def test_joints_and_targets_are_told_by_their_names(tmp_path):
+    def state(names, values, time):
+        header = build_header(time, '')
+        none, values = np.empty(0), np.array(values, float)
+        numbers = {'position': values, 'velocity': none, 'effort': none}
+        return build('sensor_msgs/msg/JointState', header=header, name=names, **numbers)
+
+    def target(names, values, time):
+        none = np.empty(0)
+        numbers = {'velocities': none, 'accelerations': none, 'effort': none}
+        now = build('builtin_interfaces/msg/Duration', sec=0, nanosec=0)
+        kind = 'trajectory_msgs/msg/JointTrajectoryPoint'
+        point = build(kind, positions=np.array(values), time_from_start=now, **numbers)
+        header = build_header(time, '')
+        kind = 'trajectory_msgs/msg/JointTrajectory'
+        return build(kind, header=header, joint_names=names, points=[point])
+
+    with BagWriter(tmp_path / 'bag') as writer:
+        for step in range(6):
+            time = 1 + 0.1 * step
+            data = np.frombuffer(encode_jpeg(frame(0, step)), np.uint8)
+            kind = 'sensor_msgs/msg/CompressedImage'
+            header = build_header(time, 'top')
+            picture = build(kind, header=header, format='jpeg', data=data)
+            writer.write(camera_topic('top'), picture, time)
+            writer.write(JOINT_STATES, state(['a', 'b'], [1 + step, 2], time), time)
+            writer.write(JOINT_STATES, state(['grip'], [9], time), time + 0.001)
+            names, values = (['a', 'b'], [1.0, 2.0]) if step % 2 else (['b', 'a'], [2.0, 1.0])
+            writer.write(TRAJECTORY, target(names, values, time), time)
+    recording = read_episode(tmp_path / 'bag')
+    assert recording.state_names == ('a', 'b', 'grip')
+    np.testing.assert_array_equal(recording.state[:, 0], np.arange(1, 7))
+    np.testing.assert_array_equal(recording.state[:, 1:], [[2, 9]] * 6)
+    np.testing.assert_array_equal(recording.action, [[2, 1]] * 6)
+    assert recording.action_names == ('b', 'a')
 
 
 def test_a_video_that_ends_early_is_said(tmp_path):

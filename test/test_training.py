@@ -4,6 +4,7 @@
 
 import dataclasses
 import json
+import shutil
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.calibration import ImagePreparation
@@ -23,6 +25,7 @@ from ros2_gridsampler.policy_config import EncoderConfig, Statistics, TrunkConfi
 from ros2_gridsampler.recordings import arm_messages
 from ros2_gridsampler.recordings import episodes as episode_files
 from ros2_gridsampler.recordings.arm_messages import EXPERT_GRIPPER, EXPERT_TWIST
+from ros2_gridsampler.recordings.bag_reader import read_messages
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build
 from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ros2_gridsampler.recordings.observation_replay import StreamTopics
@@ -153,6 +156,76 @@ def test_a_full_disk_leaves_the_recipe_of_a_run_as_it_was(bags, tmp_path, full_d
     assert (run / 'config.json').read_bytes() == before
     (run / 'config.json.partial').unlink()
     train(dataclasses.replace(CONFIG, steps=2), bags, run, tmp_path / 'cache')
+
+
+def rewritten(bag, out, change):
+    """The same bag, its messages changed on the way."""
+    with BagWriter(out) as writer:
+        for topic, message, moment in change(
+            [(m.topic, m.message, m.time) for m in read_messages(bag)]
+        ):
+            writer.write(topic, message, moment, latched=topic == '/instruction')
+    return out
+
+
+def test_a_label_that_comes_late_is_left_out_and_said(bags, tmp_path, capsys):
+    def delay(messages):
+        twists = [i for i, message in enumerate(messages) if message[0] == EXPERT_TWIST]
+        moved, place = twists[10], twists[14]
+        late = (*messages[moved][:2], messages[place][2] + 1e-3)
+        yield from messages[:moved]
+        yield from messages[moved + 1 : place + 1]
+        yield late
+        yield from messages[place + 1 :]
+
+    bag = rewritten(bags[0], tmp_path / 'late', delay)
+    store = store_episodes([bag], CONFIG.episodes, tmp_path / 'cache')
+    whole = store_episodes(bags[:1], CONFIG.episodes, tmp_path / 'cache')
+    # Of the action that came late the one before holds; no other target changes.
+    changed = np.argwhere(abs(store.chunks - whole.chunks).max(2) > 1e-6)
+    assert {int(sample + step) for sample, step in changed} == {10}
+    assert f'1 messages on {EXPERT_TWIST} are older' in capsys.readouterr().out
+
+
+def test_a_landmark_that_is_not_finite_is_refused_with_its_bag(bags, tmp_path):
+    def spoil(messages):
+        for topic, message, moment in messages:
+            if topic == arm_messages.LANDMARKS and moment > 1.2:
+                message.poses[0].position.y = float('nan')
+            yield topic, message, moment
+
+    bag = rewritten(bags[0], tmp_path / 'spoilt', spoil)
+    with pytest.raises(ValueError, match=r'spoilt: .*landmarks.*not finite'):
+        store_episodes([bag], CONFIG.episodes, tmp_path / 'cache')
+
+
+def test_a_bag_that_was_changed_in_place_is_read_again(bags, tmp_path):
+    bag = tmp_path / 'bag'
+    shutil.copytree(bags[0], bag)
+    before = store_episodes([bag], CONFIG.episodes, tmp_path / 'cache')
+    time.sleep(0.01)
+    for file in bags[1].iterdir():
+        (bag / file.name.replace('1', '0')).write_bytes(file.read_bytes())
+    metadata = bag / 'metadata.yaml'
+    metadata.write_text(metadata.read_text().replace('episode_1', 'episode_0'))
+    after = store_episodes([bag], CONFIG.episodes, tmp_path / 'cache')
+    assert not np.array_equal(before.images(np.arange(9)), after.images(np.arange(9)))
+
+
+def test_a_training_that_diverges_stops_and_keeps_what_was_saved(bags, tmp_path):
+    run = tmp_path / 'run'
+    wild = dataclasses.replace(CONFIG, learning_rate=1e30, save_every=1, warm_up=0)
+    with pytest.raises(ValueError, match=r'diverged: the gradient of step \d+ is .*learning_rate'):
+        train(wild, bags, run, tmp_path / 'cache')
+    assert not (run / 'manifest.json').exists()
+    saved = load_file(run / 'state.safetensors')
+    assert all(torch.isfinite(tensor.float()).all() for tensor in saved.values())
+
+
+@pytest.mark.parametrize(('name', 'value'), [('steps', 0), ('period', 0.0), ('period', np.nan)])
+def test_chunks_without_an_end_are_refused(name, value):
+    with pytest.raises(ValueError, match=f'{name} is {value}'):
+        dataclasses.replace(CONFIG.episodes, **{name: value})
 
 
 def test_training_takes_light_from_whole_samples_and_no_more_than_it_was_told():

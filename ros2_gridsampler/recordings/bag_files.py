@@ -46,6 +46,13 @@ class BagFiles:
     duration: float | None = None
 
 
+def bag_stamps(bag: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of every file: what was read of a bag holds while they do."""
+    files = [bag] if bag.is_file() else sorted(path for path in bag.iterdir() if path.is_file())
+    found = [(path.name, path.stat()) for path in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+
+
 def find_files(bag: Path) -> BagFiles:
     """The files of a bag: a folder with or without metadata.yaml, or one storage file.
 

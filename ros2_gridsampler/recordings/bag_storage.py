@@ -23,8 +23,9 @@ _REPAIR = {
     '.db3': 'Try "sqlite3 FILE .recover | sqlite3 NEW.db3", or record again.',
     '.bag': 'Write its index again with "rosbag reindex" of ROS 1, or record again.',
 }
-# A foreign file can make a parser fail in any way at all, but these are not its fault.
-_NOT_DAMAGE = (MemoryError, PermissionError)
+# A foreign file can make a parser fail in any way at all, by a length that no memory has too, but
+# this is not its fault.
+_NOT_DAMAGE = (PermissionError,)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..action_chunk import TWIST_NAMES
 from ..camera_message import decode_image, stamp_seconds
+from ..command_message import read_joint_state, read_joint_trajectory, read_twist
 from .bag_reader import read_messages, read_topics
 
 _COMPRESSED, _RAW = 'sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image'
@@ -37,8 +38,11 @@ class EpisodeRecording:
 def read_episode(bag: Path) -> EpisodeRecording:
     """Read a bag; every stream is sampled at the frames of the first camera.
 
+    Joints are told by their names: several nodes may publish the states of some of them each.
+
     Raises:
-        ValueError: It lacks a stream, or has two where only one can be meant.
+        ValueError: It lacks a stream, has two where only one can be meant, or a message that does
+            not fit its names.
     """
     kinds = read_topics(bag)
     cameras = {_camera(t): t for t, kind in sorted(kinds.items()) if kind in (_COMPRESSED, _RAW)}
@@ -50,54 +54,59 @@ def read_episode(bag: Path) -> EpisodeRecording:
     if not cameras:
         raise ValueError(f'{bag} has no camera topic; it has {sorted(kinds)}.')
     tracks: dict[str, list[tuple[float, Any]]] = {}
+    states: dict[str, list[tuple[float, Any]]] = {}
     task = ''
-    state_names: tuple[str, ...] = ()
     action_names: tuple[str, ...] = (*TWIST_NAMES,) if twist else ()
     for m in read_messages(bag, (*cameras.values(), joints, action, gripper, '/instruction')):
         header = getattr(m.message, 'header', None)
         # A stamp of 0 means "on arrival", as for trajectories.
         time = (stamp_seconds(header.stamp) if header is not None else 0.0) or m.time
         track = tracks.setdefault(m.topic, [])
-        if m.topic == '/instruction':
-            task = task or m.message.data
-        elif m.topic == joints:
-            state_names = state_names or tuple(m.message.name)
-            track.append((time, np.array(m.message.position, np.float32)))
-        elif m.topic == action and not twist:
-            action_names = action_names or tuple(m.message.joint_names)
-            track.append((time, np.array(m.message.points[0].positions, np.float32)))
-        elif m.topic == action:
-            linear, angular = m.message.twist.linear, m.message.twist.angular
-            six = [getattr(part, axis) for part in (linear, angular) for axis in 'xyz']
-            track.append((time, np.array(six, np.float32)))
-        elif m.topic == gripper:
-            track.append((m.time, np.array(m.message.data, np.float32)))
-        else:
-            track.append((time, _file(m.message)))
+        try:
+            if m.topic == '/instruction':
+                task = task or m.message.data
+            elif m.topic == joints:
+                values = read_joint_state(m.message, m.message.name)
+                for name, value in zip(m.message.name, values, strict=True):
+                    states.setdefault(name, []).append((time, value))
+                track.append((time, values))
+            elif m.topic == action and not twist:
+                action_names = action_names or tuple(m.message.joint_names)
+                track.append((time, read_joint_trajectory(m.message, action_names)[0]))
+            elif m.topic == action:
+                track.append((time, read_twist(m.message)))
+            elif m.topic == gripper:
+                track.append((m.time, np.array(m.message.data, np.float32)))
+            else:
+                track.append((time, _file(m.message)))
+        except ValueError as error:
+            raise ValueError(f'{bag}: {m.topic} at {m.time:.3f} s: {error}') from error
     silent = [t for t in (*cameras.values(), joints, action, gripper) if t and not tracks.get(t)]
     if silent:
         raise ValueError(f'{bag} has no message on {silent}.')
-    times = np.array([time for time, _ in tracks[next(iter(cameras.values()))]])
+    times = np.array(sorted(time for time, _ in tracks[next(iter(cameras.values()))]))
     period = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     at = times + 0.25 * period  # stamps jitter
-    actions = np.array(_sampled(tracks[action], at))
+    actions = np.array(_sampled(tracks[action], at), np.float32)
     if twist:
-        actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at))])
+        actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at), np.float32)])
     return EpisodeRecording(
         task,
         times,
-        np.array(_sampled(tracks[joints], at)),
+        np.array([_sampled(track, at) for track in states.values()], np.float32).T,
         actions,
         {name: _sampled(tracks[topic], at) for name, topic in cameras.items()},
-        state_names,
+        tuple(states),
         action_names,
     )
 
 
 def _sampled(track: Sequence[tuple[float, Any]], times: NDArray[np.float64]) -> list[Any]:
     """The newest value at each time; before the first one, the first."""
-    indices = np.searchsorted([time for time, _ in track], times, 'right') - 1
-    return [track[max(int(i), 0)][1] for i in indices]
+    # Not by the values: they may be arrays or pictures.
+    ordered = sorted(track, key=lambda entry: entry[0])
+    indices = np.searchsorted([time for time, _ in ordered], times, 'right') - 1
+    return [ordered[max(int(i), 0)][1] for i in indices]
 
 
 def _one(bag: Path, kinds: Mapping[str, str], kind: str, word: str = '') -> str:

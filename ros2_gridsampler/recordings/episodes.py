@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags -> one file of prepared frames and the arrays that training draws samples from."""
 
-import hashlib
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cattrs
 import numpy as np
 from filelock import FileLock
 from jaxtyping import Float, Int, UInt8
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..action_chunk import ActionSpace
+from ..bounds import check_bounds
 from ..camera_message import stamp_seconds
 from ..command_message import read_float64_multi_array, read_joint_trajectory, read_twist
 from ..observation import ObservationConfig
@@ -27,6 +27,8 @@ from ..stream_budget import StreamBudget
 from ..whole_file import disk_of
 from .bag_reader import read_topics
 from .bag_storage import RecordedMessage
+from .frames import store_key
+from .label_track import LabelTrack
 from .observation_replay import StreamTopics, read_observations
 
 
@@ -62,8 +64,12 @@ class EpisodeConfig:
     topics: StreamTopics
     labels: ActionTopics
     action_space: ActionSpace
-    steps: int
-    period: float
+    steps: int = field(metadata={'minimum': 1})
+    period: float = field(metadata={'above': 0})
+
+    def __post_init__(self) -> None:
+        """Refuse chunks without an end or a beginning."""
+        check_bounds(self)
 
 
 class EpisodeStore:
@@ -116,9 +122,7 @@ def store_episodes(bags: Sequence[Path], config: EpisodeConfig, cache: Path) -> 
     Raises:
         ValueError: A bag gives no observation or no action.
     """
-    stamps = [[str(bag.resolve()), bag.stat().st_mtime_ns] for bag in bags]
-    key = hashlib.sha256(json.dumps([stamps, cattrs.unstructure(config)]).encode()).hexdigest()
-    folder = cache / key[:16]
+    folder = cache / store_key(bags, config)
     cache.mkdir(parents=True, exist_ok=True)
     # Another process may be reading the same bags for the same store.
     with FileLock(f'{folder}.lock'):
@@ -139,7 +143,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
             _check_labels(bag, config)
             buffer = ObservationBuffer(config.observation, StreamBudget())
-            labels = _Labels(config, buffer)
+            labels = _Labels(bag, config, buffer)
             times = []
             # One observation in memory at a time: a bag may be hours long.
             for observation in read_observations(bag, config.topics, buffer, labels.takers):
@@ -154,9 +158,16 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
                 rows['episode'].append(number)
                 sentence = instructions.setdefault(observation.instruction, len(instructions))
                 rows['sentence'].append(sentence)
+            labels.check()
             # After the whole bag: a chunk reaches past its own observation.
-            rows['chunks'] += [labels.chunk(bag, time) for time in times]
-            rows['landmarks'] += [labels.landmarks_at(bag, time) for time in times]
+            rows['chunks'] += map(labels.chunk, times)
+            rows['landmarks'] += map(labels.landmarks_at, times)
+    numbers = {len(points) for points in rows['landmarks']}
+    if len(numbers) > 1:
+        raise ValueError(
+            f'{config.labels.landmarks} has {sorted(numbers)} points; a policy locates as many in '
+            'every bag.'
+        )
     (folder / 'instructions.json').write_text(json.dumps(list(instructions)))
     (folder / 'bags.json').write_text(json.dumps([bag.name for bag in bags]))
     arrays = {
@@ -187,47 +198,52 @@ def _check_labels(bag: Path, config: EpisodeConfig) -> None:
             )
 
 
-class _Track:
-    """Values of one label topic over time."""
-
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._times: list[float] = []
-        self._values: list[NDArray[np.float64]] = []
-
-    def add(self, time: float, value: NDArray[np.float64]) -> None:
-        self._times.append(time)
-        self._values.append(value)
-
-    def at(self, times: NDArray[np.float64], bag: Path) -> NDArray[np.float64]:
-        """The newest value at each time [s]; before the first one, the first."""
-        if not self._values:
-            raise ValueError(f'{bag} has no label on {self._topic}; correct the recipe.')
-        index = np.searchsorted(self._times, times, 'right') - 1
-        return np.array([self._values[max(i, 0)] for i in index])
-
-    @property
-    def end(self) -> float:
-        """Time of the last value [s]."""
-        return self._times[-1]
-
-
 class _Labels:
     """Label streams of one bag, read at any time."""
 
-    def __init__(self, config: EpisodeConfig, buffer: ObservationBuffer) -> None:
+    def __init__(self, bag: Path, config: EpisodeConfig, buffer: ObservationBuffer) -> None:
+        self._bag = bag
         self._config = config
         self._buffer = buffer
         labels = config.labels
-        self._actions = _Track(labels.action)
-        self._gripper = _Track(labels.gripper)
-        self._landmarks = _Track(labels.landmarks)
+        self._actions, self._gripper, self._landmarks = (LabelTrack() for _ in range(3))
         takers: dict[str, Callable[[RecordedMessage], None]] = {
             labels.action: self._take_action,
             labels.gripper: self._take_gripper,
             labels.landmarks: self._take_landmarks,
         }
-        self.takers = {topic: take for topic, take in takers.items() if topic}
+        self.takers = {
+            topic: functools.partial(self._take, take) for topic, take in takers.items() if topic
+        }
+        self._tracks = {
+            labels.action: self._actions,
+            labels.gripper: self._gripper,
+            labels.landmarks: self._landmarks,
+        }
+
+    def check(self) -> None:
+        """After the whole bag: see that every topic gave labels, and say what was left out.
+
+        Raises:
+            ValueError: A topic gave none.
+        """
+        for topic in self.takers:
+            track = self._tracks[topic]
+            if not track.times:
+                raise ValueError(f'{self._bag} has no label on {topic}; correct the recipe.')
+            if track.late:
+                tqdm.write(
+                    f'{self._bag}: {track.late} messages on {topic} are older than the one '
+                    'before and are left out.'
+                )
+
+    def _take(self, take: Callable[[RecordedMessage], None], recorded: RecordedMessage) -> None:
+        try:
+            take(recorded)
+        except ValueError as error:
+            raise ValueError(
+                f'{self._bag}: {recorded.topic} at {recorded.time:.3f} s: {error}'
+            ) from error
 
     def _take_action(self, recorded: RecordedMessage) -> None:
         space, message = self._config.action_space, recorded.message
@@ -248,22 +264,26 @@ class _Labels:
 
     def _take_landmarks(self, recorded: RecordedMessage) -> None:
         message = recorded.message
-        points = [(p.position.x, p.position.y, p.position.z) for p in message.poses]
+        points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
+        if not np.isfinite(points).all():
+            raise ValueError(
+                'a landmark is not finite; leave this bag out, or set landmarks to "".'
+            )
         time = stamp_seconds(message.header.stamp) or recorded.time
-        self._landmarks.add(time, np.array(points))
+        self._landmarks.add(time, points)
 
-    def chunk(self, bag: Path, time: float) -> Float[np.ndarray, 'steps actions']:
+    def chunk(self, time: float) -> Float[np.ndarray, 'steps actions']:
         """The actions due from `time` on; past the end the arm holds."""
         config = self._config
         due = time + config.period * (np.arange(config.steps) + 0.25)
-        targets = self._actions.at(due, bag)
+        targets = self._actions.at(due)
         if config.action_space.kind == 'joint_position':
             return targets
         targets[due > self._actions.end + config.period] = 0
-        return np.hstack([targets, self._gripper.at(due, bag)])
+        return np.hstack([targets, self._gripper.at(due)])
 
-    def landmarks_at(self, bag: Path, time: float) -> Float[np.ndarray, 'landmarks 3']:
+    def landmarks_at(self, time: float) -> Float[np.ndarray, 'landmarks 3']:
         """The points to locate at `time`; NaN where they are not recorded."""
         if not self._config.labels.landmarks:
             return np.full((1, 3), np.nan)
-        return self._landmarks.at(np.array([time + 1e-6]), bag)[0]
+        return self._landmarks.at(np.array([time + 1e-6]))[0]

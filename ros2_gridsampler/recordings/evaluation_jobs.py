@@ -5,6 +5,7 @@
 import json
 import logging
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,9 @@ def evaluate_bags(
     # A broken checkpoint is no fault of the bags: it is said once, and first.
     contestants = load_contestants(task.choices)
     out.mkdir(parents=True, exist_ok=True)
+    if len(bags) > 1:
+        # If none can be read now, an older report must not stand for them.
+        (out / REPORT).unlink(missing_ok=True)
     reports: dict[Path, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     if jobs == '1':
@@ -68,6 +72,9 @@ def evaluate_bags(
                 raise
             except (ValueError, OSError) as error:
                 failed[_name(bag, folders)] = str(error)
+            except Exception as error:  # nobody foresaw it; the other bags go on
+                tqdm.write(traceback.format_exc())
+                failed[_name(bag, folders)] = repr(error)
     else:
         with _client(jobs) as client:
             from distributed import as_completed

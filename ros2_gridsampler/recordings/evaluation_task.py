@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from ..arm_limits import load_arm
 from ..policy_config import PolicyConfig
-from .bag_files import find_files
+from ..whole_file import write_whole
+from .bag_files import bag_stamps, find_files
 from .bag_reader import read_messages, read_topics
 from .bag_writer import BagWriter
 from .contestants import PolicyChoice, load_contestants
@@ -97,12 +98,15 @@ def evaluate_to_folder(
     Raises:
         ValueError: The bag gives no observation, or policy, arm and topics do not fit.
     """
-    done = out / DONE
-    key = _key(bag, task)
-    if done.exists() and done.read_text() == json.dumps({'key': key}):
-        return dict(json.loads((out / REPORT).read_text('utf-8')))
+    done, key = out / DONE, _key(bag, task)
+    if done.exists() and (out / REPORT).exists():
+        known = (out / REPORT).read_bytes()
+        # The folder may since have got the report of several bags.
+        if done.read_text() == _receipt(key, known):
+            return dict(json.loads(known))
     out.mkdir(parents=True, exist_ok=True)
-    done.unlink(missing_ok=True)
+    for old in (done, out / REPORT):
+        old.unlink(missing_ok=True)
     if contestants is None:
         contestants = load_contestants(task.choices)
     limits = load_arm(task.arm)
@@ -143,7 +147,8 @@ def evaluate_to_folder(
             progress=stack.enter_context(_Bar(bag, progress)).show,
         )
     report = _complete(bag, evaluation, contestants, limits.name, describe(task.topics, topics))
-    (out / REPORT).write_text(dump(report), 'utf-8')
+    text = dump(report)
+    write_whole(out / REPORT, text)
     live = [c.backend.summary() for c in contestants if isinstance(c.backend, LiveAnswers)]
     measured = {
         'wall_s': time.perf_counter() - begin,
@@ -152,8 +157,13 @@ def evaluate_to_folder(
     }
     (out / MEASURED).write_text(json.dumps(measured, indent=1), 'utf-8')
     write_page(out / 'report.html', report, evaluation, film.embedded())
-    done.write_text(json.dumps({'key': key}))
+    write_whole(done, _receipt(key, text.encode()))
     return report
+
+
+def _receipt(key: str, report: bytes) -> str:
+    """What was asked, and what the answer was."""
+    return json.dumps({'key': key, 'report': hashlib.sha256(report).hexdigest()})
 
 
 def _map(
@@ -193,8 +203,6 @@ def _complete(
 
 def _key(bag: Path, task: EvaluationTask) -> str:
     """Changes with everything that could change the result."""
-    parts = [*find_files(bag).there, *bag.glob('metadata.yaml')]
-    stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in parts]
     files = [
         path
         for choice in task.choices
@@ -204,7 +212,7 @@ def _key(bag: Path, task: EvaluationTask) -> str:
     ]
     files += [path for path in (task.arm, task.intervals) if path is not None]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    content = [SCHEMA, str(bag.resolve()), stamps, hashes, cattrs.unstructure(task)]
+    content = [SCHEMA, str(bag.resolve()), bag_stamps(bag), hashes, cattrs.unstructure(task)]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cattrs
 import numpy as np
@@ -17,8 +18,12 @@ from tqdm import tqdm
 from ..calibration import ImagePreparation, prepare_image
 from ..camera_message import decode_image
 from ..whole_file import disk_of, write_whole
+from .bag_files import bag_stamps
 from .bag_reader import read_messages, read_topics
 from .topic_messages import IMAGE_TYPES
+
+STORE_FORMAT = 2
+"""Of what decoded bags are kept as; another one when the code reads something else from them."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,20 @@ def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> Fram
         ValueError: A bag has no such camera, is damaged, or its pictures cannot be decoded.
         OSError: The disk is full.
     """
-    stamps = [[str(bag.resolve()), bag.stat().st_mtime_ns] for bag in bags]
-    key = hashlib.sha256(json.dumps([stamps, cattrs.unstructure(config)]).encode()).hexdigest()
-    folder = cache / f'frames_{key[:16]}'
+    folder = cache / f'frames_{store_key(bags, config)}'
     cache.mkdir(parents=True, exist_ok=True)
     # Another process may be reading the same bags for the same store.
     with FileLock(f'{folder}.lock'):
         if not (folder / 'index.json').exists():
             _write_store(bags, config, folder)
     return FrameStore(folder)
+
+
+def store_key(bags: Sequence[Path], config: Any) -> str:
+    """Changes with everything that changes what is decoded."""
+    stamps = [[str(bag.resolve()), bag_stamps(bag)] for bag in bags]
+    content = [STORE_FORMAT, stamps, cattrs.unstructure(config)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def camera_topics(bag: Path, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -3,13 +3,16 @@
 """A LeRobot dataset folder (v2.1 or v3.0) -> one bag per episode, with the topics of an arm."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 from jaxtyping import Float
 from tqdm import tqdm
@@ -25,6 +28,7 @@ INSTRUCTION = '/instruction'
 # A bag's clock begins here: a stamp of 0 would say that the driver does not stamp [s].
 _START = 1.0
 _PNG = b'\x89PNG'
+_MALFORMED = (KeyError, IndexError, TypeError, AttributeError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class LeRobotDataset:
             raise ValueError(
                 f'{root} is not a LeRobot dataset: it has no meta/info.json.'
             ) from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{path} is not JSON: {error}.') from error
+        if not isinstance(self.info, dict):
+            raise ValueError(f'{path} holds {self.info!r:.80}, expected keys and values.')
         self.version = str(self.info.get('codebase_version', ''))
         if self.version not in ('v2.1', 'v3.0'):
             raise ValueError(
@@ -73,7 +81,19 @@ class LeRobotDataset:
                 "with LeRobot's own scripts."
             )
         self._root = root.resolve()
-        features = self.info['features']
+        features = self.info.get('features')
+        if not (
+            isinstance(self.info.get('data_path'), str)
+            and isinstance(features, dict)
+            and all(
+                isinstance(feature, dict) and {'dtype', 'shape'} <= feature.keys()
+                for feature in features.values()
+            )
+        ):
+            raise ValueError(
+                f'{path} needs a data_path, and features with dtype and shape; it has '
+                f'{sorted(self.info)}.'
+            )
         missing = [name for name in (STATE, ACTION) if name not in features]
         if missing:
             raise ValueError(f'{root} lacks the features {missing}; it has {sorted(features)}.')
@@ -82,8 +102,11 @@ class LeRobotDataset:
             for name, feature in features.items()
             if feature['dtype'] in ('image', 'video')
         ]
-        self._tasks = self._read_tasks()
-        self._episodes = self._read_episodes()
+        try:
+            self._tasks = self._read_tasks()
+            self._episodes = self._read_episodes()
+        except _MALFORMED as error:
+            raise ValueError(f'{root}/meta cannot be read: {error!r}.') from error
 
     def __len__(self) -> int:
         """Episodes."""
@@ -102,7 +125,12 @@ class LeRobotDataset:
     def episodes(self) -> Iterator[Episode]:
         """All of them, in order; pictures of one at a time are in memory."""
         for row in self._episodes:
-            yield self._read(row)
+            try:
+                yield self._read(row)
+            except _MALFORMED as error:
+                raise ValueError(
+                    f'{self._root} cannot be read at episode {row["episode_index"]}: {error!r}.'
+                ) from error
 
     def _read(self, row: Mapping[str, Any]) -> Episode:
         index = int(row['episode_index'])
@@ -142,6 +170,14 @@ class LeRobotDataset:
         }
 
     def _file(self, template: str, place: Mapping[str, Any]) -> Path:
+        for _, name, form, conversion in Formatter().parse(template):
+            if name is not None and (
+                name not in place or conversion or not re.fullmatch(r'(0?\d{0,2}d)?', form or '')
+            ):
+                raise ValueError(
+                    f'The dataset names its files {template!r}; {{{name}}} can be none of '
+                    f'{[*place]} written as a number.'
+                )
         path = (self._root / template.format(**place)).resolve()
         if self._root not in path.parents:
             raise ValueError(f'The dataset names a file outside of its folder: {path}.')

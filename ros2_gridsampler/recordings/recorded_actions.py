@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the action topics, one by one -> the action that was given at any recent time."""
 
-import bisect
-
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from ..action_chunk import ActionSpace
-from ..command_message import read_float64_multi_array, read_joint_trajectory, read_twist
+from ..command_message import (
+    read_float64_multi_array,
+    read_joint_state,
+    read_joint_trajectory,
+    read_twist,
+)
 from .bag_storage import RecordedMessage
+from .label_track import LabelTrack
 from .topic_map import JOINT_STATE, NUMBERS, TopicMap
 
 Numbers = NDArray[np.float64]
@@ -36,8 +40,8 @@ class RecordedActions:
         self._topics = topics
         self._due: Numbers = np.asarray(period * (np.arange(steps) + 0.25), np.float64)
         self._period = period
-        self._actions = _Track()
-        self._gripper = _Track()
+        self._actions = LabelTrack()
+        self._gripper = LabelTrack()
 
     @property
     def known_until(self) -> float:
@@ -45,7 +49,7 @@ class RecordedActions:
         return min(track.end for track in self._tracks)
 
     @property
-    def _tracks(self) -> tuple['_Track', ...]:
+    def _tracks(self) -> tuple[LabelTrack, ...]:
         return (self._actions, self._gripper) if self._topics.labels.gripper else (self._actions,)
 
     def take(self, recorded: RecordedMessage, arrival: float, capture: float) -> bool:
@@ -72,13 +76,7 @@ class RecordedActions:
         if self._space.kind == 'end_effector_twist':
             self._actions.add(time, read_twist(message, self._space.frame))
         elif self._topics.label_type == JOINT_STATE:
-            index = {name: i for i, name in enumerate(message.name)}
-            missing = [name for name in self._space.names if name not in index]
-            if missing:
-                raise ValueError(f'JointState of the action lacks the joints {missing}.')
-            self._actions.add(
-                time, np.array([message.position[index[n]] for n in self._space.names], float)
-            )
+            self._actions.add(time, read_joint_state(message, self._space.names))
         elif self._topics.label_type == NUMBERS:
             self._actions.add(arrival, read_float64_multi_array(message, len(self._space.names)))
         else:
@@ -118,30 +116,3 @@ class RecordedActions:
 
     def _at(self, times: Numbers) -> Numbers:
         return np.hstack([track.at(times) for track in self._tracks])
-
-
-class _Track:
-    """Values over time."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-        self._values: list[Numbers] = []
-
-    @property
-    def end(self) -> float:
-        return self.times[-1] if self.times else -np.inf
-
-    def add(self, time: float, value: Numbers) -> None:
-        if time >= self.end:  # one that is out of order is counted by the stream's health
-            self.times.append(time)
-            self._values.append(value)
-
-    def at(self, times: Numbers) -> Numbers:
-        return np.array(
-            [self._values[max(bisect.bisect_right(self.times, t) - 1, 0)] for t in times]
-        )
-
-    def forget_before(self, time: float) -> None:
-        stale = bisect.bisect_left(self.times, time)
-        if stale > 512:
-            del self.times[:stale], self._values[:stale]

@@ -22,7 +22,7 @@ from ..recordings.frames import FrameConfig, FrameStore, store_frames
 from ..swapping.compatibility import PolicyNeeds, with_encoder
 from .adapt_config import AdaptConfig
 from .batches import Batches, held, order, split
-from .learning_rate import set_rate
+from .learning_rate import check_gradient, set_rate
 from .read_features import RandomPoints, feature_error, features, own_features
 from .train_policy import batch_losses, validate
 
@@ -117,7 +117,7 @@ def align(policy: Policy, student: Encoder, store: FrameStore, config: AdaptConf
                 )
             ]
         ).sum()
-        descend(optimiser, loss)
+        descend(optimiser, loss, step)
     student.eval().requires_grad_(False)
 
 
@@ -148,7 +148,7 @@ def clone(
     chosen = order(training, config.cloning_batch, config.seed, 0, steps)
     for step, samples in enumerate(tqdm(chosen, 'cloning', steps, unit='step')):
         set_rate(optimiser, config.cloning_learning_rate, _WARM_UP * steps, step, steps)
-        descend(optimiser, batch_losses(joined, batches(samples, step))['action'])
+        descend(optimiser, batch_losses(joined, batches(samples, step))['action'], step)
     student.eval().requires_grad_(False)
     found['action error, cloned'] = validate(joined, batches, measured)['action']
     return found
@@ -180,12 +180,12 @@ def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step."""
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+    """One step, whose number from 0 is for the sentence if it cannot be made."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     trained = [p for group in optimiser.param_groups for p in group['params']]
-    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    check_gradient(torch.nn.utils.clip_grad_norm_(trained, 1.0), step)
     optimiser.step()
 
 

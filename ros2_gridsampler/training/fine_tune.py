@@ -29,6 +29,7 @@ from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..recordings.observation_replay import StreamTopics
 from ..stop_request import StopRequest
 from .batches import order, split
+from .learning_rate import check_gradient
 from .run_state import RunState, keep_recipe
 
 
@@ -142,7 +143,7 @@ def fine_tune(
             found = loss(model, robot, images, states[samples], store.chunks[samples], sentences)
             optimiser.zero_grad(set_to_none=True)
             found.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 10.0)
+            check_gradient(torch.nn.utils.clip_grad_norm_(trained, 10.0), run.step)
             optimiser.step()
             run.advance()
             progress.update()

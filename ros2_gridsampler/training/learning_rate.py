@@ -1,10 +1,11 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Step of a run -> the learning rate of its optimiser."""
+"""Step of a run -> the learning rate of its optimiser; gradients that nothing can be learnt by."""
 
 import math
 
 import torch
+from torch import Tensor
 
 
 def set_rate(
@@ -23,3 +24,21 @@ def set_rate(
     falling = 0.5 * (1 + math.cos(math.pi * step / steps))
     for group in optimiser.param_groups:
         group['lr'] = peak * min(rising, falling)
+
+
+def check_gradient(norm: Tensor | None, step: int) -> None:
+    """Stop before a gradient that is not finite spoils every weight.
+
+    Args:
+        norm: Of all gradients, as clipping gives it back; None where there was nothing to clip.
+        step: Of now, from 0.
+
+    Raises:
+        ValueError: The training has diverged.
+    """
+    if norm is not None and not torch.isfinite(norm):
+        raise ValueError(
+            f'The training has diverged: the gradient of step {step + 1} is {norm.item()}. What '
+            'was saved before stays as it is; give a new output folder and a smaller '
+            'learning_rate, or look for values that are not finite in what it learns from.'
+        )

@@ -7,6 +7,7 @@ weights, whether a latent is pooled, the projection, the negatives and the shape
 chosen here for those is our choice; the docstrings say where.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -41,8 +42,10 @@ class LossWeights:
     def __post_init__(self) -> None:
         """Refuse an objective that asks for nothing."""
         weights = (self.reconstruction, self.infonce, self.vclub)
-        if min(weights) < 0 or not any(weights):
-            raise ValueError(f'Loss weights must be at least 0 and not all 0, got {weights}.')
+        if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
+            raise ValueError(
+                f'Loss weights must be finite, at least 0 and not all 0, got {weights}.'
+            )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..recordings.frames import FrameStore, store_frames
 from ..stop_request import StopRequest
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
-from .learning_rate import set_rate
+from .learning_rate import check_gradient, set_rate
 from .mi_mae import MiMae, draw_masks, make_likelihood
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
 from .pretraining_pictures import draw_losses, draw_reconstructions
@@ -151,7 +151,10 @@ class Pretraining:
         total = torch.stack([weight * losses[name] for name, weight in weights.items() if weight])
         self.optimiser.zero_grad(set_to_none=True)
         fabric.backward(total.sum())
-        fabric.clip_gradients(self.model, self.optimiser, max_norm=1.0)
+        norm = fabric.clip_gradients(
+            self.model, self.optimiser, max_norm=1.0, error_if_nonfinite=False
+        )
+        check_gradient(norm, self.state.step)
         self.optimiser.step()
         return losses
 

@@ -24,7 +24,7 @@ from ..stop_request import StopRequest
 from ..swapping.encoder_store import default_folder
 from ..swapping.known_encoders import find_encoder
 from .batches import Batch, Batches, offsets, order, split
-from .learning_rate import set_rate
+from .learning_rate import check_gradient, set_rate
 from .run_state import RunState, keep_recipe
 from .starting_weights import start_from, take_encoder
 from .train_config import TrainConfig
@@ -80,7 +80,8 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
             total = losses['action'] + config.landmark_weight * losses['landmark']
             run.optimiser.zero_grad(set_to_none=True)
             total.backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            check_gradient(norm, run.step)
             run.optimiser.step()
             run.advance()
             progress.update()
