@@ -4,6 +4,7 @@
 
 import contextlib
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,21 @@ def test_bytes_flipped_inside_chunks_cost_these_chunks_only(tmp_path):
     # Pictures that were overwritten read as pictures; all the rest must be there still.
     assert len(messages) >= STEPS
     assert {m.topic for m in messages} == set(whole)
+
+
+def test_a_length_that_no_memory_has_is_damage(tmp_path):
+    bag = write(tmp_path / 'bag')
+    file = storage(bag)
+    whole = [(m.topic, m.time) for m in read_messages(bag)]
+    data = bytearray(file.read_bytes())
+    # Of the footer: 8 bytes of magic, 20 of content that begin with where the summary is.
+    (summary,) = struct.unpack('<Q', data[-28:-20])
+    data[summary + 7] = 0x7F
+    file.write_bytes(data)
+    assert '/joint_states' in read_topics(bag)
+    messages, words = read_what_is_whole(bag)
+    assert [(m.topic, m.time) for m in messages] == whole
+    assert 'is not whole (MemoryError' in words
 
 
 def test_a_damaged_chunk_in_the_middle_is_left_out_and_what_follows_is_read(tmp_path):

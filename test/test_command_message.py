@@ -18,6 +18,7 @@ from ros2_gridsampler.command_message import (
     fill_twist,
     integrate_twist,
     read_float64_multi_array,
+    read_joint_state,
     read_joint_trajectory,
     read_pose,
     read_twist,
@@ -249,3 +250,20 @@ def test_many_short_moves_are_one_long_move(twist, duration, parts):
     assert np.linalg.norm(pose[3:]) == pytest.approx(1)
     back = integrate_twist(whole, -np.array(twist), duration)
     np.testing.assert_allclose(back, start, atol=1e-9)
+
+
+def test_joint_states_are_mapped_by_name_and_refused_where_they_do_not_fit():
+    def state(names, positions):
+        return SimpleNamespace(name=names, position=np.array(positions, float))
+
+    found = read_joint_state(state(['c', 'a', 'b'], [3, 1, 2]), ('a', 'b'))
+    np.testing.assert_array_equal(found, [1, 2])
+    for names, positions, words in (
+        (['a', 'c'], [1, 3], r"lacks the joints \['b'\]"),
+        (['a', 'b'], [], '2 names but 0 positions'),
+        (['a', 'b'], [1, np.nan], 'must be finite'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_joint_state(state(names, positions), ('a', 'b'))
+    # What a joint that nobody asks for says does not matter.
+    read_joint_state(state(['a', 'spare', 'b'], [1, np.nan, 2]), ('a', 'b'))

@@ -17,6 +17,7 @@ from ros2_gridsampler.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.encoder import Encoder
 from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
 from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.recordings import evaluation_task
 from ros2_gridsampler.recordings.bag_reader import read_serialised, read_topics
 from ros2_gridsampler.recordings.bag_writer import BagWriter
 from ros2_gridsampler.recordings.command_replay import CommandConfig
@@ -123,6 +124,42 @@ def test_metadata_that_was_repaired_is_evaluated_again(tmp_path, policy, bag):
     assert run_command((bag,), policy, tmp_path / 'out', bag=False) == 1
     metadata.write_text(whole)
     assert run_command((bag,), policy, tmp_path / 'out', bag=False) == 0
+
+
+def test_the_report_of_several_bags_is_not_taken_for_that_of_one(tmp_path, policy, bag):
+    other, out = write_arm(tmp_path / 'other', FRAMES), tmp_path / 'out'
+    assert run_command((bag,), policy, out, bag=False) == 0
+    alone = (out / 'report.json').read_bytes()
+    assert run_command((bag, other), policy, out, bag=False) == 0
+    assert read_report(out)['bags'] == ['arm', 'other']
+    assert run_command((bag,), policy, out, bag=False) == 0
+    assert (out / 'report.json').read_bytes() == alone
+
+
+def test_where_every_bag_fails_no_older_report_stands_for_them(tmp_path, policy, bag):
+    other, out = write_arm(tmp_path / 'other', FRAMES), tmp_path / 'out'
+    assert run_command((bag, other), policy, out, bag=False) == 0
+    for each in (bag, other):
+        (each / f'{each.name}.mcap').write_bytes(b'')
+    assert run_command((bag, other), policy, out, bag=False) == 1
+    assert not (out / 'report.json').exists()
+    assert json.loads((out / 'failed.json').read_text()).keys() == {'arm', 'other'}
+
+
+def test_what_nobody_foresaw_fails_one_bag_alone(tmp_path, policy, bag, monkeypatch, capsys):
+    other, out = write_arm(tmp_path / 'other', FRAMES), tmp_path / 'out'
+    really = evaluation_task.evaluate_bag
+
+    def sometimes(path, *arguments, **options):
+        if path == bag:
+            raise IndexError('nobody foresaw this')
+        return really(path, *arguments, **options)
+
+    monkeypatch.setattr(evaluation_task, 'evaluate_bag', sometimes)
+    assert run_command((bag, other), policy, out, bag=False) == 1
+    assert json.loads((out / 'failed.json').read_text()).keys() == {'arm'}
+    assert read_report(out)['bags'] == ['other']
+    assert 'nobody foresaw this' in capsys.readouterr().out
 
 
 def test_an_encoder_of_another_architecture_is_refused(tmp_path, policy, bag):
