@@ -61,10 +61,27 @@ class Manifest:
 
 
 def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) -> None:
-    """Put a weights file and, after it, the manifest in place."""
+    """Put a weights file and, after it, the manifest in place.
+
+    Raises:
+        FileExistsError: See `check_kind`.
+    """
+    check_kind(folder, weights)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / weights, data)
     write_manifest(folder, manifest)
+
+
+def check_kind(folder: Path, weights: str) -> None:
+    """See that a folder, where one is there, may get a checkpoint with weights of this name.
+
+    Raises:
+        FileExistsError: It holds a checkpoint of another kind, which would be lost.
+    """
+    if (folder / MANIFEST).exists() and not (folder / weights).exists():
+        raise FileExistsError(
+            f'{folder} holds another kind of checkpoint, without {weights}; name a new folder.'
+        )
 
 
 def write_manifest(folder: Path, manifest: object) -> None:

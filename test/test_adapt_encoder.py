@@ -129,6 +129,11 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     with pytest.raises(NotAnEncoder):
         read_tensors(path)
     assert not mark.exists()
+    for content in (b'', b'hello', b'\x80\x05garbage', bytes(range(256))):
+        path.write_bytes(content)
+        with pytest.raises(NotAnEncoder, match='tensors only') as refusal:
+            read_tensors(path)
+        assert 'weights_only' not in str(refusal.value)
 
 
 def test_verify_says_what_is_wrong(tmp_path):
@@ -179,6 +184,16 @@ def test_an_encoder_learns_the_features_that_a_policy_knows(tmp_path, sample_aft
     assert needs.is_validated(manifest)
     assert manifest.training['adapted on'] == ['bag0', 'bag1']
     needs.check(manifest, 'out', allow_unvalidated=False, known=())
+    for taken in ('policy', 'stranger'):
+        with pytest.raises(ValueError, match=f'{taken} is what is to be adapted'):
+            adapt(
+                tmp_path / 'policy',
+                tmp_path / 'stranger',
+                bags,
+                tmp_path / taken,
+                tmp_path / 'c',
+                config,
+            )
     with pytest.raises(ValueError, match='give a recipe'):
         adapt(
             tmp_path / 'policy',

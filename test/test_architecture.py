@@ -14,6 +14,7 @@ STAGES = (
     'bounds',
     'opencv',
     'structured_file',
+    'whole_file',
     'camera_message',
     'calibration',
     'arm_limits',

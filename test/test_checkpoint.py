@@ -13,6 +13,7 @@ from policies import tiny_policy
 from ros2_gridsampler.calibration import ImagePreparation
 from ros2_gridsampler.camera_record import CameraRecord, LensRecord
 from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
 from ros2_gridsampler.golden_observation import golden_observation
 from ros2_gridsampler.manifest import MANIFEST, WEIGHTS, BadCheckpoint
 from ros2_gridsampler.policy import Policy
@@ -174,3 +175,28 @@ def test_rectification_is_part_of_the_golden_observation(tmp_path):
     edit(tmp_path, lambda m: m['policy']['preparation'].update(rectify=False))
     with pytest.raises(BadCheckpoint, match='golden observation'):
         load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_another_kind_is_not_written_over(tmp_path):
+    policy = tiny_policy()
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+    keep = {
+        'preparation': policy.config.preparation,
+        'method': 'mae',
+        'loss_weights': {},
+        'steps': 1,
+        'compute': 1.0,
+        'training': {},
+        'results': {},
+    }
+    before = (tmp_path / 'policy' / MANIFEST).read_bytes()
+    with pytest.raises(FileExistsError, match=r'another kind of checkpoint, without encoder\.'):
+        save_encoder(policy.encoder, tmp_path / 'policy', **keep)
+    assert (tmp_path / 'policy' / MANIFEST).read_bytes() == before
+    assert not (tmp_path / 'policy' / ENCODER_WEIGHTS).exists()
+    save_encoder(policy.encoder, tmp_path / 'encoder', **keep)
+    with pytest.raises(FileExistsError, match=r'without policy\.safetensors; name a new folder'):
+        save_checkpoint(policy, tmp_path / 'encoder', training={}, results={})
+    # The same kind again is the same training again.
+    save_encoder(policy.encoder, tmp_path / 'encoder', **keep)
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})

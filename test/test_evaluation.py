@@ -250,9 +250,17 @@ def test_a_gate_names_what_does_not_hold_and_refuses_what_no_report_has(tmp_path
     assert texts == [
         'mean_absolute_error.policy.0: no frame could be compared with recorded actions'
     ]
-    gate.write_text('frames: {about: 3}\n')
-    with pytest.raises(ValueError, match='max, min or equals'):
-        read_gate(gate)
+    for wrong in (
+        'frames: {about: 3}',
+        'frames: {max: null}',
+        'frames: {max: abc}',
+        'frames: {min: true}',
+        'frames: {min: .nan}',
+        '3: {max: 1}',
+    ):
+        gate.write_text(wrong)
+        with pytest.raises(ValueError, match='max, min or equals'):
+            read_gate(gate)
 
 
 def test_topics_that_are_obvious_are_guessed_and_others_asked_for(tmp_path, bag):

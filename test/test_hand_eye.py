@@ -17,6 +17,7 @@ from ros2_gridsampler.calibrating.hand_eye import SETUPS, solve_hand_eye
 from ros2_gridsampler.calibrating.pose_pairs import PosePairs, load_pose_pairs, save_pose_pairs
 from ros2_gridsampler.camera_message import encode_jpeg
 from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.recordings.transform_tree import GripperTrack
 
 PUBLISHED = (0.659, -0.249, 0.830)
 # Camera on the hand, 5 cm forward of the flange.
@@ -280,6 +281,29 @@ def test_a_bag_of_board_pictures_and_poses_gives_the_camera(tmp_path, with_tf):
     found = json.loads(out.read_text())
     assert found['pairs'] == 8
     assert np.linalg.norm(np.subtract(found['translation_m'], camera[:3, 3])) < 0.002
+
+
+@pytest.mark.parametrize(
+    ('links', 'words'),
+    [
+        ([('base', 'a'), ('a', 'tool'), ('tool', 'b'), ('b', 'a')], "two parents of 'a'"),
+        ([('tool', 'a'), ('a', 'tool')], "a circle in its TF above 'tool'"),
+        ([('base', 'a'), ('a', 'tool'), ('other', 'tool')], "two parents of 'tool'"),
+    ],
+)
+def test_frames_without_one_way_to_the_base_are_refused(tmp_path, links, words):
+    with BagWriter(tmp_path / 'bag') as bag:
+        for number, (parent, child) in enumerate(links):
+            transform = build(
+                'geometry_msgs/msg/TransformStamped',
+                header=build_header(1.0 + number, parent),
+                child_frame_id=child,
+                transform=build_pose('Transform', 'Vector3', np.eye(4)),
+            )
+            message = build('tf2_msgs/msg/TFMessage', transforms=[transform])
+            bag.write('/tf', message, 1.0 + number)
+    with pytest.raises(ValueError, match=words):
+        GripperTrack(tmp_path / 'bag', '', 'base', 'tool')
 
 
 def test_frames_that_the_recording_lacks_are_named(tmp_path):

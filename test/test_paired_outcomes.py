@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ros2_gridsampler.recordings.paired_outcomes import compare_outcomes
+from ros2_gridsampler.recordings.paired_outcomes import UNCHANGED, compare_outcomes
 from ros2_gridsampler.recordings.success_rate import paired_difference
 from ros2_gridsampler.training.row_outcomes import RowOutcomes
 
@@ -54,8 +54,15 @@ def test_files_of_other_states_are_refused_where_they_say_so(write, what):
     silent = write('silent', {OPEN: [True]})
     with pytest.raises(ValueError, match=f"has the {what} 'one'.*'other'"):
         compare_outcomes([one], [other])
-    assert compare_outcomes([one], [silent]).pairs == [(True, True)]
-    assert compare_outcomes([silent], [one]).pairs == [(True, True)]
+    if what in UNCHANGED:
+        # A file that says nothing was measured in the scene as it is.
+        usual = write('usual', {OPEN: [True]}, **{what: UNCHANGED[what]})
+        assert compare_outcomes([usual], [silent]).pairs == [(True, True)]
+        with pytest.raises(ValueError, match=f'has the {what}'):
+            compare_outcomes([silent], [one])
+    else:
+        assert compare_outcomes([one], [silent]).pairs == [(True, True)]
+        assert compare_outcomes([silent], [one]).pairs == [(True, True)]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import tyro
 
+from ..whole_file import write_whole
+from .json_output import prepare_output
 from .positionals import Bags, Live, Policy, Reference
 
 
@@ -71,6 +73,9 @@ def drift(
     from ..calibrating.mount_drift import DriftLimits, measure_drift
     from ..recordings.board_pictures import first_picture
 
+    if save is not None and save.suffix.lower() != '.png':
+        raise ValueError(f'--save writes a PNG file, got {save}.')
+    prepare_output(save)
     before = first_picture(reference, reference_topic)
     now = first_picture(live, live_topic)
     lens = None if camera is None else load_camera_info(camera).intrinsics
@@ -80,9 +85,8 @@ def drift(
         f'Shift {found.shift:.2f} px{angle}, rotation {found.rotation:.2f} deg, scale '
         f'{found.scale:.4f}; {found.matches} features agree.'
     )
-    if save:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(save), cv2.cvtColor(now, cv2.COLOR_RGB2BGR))
+    if save is not None:
+        write_whole(save, cv2.imencode('.png', cv2.cvtColor(now, cv2.COLOR_RGB2BGR))[1].tobytes())
         print(f'Reference view written: {save}')
     complaint = found.complaint(live_topic or live.name, DriftLimits(max_shift, max_rotation))
     if complaint:

@@ -118,6 +118,8 @@ def load_policy(
         BadCheckpoint: The folder must not drive an arm; the text says why.
         ValueError: The backend cannot compute this policy.
     """
+    if threads < 1:
+        raise ValueError(f'An inference needs at least one thread, got {threads}.')
     if is_converted(folder):
         _refuse_other(backend, 'openvino', 'A converted policy is computed by OpenVINO')
         engine, manifest = load_converted(folder, precision, threads)

@@ -71,9 +71,15 @@ def read_pictures(
 
 
 def first_picture(source: Path, topic: str = '') -> UInt8[np.ndarray, 'height width 3']:
-    """The first picture of a folder or bag, or the picture itself."""
+    """The first picture of a folder or bag, or the picture itself.
+
+    Raises:
+        ValueError: There is none.
+    """
     folder, files = (source.parent, source.name) if _is_picture(source) else (source, '*')
-    return next(picture for _, picture in read_pictures(folder, topic, files))
+    for _, picture in read_pictures(folder, topic, files):
+        return picture
+    raise ValueError(f'{source} has no picture on its camera topic; record again.')
 
 
 def _is_picture(path: Path) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from ..simulation.experts import ScriptedExpert
 from ..simulation.libero_arm import OPEN, LiberoArm
 from ..simulation.placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
 from ..stop_request import StopRequest
+from ..whole_file import write_whole
 from . import arm_messages
 from .bag_files import find_files
 from .bag_writer import BagWriter, build
@@ -92,7 +94,7 @@ def record(config: RecordConfig, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for task in config.tasks:
         log = out / f'tries_{task:02d}.jsonl'
-        tries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        tries = _read_tries(log)
         done, tried = sum(entry['success'] for entry in tries), len(tries)
         seed = max([config.seed, *(entry['seed'] + 1 for entry in tries)])
         if done >= config.episodes:
@@ -126,6 +128,19 @@ def record(config: RecordConfig, out: Path) -> None:
                     progress.set_postfix(tries=tried)
         finally:
             arm.close()
+
+
+def _read_tries(log: Path) -> list[dict[str, Any]]:
+    """Entries of the log; a line that was torn is taken out, and its seed tried again."""
+    tries, torn = [], False
+    for line in log.read_text('utf-8', 'replace').splitlines() if log.exists() else []:
+        try:
+            tries.append(dict(json.loads(line)))
+        except ValueError:
+            torn = True
+    if torn:
+        write_whole(log, ''.join(f'{json.dumps(entry)}\n' for entry in tries))
+    return tries
 
 
 def _recorded_steps(bag: Path) -> int | None:

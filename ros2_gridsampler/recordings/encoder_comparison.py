@@ -33,6 +33,8 @@ def compare_encoder(
     Raises:
         ValueError: The encoder does not fit, or a bag has no observation.
     """
+    if count < 1:
+        raise ValueError(f'At least one observation per bag is compared, got {count}.')
     policy, manifest = load_checkpoint(policy_folder)
     other = see_through(policy, PolicyNeeds.of(manifest, policy_folder.name), encoder)
     answers = []

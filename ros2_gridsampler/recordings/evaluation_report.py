@@ -3,6 +3,7 @@
 """Evaluations -> report.json: the verdict, the sum of many bags, and a gate for a lab's CI."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,15 +189,23 @@ def read_gate(path: Path) -> dict[str, dict[str, Any]]:
     """
     content = read_yaml(path)
     whole = isinstance(content, dict) and all(
-        isinstance(bounds, dict) and bounds and not set(bounds) - {'max', 'min', 'equals'}
-        for bounds in content.values()
+        isinstance(path, str)
+        and isinstance(bounds, dict)
+        and bounds
+        and not set(bounds) - {'max', 'min', 'equals'}
+        and all(_is_number(bounds[key]) for key in ('max', 'min') if key in bounds)
+        for path, bounds in content.items()
     )
     if not whole:
         raise ValueError(
             f'{path} must hold lines like "critical_interval_mse: {{max: 0.2}}" with max, min or '
-            f'equals, got {content!r}.'
+            f'equals, the first two with a number, got {content!r}.'
         )
     return dict(content)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_gate(report: Mapping[str, Any], gate: Mapping[str, Mapping[str, Any]]) -> list[str]:

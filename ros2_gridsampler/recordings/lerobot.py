@@ -3,11 +3,9 @@
 """A LeRobot dataset folder (v2.1 or v3.0) -> one bag per episode, with the topics of an arm."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import av
@@ -19,6 +17,7 @@ from tqdm import tqdm
 
 from ..camera_message import encode_jpeg
 from .bag_writer import BagWriter, build, build_header
+from .lerobot_description import place_of, read_description
 
 STATE, ACTION = 'observation.state', 'action'
 IMAGES = 'observation.images.'
@@ -63,37 +62,10 @@ class LeRobotDataset:
     """
 
     def __init__(self, root: Path) -> None:
-        path = root / 'meta/info.json'
-        try:
-            self.info: dict[str, Any] = json.loads(path.read_text('utf-8'))
-        except FileNotFoundError:
-            raise ValueError(
-                f'{root} is not a LeRobot dataset: it has no meta/info.json.'
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path} is not JSON: {error}.') from error
-        if not isinstance(self.info, dict):
-            raise ValueError(f'{path} holds {self.info!r:.80}, expected keys and values.')
-        self.version = str(self.info.get('codebase_version', ''))
-        if self.version not in ('v2.1', 'v3.0'):
-            raise ValueError(
-                f'{root} has the version {self.version!r}; v2.1 and v3.0 are read. Convert it '
-                "with LeRobot's own scripts."
-            )
+        self.info = read_description(root)
+        self.version = str(self.info['codebase_version'])
         self._root = root.resolve()
-        features = self.info.get('features')
-        if not (
-            isinstance(self.info.get('data_path'), str)
-            and isinstance(features, dict)
-            and all(
-                isinstance(feature, dict) and {'dtype', 'shape'} <= feature.keys()
-                for feature in features.values()
-            )
-        ):
-            raise ValueError(
-                f'{path} needs a data_path, and features with dtype and shape; it has '
-                f'{sorted(self.info)}.'
-            )
+        features = self.info['features']
         missing = [name for name in (STATE, ACTION) if name not in features]
         if missing:
             raise ValueError(f'{root} lacks the features {missing}; it has {sorted(features)}.')
@@ -135,7 +107,7 @@ class LeRobotDataset:
     def _read(self, row: Mapping[str, Any]) -> Episode:
         index = int(row['episode_index'])
         place = self._place(row, 'data/')
-        table = parquet.read_table(self._file(self.info['data_path'], place))
+        table = parquet.read_table(place_of(self._root, self.info['data_path'], place))
         numbers = table.column('episode_index').to_numpy()
         table = table.filter(numbers == index)
         if not len(table):
@@ -158,7 +130,7 @@ class LeRobotDataset:
             return [cell['bytes'] for cell in table.column(key).to_pylist()]
         place = {**self._place(row, f'videos/{key}/'), 'video_key': key}
         begin = float(row.get(f'videos/{key}/from_timestamp', 0.0))
-        return _frames_at(self._file(self.info['video_path'], place), timestamps + begin)
+        return _frames_at(place_of(self._root, self.info['video_path'], place), timestamps + begin)
 
     def _place(self, row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         index = int(row['episode_index'])
@@ -168,20 +140,6 @@ class LeRobotDataset:
             'chunk_index': row.get(f'{prefix}chunk_index', 0),
             'file_index': row.get(f'{prefix}file_index', 0),
         }
-
-    def _file(self, template: str, place: Mapping[str, Any]) -> Path:
-        for _, name, form, conversion in Formatter().parse(template):
-            if name is not None and (
-                name not in place or conversion or not re.fullmatch(r'(0?\d{0,2}d)?', form or '')
-            ):
-                raise ValueError(
-                    f'The dataset names its files {template!r}; {{{name}}} can be none of '
-                    f'{[*place]} written as a number.'
-                )
-        path = (self._root / template.format(**place)).resolve()
-        if self._root not in path.parents:
-            raise ValueError(f'The dataset names a file outside of its folder: {path}.')
-        return path
 
     def _read_tasks(self) -> dict[int, str]:
         if self.version == 'v2.1':

@@ -13,7 +13,9 @@ from .solved_states import PLACEMENTS
 from .success_rate import paired_difference, wilson_interval
 
 Pair = tuple[bool, bool]
-SAME = ('suite', 'placements', 'rendering', 'perturbation')
+UNCHANGED = {'rendering': 'simplified', 'perturbation': 'none'}
+"""How `gridsampler compare` measures; files that do not say it are its older ones."""
+SAME = ('suite', 'placements', *UNCHANGED)
 """What two files must agree in, where both say it: else equal numbers are other states."""
 
 
@@ -123,4 +125,4 @@ def _read(path: Path) -> dict[str, Any]:
     # `compare` names the file after the placements.
     named = [('placements', kind) for kind in PLACEMENTS if kind in path.stem]
     said = {what: content[what] for what in SAME if what in content}
-    return dict(named) | said | {'outcomes': outcomes}
+    return UNCHANGED | dict(named) | said | {'outcomes': outcomes}

@@ -85,14 +85,26 @@ class GripperTrack:
         if pose_topic:
             self._chain = [_read_poses(bag, pose_topic)]
             return
-        tree = _read_tree(bag)
-        chain, link = [], gripper
+        tree, second = _read_tree(bag)
+        chain: list[Track] = []
+        link = gripper
         while link != base:
+            if len(chain) > len(tree):
+                raise ValueError(
+                    f'{bag} has a circle in its TF above {gripper!r}: every frame has one '
+                    'parent. Look for two nodes that publish the same transform.'
+                )
             if link not in tree:
                 raise ValueError(
                     f'{bag} has no TF from {base!r} to {gripper!r}; its frames are '
                     f'{sorted({*tree, *(parent for parent, _ in tree.values())})}. Name frames '
                     'with --base and --gripper, or a PoseStamped with --pose-topic.'
+                )
+            if link in second:
+                raise ValueError(
+                    f'{bag} has two parents of {link!r} in its TF, {tree[link][0]!r} and '
+                    f'{second[link]!r}; where it was cannot be told. Use a recording without '
+                    'the other.'
                 )
             link, track = tree[link]
             chain.append(track)
@@ -117,9 +129,10 @@ def _read_poses(bag: Path, topic: str) -> Track:
     return track
 
 
-def _read_tree(bag: Path) -> dict[str, tuple[str, Track]]:
-    """Child -> its parent and its track."""
+def _read_tree(bag: Path) -> tuple[dict[str, tuple[str, Track]], dict[str, str]]:
+    """Child -> its parent and its track; child -> another parent that it had too."""
     tree: dict[str, tuple[str, Track]] = {}
+    second: dict[str, str] = {}
     for recorded in read_messages(bag, ('/tf', '/tf_static')):
         for each in recorded.message.transforms:
             parent, child = (
@@ -128,9 +141,12 @@ def _read_tree(bag: Path) -> dict[str, tuple[str, Track]]:
             kind = _Fixed if recorded.topic == '/tf_static' else Track
             if child not in tree:
                 tree[child] = (parent, kind(f'TF {parent} -> {child}'))
+            if tree[child][0] != parent:
+                second[child] = parent
+                continue
             pose = _matrix(each.transform.translation, each.transform.rotation, child)
             tree[child][1].add(stamp_seconds(each.header.stamp), pose)
-    return tree
+    return tree, second
 
 
 def _matrix(position: Any, turn: Any, where: str) -> Float[np.ndarray, '4 4']:

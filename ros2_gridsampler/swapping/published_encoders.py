@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published MAE weights of facebookresearch/mae or timm -> an encoder of this package."""
 
-import pickle
 import re
 import warnings
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -59,10 +57,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 # An unusual protocol is refused below, or read; there is nothing to warn of.
                 warnings.simplefilter('ignore')
                 content = torch.load(path, map_location='cpu', weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a foreign file ends PyTorch's reader in any way at all
+        # Not its words: they advise to unpickle.
         raise NotAnEncoder(
-            f'{path} cannot be read: {str(error)[:300]}. Give a .safetensors file, or a .pth file '
-            'with tensors only.'
+            f'{path} cannot be read ({type(error).__name__}). Give a .safetensors file, or a .pth '
+            'file with tensors only.'
         ) from error
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):

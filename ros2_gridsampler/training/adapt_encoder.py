@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from ..checkpoint import load_checkpoint
 from ..encoder import Encoder
-from ..encoder_checkpoint import load_encoder, save_encoder
-from ..manifest import Manifest
+from ..encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, save_encoder
+from ..manifest import Manifest, check_kind
 from ..policy import Policy
 from ..recordings.episodes import EpisodeConfig, store_episodes
 from ..recordings.frames import FrameConfig, FrameStore, store_frames
@@ -58,10 +58,14 @@ def adapt(
         What was measured on the bags held out.
 
     Raises:
-        ValueError: Bags, policy and encoder do not fit each other.
+        ValueError: Bags, policy and encoder do not fit each other, or `out` is one of them.
+        FileExistsError: `out` holds something else.
     """
     if config.cloning_steps and episodes is None:
         raise ValueError('Cloning needs to know where the actions are; give a recipe.')
+    if out.resolve() in (policy_folder.resolve(), encoder_folder.resolve()):
+        raise ValueError(f'{out} is what is to be adapted; name a new folder for the result.')
+    check_kind(out, ENCODER_WEIGHTS)
     torch.set_num_threads(config.threads)
     policy, manifest = load_checkpoint(policy_folder)
     student, before = load_encoder(encoder_folder)

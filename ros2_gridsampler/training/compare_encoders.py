@@ -53,8 +53,10 @@ def with_compute(config: PretrainConfig, compute: float) -> PretrainConfig:
     """The same run, as long as so many forward operations [FLOP] last.
 
     Raises:
-        ValueError: They do not last for one step.
+        ValueError: They do not last for one step, or have no end.
     """
+    if not compute < 1e30:
+        raise ValueError(f'{compute:.3g} FLOP last for ever; give less.')
     steps = round(compute / forward_operations(config))
     if steps < 1:
         raise ValueError(

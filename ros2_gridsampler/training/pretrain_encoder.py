@@ -20,7 +20,8 @@ from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from ..encoder import Encoder
-from ..encoder_checkpoint import save_encoder
+from ..encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ..manifest import check_kind
 from ..recordings.frames import FrameStore, store_frames
 from ..stop_request import StopRequest
 from .batches import order
@@ -61,6 +62,7 @@ def run_in(
     fabric: Fabric, config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path
 ) -> Encoder:
     """`pretrain` in one of the processes."""
+    check_kind(out, ENCODER_WEIGHTS)
     training = training_bags(config, bags)
     if fabric.is_global_zero:
         keep_config(config, training, out)

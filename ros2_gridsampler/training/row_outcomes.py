@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..recordings.paired_outcomes import UNCHANGED
 from ..recordings.solved_states import task_name
 from ..whole_file import write_whole
 
@@ -41,6 +42,7 @@ class RowOutcomes:
         content = {
             'suite': self.suite,
             'weights_sha256': self.weights_sha256,
+            **UNCHANGED,
             'tasks': self.tasks,
             'outcomes': self.outcomes,
         }

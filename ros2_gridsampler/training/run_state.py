@@ -140,12 +140,17 @@ class RunState:
         """Go on from the state in `folder`; whether there was one.
 
         Raises:
-            ValueError: It belongs to another model.
+            ValueError: It belongs to another model, or is damaged.
         """
         path = folder / STATE
         if not path.exists():
             return False
-        tensors = load_file(path)
+        try:
+            tensors = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(
+                f'{path} is damaged: {error}. Choose a new output folder, or put back the file.'
+            ) from error
         model = _part(tensors, 'model.')
         if {n: t.shape for n, t in model.items()} != {
             n: t.shape for n, t in self.model.state_dict().items()

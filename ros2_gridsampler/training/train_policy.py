@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..checkpoint import save_checkpoint
 from ..installed_files import find
+from ..manifest import WEIGHTS, check_kind
 from ..policy import Policy
 from ..policy_config import PolicyConfig, Statistics
 from ..recordings.camera_records import record_cameras
@@ -47,8 +48,10 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     Raises:
         InterruptedError: A signal stopped the run; its state is saved.
         ValueError: The bags do not fit the config, or the folder holds another run.
+        FileExistsError: The folder holds something else.
     """
     torch.set_num_threads(config.threads)
+    check_kind(out, WEIGHTS)
     keep_recipe(out, config, bags)
     store = store_episodes(bags, config.episodes, cache)
     # Before the steps: what is wrong with a recording must not be found when they are done.
