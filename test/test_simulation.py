@@ -24,6 +24,7 @@ from ros2_gridsampler.recordings.demonstrations import (
     RecordConfig,
     disturbances,
     placement_of,
+    record,
     record_episode,
 )
 from ros2_gridsampler.recordings.disturbances import LET_GO
@@ -260,6 +261,14 @@ def test_a_paraphrase_says_the_same_in_other_words(arm):
     assert said != arm.instruction
     kept = {'black', 'bowl', 'plate', 'ramekin'}
     assert kept <= set(said.split())
+
+
+def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp_path):
+    log = tmp_path / 'tries_00.jsonl'
+    whole = '{"seed": 1000, "success": true, "steps": 80}\n'
+    log.write_text(whole + '{"seed": 1001, "succ')
+    record(RecordConfig('libero_spatial', (0,), 1), tmp_path)
+    assert log.read_text() == whole
 
 
 def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states():
