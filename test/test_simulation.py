@@ -267,7 +267,7 @@ def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp
     log = tmp_path / 'tries_00.jsonl'
     whole = '{"seed": 1000, "success": true, "steps": 80}\n'
     log.write_text(whole + '{"seed": 1001, "succ')
-    record(RecordConfig('libero_spatial', (0,), 1), tmp_path)
+    record(RecordConfig('libero_spatial', (0,), 1, widened=0.0, noise=0.0), tmp_path)
     assert log.read_text() == whole
 
 
