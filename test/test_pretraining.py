@@ -127,6 +127,20 @@ def test_a_run_that_got_sigterm_goes_on_to_the_same_losses(bags, tmp_path):
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
+def test_mixed_precision_learns_nearly_the_same_and_keeps_whole_weights(bags, tmp_path):
+    runs = {}
+    for precision in ('32-true', 'bf16-mixed'):
+        config = dataclasses.replace(STEM, precision=precision)
+        encoder = pretrain(config, bags, tmp_path / precision, tmp_path / 'cache')
+        assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+        runs[precision] = read_log(tmp_path / precision)
+    whole, mixed = (np.array([line['reconstruction'] for line in run]) for run in runs.values())
+    assert np.abs(mixed / whole - 1).max() < 0.02
+    assert (mixed != whole).any(), 'nothing was computed in bfloat16'
+    manifest = json.loads((tmp_path / 'bf16-mixed' / MANIFEST).read_text())
+    assert manifest['training']['precision'] == 'bf16-mixed'
+
+
 def test_two_processes_have_the_losses_of_one(bags, tmp_path):
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text(yaml.safe_dump(json.loads(json.dumps(cattrs.unstructure(CONFIG)))))

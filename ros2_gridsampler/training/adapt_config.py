@@ -34,7 +34,7 @@ class AdaptConfig:
         default=0.1, metadata={'help': 'Share of bags to measure on', 'minimum': 0, 'maximum': 1}
     )
     seed: int = field(default=0, metadata={'help': 'Of the order', 'minimum': 0})
-    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1})
+    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
 
     def __post_init__(self) -> None:
         """Refuse numbers that train nothing."""

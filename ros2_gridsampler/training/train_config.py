@@ -79,7 +79,7 @@ class TrainConfig:
     seed: int = field(
         default=0, metadata={'help': 'Of initialisation, order and noise', 'minimum': 0}
     )
-    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1})
+    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
     )
