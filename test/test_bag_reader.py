@@ -134,6 +134,9 @@ def test_every_path_named_gives_a_bag_and_no_bag_is_found_twice(tmp_path):
     (tmp_path / 'link').symlink_to(bags[1])
     named = [bags[1], tmp_path / 'all', tmp_path / 'all' / '..' / 'all' / 'a', tmp_path / 'link']
     assert find_bags(named) == [bags[1], bags[0]]
+    (file,) = bags[0].glob('*.mcap')
+    assert find_bags([file, *bags]) == bags
+    assert find_bags([file]) == [file]
 
 
 def test_a_recording_is_rectified_from_its_first_picture_on(tmp_path):

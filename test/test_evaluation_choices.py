@@ -136,6 +136,15 @@ def test_the_report_of_several_bags_is_not_taken_for_that_of_one(tmp_path, polic
     assert (out / 'report.json').read_bytes() == alone
 
 
+def test_a_bag_that_fails_keeps_no_older_result(tmp_path, policy, bag):
+    out = tmp_path / 'out'
+    assert run_command((bag,), policy, out, bag=False) == 0
+    assert {'report.html', 'report.json', 'measured.json'} <= {path.name for path in out.iterdir()}
+    (bag / 'arm.mcap').write_bytes(b'')
+    assert run_command((bag,), policy, out, bag=False) == 1
+    assert [path.name for path in out.iterdir()] == ['failed.json']
+
+
 def test_where_every_bag_fails_no_older_report_stands_for_them(tmp_path, policy, bag):
     other, out = write_arm(tmp_path / 'other', FRAMES), tmp_path / 'out'
     assert run_command((bag, other), policy, out, bag=False) == 0

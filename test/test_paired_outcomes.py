@@ -40,10 +40,13 @@ def test_several_files_are_counted_together_each_with_its_partner(tmp_path):
         outcomes.add(0, OPEN, (solved, True))
         outcomes.save(files[name])
     a, b, c = files.values()
-    result = compare_outcomes([a, b, c], [b, b, c]).to_json()
-    assert result['episodes'] == 6
-    assert result['successes'] == [5, 4]
+    result = compare_outcomes([a, c], [b, c]).to_json()
+    assert result['episodes'] == 4
+    assert result['successes'] == [4, 3]
     assert (result['only_first'], result['only_second']) == (1, 0)
+    for sides in (([a, b], [c, c]), ([a, a], [b, c])):
+        with pytest.raises(ValueError, match='A file stands twice on one side'):
+            compare_outcomes(*sides)
     with pytest.raises(ValueError, match=r'c_official.*placements.*a_widened'):
         compare_outcomes([c], [a])
 

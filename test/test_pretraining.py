@@ -267,6 +267,31 @@ def test_bags_without_the_camera_are_refused_by_name(bags, tmp_path):
         pretrain(greedy, bags, tmp_path / 'greedy', tmp_path)
 
 
+def test_a_run_that_never_began_binds_nobody(bags, tmp_path):
+    with BagWriter(tmp_path / 'blind') as writer:
+        writer.write('/instruction', build('std_msgs/msg/String', data='go'), 1.0)
+    short, run = dataclasses.replace(CONFIG, steps=2), tmp_path / 'run'
+    with pytest.raises(ValueError, match='leave this bag out'):
+        pretrain(short, [*bags, tmp_path / 'blind'], run, tmp_path / 'cache')
+    pretrain(short, bags, run, tmp_path / 'cache')
+
+
+def test_a_finished_run_of_an_older_version_knows_its_bags_from_its_manifest(bags, tmp_path):
+    short, run = dataclasses.replace(CONFIG, steps=2), tmp_path / 'run'
+    pretrain(short, bags, run, tmp_path / 'cache')
+    (run / 'bags.json').unlink()
+    with pytest.raises(ValueError, match=r'another recipe \(bags differ\)'):
+        pretrain(short, bags[:-1], run, tmp_path / 'cache')
+    assert not (run / 'bags.json').exists()
+
+
+def test_a_folder_in_which_a_policy_is_trained_is_left_alone(bags, tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'config.json').write_text('{}')
+    with pytest.raises(ValueError, match='holds the training of a policy'):
+        pretrain(CONFIG, bags, tmp_path / 'run', tmp_path / 'cache')
+
+
 def test_a_run_goes_on_with_the_bags_that_it_began_with(bags, tmp_path):
     short, run = dataclasses.replace(CONFIG, steps=2), tmp_path / 'run'
     pretrain(short, bags, run, tmp_path / 'cache')
@@ -342,7 +367,9 @@ def test_a_comparison_of_encoders_goes_on_with_its_own_runs_and_with_no_others(b
     assert len(asked_for) == 4
     assert run(2, {'every': 1}) == table
     assert len(asked_for) == 4
-    with pytest.raises(ValueError, match='untrained_0/scores.json answers'):
+    with pytest.raises(
+        ValueError, match=r'untrained_0/scores\.json answers another question \(every differ\)'
+    ):
         run(2, {'every': 2})
     with pytest.raises(ValueError, match=r'another recipe \(steps differ\)'):
         run(3, {'every': 1})

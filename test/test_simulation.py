@@ -263,6 +263,16 @@ def test_a_paraphrase_says_the_same_in_other_words(arm):
     assert kept <= set(said.split())
 
 
+def test_experts_take_bottle_and_cream_cheese_where_the_bowl_is_not_meant():
+    measured = measure_experts('libero_goal', [2, 6], 1, 'official').tally.per_task
+    assert measured == {
+        'put the wine bottle on top of the cabinet': (1, 1),
+        'put the cream cheese in the bowl': (1, 1),
+    }
+    with pytest.raises(ValueError, match='no scripted grasp'):
+        measure_experts('libero_goal', [9], 1, 'official')
+
+
 def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp_path):
     log = tmp_path / 'tries_00.jsonl'
     whole = '{"seed": 1000, "success": true, "steps": 80}\n'

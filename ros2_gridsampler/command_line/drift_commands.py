@@ -40,7 +40,7 @@ def reference(
     chosen = with_cameras(TopicChoice(), camera).cameras or {}
     topics = map_cameras(read_topics(found[0]), names, chosen)
     for name, record in take_reference_views(folder, found, topics).items():
-        lens = 'lens kept' if record.lens else 'no CameraInfo in the recordings'
+        lens = 'lens kept' if record.lens else 'no lens kept'
         view = record.no_view_because or f'{folder / FOLDER / name}.png'
         print(f'{name}: {view}; {lens}')
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler pretrain`, `probe`, `compare-encoders`: recordings -> encoders, and their worth."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -148,7 +146,7 @@ def compare_encoders(
     """
     from ..recordings.bag_reader import find_bags
     from ..training.compare_encoders import Comparison, compare
-    from ..training.pretrain_config import PretrainConfig
+    from ..training.pretrain_config import PretrainConfig, is_held_out
     from ..training.recipe import read_recipe
 
     config = read_recipe(recipe, PretrainConfig)
@@ -156,9 +154,14 @@ def compare_encoders(
     data = (pictures, *bags)
     ask = prober(data, episodes, out / 'cache', config.held_out, every, most)
     found = find_bags(bags)
+    if sum(is_held_out(bag.name, config.held_out) for bag in found) < 2:
+        raise ValueError(
+            f'Of {len(found)} bags fewer than two are held out, on which positions are measured; '
+            'give more bags, or a larger held_out in the recipe.'
+        )
     asked = {
         'pictures': pictures.name,
-        'bags': hashlib.sha256(json.dumps([bag.name for bag in found]).encode()).hexdigest(),
+        'bags': sorted(bag.name for bag in found),
         'held_out': config.held_out,
         'every': every,
         'most': most,

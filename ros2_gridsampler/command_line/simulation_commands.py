@@ -162,14 +162,14 @@ def compare_success(files: Files, against: tuple[Path, ...], json: Path | None =
     Args:
         files: Of the first policy, as `success --json` and `compare` write them; the ones of the
             published controls are in models/controls.
-        against: As many files of the second policy; one may stand more than once.
+        against: As many files of the second policy.
         json: File for the result.
     """
     from ..recordings.paired_outcomes import compare_outcomes
 
+    prepare_output(json)
     result = compare_outcomes(files, against)
     print(result)
-    prepare_output(json)
     write_json(json, result.to_json())
 
 

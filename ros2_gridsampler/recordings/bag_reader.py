@@ -32,7 +32,8 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
             )
         for bag in found:
             bags.setdefault(bag.resolve(), bag)
-    return list(bags.values())
+    # One of its files, named beside the folder, is no other bag.
+    return [bag for real, bag in bags.items() if real.parent not in bags]
 
 
 def _bags_at(path: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import zstandard
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
+from ..whole_file import FULL
 from .bag_files import DamagedBag, find_files
 from .bag_types import BagTypes, Unpack, normal_name
 from .mcap_salvage import salvage
@@ -23,9 +24,6 @@ _REPAIR = {
     '.db3': 'Try "sqlite3 FILE .recover | sqlite3 NEW.db3", or record again.',
     '.bag': 'Write its index again with "rosbag reindex" of ROS 1, or record again.',
 }
-# A foreign file can make a parser fail in any way at all, by a length that no memory has too, but
-# this is not its fault.
-_NOT_DAMAGE = (PermissionError,)
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,9 @@ def read_connections(bag: Path) -> dict[str, tuple[str, bool]]:
                     known = types.knows(name)
                     if connection.msgcount or connection.topic not in found:
                         found[connection.topic] = (name, known)
-        except _NOT_DAMAGE:
-            raise
-        except Exception:  # no index to read; the messages themselves may still be whole
+        except Exception as error:  # no index to read; the messages may still be whole
+            if not _is_damage(error):
+                raise
             types = BagTypes(())
             for topic, name, _, _ in salvage(file, (), types.learn_schema, {}, []):
                 found.setdefault(topic, (name, types.knows(name)))
@@ -139,9 +137,9 @@ def _read_file(
                 yield from _unpack(
                     connection.topic, connection.msgtype, nanoseconds, data, unpack, types, bad
                 )
-    except (GeneratorExit, *_NOT_DAMAGE):
-        raise
     except Exception as error:  # every storage plugin fails in its own way on a cut file
+        if not _is_damage(error):
+            raise
         reason = f'{file.name} is not whole ({type(error).__name__}: {error})'
         lost: list[str] = []
         types = BagTypes(())
@@ -174,9 +172,9 @@ def _unpack(
             raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
         cdr = types.to_cdr(raw, name)
         message = unpack(cdr, name)
-    except _NOT_DAMAGE:
-        raise
-    except Exception:  # flipped bytes make any length, text or number out of any other
+    except Exception as error:  # flipped bytes make any length, text or number out of others
+        if not _is_damage(error):
+            raise
         bad[topic] += 1
         return
     yield RecordedMessage(topic, name, nanoseconds * 1e-9, message, cdr)
@@ -200,3 +198,8 @@ def open_storage(file: Path) -> Iterator[tuple[Any, BagTypes]]:
 
 def _definitions(reader: Any) -> Sequence[tuple[str, Any]]:
     return [(normal_name(c.msgtype), c.msgdef) for c in reader.connections]
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether a file is at fault: it makes a parser fail in any way, even for want of memory."""
+    return not isinstance(error, PermissionError) and getattr(error, 'errno', None) not in FULL

@@ -135,8 +135,9 @@ def _read_tries(log: Path) -> list[dict[str, Any]]:
     tries, torn = [], False
     for line in log.read_text('utf-8', 'replace').splitlines() if log.exists() else []:
         try:
-            tries.append(dict(json.loads(line)))
-        except ValueError:
+            entry = json.loads(line)
+            tries.append({key: entry[key] for key in ('seed', 'success', 'steps')})
+        except (ValueError, TypeError, KeyError):
             torn = True
     if torn:
         write_whole(log, ''.join(f'{json.dumps(entry)}\n' for entry in tries))

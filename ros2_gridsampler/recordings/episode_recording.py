@@ -3,7 +3,7 @@
 """A bag of one arm -> its streams on the frames of the first camera, as a dataset needs them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +133,23 @@ def _file(message: Any) -> bytes:
 def decode_file(data: bytes) -> NDArray[np.uint8]:
     """A picture file -> RGB."""
     return decode_image(SimpleNamespace(format='', data=data))
+
+
+def in_order_of(first: EpisodeRecording, recording: EpisodeRecording) -> EpisodeRecording:
+    """The same, its joints and actions in the order of another recording that has the same."""
+    state, state_names = _ordered(recording.state, recording.state_names, first.state_names)
+    action, names = _ordered(recording.action, recording.action_names, first.action_names)
+    return replace(
+        recording, state=state, state_names=state_names, action=action, action_names=names
+    )
+
+
+def _ordered(
+    columns: NDArray[np.float32], names: tuple[str, ...], wanted: tuple[str, ...]
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    if sorted(names) != sorted(wanted):
+        return columns, names
+    return columns[:, [names.index(name) for name in wanted]], wanted
 
 
 def refuse_other_arm(bag: Path, recording: EpisodeRecording, first: EpisodeRecording) -> None:

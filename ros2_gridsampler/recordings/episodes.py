@@ -28,7 +28,7 @@ from ..whole_file import disk_of
 from .bag_reader import read_topics
 from .bag_storage import RecordedMessage
 from .frames import store_key
-from .label_track import LabelTrack
+from .label_track import HOP, LabelTrack
 from .observation_replay import StreamTopics, read_observations
 
 
@@ -222,19 +222,20 @@ class _Labels:
         }
 
     def check(self) -> None:
-        """After the whole bag: see that every topic gave labels, and say what was left out.
+        """After the whole bag: see that every topic gave labels, and that none was left out.
 
         Raises:
-            ValueError: A topic gave none.
+            ValueError: A topic gave none, or its clock was set.
         """
         for topic in self.takers:
             track = self._tracks[topic]
             if not track.times:
                 raise ValueError(f'{self._bag} has no label on {topic}; correct the recipe.')
-            if track.late:
-                tqdm.write(
-                    f'{self._bag}: {track.late} messages on {topic} are older than the one '
-                    'before and are left out.'
+            if track.lost:
+                raise ValueError(
+                    f'{self._bag}: {track.lost} messages on {topic} are stamped more than {HOP:g} '
+                    's before one that came earlier: a clock was set, or two nodes publish '
+                    'there. Leave this bag out.'
                 )
 
     def _take(self, take: Callable[[RecordedMessage], None], recorded: RecordedMessage) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..whole_file import write_whole
 from .contestants import load_contestants
 from .evaluation_report import REPORT, SCHEMA, conclude, dump, merge
 from .evaluation_task import EvaluationTask, Preparation, evaluate_to_folder
-from .report_page import write_index
+from .report_page import PAGE, write_index
 
 FAILED = 'failed.json'
 
@@ -53,8 +54,9 @@ def evaluate_bags(
     contestants = load_contestants(task.choices)
     out.mkdir(parents=True, exist_ok=True)
     if len(bags) > 1:
-        # If none can be read now, an older report must not stand for them.
-        (out / REPORT).unlink(missing_ok=True)
+        # If none can be read now, nothing older must stand for them.
+        for old in (REPORT, PAGE):
+            (out / old).unlink(missing_ok=True)
     reports: dict[Path, dict[str, Any]] = {}
     failed: dict[str, str] = {}
     if jobs == '1':
@@ -134,8 +136,8 @@ def _write(
                 **merge(reports),
             }
         )
-        (out / REPORT).write_text(dump(merged), 'utf-8')
-    write_index(out / 'report.html', merged, listed, failed)
+        write_whole(out / REPORT, dump(merged))
+    write_index(out / PAGE, merged, listed, failed)
     return merged
 
 

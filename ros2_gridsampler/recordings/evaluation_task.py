@@ -30,7 +30,7 @@ from .live_answers import LiveAnswers
 from .overlay import OverlayFilm
 from .policy_scores import Contestant, EvaluationConfig
 from .prediction_bag import PredictionBag
-from .report_page import write_page
+from .report_page import PAGE, write_page
 from .topic_choice import TopicChoice
 from .topic_map import TopicMap, describe, map_topics
 
@@ -105,8 +105,9 @@ def evaluate_to_folder(
         if done.read_text() == _receipt(key, known):
             return dict(json.loads(known))
     out.mkdir(parents=True, exist_ok=True)
-    for old in (done, out / REPORT):
-        old.unlink(missing_ok=True)
+    # If the bag cannot be read now, nothing older must stand for it.
+    for old in (DONE, REPORT, MEASURED, PAGE, FILM):
+        (out / old).unlink(missing_ok=True)
     if contestants is None:
         contestants = load_contestants(task.choices)
     limits = load_arm(task.arm)
@@ -156,7 +157,7 @@ def evaluate_to_folder(
         **({'live': live[0]} if live else {}),
     }
     (out / MEASURED).write_text(json.dumps(measured, indent=1), 'utf-8')
-    write_page(out / 'report.html', report, evaluation, film.embedded())
+    write_page(out / PAGE, report, evaluation, film.embedded())
     write_whole(done, _receipt(key, text.encode()))
     return report
 

@@ -8,21 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
+HOP = 1.0
+"""No message is overtaken by so much [s]."""
 
 
 class LabelTrack:
     """Values over time; each holds until the next one.
 
-    A label that is older than the one before it is left out: which of the two held cannot be told.
+    Messages may overtake each other on their way: labels are kept in the order of their times.
+    One that is older by more than `HOP` is left out: then a clock was set.
 
     Attributes:
         times: Of the values [s], in order.
-        late: How many were left out.
+        lost: How many were left out.
     """
 
     def __init__(self) -> None:
         self.times: list[float] = []
-        self.late = 0
+        self.lost = 0
         self._values: list[Numbers] = []
 
     @property
@@ -31,12 +34,13 @@ class LabelTrack:
         return self.times[-1] if self.times else -np.inf
 
     def add(self, time: float, value: Numbers) -> None:
-        """Append a value [any unit] that holds from `time` [s] on."""
-        if time < self.end:
-            self.late += 1
+        """Take a value [any unit] that holds from `time` [s] on."""
+        if time < self.end - HOP:
+            self.lost += 1
             return
-        self.times.append(time)
-        self._values.append(value)
+        place = bisect.bisect_right(self.times, time)
+        self.times.insert(place, time)
+        self._values.insert(place, value)
 
     def at(self, times: Numbers) -> Numbers:
         """The newest value at each time [s]; before the first one, the first."""
@@ -45,7 +49,7 @@ class LabelTrack:
         )
 
     def forget_before(self, time: float) -> None:
-        """Nothing before `time` [s] will be asked for."""
-        stale = bisect.bisect_left(self.times, time)
+        """Nothing before `time` [s] will be asked for; what holds then is kept."""
+        stale = bisect.bisect_right(self.times, time) - 1
         if stale > 512:
             del self.times[:stale], self._values[:stale]

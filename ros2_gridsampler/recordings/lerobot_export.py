@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from tqdm import tqdm
 
-from .episode_recording import EpisodeRecording, read_episode, refuse_other_arm
+from .episode_recording import EpisodeRecording, in_order_of, read_episode, refuse_other_arm
 from .episode_statistics import episode_statistics
 from .lerobot import ACTION, IMAGES, STATE
 from .lerobot_meta import Version, data_place, write_meta
@@ -44,6 +44,7 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
     for index, bag in enumerate(tqdm(bags, desc='bags', unit='bag')):
         recording = read_episode(bag)
         first = first or recording
+        recording = in_order_of(first, recording)
         refuse_other_arm(bag, recording, first)
         task = tasks.setdefault(recording.task, len(tasks))
         table = _table(recording, index, total, task)

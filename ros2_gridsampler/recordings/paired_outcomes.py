@@ -73,17 +73,23 @@ def compare_outcomes(first: Sequence[Path], second: Sequence[Path]) -> PairedSuc
 
     Args:
         first: Files of the first policy, as `gridsampler success --json` and `compare` write them.
-        second: As many of the second; one may stand more than once.
+        second: As many of the second.
 
     Raises:
-        ValueError: There are not as many files on either side, one is none of these, or two that
-            are paired are of other states or have none in common.
+        ValueError: There are not as many files on either side, one stands twice, one is none of
+            these, or two that are paired are of other states or have none in common.
     """
     if not first or len(first) != len(second):
         raise ValueError(
             f'{len(first)} files of the first policy and {len(second)} of the second: every file '
-            'needs the one that it is paired with; name it again if it is the same.'
+            'needs the one that it is paired with.'
         )
+    for files in (first, second):
+        if len({file.resolve() for file in files}) < len(files):
+            raise ValueError(
+                'A file stands twice on one side: states that are counted twice would make the '
+                'interval narrower than it is. Compare each of the others with it by itself.'
+            )
     pairs: list[Pair] = []
     for ours, theirs in zip(first, second, strict=True):
         one, other = _read(ours), _read(theirs)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from .evaluation_outcome import Evaluation
 from .svg_plot import COLOURS, histogram, lines, timeline
 
+PAGE = 'report.html'
 # Marks of commands are joined where they are this close [s].
 _JOIN = 0.1
 # So many entries of an action are shown at once, the rest where a reader asks for them.

@@ -117,7 +117,7 @@ class EncoderChanges:
             ValueError: There is none, and none was on its way.
         """
         with self._changed:
-            working = self._state in ('loading', 'shadow') and not self._called_off
+            working = self._state in ('loading', 'shadow')
             coming = self._tried if working else self._wanted
             given_up = self.live.roll_back()
             if given_up is None and coming is None:
@@ -127,7 +127,7 @@ class EncoderChanges:
             self._rollbacks += 1
             said = []
             if given_up is not None:
-                said.append(f'Encoder {given_up.name!r} was given up')
+                said.append(f'Encoder {given_up.name or "own"!r} was given up')
             if coming is not None:
                 said.append(f'{coming or "own"!r} is not swapped in any more')
             if working:
@@ -201,10 +201,12 @@ class EncoderChanges:
         raise _Stopped
 
     def _try(self, name: str) -> None:
-        if name == self.live.current.name:
-            with self._changed:
+        with self._changed:
+            if self._called_off:
+                raise _CalledOff
+            if name == self.live.current.name:
                 self._settle('accepted', 'It is in use already.')
-            return
+                return
         candidate = self._candidates.make(name, self._pause)
         with self._changed:
             self._state = 'shadow'
@@ -242,8 +244,11 @@ class EncoderChanges:
         time.sleep(_POLL)
 
     def _refuse(self, name: str, reason: str) -> None:
-        self._log.warning(f'Encoder {name!r} is refused: {reason}')
         with self._changed:
+            if self._called_off:
+                self._settle('rolled back', 'It was asked for.')
+                return
+            self._log.warning(f'Encoder {name!r} is refused: {reason}')
             self._refusals += 1
             self._settle('refused', reason)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -51,13 +52,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     content: Any
     try:
         if path.suffix == '.safetensors':
-            content = load_file(path)
+            content = _safe(path)
         else:
             with warnings.catch_warnings():
                 # An unusual protocol is refused below, or read; there is nothing to warn of.
                 warnings.simplefilter('ignore')
                 content = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
+    except (OSError, NotAnEncoder):
         raise
     except Exception as error:  # a foreign file ends PyTorch's reader in any way at all
         # Not its words: they advise to unpickle.
@@ -75,6 +76,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if any(name.startswith(f'{prefix}blocks.') for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def _safe(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise NotAnEncoder(
+            f'{path} cannot be read: {str(error)[:300]}. Give a .safetensors file, or a .pth file '
+            'with tensors only.'
+        ) from error
 
 
 def import_encoder(

@@ -18,7 +18,7 @@ from ..flop_count import count_flops
 from ..golden_observation import golden_observation
 from ..manifest import MANIFEST
 from ..policy import Policy, as_tensors
-from ..recordings.paired_outcomes import Pair, common_states
+from ..recordings.paired_outcomes import UNCHANGED, Pair, common_states
 from ..recordings.solved_states import PLACEMENTS
 from ..recordings.success_rate import paired_difference, wilson_interval
 from .comparison import ComparisonConfig
@@ -93,6 +93,17 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
                     raise ValueError(
                         f'{file} was measured with other weights than those beside it; move it '
                         'away and measure again.'
+                    )
+                usual = {'encoder': '', **UNCHANGED}
+                other = {
+                    key: content[key]
+                    for key in usual
+                    if content.get(key, usual[key]) != usual[key]
+                }
+                if other:
+                    raise ValueError(
+                        f'{file} was measured with {other}, the rows are compared without; move '
+                        'it away and measure again.'
                     )
                 outcomes[placements] = content['outcomes']
         low, middle, high = np.percentile(ratios[name], (25, 50, 75))

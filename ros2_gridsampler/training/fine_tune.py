@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cattrs
 import cv2
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ def fine_tune(
     """
     torch.set_num_threads(config.threads)
     adoption = load_adoption(base)
-    content = json.dumps(adoption.sha256, sort_keys=True)
+    content = json.dumps(cattrs.unstructure(adoption), sort_keys=True)
     keep_recipe(out, config, bags, hashlib.sha256(content.encode()).hexdigest())
     robot = adoption.robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''

@@ -16,11 +16,12 @@ import yaml
 
 from ..bounds import check_bounds
 from ..flop_count import counting
+from ..manifest import MANIFEST
 from ..recordings.frames import FrameConfig
 from ..whole_file import write_whole
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
-from .run_state import BAGS
+from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ class PretrainConfig:
     seed: int = field(
         default=0, metadata={'help': 'Of initialisation, order and masks', 'minimum': 0}
     )
-    threads: int = field(default=1, metadata={'help': 'CPU threads of each process', 'minimum': 1})
+    threads: int = field(
+        default=1,
+        metadata={'help': 'CPU threads of each process', 'minimum': 1, 'maximum': 512},
+    )
     log_every: int = field(
         default=10, metadata={'help': 'Steps between lines of log.jsonl', 'minimum': 1}
     )
@@ -130,17 +134,19 @@ def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None
         out: Its folder.
 
     Raises:
-        ValueError: The folder holds a run of another recipe, or on other bags.
+        ValueError: The folder holds a run of another recipe, on other bags, or of a policy.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path, names = out / 'config.yaml', [bag.name for bag in bags]
+    path, names = out / PRETRAIN_CONFIG, [bag.name for bag in bags]
     content = json.loads(json.dumps(cattrs.unstructure(config)))
-    if path.exists():
+    if (out / CONFIG).exists():
+        raise ValueError(f'{out} holds the training of a policy; choose a new output folder.')
+    if path.exists() and begun(out):
         before = yaml.safe_load(path.read_text())
         if not isinstance(before, dict):
             raise ValueError(f'{path} is no recipe any more; choose a new output folder.')
         other = sorted(key for key in content if content[key] != before.get(key))
-        if (out / BAGS).exists() and json.loads((out / BAGS).read_text()) != names:
+        if _bags_of(out) not in (None, names):
             other.append('bags')
         if other:
             raise ValueError(
@@ -149,3 +155,13 @@ def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None
             )
     write_whole(path, yaml.safe_dump(content, sort_keys=False))
     write_whole(out / BAGS, json.dumps(names, indent=1))
+
+
+def _bags_of(out: Path) -> list[str] | None:
+    """What a run was trained on; runs of older versions say it in their manifest alone."""
+    if (out / BAGS).exists():
+        return list(json.loads((out / BAGS).read_text()))
+    if (out / MANIFEST).exists():
+        known = json.loads((out / MANIFEST).read_text())['training'].get('bags')
+        return None if known is None else list(known)
+    return None

@@ -19,6 +19,7 @@ from ..whole_file import write_whole
 
 STATE = 'state.safetensors'
 CONFIG, BAGS, BASE = 'config.json', 'bags.json', 'base.json'
+PRETRAIN_CONFIG = 'config.yaml'
 # What may change when a run goes on.
 _FREE = ('threads', 'save_every')
 
@@ -36,13 +37,15 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
         base: What it goes on from, where the config does not say; a hash.
 
     Raises:
-        ValueError: The folder holds a run of another recipe, on other bags, or from another base.
+        ValueError: The folder holds a run of another recipe, on other bags, from another base, or
+            a pretraining.
     """
     out.mkdir(parents=True, exist_ok=True)
     content = _plain(config)
     inputs = {BAGS: [bag.name for bag in bags], **({BASE: base} if base else {})}
-    begun = (out / STATE).exists() or (out / MANIFEST).exists()
-    if begun and (out / CONFIG).exists():
+    if (out / PRETRAIN_CONFIG).exists():
+        raise ValueError(f'{out} holds a pretraining; choose a new output folder.')
+    if begun(out) and (out / CONFIG).exists():
         # A key that is new since then had its default.
         before = _plain(structure(json.loads((out / CONFIG).read_text()), type(config)))
         other = sorted(k for k in before if k not in _FREE and content[k] != before[k])
@@ -59,6 +62,11 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
     write_whole(out / CONFIG, json.dumps(content, indent=1))
     for name, given in inputs.items():
         write_whole(out / name, json.dumps(given, indent=1))
+
+
+def begun(out: Path) -> bool:
+    """Whether there is anything to go on from, or a result."""
+    return (out / STATE).exists() or (out / MANIFEST).exists()
 
 
 def _plain(config: Any) -> dict[str, Any]:
