@@ -102,9 +102,10 @@ def test_a_table_holds_rates_pairs_and_costs_of_the_rows_that_were_measured(tmp_
 
     measured = tmp_path / 'grids_2' / 'widened.json'
     before = measured.read_text()
-    measured.write_text(json.dumps({'weights_sha256': 'aa', **json.loads(before)}))
-    with pytest.raises(ValueError, match=r'grids_2/widened\.json was measured with other weights'):
-        write_comparison(config, tmp_path)
+    for key, value in (('weights_sha256', 'aa'), ('encoder', 'x'), ('perturbation', 'light')):
+        measured.write_text(json.dumps({key: value, **json.loads(before)}))
+        with pytest.raises(ValueError, match=rf'widened\.json was measured with another {key}'):
+            write_comparison(config, tmp_path)
     measured.write_text(before)
 
     shutil.rmtree(tmp_path / 'dense')

@@ -86,26 +86,7 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
         for placements in PLACEMENTS:
             file = out / name / f'{placements}.json'
             if file.exists():
-                content = json.loads(file.read_text())
-                weights = checkpoints[name][1].weights_sha256
-                # Files from before the weights were named are believed.
-                if content.get('weights_sha256', weights) != weights:
-                    raise ValueError(
-                        f'{file} was measured with other weights than those beside it; move it '
-                        'away and measure again.'
-                    )
-                usual = {'encoder': '', **UNCHANGED}
-                other = {
-                    key: content[key]
-                    for key in usual
-                    if content.get(key, usual[key]) != usual[key]
-                }
-                if other:
-                    raise ValueError(
-                        f'{file} was measured with {other}, the rows are compared without; move '
-                        'it away and measure again.'
-                    )
-                outcomes[placements] = content['outcomes']
+                outcomes[placements] = _believed(file, checkpoints[name][1].weights_sha256)
         low, middle, high = np.percentile(ratios[name], (25, 50, 75))
         rows.append(
             Row(
@@ -118,6 +99,19 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
             )
         )
     return rows
+
+
+def _believed(file: Path, weights_sha256: str) -> dict[str, list[bool]]:
+    """Outcomes of these weights in the scene as it is; what older files do not say is believed."""
+    content = json.loads(file.read_text())
+    wanted = {'weights_sha256': weights_sha256, 'encoder': '', **UNCHANGED}
+    other = [key for key, value in wanted.items() if content.get(key, value) != value]
+    if other:
+        raise ValueError(
+            f'{file} was measured with another {" and another ".join(other)} than the rows that '
+            'are compared; move it away and measure again.'
+        )
+    return dict(content['outcomes'])
 
 
 def latency_ratios(
