@@ -176,7 +176,7 @@ def compare_success(files: Files, against: tuple[Path, ...], json: Path | None =
 def obedience(
     policy: str,
     suite: str = 'libero_goal',
-    tasks: str = '1,4,8',
+    tasks: str = '1,2,4,6,8',
     episodes: int = 10,
     json: Path | None = None,
     picture: Path | None = None,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same pictures, another sentence -> how far the sampled points move, and a picture of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -65,7 +66,7 @@ class Glances:
         return float(distances.mean()) if distances.size else 0.0
 
     def draw(self, path: Path, patch: int) -> None:
-        """Write a picture of the first state, a column for each sentence.
+        """Write a picture of the first state under each sentence.
 
         Args:
             path: PNG file.
@@ -80,10 +81,12 @@ class Glances:
         if not self._found:
             raise ValueError('No episode was run, so there is nothing to draw.')
         told = next(iter(self._found.values()))
-        figure = Figure(figsize=(4 * len(told), 2.15), dpi=120, layout='constrained')
+        columns = min(len(told), 3)
+        rows = math.ceil(len(told) / columns)
+        figure = Figure(figsize=(4 * columns, 2.15 * rows), dpi=120, layout='constrained')
         FigureCanvasAgg(figure)
         for place, (sentence, glance) in enumerate(told.items()):
-            axes = figure.add_subplot(1, len(told), place + 1)
+            axes = figure.add_subplot(rows, columns, place + 1)
             axes.imshow(draw_points(glance.images, glance.points, patch=patch))
             axes.set_title(sentence, fontsize=9)
             axes.set_axis_off()
