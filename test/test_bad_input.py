@@ -85,6 +85,11 @@ def place(tmp_path_factory):
         (f'{PRETRAIN} --compute nan', '--compute is nan TFLOP; expected more than 0'),
         (f'{PRETRAIN} --compute -1', '--compute is -1 TFLOP'),
         (f'{PRETRAIN} --compute 1e300', 'last for ever; give less'),
+        (
+            f'compare-encoders {RECIPES}/mi_mae_libero.yaml bag --out out --pictures empty '
+            '--compute 1',
+            'Of 1 bags fewer than two are held out',
+        ),
         (f'train {RECIPES}/g1_bottle.yaml bag typo --out out', 'No rosbag2 recording in typo'),
         ('evaluate bag empty --policy policy --out out', 'No rosbag2 recording in empty'),
         ('calibrate drift bag bag --save x.xyz', '--save writes a PNG file, got x.xyz'),

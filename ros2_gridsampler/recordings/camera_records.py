@@ -33,12 +33,12 @@ def record_cameras(
     The first picture of the first bag is the view, if the pictures at the begin of other bags
     and a few seconds into them agree with it.
 
+    A CameraInfo that cannot be read is said and left out: who rectifies by it was refused before.
+
     Args:
         bags: Recordings of the place where the policy will work.
         cameras: Name -> topic of its pictures.
         checkpoint: Its folder; see `take_reference_views` for one that is written already.
-
-    A CameraInfo that cannot be read is said and left out: who rectifies by it was refused before.
     """
     spread = [bags[i] for i in np.unique(np.linspace(0, len(bags) - 1, _BAGS).astype(int))]
     infos = read_camera_infos(bags[0], cameras)
