@@ -103,7 +103,7 @@ setup(
     maintainer_email='ros2-gridsampler@users.noreply.github.com',
     python_requires='>=3.10',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'nodes/*.xml', 'recordings/*.html']},
+    package_data={NAME: ['py.typed', 'nodes/*.xml', 'evaluating/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),

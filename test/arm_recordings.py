@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from policies import tiny_policy
 
-from ros2_gridsampler.action_chunk import ActionSpace
-from ros2_gridsampler.camera_message import encode_jpeg
-from ros2_gridsampler.policy import Policy
-from ros2_gridsampler.policy_config import Statistics
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.acting.action_chunk import ActionSpace
+from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.policy.policy import Policy
+from ros2_gridsampler.policy.policy_config import Statistics
+from ros2_gridsampler.seeing.camera_message import encode_jpeg
 
 JOINTS = ('shoulder_pan', 'elbow_flex', 'gripper')
 ARM = Path(__file__).parents[1] / 'calibration/so101.yaml'

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from ros2_gridsampler.calibrating.calibration_board import Board, BoardView
 from ros2_gridsampler.calibrating.camera_calibration import project
-from ros2_gridsampler.camera_message import CameraIntrinsics
+from ros2_gridsampler.seeing.camera_message import CameraIntrinsics
 
 BOARD = Board('chessboard', 7, 5, 0.03)
 CAMERA = CameraIntrinsics(

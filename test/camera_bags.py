@@ -4,8 +4,8 @@
 
 import numpy as np
 
-from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build
+from ros2_gridsampler.bags.bag_writer import BagWriter, build
+from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 
 SIDE = 32

@@ -7,12 +7,12 @@ import json
 import random
 from dataclasses import dataclass
 
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.encoder_checkpoint import save_encoder
-from ros2_gridsampler.policy_config import EncoderConfig
-from ros2_gridsampler.swapping.strict_json import NotBelieved
-from ros2_gridsampler.swapping.weight_chunks import CHUNK_BYTES, Chunk, ChunkAssembly
+from ros2_gridsampler.encoders.encoder_checkpoint import save_encoder
+from ros2_gridsampler.encoders.strict_json import NotBelieved
+from ros2_gridsampler.encoders.weight_chunks import CHUNK_BYTES, Chunk, ChunkAssembly
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.policy_config import EncoderConfig
+from ros2_gridsampler.seeing.calibration import ImagePreparation
 
 SMALL = EncoderConfig(32, 32, patch=16, width=16, depth=1, heads=2, stem=())
 VALUES = (

@@ -10,10 +10,10 @@ from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
-from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
-from ros2_gridsampler.plugins.blank_language_model import write_language_model
-from ros2_gridsampler.plugins.lerobot_checkpoint import LerobotModel
-from ros2_gridsampler.plugins.robot import Robot, Units
+from experiments.blank_language_model import write_language_model
+from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.vla.lerobot_checkpoint import LerobotModel
+from ros2_gridsampler.vla.robot import Robot, Units
 
 CAMERAS = {'front': 'observation.images.front', 'wrist': 'observation.images.wrist'}
 STATE, STEPS, SIDE = 3, 6, 128

@@ -6,10 +6,15 @@ from typing import Literal
 
 import torch
 
-from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.policy import Policy
-from ros2_gridsampler.policy_config import EncoderConfig, PolicyConfig, Statistics, TrunkConfig
+from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.policy.policy import Policy
+from ros2_gridsampler.policy.policy_config import (
+    EncoderConfig,
+    PolicyConfig,
+    Statistics,
+    TrunkConfig,
+)
+from ros2_gridsampler.seeing.calibration import ImagePreparation
 
 
 def tiny_policy(

@@ -22,8 +22,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from ros2_gridsampler.camera_message import encode_jpeg
 from ros2_gridsampler.nodes.topics import EVERY, LATCHED, STATE, ros_time
+from ros2_gridsampler.seeing.camera_message import encode_jpeg
 
 # A check takes as long as the machine is busy; only what never happens fails.
 TIMEOUT = 180.0

@@ -33,12 +33,12 @@ if not REAL_ISFILE(os.path.join(os.path.dirname(torch.__file__), 'lib', 'libtorc
 import torch_tensorrt
 import torch_tensorrt.dynamo._compiler as compiler
 
-from ros2_gridsampler.backends.engine import EngineRefused
-from ros2_gridsampler.backends.exported_graph import as_inputs, export, reduced
-from ros2_gridsampler.backends.onnxruntime import to_onnx
-from ros2_gridsampler.backends.tensorrt import PLAN, build
-from ros2_gridsampler.checkpoint import load_checkpoint
-from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.engines.engine import EngineRefused
+from ros2_gridsampler.engines.exported_graph import as_inputs, export, reduced
+from ros2_gridsampler.engines.onnxruntime import to_onnx
+from ros2_gridsampler.engines.tensorrt import PLAN, build
+from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
 
 # torch-tensorrt-rtx gives TensorRT-RTX that name when it is imported.
 trt = importlib.import_module('tensorrt')

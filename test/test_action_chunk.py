@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ros2_gridsampler.action_chunk import ActionChunk, ActionSpace, OutsideChunk
+from ros2_gridsampler.acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
 
 STARTS = st.sampled_from([0.0, 1.0, 1.75e9 + 0.123456])
 

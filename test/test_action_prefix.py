@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policies import tiny_policy
 
-from ros2_gridsampler.action_chunk import ActionChunk
-from ros2_gridsampler.action_prefix import draw_given, padded
-from ros2_gridsampler.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
-from ros2_gridsampler.continuing_head import ContinuingHead
-from ros2_gridsampler.flow_head import FlowHead
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.policy_config import Statistics
+from ros2_gridsampler.acting.action_chunk import ActionChunk
+from ros2_gridsampler.acting.action_prefix import draw_given, padded
+from ros2_gridsampler.acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
+from ros2_gridsampler.policy.continuing_head import ContinuingHead
+from ros2_gridsampler.policy.flow_head import FlowHead
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.policy_config import Statistics
 
 LOG = logging.getLogger(__name__)
 PERIOD, STEPS, WIDTH = 0.05, 16, 32

@@ -12,20 +12,20 @@ from policies import tiny_policy
 from safetensors.torch import save_file
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.command_line.adaptation_commands import import_encoder as import_command
 from ros2_gridsampler.command_line.encoder_commands import list_known, show, verify
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
-from ros2_gridsampler.manifest import load_manifest
-from ros2_gridsampler.policy_config import EncoderConfig
-from ros2_gridsampler.swapping.compatibility import PolicyNeeds
-from ros2_gridsampler.swapping.published_encoders import (
+from ros2_gridsampler.encoders.compatibility import PolicyNeeds
+from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.encoders.published_encoders import (
     NotAnEncoder,
     import_encoder,
     read_tensors,
     resize_positions,
 )
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.policy.policy_config import EncoderConfig
 
 SIZES = {'S': (384, 12, 6), 'B': (768, 12, 12), 'L': (1024, 24, 16)}
 

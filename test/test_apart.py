@@ -15,21 +15,25 @@ import torch
 from fuzzed_encoders import save_small_encoder
 from policies import tiny_policy
 
-from ros2_gridsampler.backends import build
-from ros2_gridsampler.backends.engine import EngineRefused
-from ros2_gridsampler.backends.hand_over import hand_over, take_over
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.encoder_checkpoint import load_encoder, load_encoder_manifest, save_encoder
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.manifest import BadCheckpoint
-from ros2_gridsampler.swapping.apart import run_apart
-from ros2_gridsampler.swapping.compatibility import config_with_encoder, with_encoder
-from ros2_gridsampler.swapping.engine_maker import EngineMaker
-from ros2_gridsampler.swapping.received_folder import check_received, check_received_apart
+from ros2_gridsampler.encoders.apart import run_apart
+from ros2_gridsampler.encoders.compatibility import config_with_encoder, with_encoder
+from ros2_gridsampler.encoders.encoder_checkpoint import (
+    load_encoder,
+    load_encoder_manifest,
+    save_encoder,
+)
+from ros2_gridsampler.encoders.engine_maker import EngineMaker
+from ros2_gridsampler.encoders.received_folder import check_received, check_received_apart
+from ros2_gridsampler.engines import build
+from ros2_gridsampler.engines.engine import EngineRefused
+from ros2_gridsampler.engines.hand_over import hand_over, take_over
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import BadCheckpoint
 
 PATIENT = """
 import sys, time
-from ros2_gridsampler.swapping.apart import answer, run_apart
+from ros2_gridsampler.encoders.apart import answer, run_apart
 def work():
     print(sys.argv[1:], file=sys.stderr, flush=True)
     if sys.argv[1] == 'refuse':
@@ -80,7 +84,7 @@ def test_the_work_ends_with_the_process_that_asked_for_it(patient):
     program = (
         'import threading, time\n'
         'from pathlib import Path\n'
-        'from ros2_gridsampler.swapping.apart import run_apart\n'
+        'from ros2_gridsampler.encoders.apart import run_apart\n'
         'def wait():\n'
         '    print(Path("/proc/thread-self/children").read_text(), flush=True)\n'
         '    time.sleep(0.05)\n'

@@ -84,13 +84,13 @@ DOORS = {
     'libero': ('simulation/',),
     'robosuite': ('simulation/',),
     'mujoco': ('simulation/',),
-    'openvino': ('backends/openvino.py',),
-    'onnxruntime': ('backends/onnxruntime.py',),
-    'tensorrt': ('backends/tensorrt.py',),
+    'openvino': ('engines/openvino.py',),
+    'onnxruntime': ('engines/onnxruntime.py',),
+    'tensorrt': ('engines/tensorrt.py',),
     'transformers': ('plugins/',),
     'lerobot': ('plugins/',),
     'peft': ('plugins/',),
-    'torch_tensorrt': ('backends/tensorrt.py',),
+    'torch_tensorrt': ('engines/tensorrt.py',),
 }
 FILES = sorted(PACKAGE.rglob('*.py'))
 

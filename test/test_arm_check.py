@@ -11,7 +11,8 @@ import pytest
 from arm_recordings import write_arm
 from test_camera_calibration import run
 
-from ros2_gridsampler.arm_limits import load_arm
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.calibrating.arm_check import (
     check_signs,
     compare_limits,
@@ -25,9 +26,8 @@ from ros2_gridsampler.calibrating.arm_motion import (
     measure_responses,
     summarise_delay,
 )
+from ros2_gridsampler.calibrating.calibration_recording import read_states
 from ros2_gridsampler.calibrating.urdf import load_urdf
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
-from ros2_gridsampler.recordings.calibration_recording import read_states
 
 NAMES = ('shoulder', 'elbow', 'slide')
 # The joints stand in the file in another order than on the arm.

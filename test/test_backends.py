@@ -15,11 +15,11 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.backends import EngineRefused, load
-from ros2_gridsampler.backends.compiled_policy import preference
-from ros2_gridsampler.backends.eager import EagerEngine
-from ros2_gridsampler.backends.engine import Outputs
-from ros2_gridsampler.backends.exported_graph import (
+from ros2_gridsampler.engines import EngineRefused, load
+from ros2_gridsampler.engines.compiled_policy import preference
+from ros2_gridsampler.engines.eager import EagerEngine
+from ros2_gridsampler.engines.engine import Outputs
+from ros2_gridsampler.engines.exported_graph import (
     PROBES,
     Graph,
     as_inputs,
@@ -27,10 +27,10 @@ from ros2_gridsampler.backends.exported_graph import (
     probes,
     run_eagerly,
 )
-from ros2_gridsampler.backends.onnxruntime import to_onnx
-from ros2_gridsampler.backends.verification import verify
-from ros2_gridsampler.checkpoint import load_checkpoint
-from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.engines.onnxruntime import to_onnx
+from ros2_gridsampler.engines.verification import verify
+from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
 LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}
@@ -294,8 +294,8 @@ def test_tensorrt_predicts_as_the_policy_does(precision):
 BUILDS = """
 import os, sys
 from policies import tiny_policy
-from ros2_gridsampler.backends import load
-from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.engines import load
+from ros2_gridsampler.policy.golden_observation import golden_observation
 
 forks = []
 os.register_at_fork(before=lambda: forks.append(1))
@@ -332,8 +332,8 @@ def test_no_engine_forks_this_process_or_tells_anybody_that_it_is_used(backend, 
 DROPS = """
 import signal, sys, threading
 from policies import tiny_policy
-from ros2_gridsampler.backends import load
-from ros2_gridsampler.golden_observation import golden_observation
+from ros2_gridsampler.engines import load
+from ros2_gridsampler.policy.golden_observation import golden_observation
 
 heard = []
 signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))

@@ -12,9 +12,9 @@ import yaml
 from arm_recordings import ARM, arm_policy, write_arm
 from policies import tiny_policy
 
-from ros2_gridsampler.checkpoint import save_checkpoint
 from ros2_gridsampler.command_line import main
 from ros2_gridsampler.command_line.encoder_commands import list_known
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
 
 RECIPES = ARM.parents[1] / 'models/recipes'
 EVALUATE = f'evaluate bag --policy policy --arm {ARM} --out out'

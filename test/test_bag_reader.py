@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ros2_gridsampler.calibration import ImagePreparation, prepare_image
-from ros2_gridsampler.camera_message import intrinsics
-from ros2_gridsampler.observation import ObservationConfig
-from ros2_gridsampler.observation_buffer import ObservationBuffer
-from ros2_gridsampler.recordings.arm_messages import camera_info, image_topic, state_messages
-from ros2_gridsampler.recordings.bag_files import DamagedBag
-from ros2_gridsampler.recordings.bag_reader import find_bags, read_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build
-from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
+from ros2_gridsampler.bags.bag_files import DamagedBag
+from ros2_gridsampler.bags.bag_reader import find_bags, read_messages
+from ros2_gridsampler.bags.bag_writer import BagWriter, build
+from ros2_gridsampler.bags.observation_replay import StreamTopics, read_observations
+from ros2_gridsampler.seeing.calibration import ImagePreparation, prepare_image
+from ros2_gridsampler.seeing.camera_message import intrinsics
+from ros2_gridsampler.seeing.observation import ObservationConfig
+from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.simulation.arm_messages import camera_info, image_topic, state_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
-from ros2_gridsampler.stream_budget import StreamBudget
 
 REAL_BAGS = Path(__file__).parents[2] / 'shared' / 'data' / 'bags'
 needs_real_bags = pytest.mark.skipif(

@@ -15,20 +15,20 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from test_bag_reader import CONFIG, TOPICS, buffer, state, write
 
-from ros2_gridsampler.observation_buffer import ObservationBuffer
-from ros2_gridsampler.recordings.arm_messages import state_messages
-from ros2_gridsampler.recordings.bag_files import DamagedBag, find_files
-from ros2_gridsampler.recordings.bag_health import BagHealth
-from ros2_gridsampler.recordings.bag_reader import (
+from ros2_gridsampler.bags.bag_files import DamagedBag, find_files
+from ros2_gridsampler.bags.bag_health import BagHealth
+from ros2_gridsampler.bags.bag_reader import (
     find_bags,
     read_messages,
     read_serialised,
     read_topics,
     unreadable_topics,
 )
-from ros2_gridsampler.recordings.bag_writer import TYPES, BagWriter, build
-from ros2_gridsampler.recordings.observation_replay import ObservationReplay, read_observations
-from ros2_gridsampler.stream_budget import StreamBudget
+from ros2_gridsampler.bags.bag_writer import TYPES, BagWriter, build
+from ros2_gridsampler.bags.observation_replay import ObservationReplay, read_observations
+from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.simulation.arm_messages import state_messages
 
 STEPS = 20
 
@@ -234,7 +234,7 @@ def test_whole_files_and_single_messages_may_be_compressed_with_zstd(tmp_path):
 
 
 def test_a_real_recording_with_message_compression_gives_its_photographs(shared_bag):
-    from ros2_gridsampler.camera_message import decode_image
+    from ros2_gridsampler.seeing.camera_message import decode_image
 
     bag = shared_bag('soccer_goal_zstd_message')
     messages, words = read_what_is_whole(bag)

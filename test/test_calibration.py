@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.calibration import ImagePreparation, prepare_image
-from ros2_gridsampler.camera_message import CameraIntrinsics
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.seeing.calibration import ImagePreparation, prepare_image
+from ros2_gridsampler.seeing.camera_message import CameraIntrinsics
 
 FOLDER = Path(__file__).parents[1] / 'calibration'
 BAGS = FOLDER.parents[1] / 'shared' / 'data' / 'bags'

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from board_scene import BOARD, centred, draw_board
 
-from ros2_gridsampler.recordings.bag_reader import read_messages
-from ros2_gridsampler.recordings.board_pictures import find_boards
+from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.calibrating.board_pictures import find_boards
 
 
 def test_a_still_board_in_new_places_is_recorded_with_the_poses(ros_domain, tmp_path):
@@ -21,9 +21,9 @@ def test_a_still_board_in_new_places_is_recorded_with_the_poses(ros_domain, tmp_
     from rclpy.signals import SignalHandlerOptions
     from sensor_msgs.msg import Image
 
+    from ros2_gridsampler.bags.bag_writer import BagWriter
     from ros2_gridsampler.nodes.calibration_capture_node import CalibrationCaptureNode
     from ros2_gridsampler.nodes.topics import NEWEST, ros_time
-    from ros2_gridsampler.recordings.bag_writer import BagWriter
 
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)

@@ -22,6 +22,7 @@ from board_scene import (
     lens,
 )
 
+from ros2_gridsampler.calibrating.board_pictures import find_boards
 from ros2_gridsampler.calibrating.calibration_board import Board, require_views
 from ros2_gridsampler.calibrating.camera_agreement import (
     CameraDisagrees,
@@ -35,8 +36,7 @@ from ros2_gridsampler.calibrating.camera_info_file import (
     save_camera_info,
 )
 from ros2_gridsampler.calibrating.view_coverage import advise
-from ros2_gridsampler.camera_message import CameraIntrinsics
-from ros2_gridsampler.recordings.board_pictures import find_boards
+from ros2_gridsampler.seeing.camera_message import CameraIntrinsics
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared/data/calibration'
 

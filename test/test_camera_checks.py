@@ -12,11 +12,11 @@ from test_mount_drift import view
 
 from ros2_gridsampler.calibrating.camera_info_file import from_intrinsics, save_camera_info
 from ros2_gridsampler.calibrating.reference_views import save_reference_view
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.camera_message import CameraIntrinsics
-from ros2_gridsampler.camera_record import CameraRecord, LensRecord
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.policy import Policy
+from ros2_gridsampler.seeing.calibration import ImagePreparation
+from ros2_gridsampler.seeing.camera_message import CameraIntrinsics
+from ros2_gridsampler.seeing.camera_record import CameraRecord, LensRecord
 
 NODE = 'ros2_gridsampler.nodes.policy_node'
 SIZE = (320, 240)
@@ -288,13 +288,13 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
 ):
     from trajectory_msgs.msg import JointTrajectory
 
-    from ros2_gridsampler.command_message import read_joint_trajectory
-    from ros2_gridsampler.observation_buffer import ObservationBuffer
-    from ros2_gridsampler.recordings import arm_messages
-    from ros2_gridsampler.recordings.bag_writer import BagWriter, build
-    from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
+    from ros2_gridsampler.acting.command_message import read_joint_trajectory
+    from ros2_gridsampler.bags.bag_writer import BagWriter, build
+    from ros2_gridsampler.bags.observation_replay import StreamTopics, read_observations
+    from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+    from ros2_gridsampler.seeing.stream_budget import StreamBudget
+    from ros2_gridsampler.simulation import arm_messages
     from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
-    from ros2_gridsampler.stream_budget import StreamBudget
 
     size, matrix = (96, 72), np.array([[90.0, 0, 48], [0, 90, 36], [0, 0, 1]])
     frames, pose = 10, np.array([0.5, 0, 0.3, 0, 0, 0, 1.0])

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
-from ros2_gridsampler import camera_message
-from ros2_gridsampler.camera_message import (
+from ros2_gridsampler.seeing import camera_message
+from ros2_gridsampler.seeing.camera_message import (
     UncalibratedCamera,
     decode_image,
     encode_jpeg,
@@ -144,7 +144,7 @@ def test_a_picture_of_a_size_that_no_camera_has_is_refused():
     # Within OpenCV's own limit; ours counts where nothing has loaded OpenCV before.
     code = (
         'import numpy as np\n'
-        'from ros2_gridsampler.opencv import opencv\n'
+        'from ros2_gridsampler.seeing.opencv import opencv\n'
         'cv2 = opencv()\n'
         "data = cv2.imencode('.png', np.zeros((8200, 8200), np.uint8))[1]\n"
         'try:\n    cv2.imdecode(data, cv2.IMREAD_COLOR)\n'

@@ -8,12 +8,12 @@ from policies import tiny_policy
 from test_camera_calibration import run
 from test_mount_drift import view
 
+from ros2_gridsampler.bags.bag_writer import BagWriter
+from ros2_gridsampler.calibrating.camera_records import record_cameras, take_reference_views
 from ros2_gridsampler.calibrating.reference_views import load_reference_views
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.manifest import load_manifest
-from ros2_gridsampler.recordings.arm_messages import camera_info, state_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter
-from ros2_gridsampler.recordings.camera_records import record_cameras, take_reference_views
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.simulation.arm_messages import camera_info, state_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 
 TOPICS = {name: f'/{name}/image_raw' for name in ('front', 'wrist')}

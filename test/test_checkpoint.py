@@ -10,14 +10,14 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.camera_record import CameraRecord, LensRecord
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.manifest import MANIFEST, WEIGHTS, BadCheckpoint
-from ros2_gridsampler.policy import Policy
-from ros2_gridsampler.policy_config import Statistics
+from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import MANIFEST, WEIGHTS, BadCheckpoint
+from ros2_gridsampler.policy.policy import Policy
+from ros2_gridsampler.policy.policy_config import Statistics
+from ros2_gridsampler.seeing.calibration import ImagePreparation
+from ros2_gridsampler.seeing.camera_record import CameraRecord, LensRecord
 
 
 @pytest.fixture

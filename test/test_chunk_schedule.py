@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.action_chunk import ActionChunk
-from ros2_gridsampler.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
+from ros2_gridsampler.acting.action_chunk import ActionChunk
+from ros2_gridsampler.acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
 
 PERIOD = 0.1
 

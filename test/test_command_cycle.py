@@ -13,17 +13,17 @@ import pytest
 pytest.importorskip('rclpy')
 from scipy.spatial.transform import Rotation
 
-from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.controller import Controller
-from ros2_gridsampler.nodes.clock_watch import Clocks
+from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.acting.clock_watch import Clocks
+from ros2_gridsampler.acting.controller import Controller
 from ros2_gridsampler.nodes.command_cycle import CommandCycle
 from ros2_gridsampler.nodes.command_outputs import PoseOutput
 from ros2_gridsampler.nodes.input_topics import Measured
 from ros2_gridsampler.nodes.output_topics import CommandOutput
 from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
 from ros2_gridsampler.nodes.problems import Problems
-from ros2_gridsampler.stream_health import LadderConfig, Rung
+from ros2_gridsampler.seeing.stream_health import LadderConfig, Rung
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
 SO101 = load_arm(CALIBRATION / 'so101.yaml')

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
-from ros2_gridsampler.camera_message import stamp_seconds
-from ros2_gridsampler.command_message import (
+from ros2_gridsampler.acting.command_message import (
     fill_float64_multi_array,
     fill_joint_trajectory,
     fill_pose,
@@ -23,6 +22,7 @@ from ros2_gridsampler.command_message import (
     read_pose,
     read_twist,
 )
+from ros2_gridsampler.seeing.camera_message import stamp_seconds
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 NAMES = ('first', 'second', 'third')

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.nodes.command_outputs import make_output
 
 TWIST = ActionSpace('end_effector_twist', TWIST_NAMES, 'base')

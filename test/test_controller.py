@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.chunk_schedule import ScheduleConfig
-from ros2_gridsampler.controller import Controller, ImplausibleChunk
-from ros2_gridsampler.stream_health import Fault
+from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionChunk, ActionSpace
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
+from ros2_gridsampler.acting.controller import Controller, ImplausibleChunk
+from ros2_gridsampler.seeing.stream_health import Fault
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
 PANDA = load_arm(CALIBRATION / 'panda.yaml')

@@ -16,16 +16,16 @@ from policies import tiny_policy
 
 pytest.importorskip('openvino')
 
-from ros2_gridsampler.backends.converted_policy import (
+from ros2_gridsampler.calibrating.reference_views import save_reference_view
+from ros2_gridsampler.engines.converted_policy import (
     CONVERTED,
     convert,
     load_converted,
 )
-from ros2_gridsampler.calibrating.reference_views import save_reference_view
-from ros2_gridsampler.camera_record import CameraRecord
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.golden_observation import golden_observation, golden_picture
-from ros2_gridsampler.manifest import BadCheckpoint, load_manifest, write_manifest
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation, golden_picture
+from ros2_gridsampler.policy.manifest import BadCheckpoint, load_manifest, write_manifest
+from ros2_gridsampler.seeing.camera_record import CameraRecord
 
 ROOT = Path(__file__).parents[1]
 # Read by every Python that starts with its folder in PYTHONPATH.
@@ -110,7 +110,7 @@ def test_the_robots_path_imports_nothing_that_a_robot_lacks():
     program = f"""
 import sys
 from ros2_gridsampler.nodes import policy_node
-from ros2_gridsampler.plugins import deployed_policy
+from ros2_gridsampler.vla import deployed_policy
 print(sorted({large!r} & set(sys.modules)))
 """
     assert python(ROOT, '-c', program).stdout == '[]\n'
@@ -126,8 +126,8 @@ def test_a_robot_without_opencv_goes_on_with_a_policy_that_has_reference_views(
 import sys
 sys.modules['cv2'] = None
 from pathlib import Path
-from ros2_gridsampler.opencv import has_opencv
-from ros2_gridsampler.plugins import deployed_policy
+from ros2_gridsampler.seeing.opencv import has_opencv
+from ros2_gridsampler.vla import deployed_policy
 from ros2_gridsampler import manifest
 known = manifest.load_manifest(Path({str(copy)!r}))
 print(has_opencv(), deployed_policy.reference_views(Path({str(copy)!r}), known))

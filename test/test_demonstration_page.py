@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ros2_gridsampler.camera_message import encode_jpeg
-from ros2_gridsampler.latency import STAGES
-from ros2_gridsampler.recordings.demonstration import CameraTraffic, Demonstration, EpisodeSeen
-from ros2_gridsampler.recordings.demonstration_page import write_page
-from ros2_gridsampler.recordings.film import RATE, VERDICT_FRAMES, Clip, Picture, write_film
+from ros2_gridsampler.acting.latency import STAGES
+from ros2_gridsampler.evaluating.demonstration import CameraTraffic, Demonstration, EpisodeSeen
+from ros2_gridsampler.evaluating.demonstration_page import write_page
+from ros2_gridsampler.evaluating.film import RATE, VERDICT_FRAMES, Clip, Picture, write_film
+from ros2_gridsampler.seeing.camera_message import encode_jpeg
 
 SOLVED = (True, False, True)
 INSTRUCTIONS = (

@@ -13,10 +13,10 @@ from camera_bags import write_bag
 from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.command_line import application
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.installed_files import find
+from ros2_gridsampler.files import find
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
 
 PAGE = (Path(__file__).parents[1] / 'docs' / 'encoders.md').read_text()
 
@@ -169,7 +169,7 @@ def test_the_tutorial_swaps_serves_and_rolls_back_while_the_simulated_arm_is_dri
 
 
 def test_the_page_names_the_thresholds_as_they_are():
-    from ros2_gridsampler.swapping.swap_config import SwapConfig
+    from ros2_gridsampler.encoders.swap_config import SwapConfig
 
     config = SwapConfig()
     for name in (

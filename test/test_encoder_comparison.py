@@ -10,14 +10,14 @@ from camera_bags import SIDE, TOPIC, write_bag
 from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.policy import Policy
-from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.encoder_comparison import compare_encoder
-from ros2_gridsampler.recordings.observation_replay import StreamTopics
-from ros2_gridsampler.swapping.swap_config import SwapConfig
+from ros2_gridsampler.bags.observation_replay import StreamTopics
+from ros2_gridsampler.encoders.swap_config import SwapConfig
+from ros2_gridsampler.evaluating.encoder_comparison import compare_encoder
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.policy import Policy
+from ros2_gridsampler.seeing.calibration import ImagePreparation
+from ros2_gridsampler.simulation import arm_messages
 
 TOPICS = StreamTopics({'agentview': TOPIC}, pose=arm_messages.POSE)
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from fuzzed_encoders import SMALL, save_small_encoder
 
-from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
-from ros2_gridsampler.policy_config import EncoderConfig
-from ros2_gridsampler.swapping.encoder_store import EncoderStore
-from ros2_gridsampler.swapping.server_manifest import list_encoders, write_server_manifest
-from ros2_gridsampler.swapping.weight_chunks import CHUNK_BYTES, Chunk, chunk_count, split
+from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.encoders.encoder_store import EncoderStore
+from ros2_gridsampler.encoders.server_manifest import list_encoders, write_server_manifest
+from ros2_gridsampler.encoders.weight_chunks import CHUNK_BYTES, Chunk, chunk_count, split
+from ros2_gridsampler.policy.policy_config import EncoderConfig
 
 pytestmark = pytest.mark.timeout(1200)
 NODE = 'ros2_gridsampler.nodes.encoder_server_node'
@@ -65,9 +65,9 @@ def talk(watcher):
     """Publishes as a server would, that need not be honest."""
     from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
+    from ros2_gridsampler.encoders.chunk_message import fill_chunk
     from ros2_gridsampler.nodes.encoder_server_node import weights_quality
     from ros2_gridsampler.nodes.topics import LATCHED
-    from ros2_gridsampler.swapping.chunk_message import fill_chunk
 
     manifests = watcher.node.create_publisher(String, f'{SERVER}/manifest', LATCHED)
     weights = watcher.node.create_publisher(

@@ -15,24 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policies import tiny_policy
 
-from ros2_gridsampler.backends import load
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.manifest import load_manifest
-from ros2_gridsampler.policy_config import EncoderConfig, Statistics
-from ros2_gridsampler.swapping.action_drift import Answer, Drift
-from ros2_gridsampler.swapping.candidate_maker import CandidateMaker
-from ros2_gridsampler.swapping.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
-from ros2_gridsampler.swapping.encoder_changes import EncoderChanges
-from ros2_gridsampler.swapping.engine_maker import EngineMaker
-from ros2_gridsampler.swapping.known_encoders import KnownEncoder, find_encoder
-from ros2_gridsampler.swapping.shadow_run import ShadowRefused, run_shadow
-from ros2_gridsampler.swapping.swap_config import SwapConfig
-from ros2_gridsampler.swapping.swap_trial import Counts, SwapTrial
-from ros2_gridsampler.swapping.swappable_backend import Candidate, SwappableBackend
+from ros2_gridsampler.encoders.action_drift import Answer, Drift
+from ros2_gridsampler.encoders.candidate_maker import CandidateMaker
+from ros2_gridsampler.encoders.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
+from ros2_gridsampler.encoders.encoder_changes import EncoderChanges
+from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.encoders.engine_maker import EngineMaker
+from ros2_gridsampler.encoders.known_encoders import KnownEncoder, find_encoder
+from ros2_gridsampler.encoders.shadow_run import ShadowRefused, run_shadow
+from ros2_gridsampler.encoders.swap_config import SwapConfig
+from ros2_gridsampler.encoders.swap_trial import Counts, SwapTrial
+from ros2_gridsampler.encoders.swappable_backend import Candidate, SwappableBackend
+from ros2_gridsampler.engines import load
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics
+from ros2_gridsampler.seeing.calibration import ImagePreparation
 
 CONFIG = SwapConfig(shadow_observations=4, shadow_time=5.0, trial_time=5.0)
 

@@ -11,10 +11,10 @@ import torch
 from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS
-from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.policy import Policy
 
 TWIST = '/policy_node/twist_command'
 PERIOD = 0.02
@@ -99,8 +99,8 @@ def twists(watcher):
     from geometry_msgs.msg import TwistStamped
     from ros_watcher import ALL
 
-    from ros2_gridsampler.camera_message import stamp_seconds
-    from ros2_gridsampler.command_message import read_twist
+    from ros2_gridsampler.acting.command_message import read_twist
+    from ros2_gridsampler.seeing.camera_message import stamp_seconds
 
     seen = []
     watcher.node.create_subscription(
@@ -222,8 +222,8 @@ def test_fifty_swaps_good_and_bad_are_invisible_in_the_commands(
     from diagnostic_msgs.msg import DiagnosticArray
     from std_srvs.srv import Trigger
 
-    from ros2_gridsampler.arm_limits import load_arm
-    from ros2_gridsampler.installed_files import find
+    from ros2_gridsampler.acting.arm_limits import load_arm
+    from ros2_gridsampler.files import find
     from ros2_gridsampler.nodes.topics import STATE
 
     reports = watcher.collect(DiagnosticArray, '/diagnostics', STATE)
@@ -313,7 +313,7 @@ def test_an_encoder_that_fails_on_trial_is_rolled_back_by_itself(
 
     fault = watcher.node.create_publisher(String, '/fault_bench/model', LATCHED)
     node = start_node(
-        'ros2_gridsampler.nodes.faults.exercised_policy_node',
+        'ros2_gridsampler.benchmarks.exercised_policy_node',
         *('-r', '~/instruction:=/instruction'),
         **{**PARAMETERS, 'swap__trial_time': 60.0},
         policy=folders / 'policy',

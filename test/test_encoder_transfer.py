@@ -19,19 +19,19 @@ from filelock import FileLock
 from fuzzed_encoders import SMALL, fuzz_manifests, fuzz_streams, save_small_encoder
 from safetensors.torch import load_file, save_file
 
-from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
-from ros2_gridsampler.manifest import MANIFEST
-from ros2_gridsampler.policy_config import EncoderConfig
-from ros2_gridsampler.swapping.encoder_store import NAMES, EncoderStore
-from ros2_gridsampler.swapping.server_manifest import (
+from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.encoders.encoder_store import NAMES, EncoderStore
+from ros2_gridsampler.encoders.server_manifest import (
     MAX_BYTES,
     list_encoders,
     read_server_manifest,
     write_server_manifest,
 )
-from ros2_gridsampler.swapping.strict_json import NotBelieved
-from ros2_gridsampler.swapping.weight_chunks import CHUNK_BYTES, split
-from ros2_gridsampler.swapping.weight_file import bytes_range, check_weight_file
+from ros2_gridsampler.encoders.strict_json import NotBelieved
+from ros2_gridsampler.encoders.weight_chunks import CHUNK_BYTES, split
+from ros2_gridsampler.encoders.weight_file import bytes_range, check_weight_file
+from ros2_gridsampler.policy.manifest import MANIFEST
+from ros2_gridsampler.policy.policy_config import EncoderConfig
 
 # A soak is asked for by a number in the environment.
 CASES = int(os.environ.get('GRIDSAMPLER_FUZZ_CASES', '400'))
@@ -176,8 +176,8 @@ def test_memory_stays_bounded_whatever_a_manifest_says(manifest, tmp_path):
     hostile.write_text(json.dumps(texts))
     program = (
         'import json, sys, resource\n'
-        'from ros2_gridsampler.swapping.server_manifest import read_server_manifest\n'
-        'from ros2_gridsampler.swapping.strict_json import NotBelieved\n'
+        'from ros2_gridsampler.encoders.server_manifest import read_server_manifest\n'
+        'from ros2_gridsampler.encoders.strict_json import NotBelieved\n'
         'texts = json.load(open(sys.argv[1]))\n'
         'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
         'for text in texts:\n'
@@ -274,9 +274,9 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_entry_or_none(served, man
     program = (
         'import sys\n'
         'from pathlib import Path\n'
-        'from ros2_gridsampler.swapping.encoder_store import EncoderStore\n'
-        'from ros2_gridsampler.swapping.server_manifest import list_encoders\n'
-        'from ros2_gridsampler.swapping.weight_chunks import split\n'
+        'from ros2_gridsampler.encoders.encoder_store import EncoderStore\n'
+        'from ros2_gridsampler.encoders.server_manifest import list_encoders\n'
+        'from ros2_gridsampler.encoders.weight_chunks import split\n'
         'served, store = Path(sys.argv[1]), EncoderStore(Path(sys.argv[2]))\n'
         'encoder = list_encoders(served, active="wide").active_encoder\n'
         'print("ready", flush=True)\n'

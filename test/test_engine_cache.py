@@ -10,9 +10,9 @@ import textwrap
 import pytest
 import torch
 
-from ros2_gridsampler.backends.engine import EngineRefused
-from ros2_gridsampler.backends.engine_cache import EngineCache, EngineKey
-from ros2_gridsampler.backends.exported_graph import hash_graph
+from ros2_gridsampler.engines.engine import EngineRefused
+from ros2_gridsampler.engines.engine_cache import EngineCache, EngineKey
+from ros2_gridsampler.engines.exported_graph import hash_graph
 
 KEY = EngineKey(
     'openvino', 'a' * 64, 'b' * 64, 'fp32', '', 'openvino 2026.4.1', '', 'some processor'
@@ -163,7 +163,7 @@ def test_where_the_engine_must_be_kept_a_folder_that_cannot_be_written_is_an_err
 CHILD = """
     import resource, signal, sys
     from pathlib import Path
-    from ros2_gridsampler.backends.engine_cache import EngineCache, EngineKey
+    from ros2_gridsampler.engines.engine_cache import EngineCache, EngineKey
 
     folder, log, action = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     key = EngineKey('openvino', 'a' * 64, 'b' * 64, 'fp32', '', 'v', '', 'd')

@@ -22,18 +22,18 @@ from arm_recordings import (
     write_arm,
 )
 
-from ros2_gridsampler.action_chunk import ActionChunk
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.prediction import Prediction
-from ros2_gridsampler.recordings.bag_reader import read_messages, read_topics
-from ros2_gridsampler.recordings.bag_writer import BagWriter
-from ros2_gridsampler.recordings.critical_error import warped_error
-from ros2_gridsampler.recordings.evaluation import evaluate_bag
-from ros2_gridsampler.recordings.evaluation_report import check_gate, merge, read_gate, verdict
-from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
-from ros2_gridsampler.recordings.topic_choice import TopicChoice, load_topic_choice
-from ros2_gridsampler.recordings.topic_map import map_topics
+from ros2_gridsampler.acting.action_chunk import ActionChunk
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
+from ros2_gridsampler.bags.bag_writer import BagWriter
+from ros2_gridsampler.evaluating.critical_error import warped_error
+from ros2_gridsampler.evaluating.evaluation import evaluate_bag
+from ros2_gridsampler.evaluating.evaluation_report import check_gate, merge, read_gate, verdict
+from ros2_gridsampler.evaluating.policy_scores import Contestant, EvaluationConfig
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice, load_topic_choice
+from ros2_gridsampler.evaluating.topic_map import map_topics
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.prediction import Prediction
 
 CONFIG = arm_policy().config
 
@@ -343,8 +343,8 @@ def test_the_command_gives_the_same_report_twice_resumes_and_keeps_the_gate(tmp_
 
 
 def test_the_bag_of_predictions_holds_recorded_topics_chunks_and_pictures(tmp_path):
-    from ros2_gridsampler.camera_message import decode_image
-    from ros2_gridsampler.recordings.prediction_bag import PredictionBag
+    from ros2_gridsampler.evaluating.prediction_bag import PredictionBag
+    from ros2_gridsampler.seeing.camera_message import decode_image
 
     bag = write_arm(tmp_path / 'arm', 12)
     policy = arm_policy()

@@ -11,21 +11,21 @@ import pytest
 import torch
 from arm_recordings import ARM, arm_policy, run_command, write_arm
 
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.chunk_schedule import ScheduleConfig
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.recordings import evaluation_task
-from ros2_gridsampler.recordings.bag_reader import read_serialised, read_topics
-from ros2_gridsampler.recordings.bag_writer import BagWriter
-from ros2_gridsampler.recordings.command_replay import CommandConfig
-from ros2_gridsampler.recordings.evaluation import evaluate_bag
-from ros2_gridsampler.recordings.live_answers import LiveAnswers, Unanswered
-from ros2_gridsampler.recordings.policy_scores import Contestant, EvaluationConfig
-from ros2_gridsampler.recordings.topic_choice import TopicChoice
-from ros2_gridsampler.recordings.topic_map import map_topics
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
+from ros2_gridsampler.bags.bag_reader import read_serialised, read_topics
+from ros2_gridsampler.bags.bag_writer import BagWriter
+from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.evaluating import evaluation_task
+from ros2_gridsampler.evaluating.command_replay import CommandConfig
+from ros2_gridsampler.evaluating.evaluation import evaluate_bag
+from ros2_gridsampler.evaluating.live_answers import LiveAnswers, Unanswered
+from ros2_gridsampler.evaluating.policy_scores import Contestant, EvaluationConfig
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice
+from ros2_gridsampler.evaluating.topic_map import map_topics
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.golden_observation import golden_observation
 
 FRAMES = 15
 

@@ -14,8 +14,8 @@ import pytest
 @pytest.fixture
 def campaign(ros_domain, tmp_path):
     """Starts a campaign against a node of that kind."""
-    from ros2_gridsampler.nodes.faults.campaign_config import CampaignConfig
-    from ros2_gridsampler.nodes.faults.fault_campaign import FaultCampaign
+    from ros2_gridsampler.benchmarks.campaign_config import CampaignConfig
+    from ros2_gridsampler.benchmarks.fault_campaign import FaultCampaign
 
     def start(node, kind, *faults):
         # A check takes as long as the machine is busy; a naive node never recovers.
@@ -65,8 +65,8 @@ def test_after_a_kill_nothing_is_commanded(campaign):
 def test_an_arm_moved_by_hand_while_stopped_goes_on_from_where_it_is(campaign):
     from std_srvs.srv import Trigger
 
-    from ros2_gridsampler.nodes.faults.exercise import REST
-    from ros2_gridsampler.nodes.faults.fault_table import START_SENTENCE
+    from ros2_gridsampler.benchmarks.exercise import REST
+    from ros2_gridsampler.benchmarks.fault_table import START_SENTENCE
 
     with campaign('policy', 'joints') as running:
         bench = running.bench
@@ -113,7 +113,7 @@ def test_the_watchdog_stops_the_arm_when_the_command_thread_hangs(campaign, tmp_
 def test_a_command_thread_stuck_inside_a_command_ends_the_process_which_says_so(
     campaign, tmp_path
 ):
-    from ros2_gridsampler.nodes.faults.fault_table import START_SENTENCE
+    from ros2_gridsampler.benchmarks.fault_table import START_SENTENCE
 
     with campaign('policy', 'joints') as running:
         bench = running.bench
@@ -135,7 +135,7 @@ def test_a_command_thread_stuck_inside_a_command_ends_the_process_which_says_so(
 )
 def test_faults_that_cannot_be_made_are_refused(node, fault):
     pytest.importorskip('rclpy')
-    from ros2_gridsampler.nodes.faults.campaign_config import CampaignConfig
+    from ros2_gridsampler.benchmarks.campaign_config import CampaignConfig
 
     with pytest.raises(ValueError, match=f"no faults \\['{fault}'\\] for a {node} node"):
         CampaignConfig(node=node, faults=(fault,))
@@ -151,7 +151,7 @@ def run_command(*arguments):
 def test_the_command_line_tells_a_safe_node_from_a_naive_one_and_writes_both_down(
     ros_domain, tmp_path
 ):
-    from ros2_gridsampler.nodes.faults.fault_report import CampaignReport
+    from ros2_gridsampler.benchmarks.fault_report import CampaignReport
 
     files = {node: tmp_path / f'{node}.json' for node in ('policy', 'naive')}
     faults = ('--faults', 'instruction withdrawn', 'NaN joints')
@@ -193,7 +193,7 @@ def test_the_command_line_tells_a_safe_node_from_a_naive_one_and_writes_both_dow
 
 def test_a_page_without_a_place_for_the_tables_is_refused():
     pytest.importorskip('rclpy')
-    from ros2_gridsampler.nodes.benchmarks.safety_tables import fault_tables, replace_block
+    from ros2_gridsampler.benchmarks.safety_tables import fault_tables, replace_block
 
     for page in ('', '<!-- faults -->', '<!-- /faults --><!-- faults -->'):
         with pytest.raises(ValueError, match='once each, in that order'):

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 
-from ros2_gridsampler.recordings.evaluation_report import comparison
-from ros2_gridsampler.recordings.findings import findings
+from ros2_gridsampler.evaluating.evaluation_report import comparison
+from ros2_gridsampler.evaluating.findings import findings
 
 GOOD = {
     'arm': 'so101',

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.grid_sampler import GridSampler, read_bilinear, spread_points
+from ros2_gridsampler.policy.grid_sampler import GridSampler, read_bilinear, spread_points
 
 
 def reference(feature_map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_the_module_needs_nothing_but_torch():
     script = (
         f'import sys; sys.modules.update(dict.fromkeys({others}))\n'
         'import torch\n'
-        'from ros2_gridsampler.grid_sampler import GridSampler\n'
+        'from ros2_gridsampler.policy.grid_sampler import GridSampler\n'
         'print(*GridSampler(8, tokens=3)(torch.zeros(2, 4, 5, 8))[0].shape)'
     )
     result = subprocess.run(

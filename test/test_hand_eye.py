@@ -12,12 +12,12 @@ from board_scene import BOARD, CAMERA, centred, draw_board, pose
 from scipy.spatial.transform import Rotation
 from test_camera_calibration import run, shared
 
+from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.calibrating.camera_info_file import from_intrinsics, save_camera_info
 from ros2_gridsampler.calibrating.hand_eye import SETUPS, solve_hand_eye
 from ros2_gridsampler.calibrating.pose_pairs import PosePairs, load_pose_pairs, save_pose_pairs
-from ros2_gridsampler.camera_message import encode_jpeg
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
-from ros2_gridsampler.recordings.transform_tree import GripperTrack
+from ros2_gridsampler.calibrating.transform_tree import GripperTrack
+from ros2_gridsampler.seeing.camera_message import encode_jpeg
 
 PUBLISHED = (0.659, -0.249, 0.830)
 # Camera on the hand, 5 cm forward of the flange.

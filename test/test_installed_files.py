@@ -4,7 +4,7 @@
 
 import pytest
 
-from ros2_gridsampler.installed_files import find, names
+from ros2_gridsampler.files import find, names
 
 
 def test_an_arm_is_found_by_its_name():

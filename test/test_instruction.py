@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ros2_gridsampler.instruction import BUCKETS, PIECES, WORDS, tokenise
+from ros2_gridsampler.policy.instruction import BUCKETS, PIECES, WORDS, tokenise
 
 
 @given(st.text(min_size=1).filter(lambda text: any(c.isalnum() for c in text)))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ros2_gridsampler.recordings.label_track import HOP, LabelTrack
+from ros2_gridsampler.datasets.label_track import HOP, LabelTrack
 
 
 def track_of(times):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.latency import (
+from ros2_gridsampler.acting.latency import (
     STAGES,
     ChunkTimes,
     DeadlineMonitor,

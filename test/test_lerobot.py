@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from ros2_gridsampler.camera_message import decode_image, encode_jpeg
+from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
+from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.command_line import main
-from ros2_gridsampler.recordings.bag_reader import read_messages, read_topics
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build, build_header
-from ros2_gridsampler.recordings.episode_recording import read_episode
-from ros2_gridsampler.recordings.lerobot import (
+from ros2_gridsampler.datasets.episode_recording import read_episode
+from ros2_gridsampler.datasets.lerobot import (
     ACTION,
     IMAGES,
     INSTRUCTION,
@@ -28,7 +27,8 @@ from ros2_gridsampler.recordings.lerobot import (
     camera_topic,
     import_dataset,
 )
-from ros2_gridsampler.recordings.lerobot_export import export_dataset
+from ros2_gridsampler.datasets.lerobot_export import export_dataset
+from ros2_gridsampler.seeing.camera_message import decode_image, encode_jpeg
 
 VERSIONS = ('v2.1', 'v3.0')
 JOINTS = ['shoulder', 'elbow', 'gripper']

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.limit_excess import JointExcess, TwistExcess
-from ros2_gridsampler.limit_stress import stress_joints, stress_twists
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.benchmarks.limit_excess import JointExcess, TwistExcess
+from ros2_gridsampler.benchmarks.limit_stress import stress_joints, stress_twists
 
 PANDA = load_arm(Path(__file__).parents[1] / 'calibration/panda.yaml')
 REST = np.array([0.0, 0.0, 0.0, -1.5, 0.0, 1.5, 0.0])

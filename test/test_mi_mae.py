@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.policy_config import EncoderConfig
+from ros2_gridsampler.policy.policy_config import EncoderConfig
 from ros2_gridsampler.training.information_bounds import (
     Likelihood,
     infonce,

@@ -12,6 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_camera_calibration import run
 
+from experiments.drift_rates import (
+    DriftTrial,
+    change_light,
+    compare,
+    format_rates,
+    recorded_pairs,
+)
 from ros2_gridsampler.calibrating.mount_drift import (
     DriftLimits,
     MountDrift,
@@ -24,14 +31,7 @@ from ros2_gridsampler.calibrating.reference_views import (
     save_reference_view,
     why_not_fixed,
 )
-from ros2_gridsampler.camera_record import CameraRecord
-from ros2_gridsampler.recordings.drift_rates import (
-    DriftTrial,
-    change_light,
-    compare,
-    format_rates,
-    recorded_pairs,
-)
+from ros2_gridsampler.seeing.camera_record import CameraRecord
 
 LIMITS = DriftLimits()
 ROOM = 60

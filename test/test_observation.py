@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.calibration import ImagePreparation, prepare_image
-from ros2_gridsampler.camera_message import decode_image, intrinsics
-from ros2_gridsampler.observation import NotObservable, ObservationConfig, check_contrast
-from ros2_gridsampler.observation_buffer import ObservationBuffer
-from ros2_gridsampler.sample_stream import SampleStream
-from ros2_gridsampler.stream_budget import StreamBudget
-from ros2_gridsampler.stream_health import Fault
+from ros2_gridsampler.seeing.calibration import ImagePreparation, prepare_image
+from ros2_gridsampler.seeing.camera_message import decode_image, intrinsics
+from ros2_gridsampler.seeing.observation import NotObservable, ObservationConfig, check_contrast
+from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+from ros2_gridsampler.seeing.sample_stream import SampleStream
+from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import Fault
 
 SIZE = (8, 6)
 CONFIG = ObservationConfig(

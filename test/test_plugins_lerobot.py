@@ -19,24 +19,24 @@ pytest.importorskip(
 )
 import lerobot_policies as small
 
-from ros2_gridsampler.manifest import BadCheckpoint
-from ros2_gridsampler.observation import Observation
-from ros2_gridsampler.plugins.lerobot import SamplerPlan, attach
-from ros2_gridsampler.plugins.lerobot_checkpoint import (
+from ros2_gridsampler.policy.manifest import BadCheckpoint
+from ros2_gridsampler.policy.point_locator import cell_centres
+from ros2_gridsampler.seeing.observation import Observation
+from ros2_gridsampler.vla.lerobot import SamplerPlan, attach
+from ros2_gridsampler.vla.lerobot_checkpoint import (
     ROBOT,
     is_lerobot,
     load_model_folder,
     save_model_folder,
 )
-from ros2_gridsampler.plugins.lerobot_policy import (
+from ros2_gridsampler.vla.lerobot_policy import (
     adopt,
     golden_observation,
     load_lerobot_policy,
     state_vector,
 )
-from ros2_gridsampler.plugins.robot import Units
-from ros2_gridsampler.plugins.sequence_sampler import read_at
-from ros2_gridsampler.point_locator import cell_centres
+from ros2_gridsampler.vla.robot import Units
+from ros2_gridsampler.vla.sequence_sampler import read_at
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 # Tokens of a dense picture: 128x128 in windows of 32 px; 96x128 at stride 32.
@@ -62,7 +62,7 @@ def chunk(policy):
 
 
 def samplers(policy):
-    from ros2_gridsampler.grid_sampler import GridSampler
+    from ros2_gridsampler.policy.grid_sampler import GridSampler
 
     return [module for module in policy.modules() if isinstance(module, GridSampler)]
 
@@ -327,13 +327,13 @@ def simulated_robot(vlm):
 def test_a_recording_of_the_simulated_arm_becomes_admissible_commands(kind, plan, vlm, tmp_path):
     from test_bag_reader import TOPICS, state, write
 
-    from ros2_gridsampler.arm_limits import load_arm
-    from ros2_gridsampler.chunk_schedule import ScheduleConfig
-    from ros2_gridsampler.controller import Controller
-    from ros2_gridsampler.observation_buffer import ObservationBuffer
-    from ros2_gridsampler.plugins.deployed_policy import load_policy
-    from ros2_gridsampler.recordings.observation_replay import read_observations
-    from ros2_gridsampler.stream_budget import StreamBudget
+    from ros2_gridsampler.acting.arm_limits import load_arm
+    from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
+    from ros2_gridsampler.acting.controller import Controller
+    from ros2_gridsampler.bags.observation_replay import read_observations
+    from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+    from ros2_gridsampler.seeing.stream_budget import StreamBudget
+    from ros2_gridsampler.vla.deployed_policy import load_policy
 
     adopt(folder_of(kind, vlm, tmp_path / 'policy', plan), simulated_robot(vlm))
     deployed = load_policy(tmp_path / 'policy', 'eager', lambda own: own)
@@ -360,8 +360,8 @@ def test_a_recording_of_the_simulated_arm_becomes_admissible_commands(kind, plan
 def recipe(plan, steps, rank=0):
     from test_bag_reader import TOPICS
 
-    from ros2_gridsampler.recordings import arm_messages
-    from ros2_gridsampler.recordings.episodes import ActionTopics
+    from ros2_gridsampler.datasets.episodes import ActionTopics
+    from ros2_gridsampler.simulation import arm_messages
     from ros2_gridsampler.training.fine_tune import FineTuneConfig
 
     return FineTuneConfig(
@@ -382,8 +382,8 @@ def demonstrations(tmp_path):
     """Two recordings with what the arm should have been told."""
     from test_bag_reader import state
 
-    from ros2_gridsampler.recordings import arm_messages
-    from ros2_gridsampler.recordings.bag_writer import BagWriter, build
+    from ros2_gridsampler.bags.bag_writer import BagWriter, build
+    from ros2_gridsampler.simulation import arm_messages
 
     for episode in range(2):
         with BagWriter(tmp_path / f'bags/{episode}') as writer:
@@ -416,8 +416,8 @@ def demonstrations(tmp_path):
 def test_a_base_is_fine_tuned_on_bags_and_comes_out_as_a_policy(
     kind, plan, rank, vlm, tmp_path, demonstrations
 ):
-    from ros2_gridsampler.plugins.lerobot_policy import load_lerobot_policy
     from ros2_gridsampler.training.fine_tune import fine_tune
+    from ros2_gridsampler.vla.lerobot_policy import load_lerobot_policy
 
     base = folder_of(kind, vlm, tmp_path / 'base')
     adopt(base, simulated_robot(vlm))

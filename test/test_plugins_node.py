@@ -16,9 +16,9 @@ pytest.importorskip(
 import lerobot_policies as small
 from test_plugins_lerobot import folder_of
 
-from ros2_gridsampler.plugins.lerobot import SamplerPlan
-from ros2_gridsampler.plugins.lerobot_policy import adopt
-from ros2_gridsampler.plugins.robot import Units
+from ros2_gridsampler.vla.lerobot import SamplerPlan
+from ros2_gridsampler.vla.lerobot_policy import adopt
+from ros2_gridsampler.vla.robot import Units
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 NODE = 'ros2_gridsampler.nodes.policy_node'

@@ -5,10 +5,10 @@
 import pytest
 import torch
 
-from ros2_gridsampler.plugins.sequence_sampler import SequenceSampler
-from ros2_gridsampler.point_locator import cell_centres
-from ros2_gridsampler.token_learner import TokenLearner
-from ros2_gridsampler.token_merging import TokenMerging
+from ros2_gridsampler.policy.point_locator import cell_centres
+from ros2_gridsampler.policy.token_learner import TokenLearner
+from ros2_gridsampler.policy.token_merging import TokenMerging
+from ros2_gridsampler.vla.sequence_sampler import SequenceSampler
 
 BOTH = [TokenMerging, TokenLearner]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from ros2_gridsampler.plugins.released_weights import (
+from ros2_gridsampler.vla.released_weights import (
     Release,
     convert,
     convert_file,

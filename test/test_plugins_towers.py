@@ -8,19 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_model, save_model
 
-from ros2_gridsampler.grid_sampler import GridSampler
-from ros2_gridsampler.plugins.sequence_sampler import (
+from ros2_gridsampler.policy.grid_sampler import GridSampler
+from ros2_gridsampler.policy.point_locator import cell_centres
+from ros2_gridsampler.vla.sequence_sampler import (
     SequenceSampler,
     read_at,
     sampler_for_trained_host,
 )
-from ros2_gridsampler.point_locator import cell_centres
 
 transformers = pytest.importorskip(
     'transformers', reason="transformers is not installed; pip install '.[plugins]'"
 )
-from ros2_gridsampler.plugins.smolvlm import WindowAttachment, WindowSampler  # noqa: E402
-from ros2_gridsampler.plugins.vision_tower import SampledTower, TowerAttachment  # noqa: E402
+from ros2_gridsampler.vla.smolvlm import WindowAttachment, WindowSampler  # noqa: E402
+from ros2_gridsampler.vla.vision_tower import SampledTower, TowerAttachment  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning')
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policies import tiny_policy
 
-from ros2_gridsampler.action_chunk import ActionSpace
-from ros2_gridsampler.encoder import Encoder, sine_positions
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.observation import Observation
-from ros2_gridsampler.policy import Policy, as_tensors
-from ros2_gridsampler.policy_config import EncoderConfig, Statistics, TrunkConfig
-from ros2_gridsampler.prediction import proprioception
-from ros2_gridsampler.trunk import Trunk
+from ros2_gridsampler.acting.action_chunk import ActionSpace
+from ros2_gridsampler.policy.encoder import Encoder, sine_positions
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.policy import Policy, as_tensors
+from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics, TrunkConfig
+from ros2_gridsampler.policy.prediction import proprioception
+from ros2_gridsampler.policy.trunk import Trunk
+from ros2_gridsampler.seeing.observation import Observation
 
 
 @pytest.mark.parametrize('sample_after', [0, 2, 3])

@@ -14,9 +14,9 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.manifest import WEIGHTS
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import WEIGHTS
 
 NODE = 'ros2_gridsampler.nodes.policy_node'
 TWIST, GRIPPER = '/policy_node/twist_command', '/policy_node/gripper_command'
@@ -59,7 +59,7 @@ def twists(watcher):
     from geometry_msgs.msg import TwistStamped
     from ros_watcher import ALL
 
-    from ros2_gridsampler.command_message import read_twist
+    from ros2_gridsampler.acting.command_message import read_twist
 
     seen = []
     watcher.node.create_subscription(
@@ -124,8 +124,8 @@ def test_the_arm_is_moved_and_every_stage_is_accounted_for(node, arm, watcher, t
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_stop_within_the_limits(number, node, arm, watcher, twists):
-    from ros2_gridsampler.arm_limits import load_arm
-    from ros2_gridsampler.installed_files import find
+    from ros2_gridsampler.acting.arm_limits import load_arm
+    from ros2_gridsampler.files import find
 
     arm.say('Lift the cup.')
     watcher.until(lambda: moves(twists), node)
@@ -258,7 +258,7 @@ def test_the_first_hold_keeps_a_gripper_as_it_is_though_its_joint_closes_it(
 ):
     from std_msgs.msg import Float64MultiArray
 
-    from ros2_gridsampler.installed_files import find
+    from ros2_gridsampler.files import find
 
     text = find('calibration', 'panda', '.yaml').read_text()
     mapped = 'max_opening: 0.08\n  scale: -0.1\n  offset: 0.08'
@@ -304,9 +304,9 @@ def test_chunks_of_a_policy_that_can_go_on_from_what_is_commanded(
     from ros_watcher import ALL
     from trajectory_msgs.msg import JointTrajectory
 
-    from ros2_gridsampler.action_chunk import ActionChunk
-    from ros2_gridsampler.camera_message import stamp_seconds
-    from ros2_gridsampler.command_message import read_joint_trajectory
+    from ros2_gridsampler.acting.action_chunk import ActionChunk
+    from ros2_gridsampler.acting.command_message import read_joint_trajectory
+    from ros2_gridsampler.seeing.camera_message import stamp_seconds
 
     policy = tiny_policy(head='continuing', steps=40)
     with torch.no_grad():
@@ -344,8 +344,8 @@ def test_a_clock_that_jumps_stands_still_or_starts_anew_holds_the_arm_inside_its
 ):
     from ros_watcher import SimulatedClock
 
-    from ros2_gridsampler.arm_limits import load_arm
-    from ros2_gridsampler.installed_files import find
+    from ros2_gridsampler.acting.arm_limits import load_arm
+    from ros2_gridsampler.files import find
 
     clock = SimulatedClock(watcher, start=100.0)
     arm.now = clock.now
@@ -552,8 +552,8 @@ def test_a_commanded_pose_waits_for_the_arm_and_stays_in_the_workspace(
 ):
     from geometry_msgs.msg import PoseStamped
 
-    from ros2_gridsampler.arm_limits import load_arm
-    from ros2_gridsampler.installed_files import find
+    from ros2_gridsampler.acting.arm_limits import load_arm
+    from ros2_gridsampler.files import find
 
     top = load_arm(find('calibration', 'panda', '.yaml')).end_effector.workspace_max[2]
     arm.position[2] = begin = top - 0.15

@@ -22,15 +22,16 @@ import torch
 import yaml
 from camera_bags import SIDE, TOPIC, write_bag
 
-from ros2_gridsampler.calibration import ImagePreparation, prepare_image
-from ros2_gridsampler.camera_message import decode_image
-from ros2_gridsampler.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
-from ros2_gridsampler.manifest import MANIFEST, BadCheckpoint
-from ros2_gridsampler.policy_config import EncoderConfig
-from ros2_gridsampler.recordings.bag_reader import read_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build
-from ros2_gridsampler.recordings.frames import FrameConfig, store_frames
-from ros2_gridsampler.training.compare_encoders import Comparison, compare, with_compute
+from experiments.compare_encoders import Comparison, compare, with_compute
+from experiments.probes import Score
+from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.bags.bag_writer import BagWriter, build
+from ros2_gridsampler.datasets.frames import FrameConfig, store_frames
+from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.policy.manifest import MANIFEST, BadCheckpoint
+from ros2_gridsampler.policy.policy_config import EncoderConfig
+from ros2_gridsampler.seeing.calibration import ImagePreparation, prepare_image
+from ros2_gridsampler.seeing.camera_message import decode_image
 from ros2_gridsampler.training.mi_mae import METHODS, MiMaeConfig
 from ros2_gridsampler.training.pretrain_config import (
     PretrainConfig,
@@ -38,7 +39,6 @@ from ros2_gridsampler.training.pretrain_config import (
     is_held_out,
 )
 from ros2_gridsampler.training.pretrain_encoder import pretrain, read_log
-from ros2_gridsampler.training.probes import Score
 from ros2_gridsampler.training.recipe import read_recipe
 from ros2_gridsampler.training.run_state import STATE
 

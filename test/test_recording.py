@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from test_bag_reader import CONFIG, SIZE, state
 
-from ros2_gridsampler.observation_buffer import ObservationBuffer
-from ros2_gridsampler.recordings.arm_messages import image_topic, state_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build, serialise
-from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
-from ros2_gridsampler.stream_budget import StreamBudget
+from ros2_gridsampler.bags.bag_writer import BagWriter, build, serialise
+from ros2_gridsampler.bags.observation_replay import StreamTopics, read_observations
+from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.simulation.arm_messages import image_topic, state_messages
 
 STEPS = 8
 PERIOD = 0.05

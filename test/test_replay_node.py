@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from policies import tiny_policy
 
-from ros2_gridsampler.action_chunk import ActionSpace
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.command_message import read_joint_trajectory
-from ros2_gridsampler.observation_buffer import ObservationBuffer
-from ros2_gridsampler.policy import Policy
-from ros2_gridsampler.policy_config import Statistics
-from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_reader import read_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter
-from ros2_gridsampler.recordings.observation_replay import StreamTopics, read_observations
+from ros2_gridsampler.acting.action_chunk import ActionSpace
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.acting.command_message import read_joint_trajectory
+from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.bags.bag_writer import BagWriter
+from ros2_gridsampler.bags.observation_replay import StreamTopics, read_observations
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.policy import Policy
+from ros2_gridsampler.policy.policy_config import Statistics
+from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
+from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
-from ros2_gridsampler.stream_budget import StreamBudget
 
 CAMERA = '/camera/high/image_raw/compressed'
 TOPICS = StreamTopics({'high': CAMERA})

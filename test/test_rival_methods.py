@@ -6,16 +6,16 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.backends.rival_methods import (
+from ros2_gridsampler.benchmarks.rival_methods import (
     MergingPolicy,
     PruningPolicy,
     merge_tokens,
     take_over,
     with_reducer,
 )
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.policy import as_tensors
-from ros2_gridsampler.policy_config import TrunkConfig
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.policy import as_tensors
+from ros2_gridsampler.policy.policy_config import TrunkConfig
 
 
 def actions(policy):
@@ -28,7 +28,7 @@ def deep_policy():
     """With two trunk blocks and a third."""
     import dataclasses
 
-    from ros2_gridsampler.policy import Policy
+    from ros2_gridsampler.policy.policy import Policy
 
     torch.manual_seed(0)
     config = tiny_policy().config

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.arm_limits import JointLimits, load_arm
-from ros2_gridsampler.safety_filter import JointSafetyFilter, NonFiniteTarget
-from ros2_gridsampler.stopping import largest_rate, stopping_distance
+from ros2_gridsampler.acting.arm_limits import JointLimits, load_arm
+from ros2_gridsampler.acting.safety_filter import JointSafetyFilter, NonFiniteTarget
+from ros2_gridsampler.acting.stopping import largest_rate, stopping_distance
 
 FOLDER = Path(__file__).parents[1] / 'calibration'
 BAGS = FOLDER.parents[1] / 'shared' / 'data' / 'bags'

@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from ros2_gridsampler.sampled_points import draw_points
+from ros2_gridsampler.policy.sampled_points import draw_points
 
 PATCH, SCALE = 16, 3
 

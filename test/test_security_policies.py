@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from policies import tiny_policy
 
-from ros2_gridsampler.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
 
 POLICIES = Path(__file__).parents[1] / 'security' / 'policies.xml'
 PATIENCE = 240.0

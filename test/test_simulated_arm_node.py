@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from ros2_gridsampler.camera_message import decode_image, stamp_seconds
-from ros2_gridsampler.command_message import fill_twist, read_pose
+from ros2_gridsampler.acting.command_message import fill_twist, read_pose
+from ros2_gridsampler.seeing.camera_message import decode_image, stamp_seconds
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec('libero') is None,

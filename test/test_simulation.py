@@ -12,24 +12,24 @@ pytest.importorskip(
 )
 from scipy.spatial.transform import Rotation
 
-from ros2_gridsampler.arm_limits import load_arm
-from ros2_gridsampler.backends import load
-from ros2_gridsampler.checkpoint import load_checkpoint
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.installed_files import find
-from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings.bag_reader import read_messages
-from ros2_gridsampler.recordings.closed_loop import measure_success
-from ros2_gridsampler.recordings.demonstrations import (
+from experiments.expert_success import measure_experts
+from experiments.obedience import NOTHING, measure_obedience
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.engines import load
+from ros2_gridsampler.files import find
+from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.simulation import arm_messages
+from ros2_gridsampler.simulation.closed_loop import measure_success
+from ros2_gridsampler.simulation.demonstrations import (
     RecordConfig,
     disturbances,
     placement_of,
     record,
     record_episode,
 )
-from ros2_gridsampler.recordings.disturbances import LET_GO
-from ros2_gridsampler.recordings.expert_success import measure_experts
-from ros2_gridsampler.recordings.obedience import NOTHING, measure_obedience
+from ros2_gridsampler.simulation.disturbances import LET_GO
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb

@@ -7,9 +7,9 @@ import torch
 from policies import tiny_policy
 from torch import nn
 
-from ros2_gridsampler.backends.rival_methods import with_reducer
-from ros2_gridsampler.costs.step_cost import count, count_model, count_policy
-from ros2_gridsampler.costs.vla_models import GEMMA_2B, GEMMA_300M
+from ros2_gridsampler.benchmarks.rival_methods import with_reducer
+from ros2_gridsampler.benchmarks.step_cost import count, count_model, count_policy
+from ros2_gridsampler.benchmarks.vla_models import GEMMA_2B, GEMMA_300M
 
 
 def test_a_layer_is_counted_as_by_hand():
@@ -22,7 +22,7 @@ def test_a_layer_is_counted_as_by_hand():
 def test_a_layer_costs_what_pytorchs_own_costs():
     own = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
     wanted = count(lambda: own(torch.zeros(1, 9, 64)))
-    from ros2_gridsampler.costs.vla_models import Stack
+    from ros2_gridsampler.benchmarks.vla_models import Stack
 
     got = count(lambda: Stack(1, 64, 128, 4, 4, 16, False).run(9))
     assert got == pytest.approx(wanted)
@@ -76,7 +76,7 @@ def test_openvlas_step_agrees_with_a_count_on_its_own_code():
     ],
 )
 def test_pi0s_step_agrees_with_a_count_on_lerobots_own_code(tokens, block, own_code):
-    # `gridsampler benchmark step pi0`, the table in docs/lerobot.md: two pictures, 32 words.
+    # `python -m experiments.lerobot_step_cost pi0`, the table in docs/lerobot.md: two pictures, 32 words.
     cost = count_model('pi0', tokens=tokens, cameras=2, language_tokens=32, sample_after=block)
     assert cost.total == pytest.approx(own_code, rel=0.0005)
 

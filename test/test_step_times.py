@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from policies import tiny_policy
 
-from ros2_gridsampler.backends.step_times import DENSE, measure, variants
-from ros2_gridsampler.golden_observation import golden_observation
-from ros2_gridsampler.manifest import load_manifest
-from ros2_gridsampler.policy import Policy
+from ros2_gridsampler.benchmarks.step_times import DENSE, measure, variants
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.policy.policy import Policy
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
 

@@ -20,10 +20,10 @@ from camera_bags import write_bag
 from test_training import CONFIG as TRAINING
 from test_training import bags as training_bags  # noqa: F401 - a fixture
 
-from ros2_gridsampler.checkpoint import save_checkpoint
-from ros2_gridsampler.manifest import MANIFEST
-from ros2_gridsampler.recordings.bag_reader import find_bags
-from ros2_gridsampler.recordings.bag_writer import BagWriter
+from ros2_gridsampler.bags.bag_reader import find_bags
+from ros2_gridsampler.bags.bag_writer import BagWriter
+from ros2_gridsampler.policy.checkpoint import save_checkpoint
+from ros2_gridsampler.policy.manifest import MANIFEST
 
 STEPS = 40
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.stream_health import LADDER, DegradationLadder, Fault, LadderConfig, Rung
+from ros2_gridsampler.seeing.stream_health import (
+    LADDER,
+    DegradationLadder,
+    Fault,
+    LadderConfig,
+    Rung,
+)
 
 CONFIG = LadderConfig(max_tail=1.0, good_observations=3, deactivate_after=10.0)
 

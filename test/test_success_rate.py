@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from ros2_gridsampler.recordings.success_rate import paired_difference, wilson_interval
+from ros2_gridsampler.evaluating.success_rate import paired_difference, wilson_interval
 
 
 def test_the_interval_of_a_rate_is_wilsons():

@@ -6,9 +6,9 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.point_locator import PointLocator, cell_centres
-from ros2_gridsampler.token_reducers import (
+from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+from ros2_gridsampler.policy.point_locator import PointLocator, cell_centres
+from ros2_gridsampler.policy.token_reducers import (
     CONDITIONED,
     REDUCERS,
     FixedGrid,

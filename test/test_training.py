@@ -15,20 +15,20 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from ros2_gridsampler.action_chunk import TWIST_NAMES, ActionSpace
-from ros2_gridsampler.calibration import ImagePreparation
-from ros2_gridsampler.checkpoint import load_checkpoint
-from ros2_gridsampler.encoder import Encoder
-from ros2_gridsampler.encoder_checkpoint import load_encoder_manifest, save_encoder
-from ros2_gridsampler.observation import ObservationConfig
-from ros2_gridsampler.policy_config import EncoderConfig, Statistics, TrunkConfig
-from ros2_gridsampler.recordings import arm_messages
-from ros2_gridsampler.recordings import episodes as episode_files
-from ros2_gridsampler.recordings.arm_messages import EXPERT_GRIPPER, EXPERT_TWIST
-from ros2_gridsampler.recordings.bag_reader import read_messages
-from ros2_gridsampler.recordings.bag_writer import BagWriter, build
-from ros2_gridsampler.recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
-from ros2_gridsampler.recordings.observation_replay import StreamTopics
+from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.bags.bag_writer import BagWriter, build
+from ros2_gridsampler.bags.observation_replay import StreamTopics
+from ros2_gridsampler.datasets import episodes as episode_files
+from ros2_gridsampler.datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics, TrunkConfig
+from ros2_gridsampler.seeing.calibration import ImagePreparation
+from ros2_gridsampler.seeing.observation import ObservationConfig
+from ros2_gridsampler.simulation import arm_messages
+from ros2_gridsampler.simulation.arm_messages import EXPERT_GRIPPER, EXPERT_TWIST
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.batches import Batches, held, jitter

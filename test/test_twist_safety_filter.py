@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.arm_limits import EndEffectorLimits, GripperLimits
-from ros2_gridsampler.safety_filter import NonFiniteTarget
-from ros2_gridsampler.twist_safety_filter import TwistSafetyFilter
+from ros2_gridsampler.acting.arm_limits import EndEffectorLimits, GripperLimits
+from ros2_gridsampler.acting.safety_filter import NonFiniteTarget
+from ros2_gridsampler.acting.twist_safety_filter import TwistSafetyFilter
 
 GRIPPER = GripperLimits(0.08, 0.1)
 

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from ros2_gridsampler import command_line
-from ros2_gridsampler.whole_file import FULL, disk_of, write_whole
+from ros2_gridsampler.files import FULL, disk_of, write_whole
 
 
 def test_what_was_there_stays_until_the_new_content_is_whole(tmp_path, full_disk):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from ..arm_limits import ArmLimits
+from ..acting.arm_limits import ArmLimits
 from .arm_motion import ArmMotion, largest_rates
 from .urdf import Urdf
 

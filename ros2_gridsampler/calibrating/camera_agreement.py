@@ -5,8 +5,8 @@
 import numpy as np
 from jaxtyping import Float
 
-from ..camera_message import CameraIntrinsics
-from ..opencv import opencv
+from ..seeing.camera_message import CameraIntrinsics
+from ..seeing.opencv import opencv
 
 # Two careful calibrations of one camera differ by about a pixel at its rim.
 MAX_DIFFERENCE = 2.0

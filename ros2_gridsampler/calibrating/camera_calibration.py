@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from ..camera_message import CameraIntrinsics
+from ..seeing.camera_message import CameraIntrinsics
 from .calibration_board import BoardView
 
 Model = Literal['pinhole', 'rational', 'fisheye']

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from jaxtyping import Float
 
-from ..camera_message import CameraIntrinsics
+from ..seeing.camera_message import CameraIntrinsics
 
 _COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant': (4,)}
 

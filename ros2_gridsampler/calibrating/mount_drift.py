@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from ..camera_message import CameraIntrinsics
-from ..opencv import opencv
+from ..seeing.camera_message import CameraIntrinsics
+from ..seeing.opencv import opencv
 
 if TYPE_CHECKING:
     from .calibration_board import Board

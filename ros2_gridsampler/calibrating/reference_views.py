@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ..camera_message import CameraIntrinsics
-from ..camera_record import CameraRecord
-from ..opencv import opencv
-from ..whole_file import write_whole
+from ..files import write_whole
+from ..seeing.camera_message import CameraIntrinsics
+from ..seeing.camera_record import CameraRecord
+from ..seeing.opencv import opencv
 from .mount_drift import DriftLimits, MountDrift, NotComparable, measure_drift
 
 FOLDER = 'reference_views'

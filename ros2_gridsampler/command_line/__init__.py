@@ -8,7 +8,7 @@ from types import FrameType
 
 import tyro
 
-from ..whole_file import FULL
+from ..files import FULL
 from .adaptation_commands import adapt, import_encoder
 from .calibration_commands import calibrate
 from .check_command import check

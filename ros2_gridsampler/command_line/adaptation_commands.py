@@ -36,10 +36,10 @@ def adapt(
         every: One in so many frames is used for the features.
         seed: Of the order of the frames.
     """
-    from ..installed_files import find
-    from ..recordings.bag_reader import find_bags
-    from ..swapping.encoder_store import default_folder
-    from ..swapping.known_encoders import find_encoder
+    from ..bags.bag_reader import find_bags
+    from ..encoders.encoder_store import default_folder
+    from ..encoders.known_encoders import find_encoder
+    from ..files import find
     from ..training.adapt_config import AdaptConfig
     from ..training.adapt_encoder import adapt
     from ..training.recipe import load_recipe
@@ -85,10 +85,10 @@ def import_encoder(
         heads: Of attention; 0 for the usual number at that width.
         source: Where the weights are from, for the manifest.
     """
-    from ..calibration import ImagePreparation
-    from ..encoder_checkpoint import save_encoder
-    from ..swapping.file_hash import hash_file
-    from ..swapping.published_encoders import import_encoder, read_tensors
+    from ..encoders.encoder_checkpoint import save_encoder
+    from ..encoders.file_hash import hash_file
+    from ..encoders.published_encoders import import_encoder, read_tensors
+    from ..seeing.calibration import ImagePreparation
 
     found = import_encoder(read_tensors(weights), height, width, heads)
     save_encoder(

@@ -9,7 +9,7 @@ from .json_output import write_json
 from .positionals import Name
 
 if TYPE_CHECKING:
-    from ..arm_limits import ArmLimits
+    from ..acting.arm_limits import ArmLimits
     from ..calibrating.urdf import Urdf
 
 # Joints that differ by more have drives of different kinds [s].
@@ -50,12 +50,12 @@ def arm(
         out: Where to write the limits, such as calibration/NAME.yaml.
         json: File for the findings.
     """
-    from ..arm_limits import load_arm
+    from ..acting.arm_limits import load_arm
     from ..calibrating.arm_check import compare_limits, compare_state
     from ..calibrating.arm_motion import explain_responses, measure_responses, summarise_delay
+    from ..calibrating.calibration_recording import read_motion, read_states
     from ..calibrating.urdf import load_urdf
-    from ..installed_files import find
-    from ..recordings.calibration_recording import read_motion, read_states
+    from ..files import find
 
     if urdf is None and bag is None:
         raise ValueError('Give --urdf, --bag or both: there must be something to check against.')
@@ -124,8 +124,8 @@ def _signs(
     import numpy as np
 
     from ..calibrating.arm_check import check_signs
-    from ..recordings.calibration_recording import read_states
-    from ..recordings.transform_tree import GripperTrack
+    from ..calibrating.calibration_recording import read_states
+    from ..calibrating.transform_tree import GripperTrack
 
     names, times, states = read_states(bag, states_topic)
     track = GripperTrack(bag, pose_topic, *links)

@@ -12,9 +12,9 @@ def usual_arm(folder: Path) -> str:
     Raises:
         ValueError: None fits, or several.
     """
-    from ..arm_limits import load_arm
-    from ..installed_files import find, names
-    from ..manifest import load_manifest
+    from ..acting.arm_limits import load_arm
+    from ..files import find, names
+    from ..policy.manifest import load_manifest
 
     space = load_manifest(folder).policy.action_space
     if space.frame.startswith('panda'):

@@ -47,12 +47,12 @@ def camera(
         json: File for rms_px, camera_matrix, distortion, views_used and more.
         keep_outliers: Use views that do not fit the others too.
     """
+    from ..calibrating.board_pictures import find_boards, read_pictures
     from ..calibrating.calibration_board import require_views
+    from ..calibrating.calibration_pictures import draw_residuals, draw_undistorted
     from ..calibrating.camera_calibration import calibrate_camera
     from ..calibrating.camera_info_file import from_intrinsics, save_camera_info
     from ..calibrating.view_coverage import advise
-    from ..recordings.board_pictures import find_boards, read_pictures
-    from ..recordings.calibration_pictures import draw_residuals, draw_undistorted
 
     board = options.build()
     if live:

@@ -28,12 +28,12 @@ def check(
 
     import numpy as np
 
-    from .. import backends
-    from ..backends.compiled_policy import preference
-    from ..golden_observation import golden_observation
-    from ..installed_files import find
-    from ..manifest import load_manifest
-    from ..plugins.deployed_policy import load_policy
+    from .. import engines as backends
+    from ..engines.compiled_policy import preference
+    from ..files import find
+    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import load_manifest
+    from ..vla.deployed_policy import load_policy
 
     if runs < 1:
         raise ValueError(f'{runs} predictions cannot be timed; ask for 1 at least.')

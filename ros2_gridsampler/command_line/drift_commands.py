@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from ..whole_file import write_whole
+from ..files import write_whole
 from .json_output import prepare_output
 from .positionals import Bags, Live, Policy, Reference
 
@@ -27,13 +27,13 @@ def reference(
         camera: Like `--camera front=/front/image_raw`; repeatable. By default the topics whose
             names hold the name of the camera.
     """
+    from ..bags.bag_reader import find_bags, read_topics
+    from ..calibrating.camera_records import take_reference_views
     from ..calibrating.reference_views import FOLDER
-    from ..installed_files import find
-    from ..manifest import load_manifest
-    from ..recordings.bag_reader import find_bags, read_topics
-    from ..recordings.camera_records import take_reference_views
-    from ..recordings.topic_choice import TopicChoice, with_cameras
-    from ..recordings.topic_map import map_cameras
+    from ..evaluating.topic_choice import TopicChoice, with_cameras
+    from ..evaluating.topic_map import map_cameras
+    from ..files import find
+    from ..policy.manifest import load_manifest
 
     folder, found = find('models', policy), find_bags(bags)
     names = load_manifest(folder).policy.cameras
@@ -69,9 +69,9 @@ def drift(
     """
     import cv2
 
+    from ..calibrating.board_pictures import first_picture
     from ..calibrating.camera_info_file import load_camera_info
     from ..calibrating.mount_drift import DriftLimits, measure_drift
-    from ..recordings.board_pictures import first_picture
 
     if save is not None and save.suffix.lower() != '.png':
         raise ValueError(f'--save writes a PNG file, got {save}.')
@@ -122,14 +122,15 @@ def drift_rates(
     """
     from tqdm import tqdm
 
-    from ..calibrating.mount_drift import DriftLimits
-    from ..recordings.drift_rates import (
+    from experiments.drift_rates import (
         compare,
         format_rates,
         recorded_pairs,
         rendered_pairs,
         write_trials,
     )
+
+    from ..calibrating.mount_drift import DriftLimits
     from .simulation_commands import task_numbers
 
     if bool(bags) == rendered:

@@ -21,11 +21,11 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
     """
     import sys
 
-    from ..installed_files import find
-    from ..manifest import load_manifest
-    from ..swapping.compatibility import PolicyNeeds
-    from ..swapping.encoder_store import default_folder
-    from ..swapping.known_encoders import known_encoders
+    from ..encoders.compatibility import PolicyNeeds
+    from ..encoders.encoder_store import default_folder
+    from ..encoders.known_encoders import known_encoders
+    from ..files import find
+    from ..policy.manifest import load_manifest
 
     if store is not None and not store.is_dir():
         raise ValueError(f'{store} is no folder; name a store of encoders, or leave --store out.')
@@ -63,9 +63,9 @@ def show(encoder: Encoder) -> None:
 
     import cattrs
 
-    from ..encoder_checkpoint import load_encoder_manifest
-    from ..swapping.encoder_store import default_folder
-    from ..swapping.known_encoders import find_encoder
+    from ..encoders.encoder_checkpoint import load_encoder_manifest
+    from ..encoders.encoder_store import default_folder
+    from ..encoders.known_encoders import find_encoder
 
     content = cattrs.unstructure(load_encoder_manifest(find_encoder(encoder, default_folder())))
     del content['golden_features']
@@ -79,9 +79,9 @@ def verify(folder: Folder) -> None:
     Args:
         folder: Of the encoder.
     """
-    from ..encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, load_encoder_manifest
-    from ..swapping.server_manifest import ServedEncoder
-    from ..swapping.weight_file import check_weight_file
+    from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, load_encoder_manifest
+    from ..encoders.server_manifest import ServedEncoder
+    from ..encoders.weight_file import check_weight_file
 
     manifest = load_encoder_manifest(folder)
     weights = folder / ENCODER_WEIGHTS
@@ -113,10 +113,10 @@ def compare(
     """
     import sys
 
-    from ..installed_files import find
-    from ..recordings.bag_reader import find_bags
-    from ..recordings.encoder_comparison import compare_encoder
-    from ..swapping.swap_config import SwapConfig
+    from ..bags.bag_reader import find_bags
+    from ..encoders.swap_config import SwapConfig
+    from ..evaluating.encoder_comparison import compare_encoder
+    from ..files import find
     from ..training.recipe import load_recipe
 
     topics = load_recipe(recipe).episodes.topics
@@ -145,7 +145,7 @@ def serve(folder: Folder, active: str = '') -> None:
     import json
     import sys
 
-    from ..swapping.served_folder import refuse_no_encoders
+    from ..encoders.served_folder import refuse_no_encoders
 
     refuse_no_encoders(folder)
     from ..nodes.encoder_server_node import EncoderServerNode, prepare_server_process
@@ -159,6 +159,6 @@ def serve(folder: Folder, active: str = '') -> None:
 
 def transfer() -> None:
     """How fast a ViT-B reaches two receivers, against the same file over loopback HTTP."""
-    from ..nodes.benchmarks.transfer_benchmark import measure_transfer
+    from experiments.transfer_benchmark import measure_transfer
 
     print(measure_transfer())

@@ -10,7 +10,7 @@ import tyro
 from .simulation_commands import task_numbers
 
 if TYPE_CHECKING:
-    from ..policy import Policy
+    from ..policy.policy import Policy
 
 benchmark = tyro.extras.SubcommandApp()
 
@@ -37,11 +37,11 @@ def export(
         out: Write a converted policy there instead, which a robot runs without PyTorch; with
             the backend openvino.
     """
-    from ..backends import load
-    from ..backends.engine_cache import EngineCache, default_folder
-    from ..checkpoint import load_checkpoint
-    from ..golden_observation import golden_observation
-    from ..installed_files import find
+    from ..engines import load
+    from ..engines.engine_cache import EngineCache, default_folder
+    from ..files import find
+    from ..policy.checkpoint import load_checkpoint
+    from ..policy.golden_observation import golden_observation
 
     model, _ = load_checkpoint(find('models', policy))
     if out is not None:
@@ -67,7 +67,7 @@ def export(
 
 
 def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, out: Path) -> None:
-    from ..backends.converted_policy import convert, load_converted
+    from ..engines.converted_policy import convert, load_converted
 
     if backend != 'openvino':
         raise ValueError(f'Only openvino runs without PyTorch; --out cannot be for {backend}.')
@@ -107,9 +107,9 @@ def benchmark_backends(
         rounds: Of every engine in turn.
         json: Print the numbers instead of the table.
     """
-    from ..backends.step_time_report import measure_policies, write_report
-    from ..checkpoint import load_checkpoint
-    from ..installed_files import find
+    from ..benchmarks.step_time_report import measure_policies, write_report
+    from ..files import find
+    from ..policy.checkpoint import load_checkpoint
 
     blocks = task_numbers(early) if early else ()
     report = measure_policies(
@@ -151,11 +151,11 @@ def flops(
     import json as json_format
     from dataclasses import asdict
 
-    from ..checkpoint import load_checkpoint
-    from ..costs.step_cost import count_model, count_policy
-    from ..costs.step_cost_plot import plot_costs
-    from ..costs.vla_models import MODELS
-    from ..installed_files import find
+    from ..benchmarks.step_cost import count_model, count_policy
+    from ..benchmarks.step_cost_plot import plot_costs
+    from ..benchmarks.vla_models import MODELS
+    from ..files import find
+    from ..policy.checkpoint import load_checkpoint
 
     names = {name: name for name in MODELS}
     if model in names:

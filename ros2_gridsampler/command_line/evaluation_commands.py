@@ -14,7 +14,7 @@ from .output_folder import check_folder
 from .positionals import Bags
 
 if TYPE_CHECKING:
-    from ..recordings.evaluation_task import EvaluationTask, Preparation
+    from ..evaluating.evaluation_task import EvaluationTask, Preparation
 
 
 def evaluate(
@@ -82,17 +82,17 @@ def evaluate(
         real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge
             what it answers; measured.json then has its times. Logs are in OUT/live.
     """
-    from ..chunk_schedule import ScheduleConfig
-    from ..installed_files import find
-    from ..recordings.bag_reader import find_bags
-    from ..recordings.command_replay import CommandConfig
-    from ..recordings.contestants import PolicyChoice
-    from ..recordings.critical_error import read_intervals
-    from ..recordings.evaluation_jobs import check_jobs, evaluate_bags
-    from ..recordings.evaluation_report import check_gate, read_gate
-    from ..recordings.evaluation_task import EvaluationTask
-    from ..recordings.policy_scores import EvaluationConfig
-    from ..recordings.topic_choice import TopicChoice, load_topic_choice, with_cameras
+    from ..acting.chunk_schedule import ScheduleConfig
+    from ..bags.bag_reader import find_bags
+    from ..evaluating.command_replay import CommandConfig
+    from ..evaluating.contestants import PolicyChoice
+    from ..evaluating.critical_error import read_intervals
+    from ..evaluating.evaluation_jobs import check_jobs, evaluate_bags
+    from ..evaluating.evaluation_report import check_gate, read_gate
+    from ..evaluating.evaluation_task import EvaluationTask
+    from ..evaluating.policy_scores import EvaluationConfig
+    from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
+    from ..files import find
 
     check_folder(out)
     check_jobs(jobs)

@@ -58,12 +58,12 @@ def hand_eye(
         out: YAML file for the result.
         json: File for translation_m, rotation_matrix, spread_mm, methods and more.
     """
+    from ..calibrating.board_pictures import recorded_intrinsics
+    from ..calibrating.calibration_recording import read_pose_pairs
     from ..calibrating.camera_info_file import load_camera_info
     from ..calibrating.hand_eye import solve_hand_eye
     from ..calibrating.pose_pairs import load_pose_pairs
-    from ..recordings.board_pictures import recorded_intrinsics
-    from ..recordings.calibration_recording import read_pose_pairs
-    from ..recordings.transform_tree import GripperTrack
+    from ..calibrating.transform_tree import GripperTrack
 
     if source.suffix in ('.json', '.yaml', '.yml'):
         pairs = load_pose_pairs(source)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..whole_file import write_whole
+from ..files import write_whole
 from .output_folder import check_folder
 
 

@@ -15,7 +15,7 @@ def import_lerobot(dataset: Folder, out: Path) -> None:
         dataset: Folder with meta/info.json; nothing is loaded from the hub.
         out: Folder of the bags; those that are there are kept.
     """
-    from ..recordings.lerobot import LeRobotDataset, import_dataset
+    from ..datasets.lerobot import LeRobotDataset, import_dataset
 
     bags = import_dataset(LeRobotDataset(dataset), out)
     print(f'{len(bags)} bags in {out}')
@@ -29,8 +29,8 @@ def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3
         out: A new folder.
         version: Of the format.
     """
-    from ..recordings.bag_reader import find_bags
-    from ..recordings.lerobot_export import export_dataset
+    from ..bags.bag_reader import find_bags
+    from ..datasets.lerobot_export import export_dataset
 
     found = find_bags(bags)
     export_dataset(found, out, version)

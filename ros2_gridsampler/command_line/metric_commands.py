@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler rank-metrics`, `benchmark evaluation`: what an evaluation is worth and costs."""
+"""`python -m experiments.metric_ranking`, `benchmark evaluation`: what an evaluation is worth and costs."""
 
 import sys
 from pathlib import Path
@@ -31,8 +31,9 @@ def benchmark_evaluation(
         rounds: With and without film and bag of predictions, in turn.
         json: File for the result.
     """
-    from ..installed_files import find
-    from ..recordings.evaluation_benchmark import measure_cost
+    from experiments.evaluation_benchmark import measure_cost
+
+    from ..files import find
 
     prepare_output(json)
     cost = measure_cost(
@@ -72,13 +73,14 @@ def rank_metrics(
         arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
         jobs: See `evaluate`.
     """
-    from ..installed_files import find
-    from ..recordings.bag_reader import find_bags
-    from ..recordings.contestants import PolicyChoice
-    from ..recordings.evaluation_jobs import check_jobs, evaluate_bags
-    from ..recordings.evaluation_task import EvaluationTask
-    from ..training.measured_policies import held_out_bags, read_policies
-    from ..training.metric_ranking import rank_metrics, write_ranking
+    from experiments.measured_policies import held_out_bags, read_policies
+    from experiments.metric_ranking import rank_metrics, write_ranking
+
+    from ..bags.bag_reader import find_bags
+    from ..evaluating.contestants import PolicyChoice
+    from ..evaluating.evaluation_jobs import check_jobs, evaluate_bags
+    from ..evaluating.evaluation_task import EvaluationTask
+    from ..files import find
 
     check_folder(out)
     check_jobs(jobs)

@@ -20,8 +20,8 @@ def adopt(
         checkpoint: Folder with config.json, model.safetensors and the processors.
         robot: YAML file: cameras, joints, units, period; see docs/lerobot.md.
     """
-    from ..plugins.lerobot_policy import adopt as adopt_checkpoint
-    from ..plugins.robot import load_robot
+    from ..vla.lerobot_policy import adopt as adopt_checkpoint
+    from ..vla.robot import load_robot
 
     config = adopt_checkpoint(checkpoint, load_robot(robot)).config
     print(
@@ -44,7 +44,7 @@ def convert_sampler(
         convention: What the sampler was trained with; the weights do not say.
         border: 'as_released' keeps what the variant loses at the border of the map.
     """
-    from ..plugins.released_weights import convert_file
+    from ..vla.released_weights import convert_file
 
     out.write_bytes(convert_file(weights, convention, border))
     print(f'{out}: {convention}, border {border}')
@@ -67,7 +67,7 @@ def step_cost(
         cameras: Pictures per step.
         runs: Timed steps per plan.
     """
-    from ..plugins.step_cost import pi0_costs, plans_of, smolvla_costs, table
+    from experiments.lerobot_step_cost import pi0_costs, plans_of, smolvla_costs, table
 
     chosen = plans_of(plans)
     costs = (

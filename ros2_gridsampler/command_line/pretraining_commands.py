@@ -13,9 +13,10 @@ from .output_folder import check_folder
 from .positionals import Bags, Recipe
 
 if TYPE_CHECKING:
-    from ..encoder import Encoder
-    from ..encoder_checkpoint import EncoderManifest
-    from ..training.probes import Score
+    from experiments.probes import Score
+
+    from ..encoders.encoder_checkpoint import EncoderManifest
+    from ..policy.encoder import Encoder
 
 Method = Literal['recipe', 'mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']
 Changes = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -47,8 +48,9 @@ def pretrain(
     from dataclasses import replace
     from math import inf
 
-    from ..recordings.bag_reader import find_bags
-    from ..training.compare_encoders import with_compute
+    from experiments.compare_encoders import with_compute
+
+    from ..bags.bag_reader import find_bags
     from ..training.pretrain_config import PretrainConfig
     from ..training.pretrain_encoder import pretrain
     from ..training.recipe import read_recipe
@@ -90,8 +92,8 @@ def probe(
     """
     from dataclasses import asdict
 
-    from ..encoder_checkpoint import load_encoder
-    from ..installed_files import find
+    from ..encoders.encoder_checkpoint import load_encoder
+    from ..files import find
 
     model, manifest = load_encoder(find('models/encoders', encoder))
     scores = prober(data, recipe, cache, held_out, every, most)(model, manifest)
@@ -144,8 +146,9 @@ def compare_encoders(
         every: One in so many frames of the bags is probed.
         most: Labelled pictures to fit on and to measure on, each.
     """
-    from ..recordings.bag_reader import find_bags
-    from ..training.compare_encoders import Comparison, compare
+    from experiments.compare_encoders import Comparison, compare
+
+    from ..bags.bag_reader import find_bags
     from ..training.pretrain_config import PretrainConfig, is_held_out
     from ..training.recipe import read_recipe
 
@@ -175,10 +178,11 @@ def prober(
     """What asks an encoder all that the data can answer; for the arguments see `probe`."""
     import numpy as np
 
-    from ..recordings.bag_reader import find_bags
-    from ..training.labelled_pictures import read_labelled
+    from experiments.labelled_pictures import read_labelled
+    from experiments.probes import probe_classes, probe_places, read_places
+
+    from ..bags.bag_reader import find_bags
     from ..training.pretrain_config import is_held_out
-    from ..training.probes import probe_classes, probe_places, read_places
     from ..training.recipe import load_recipe
 
     recordings = [path for path in data if _holds_recordings(path)]
@@ -210,7 +214,7 @@ def prober(
 
 
 def _holds_recordings(path: Path) -> bool:
-    from ..recordings.bag_reader import find_bags
+    from ..bags.bag_reader import find_bags
 
     try:
         return bool(find_bags([path]))

@@ -24,7 +24,7 @@ def faults(
     """Inject faults into a node over DDS and watch from outside what it commands.
 
     Fails where a limit was exceeded, a hold or a recovery did not come. A node of yours is
-    tested with `--node running`: it has to use the topics in nodes/faults/bench_topics.py.
+    tested with `--node running`: it has to use the topics in benchmarks/bench_topics.py.
 
     Args:
         json: File for the results.
@@ -40,10 +40,10 @@ def faults(
     """
     from tqdm import tqdm
 
-    from ..limit_stress import stress_joints, stress_twists
-    from ..nodes.faults.campaign_config import CampaignConfig
-    from ..nodes.faults.fault_campaign import run_campaign
-    from ..nodes.faults.fault_report import to_json
+    from ..benchmarks.campaign_config import CampaignConfig
+    from ..benchmarks.fault_campaign import run_campaign
+    from ..benchmarks.fault_report import to_json
+    from ..benchmarks.limit_stress import stress_joints, stress_twists
     from ..nodes.private_domain import private_domain
     from ..stop_request import StopRequest
 
@@ -84,7 +84,7 @@ def safety_tables(
         faults: Files that `faults --json` wrote; one table for every campaign in them.
         timing: File that `benchmark timing --json` wrote.
     """
-    from ..nodes.benchmarks.safety_tables import fault_tables, replace_block, timing_table
+    from ..benchmarks.safety_tables import fault_tables, replace_block, timing_table
 
     text = page.read_text()
     if faults:
@@ -145,7 +145,7 @@ def timing(
         seconds: Of each measurement.
         rates: Commands per second [Hz].
     """
-    from ..nodes.benchmarks.timing_benchmark import run_timing
+    from ..benchmarks.timing_benchmark import run_timing
     from ..nodes.private_domain import private_domain
     from ..stop_request import StopRequest
 

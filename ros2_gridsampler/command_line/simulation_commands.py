@@ -59,7 +59,7 @@ def record(
             shows the policy how to try again.
         seed: Of the first try of every task; another one gives other placements.
     """
-    from ..recordings.demonstrations import RecordConfig, record
+    from ..simulation.demonstrations import RecordConfig, record
 
     check_folder(out)
     numbers = task_numbers(tasks)
@@ -82,7 +82,8 @@ def experts(
         episodes: Evaluation states per task, up to 50.
         json: File for the result.
     """
-    from ..recordings.expert_success import measure_experts
+    from experiments.expert_success import measure_experts
+
     from ..simulation.benchmark import all_tasks
 
     prepare_output(json)
@@ -117,15 +118,15 @@ def success(
             another start of the hand, or the instruction in other words.
         encoder: Encoder folder or name to see through instead of the policy's own.
     """
-    from ..arm_limits import load_arm
-    from ..backends import load
-    from ..checkpoint import load_checkpoint
-    from ..golden_observation import golden_observation
-    from ..installed_files import find
-    from ..recordings.closed_loop import measure_success
-    from ..recordings.solved_states import check_episodes
+    from ..acting.arm_limits import load_arm
+    from ..encoders.compatibility import PolicyNeeds, see_through
+    from ..engines import load
+    from ..files import find
+    from ..policy.checkpoint import load_checkpoint
+    from ..policy.golden_observation import golden_observation
     from ..simulation.benchmark import all_tasks, check_tasks
-    from ..swapping.compatibility import PolicyNeeds, see_through
+    from ..simulation.closed_loop import measure_success
+    from ..simulation.solved_states import check_episodes
 
     numbers = task_numbers(tasks) if tasks else all_tasks(suite)
     check_episodes(episodes)
@@ -165,7 +166,7 @@ def compare_success(files: Files, against: tuple[Path, ...], json: Path | None =
         against: As many files of the second policy.
         json: File for the result.
     """
-    from ..recordings.paired_outcomes import compare_outcomes
+    from experiments.paired_outcomes import compare_outcomes
 
     prepare_output(json)
     result = compare_outcomes(files, against)
@@ -191,14 +192,15 @@ def obedience(
         json: File for the result.
         picture: PNG file for where the policy looks under every sentence.
     """
-    from ..arm_limits import load_arm
-    from ..backends import load
-    from ..checkpoint import load_checkpoint
-    from ..golden_observation import golden_observation
-    from ..installed_files import find
-    from ..recordings.obedience import measure_obedience
-    from ..recordings.solved_states import check_episodes
+    from experiments.obedience import measure_obedience
+
+    from ..acting.arm_limits import load_arm
+    from ..engines import load
+    from ..files import find
+    from ..policy.checkpoint import load_checkpoint
+    from ..policy.golden_observation import golden_observation
     from ..simulation.benchmark import check_tasks
+    from ..simulation.solved_states import check_episodes
 
     prepare_output(json)
     prepare_output(picture)

@@ -29,7 +29,7 @@ def train(
         base: Adopted lerobot checkpoint to fine-tune; the recipe is then of its own kind, see
             models/recipes/fine_tune_smolvla.yaml.
     """
-    from ..recordings.bag_reader import find_bags
+    from ..bags.bag_reader import find_bags
     from ..training.recipe import load_recipe, read_recipe
     from ..training.train_policy import train
 
@@ -67,15 +67,16 @@ def compare(
         table_only: Only write the table of what is measured.
         reference: Row that the others are compared with in the table; dense if empty.
     """
-    from ..recordings.bag_reader import find_bags
-    from ..training.comparison import (
+    from experiments.comparison import (
         BASE,
         check_comparison,
         load_comparison,
         run_row,
         train_base,
     )
-    from ..training.comparison_table import write_comparison
+    from experiments.comparison_table import write_comparison
+
+    from ..bags.bag_reader import find_bags
 
     check_folder(out)
     check_folder(cache)

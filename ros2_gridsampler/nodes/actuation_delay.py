@@ -15,12 +15,12 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..arm_limits import load_arm
+from ..acting.arm_limits import load_arm
+from ..acting.command_message import fill_joint_trajectory
+from ..acting.safety_filter import JointSafetyFilter
 from ..calibrating.actuation_delay import Delay, estimate_delay
-from ..camera_message import stamp_seconds
-from ..command_message import fill_joint_trajectory
-from ..installed_files import find
-from ..safety_filter import JointSafetyFilter
+from ..files import find
+from ..seeing.camera_message import stamp_seconds
 from ..stop_request import StopRequest
 from .input_topics import order_positions
 from .node_setup import prepare_process

@@ -12,11 +12,11 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from ..bags.bag_writer import BagWriter
+from ..calibrating.board_pictures import is_new, is_still
 from ..calibrating.calibration_board import Board, BoardView
 from ..calibrating.view_coverage import advise
-from ..camera_message import decode_image
-from ..recordings.bag_writer import BagWriter
-from ..recordings.board_pictures import is_new, is_still
+from ..seeing.camera_message import decode_image
 from .node_setup import run
 from .topics import EVERY, NEWEST
 

@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 from ..calibrating.camera_agreement import CameraDisagrees, check_camera
 from ..calibrating.camera_info_file import load_camera_info
 from ..calibrating.reference_views import check_mounts
-from ..camera_message import CameraIntrinsics, UncalibratedCamera, decode_image, intrinsics
-from ..camera_record import CameraRecord
-from ..installed_files import find
-from ..observation import ObservationConfig
-from ..opencv import MissingOpenCv
+from ..files import find
+from ..seeing.camera_message import CameraIntrinsics, UncalibratedCamera, decode_image, intrinsics
+from ..seeing.camera_record import CameraRecord
+from ..seeing.observation import ObservationConfig
+from ..seeing.opencv import MissingOpenCv
 from .camera_topics import CameraTopic, CameraTopics
 from .node_setup import Refused
 from .policy_parameters import CameraCheckConfig

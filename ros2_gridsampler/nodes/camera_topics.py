@@ -10,8 +10,8 @@ from typing import Any
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ..camera_message import camera_info_topic, stamp_seconds
-from ..observation import ObservationConfig
+from ..seeing.camera_message import camera_info_topic, stamp_seconds
+from ..seeing.observation import ObservationConfig
 from .inference_thread import InferenceThread
 from .node_setup import FAST_DDS_PROFILE
 from .policy_parameters import PolicyParameters

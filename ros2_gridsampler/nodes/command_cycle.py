@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..action_prefix import Prefix
-from ..controller import Command, Controller, ImplausibleChunk
-from ..latency import ChunkTimes
-from ..stream_health import DegradationLadder, Fault, Rung
-from .clock_watch import Clocks, ClockWatch
+from ..acting.action_prefix import Prefix
+from ..acting.clock_watch import Clocks, ClockWatch
+from ..acting.controller import Command, Controller, ImplausibleChunk
+from ..acting.latency import ChunkTimes
+from ..seeing.stream_health import DegradationLadder, Fault, Rung
 from .command_statistics import CommandStatistics
 from .inference_thread import TimedPrediction
 from .input_topics import InputTopics

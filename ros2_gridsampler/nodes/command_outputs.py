@@ -11,8 +11,8 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..action_chunk import ActionSpace
-from ..command_message import (
+from ..acting.action_chunk import ActionSpace
+from ..acting.command_message import (
     fill_joint_trajectory,
     fill_pose,
     fill_twist,

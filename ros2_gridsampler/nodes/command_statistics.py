@@ -5,10 +5,10 @@
 from collections import Counter
 from collections.abc import Callable
 
-from ..chunk_schedule import Seam
-from ..controller import Command
-from ..latency import ChunkTimes, LatencyWindow, RateWindow, Window
-from .clock_watch import Clocks
+from ..acting.chunk_schedule import Seam
+from ..acting.clock_watch import Clocks
+from ..acting.controller import Command
+from ..acting.latency import ChunkTimes, LatencyWindow, RateWindow, Window
 from .inference_thread import TimedPrediction
 
 

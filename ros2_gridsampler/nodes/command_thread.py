@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..latency import DeadlineMonitor
+from ..acting.latency import DeadlineMonitor
 
 
 class CommandThread:

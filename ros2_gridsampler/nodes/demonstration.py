@@ -16,13 +16,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from ..installed_files import find
-from ..manifest import load_manifest
-from ..policy_config import PolicyConfig
-from ..recordings import arm_messages
-from ..recordings.demonstration import Demonstration
-from ..recordings.demonstration_page import write_page
-from ..recordings.hardware import describe_hardware
+from ..evaluating.demonstration import Demonstration
+from ..evaluating.demonstration_page import write_page
+from ..evaluating.hardware import describe_hardware
+from ..files import find
+from ..policy.manifest import load_manifest
+from ..policy.policy_config import PolicyConfig
+from ..simulation import arm_messages
 from ..simulation.arm_state import PERIOD
 from ..stop_request import StopRequest
 from .child_process import ChildProcess

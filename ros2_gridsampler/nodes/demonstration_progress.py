@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..latency import Summary
+from ..acting.latency import Summary
 from .demonstration_watcher import DemonstrationWatcher
 
 

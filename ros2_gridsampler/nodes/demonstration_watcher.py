@@ -15,10 +15,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Float64MultiArray, String
 
-from ..camera_message import stamp_seconds
-from ..recordings import arm_messages
-from ..recordings.demonstration import CameraTraffic, EpisodeSeen
-from ..recordings.film import Picture
+from ..evaluating.demonstration import CameraTraffic, EpisodeSeen
+from ..evaluating.film import Picture
+from ..seeing.camera_message import stamp_seconds
+from ..simulation import arm_messages
 from .topics import LATCHED
 
 _ALL = QoSProfile(depth=500, reliability=ReliabilityPolicy.RELIABLE)

@@ -12,9 +12,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
-from ..swapping.chunk_message import fill_chunk
-from ..swapping.served_folder import check_folder_apart
-from ..swapping.weight_chunks import chunk_count, split
+from ..encoders.chunk_message import fill_chunk
+from ..encoders.served_folder import check_folder_apart
+from ..encoders.weight_chunks import chunk_count, split
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
 from .topics import LATCHED
 

@@ -12,19 +12,19 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ..backends.compiled_policy import Backend, CompiledPolicy
-from ..manifest import load_manifest
-from ..observation import Observation, ObservationConfig
-from ..observation_buffer import ObservationBuffer
-from ..policy import Policy
-from ..recordings.observation_replay import StreamTopics, read_observations
-from ..swapping.candidate_maker import CandidateMaker
-from ..swapping.compatibility import PolicyNeeds
-from ..swapping.encoder_changes import EncoderChanges
-from ..swapping.encoder_store import EncoderStore, default_folder
-from ..swapping.engine_maker import EngineMaker
-from ..swapping.server_manifest import ServedEncoder
-from ..swapping.swap_trial import Counts
+from ..bags.observation_replay import StreamTopics, read_observations
+from ..encoders.candidate_maker import CandidateMaker
+from ..encoders.compatibility import PolicyNeeds
+from ..encoders.encoder_changes import EncoderChanges
+from ..encoders.encoder_store import EncoderStore, default_folder
+from ..encoders.engine_maker import EngineMaker
+from ..encoders.server_manifest import ServedEncoder
+from ..encoders.swap_trial import Counts
+from ..engines.compiled_policy import Backend, CompiledPolicy
+from ..policy.manifest import load_manifest
+from ..policy.policy import Policy
+from ..seeing.observation import Observation, ObservationConfig
+from ..seeing.observation_buffer import ObservationBuffer
 from .encoder_receiver import EncoderReceiver
 from .policy_parameters import PolicyParameters
 from .topics import LATCHED

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..observation import NotObservable, Observation, check_contrast
-from ..observation_buffer import ObservationBuffer
-from ..prediction import Prediction
-from ..stream_health import Fault
+from ..policy.prediction import Prediction
+from ..seeing.observation import NotObservable, Observation, check_contrast
+from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.stream_health import Fault
 
 
 @dataclass(frozen=True)

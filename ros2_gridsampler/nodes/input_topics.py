@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from ..arm_limits import GripperLimits
-from ..camera_message import stamp_seconds
-from ..command_message import read_pose
-from ..instruction import tokenise
-from ..observation import ObservationConfig
+from ..acting.arm_limits import GripperLimits
+from ..acting.command_message import read_pose
+from ..policy.instruction import tokenise
+from ..seeing.camera_message import stamp_seconds
+from ..seeing.observation import ObservationConfig
 from .camera_topics import CameraTopics
 from .inference_thread import InferenceThread
 from .policy_parameters import PolicyParameters

@@ -18,14 +18,14 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
-from ..camera_message import decode_image, stamp_seconds
-from ..command_message import read_joint_trajectory
-from ..recordings.bag_files import DamagedBag
-from ..recordings.bag_reader import read_messages
-from ..recordings.evaluation_task import EvaluationTask
-from ..recordings.live_answers import LiveAnswers, microseconds
-from ..recordings.policy_scores import Contestant
-from ..recordings.topic_map import TopicMap
+from ..acting.command_message import read_joint_trajectory
+from ..bags.bag_files import DamagedBag
+from ..bags.bag_reader import read_messages
+from ..evaluating.evaluation_task import EvaluationTask
+from ..evaluating.live_answers import LiveAnswers, microseconds
+from ..evaluating.policy_scores import Contestant
+from ..evaluating.topic_map import TopicMap
+from ..seeing.camera_message import decode_image, stamp_seconds
 from .child_process import ChildProcess
 from .policy_reports import TIMING_COLUMNS
 from .topics import LATCHED, REPORTS

@@ -4,8 +4,8 @@
 
 from typing import Any
 
-from ..latency import DeadlineMonitor, Summary
-from ..plugins.deployed_policy import DeployedConfig
+from ..acting.latency import DeadlineMonitor, Summary
+from ..vla.deployed_policy import DeployedConfig
 from .command_cycle import CommandCycle
 from .inference_thread import InferenceThread
 from .input_topics import InputTopics

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
 
-from ..command_message import fill_float64_multi_array
+from ..acting.command_message import fill_float64_multi_array
 from .topics import NEWEST_RELIABLE
 
 Numbers = NDArray[np.float64]

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ..arm_limits import ArmLimits
-from ..backends import Backend
-from ..camera_record import CameraRecord
-from ..controller import Controller
-from ..observation import Observation
-from ..observation_buffer import ObservationBuffer
-from ..plugins.deployed_policy import DeployedConfig
-from ..prediction import Prediction
-from ..stream_health import Fault
-from ..swapping.swap_trial import Counts
+from ..acting.arm_limits import ArmLimits
+from ..acting.clock_watch import Clocks
+from ..acting.controller import Controller
+from ..encoders.swap_trial import Counts
+from ..engines import Backend
+from ..policy.prediction import Prediction
+from ..seeing.camera_record import CameraRecord
+from ..seeing.observation import Observation
+from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.stream_health import Fault
+from ..vla.deployed_policy import DeployedConfig
 from .camera_checks import CameraChecks
-from .clock_watch import Clocks
 from .command_cycle import CommandCycle
 from .command_outputs import choose_output, make_output
 from .command_thread import CommandThread

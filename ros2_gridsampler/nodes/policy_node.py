@@ -14,10 +14,10 @@ from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
-from ..arm_limits import load_arm
-from ..backends.compiled_policy import Backend, CompiledPolicy
+from ..acting.arm_limits import load_arm
 from ..calibrating.camera_agreement import CameraDisagrees
-from ..installed_files import find
+from ..engines.compiled_policy import Backend, CompiledPolicy
+from ..files import find
 from .autostart import Autostart
 from .invalid_requests import refuse_invalid_transitions
 from .namesakes import namesakes

@@ -5,14 +5,14 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..backends.compiled_policy import Choice
-from ..backends.engine import Precision
+from ..acting.chunk_schedule import ScheduleConfig
 from ..calibrating.camera_agreement import MAX_DIFFERENCE
 from ..calibrating.mount_drift import DriftLimits
-from ..chunk_schedule import ScheduleConfig
-from ..stream_budget import StreamBudget
-from ..stream_health import LadderConfig
-from ..swapping.swap_config import SwapConfig
+from ..encoders.swap_config import SwapConfig
+from ..engines.compiled_policy import Choice
+from ..engines.engine import Precision
+from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import LadderConfig
 
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 

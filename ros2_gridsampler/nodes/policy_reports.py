@@ -12,12 +12,12 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..camera_message import encode_jpeg
-from ..command_message import fill_joint_trajectory
-from ..latency import STAGES, ChunkTimes
-from ..opencv import has_opencv
-from ..plugins.deployed_policy import DeployedConfig
-from ..sampled_points import draw_points
+from ..acting.command_message import fill_joint_trajectory
+from ..acting.latency import STAGES, ChunkTimes
+from ..policy.sampled_points import draw_points
+from ..seeing.camera_message import encode_jpeg
+from ..seeing.opencv import has_opencv
+from ..vla.deployed_policy import DeployedConfig
 from .inference_thread import TimedPrediction
 from .topics import LATCHED, REPORTS, ros_time
 

@@ -15,10 +15,10 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from trajectory_msgs.msg import JointTrajectory
 
-from ..camera_message import stamp_seconds
-from ..recordings.bag_files import DamagedBag
-from ..recordings.bag_reader import read_serialised, read_topics
-from ..recordings.bag_storage import RecordedMessage
+from ..bags.bag_files import DamagedBag
+from ..bags.bag_reader import read_serialised, read_topics
+from ..bags.bag_storage import RecordedMessage
+from ..seeing.camera_message import stamp_seconds
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .topics import LATCHED, STATE, ros_time
 

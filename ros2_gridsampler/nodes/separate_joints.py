@@ -8,7 +8,7 @@ from typing import Any
 
 from std_msgs.msg import Float64MultiArray
 
-from ..action_chunk import ActionSpace
+from ..acting.action_chunk import ActionSpace
 from .output_topics import CommandOutput, Numbers, numbers_message
 
 

@@ -13,9 +13,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
 
-from ..command_message import read_float64_multi_array, read_twist
-from ..recordings import arm_messages
-from ..recordings.bag_writer import serialise
+from ..acting.command_message import read_float64_multi_array, read_twist
+from ..bags.bag_writer import serialise
+from ..simulation import arm_messages
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
 from .problems import Problems
 from .simulation_parameters import SimulationParameters

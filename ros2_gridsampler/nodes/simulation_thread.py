@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recordings import arm_messages
-from ..recordings.bag_writer import build
+from ..bags.bag_writer import build
+from ..simulation import arm_messages
 from ..simulation.libero_arm import OPEN, LiberoArm
 from ..simulation.placements import Official, Widened
 from .simulation_parameters import SimulationParameters

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..backends.compiled_policy import Backend, CompiledPolicy
-from ..backends.converted_policy import is_converted
-from ..installed_files import find
-from ..plugins.deployed_policy import DeployedPolicy, load_policy, require_torch
+from ..engines.compiled_policy import Backend, CompiledPolicy
+from ..engines.converted_policy import is_converted
+from ..files import find
+from ..vla.deployed_policy import DeployedPolicy, load_policy, require_torch
 from .policy_parameters import PolicyParameters
 
 if TYPE_CHECKING:

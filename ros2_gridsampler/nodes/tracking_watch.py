@@ -5,12 +5,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..controller import Controller
+from ..acting.controller import Controller
+from ..acting.rest_watch import RestWatch
 from .command_outputs import pose_difference
 from .input_topics import Measured
 from .output_topics import CommandOutput
 from .policy_parameters import PolicyParameters
-from .rest_watch import RestWatch
 
 # No encoder is so fine that an arm which stands does not seem to move by this [rad], [m].
 _NOISE = 0.002

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..checkpoint import load_checkpoint
-from ..encoder import Encoder
-from ..encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, save_encoder
-from ..manifest import Manifest, check_kind
-from ..policy import Policy
-from ..recordings.episodes import EpisodeConfig, store_episodes
-from ..recordings.frames import FrameConfig, FrameStore, store_frames
-from ..swapping.compatibility import PolicyNeeds, with_encoder
+from ..datasets.episodes import EpisodeConfig, store_episodes
+from ..datasets.frames import FrameConfig, FrameStore, store_frames
+from ..encoders.compatibility import PolicyNeeds, with_encoder
+from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, save_encoder
+from ..policy.checkpoint import load_checkpoint
+from ..policy.encoder import Encoder
+from ..policy.manifest import Manifest, check_kind
+from ..policy.policy import Policy
 from .adapt_config import AdaptConfig
 from .batches import Batches, held, order, split
 from .learning_rate import check_gradient, set_rate

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ..instruction import tokenise
-from ..policy_config import CONSTANT, PolicyConfig
-from ..recordings.episodes import EpisodeStore
+from ..datasets.episodes import EpisodeStore
+from ..policy.instruction import tokenise
+from ..policy.policy_config import CONSTANT, PolicyConfig
 
 
 def offsets(

@@ -15,20 +15,20 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ..bags.observation_replay import StreamTopics
 from ..bounds import check_bounds
-from ..plugins.lerobot import SamplerPlan
-from ..plugins.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder
-from ..plugins.lerobot_policy import LerobotPolicy, adopt
-from ..plugins.lerobot_training import (
+from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ..stop_request import StopRequest
+from ..vla.lerobot import SamplerPlan
+from ..vla.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder
+from ..vla.lerobot_policy import LerobotPolicy, adopt
+from ..vla.lerobot_training import (
     choose_trained,
     loss,
     merged,
     with_samplers,
     with_statistics,
 )
-from ..recordings.episodes import ActionTopics, EpisodeConfig, store_episodes
-from ..recordings.observation_replay import StreamTopics
-from ..stop_request import StopRequest
 from .batches import order, split
 from .learning_rate import check_gradient
 from .run_state import RunState, keep_recipe

@@ -17,8 +17,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..bounds import check_bounds
-from ..encoder import Block, Encoder, sine_positions
-from ..policy_config import EncoderConfig
+from ..policy.encoder import Block, Encoder, sine_positions
+from ..policy.policy_config import EncoderConfig
 from .information_bounds import Likelihood
 
 Method = Literal['mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']

@@ -15,10 +15,10 @@ import torch
 import yaml
 
 from ..bounds import check_bounds
-from ..flop_count import counting
-from ..manifest import MANIFEST
-from ..recordings.frames import FrameConfig
-from ..whole_file import write_whole
+from ..datasets.frames import FrameConfig
+from ..files import write_whole
+from ..policy.flop_count import counting
+from ..policy.manifest import MANIFEST
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
 from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from ..encoder import Encoder
-from ..encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
-from ..manifest import check_kind
-from ..recordings.frames import FrameStore, store_frames
+from ..datasets.frames import FrameStore, store_frames
+from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ..policy.encoder import Encoder
+from ..policy.manifest import check_kind
 from ..stop_request import StopRequest
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub

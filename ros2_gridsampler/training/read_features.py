@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..encoder import Encoder
-from ..grid_sampler import PointReader, read_bilinear
-from ..policy import Policy
-from ..recordings.frames import FrameStore
+from ..datasets.frames import FrameStore
+from ..policy.encoder import Encoder
+from ..policy.grid_sampler import PointReader, read_bilinear
+from ..policy.policy import Policy
 
 
 class RandomPoints:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import yaml
 
-from ..structured_file import read_yaml, structure
+from ..files import read_yaml, structure
 from .train_config import TrainConfig
 
 Config = TypeVar('Config')

@@ -13,9 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..manifest import MANIFEST
-from ..structured_file import structure
-from ..whole_file import write_whole
+from ..files import structure, write_whole
+from ..policy.manifest import MANIFEST
 
 STATE = 'state.safetensors'
 CONFIG, BAGS, BASE = 'config.json', 'bags.json', 'base.json'

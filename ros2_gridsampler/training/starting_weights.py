@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint import load_checkpoint
-from ..encoder_checkpoint import load_encoder
-from ..policy import Policy
-from ..policy_config import PolicyConfig
+from ..encoders.encoder_checkpoint import load_encoder
+from ..policy.checkpoint import load_checkpoint
+from ..policy.policy import Policy
+from ..policy.policy_config import PolicyConfig
 
 
 def start_from(policy: Policy, folder: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..bounds import check_bounds
-from ..policy_config import EncoderConfig, TrunkConfig, check_parts
-from ..recordings.episodes import EpisodeConfig
-from ..token_reducers import check_reducer
+from ..datasets.episodes import EpisodeConfig
+from ..policy.policy_config import EncoderConfig, TrunkConfig, check_parts
+from ..policy.token_reducers import check_reducer
 
 
 @dataclass(frozen=True)

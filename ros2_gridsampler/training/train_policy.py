@@ -14,16 +14,16 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checkpoint import save_checkpoint
-from ..installed_files import find
-from ..manifest import WEIGHTS, check_kind
-from ..policy import Policy
-from ..policy_config import PolicyConfig, Statistics
-from ..recordings.camera_records import record_cameras
-from ..recordings.episodes import EpisodeStore, store_episodes
+from ..calibrating.camera_records import record_cameras
+from ..datasets.episodes import EpisodeStore, store_episodes
+from ..encoders.encoder_store import default_folder
+from ..encoders.known_encoders import find_encoder
+from ..files import find
+from ..policy.checkpoint import save_checkpoint
+from ..policy.manifest import WEIGHTS, check_kind
+from ..policy.policy import Policy
+from ..policy.policy_config import PolicyConfig, Statistics
 from ..stop_request import StopRequest
-from ..swapping.encoder_store import default_folder
-from ..swapping.known_encoders import find_encoder
 from .batches import Batch, Batches, offsets, order, split
 from .learning_rate import check_gradient, set_rate
 from .run_state import RunState, keep_recipe

@@ -1,0 +1,160 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""One recipe -> the same encoder by every method at equal compute, probed, as a table."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
+from ros2_gridsampler.files import write_whole
+from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.training.mi_mae import METHODS
+from ros2_gridsampler.training.pretrain_config import (
+    PretrainConfig,
+    forward_operations,
+    keep_config,
+    training_bags,
+)
+from ros2_gridsampler.training.pretrain_encoder import pretrain
+
+from .probes import Score
+
+UNTRAINED = 'untrained'
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        methods: Names of `mi_mae.METHODS`, or 'untrained'.
+        seeds: Of each method.
+        compute: Forward operations of each run [FLOP].
+    """
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    compute: float
+
+    def __post_init__(self) -> None:
+        """Refuse methods that do not exist, and a comparison of nothing."""
+        if not self.methods or not self.seeds or not 0 < self.compute < math.inf:
+            raise ValueError(
+                f'Methods {[*self.methods]}, seeds {[*self.seeds]} and {self.compute:g} FLOP '
+                'compare nothing; name at least one of each, and more than 0 FLOP.'
+            )
+        unknown = sorted(set(self.methods) - {UNTRAINED, *METHODS})
+        if unknown:
+            raise ValueError(f'{unknown} are no methods; choose of {[UNTRAINED, *METHODS]}.')
+
+
+def with_compute(config: PretrainConfig, compute: float) -> PretrainConfig:
+    """The same run, as long as so many forward operations [FLOP] last.
+
+    Raises:
+        ValueError: They do not last for one step, or have no end.
+    """
+    if not compute < 1e30:
+        raise ValueError(f'{compute:.3g} FLOP last for ever; give less.')
+    steps = round(compute / forward_operations(config))
+    if steps < 1:
+        raise ValueError(
+            f'{compute:.3g} FLOP do not last for a step of {forward_operations(config):.3g}.'
+        )
+    return replace(config, steps=steps)
+
+
+def run_of(config: PretrainConfig, method: str, seed: int, compute: float) -> PretrainConfig:
+    """The run of a method and seed."""
+    if method == UNTRAINED:
+        return replace(config, steps=0, seed=seed)
+    known = next(name for name in METHODS if name == method)
+    config = replace(config, model=config.model.as_method(known), seed=seed)
+    return with_compute(config, compute)
+
+
+def compare(
+    config: PretrainConfig,
+    comparison: Comparison,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    probe: Callable[[Encoder, EncoderManifest], list[Score]],
+    asked: Mapping[str, Any],
+) -> str:
+    """Run what has not been run, probe what has not been probed, and write table and scores.
+
+    Args:
+        config: Recipe of all runs.
+        comparison: What differs between them.
+        bags: See `pretrain`.
+        out: One folder per run; `results.json` and `table.md`.
+        cache: See `pretrain`.
+        probe: Scores of an encoder.
+        asked: What `probe` asks, in JSON's values.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        ValueError: `out` holds a run of another recipe or length, or scores of another probe.
+    """
+    results: dict[str, list[list[Score]]] = {}
+    compute: dict[str, float] = {}
+    # Seed by seed: a comparison that is cut off has all methods of the first seeds.
+    for seed in comparison.seeds:
+        for method in comparison.methods:
+            folder = out / f'{method}_{seed}'
+            run = run_of(config, method, seed, comparison.compute)
+            if (folder / 'manifest.json').exists():
+                keep_config(run, training_bags(run, bags), folder)
+            else:
+                pretrain(run, bags, folder, cache)
+            encoder, manifest = load_encoder(folder)
+            compute[method] = manifest.compute
+            path = folder / 'scores.json'
+            if not path.exists():
+                scores = [asdict(score) for score in probe(encoder, manifest)]
+                write_whole(path, json.dumps({'asked': asked, 'scores': scores}, indent=1))
+            found = json.loads(path.read_text())
+            other = sorted(key for key in asked if found['asked'].get(key) != asked[key])
+            # Older versions kept how many bags there were.
+            if 'bags' in other and found['asked']['bags'] == len(asked['bags']):
+                other.remove('bags')
+            if other:
+                raise ValueError(
+                    f'{path} answers another question ({", ".join(other)} differ); move the file '
+                    'away to probe again.'
+                )
+            results.setdefault(method, []).append([Score(**line) for line in found['scores']])
+            text = table(results, compute)
+            (out / 'table.md').write_text(text)
+    return text
+
+
+def table(results: dict[str, list[list[Score]]], compute: dict[str, float]) -> str:
+    """Mean over seeds and its 95% interval (Student's t); a single seed has none.
+
+    The first row is what the instruction alone tells, without any picture.
+    """
+    first = next(iter(results.values()))[0]
+    blind = {score.probe: f'{score.value:.2f}' for score in first if score.features == 'none'}
+    shown = [index for index, score in enumerate(first) if score.features != 'none']
+    heads = [f'{first[i].probe}, {first[i].features} [{first[i].unit}]' for i in shown]
+    rows = [['method', 'seeds', 'TFLOP', *heads], ['---'] * (len(heads) + 3)]
+    rows.append(['no picture', '', '', *(blind.get(first[i].probe, '') for i in shown)])
+    for method, seeds in results.items():
+        values = np.array([[scores[i].value for i in shown] for scores in seeds])
+        cells = [f'{value:.2f}' for value in values.mean(0)]
+        if len(seeds) > 1:
+            width = stats.t.ppf(0.975, len(seeds) - 1) * stats.sem(values, axis=0)
+            cells = [f'{cell} ± {half:.2f}' for cell, half in zip(cells, width, strict=True)]
+        rows.append([method, str(len(seeds)), f'{compute[method] / 1e12:.3f}', *cells])
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)

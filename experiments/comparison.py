@@ -1,0 +1,187 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""One recipe and a list of changes -> trained and measured rows that differ in nothing else."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.engines import load
+from ros2_gridsampler.files import find, read_yaml, structure
+from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import MANIFEST
+from ros2_gridsampler.simulation.benchmark import check_tasks
+from ros2_gridsampler.simulation.closed_loop import measure_success
+from ros2_gridsampler.simulation.solved_states import Placements, check_episodes
+from ros2_gridsampler.training.recipe import load_recipe
+from ros2_gridsampler.training.run_state import keep_recipe
+from ros2_gridsampler.training.train_policy import train
+
+from .row_outcomes import load_outcomes
+
+BASE = 'base'
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """What is compared with what.
+
+    Attributes:
+        recipe: Recipe file beside this one; everything that the rows share.
+        base: Changes of the recipe for the run from which every row starts; none where each row
+            names its own start.
+        row: Changes of the recipe for every row.
+        rows: Name of a row -> its own changes.
+        suite: LIBERO suite.
+        tasks: Numbers from 0.
+        episodes: Placements -> evaluation states per task.
+        more_episodes: The same for the rows in `main_rows`.
+        main_rows: Rows that carry the claim.
+    """
+
+    recipe: str
+    base: dict[str, Any]
+    row: dict[str, Any]
+    rows: dict[str, dict[str, Any]]
+    suite: str
+    tasks: tuple[int, ...]
+    episodes: dict[Placements, int]
+    more_episodes: dict[Placements, int]
+    main_rows: tuple[str, ...]
+
+    def episodes_of(self, row: str) -> Mapping[Placements, int]:
+        """Placements -> evaluation states per task of this row."""
+        return self.more_episodes if row in self.main_rows else self.episodes
+
+
+def load_comparison(path: Path) -> ComparisonConfig:
+    """Read a comparison from YAML.
+
+    Raises:
+        ValueError: A key is unknown, missing or of the wrong type; the text names it.
+    """
+    content = read_yaml(path)
+    try:
+        config = structure(content, ComparisonConfig)
+    except ValueError as error:
+        raise ValueError(f'{path} is not a comparison: {error}.') from error
+    unknown = set(config.main_rows) - set(config.rows)
+    if unknown:
+        raise ValueError(f'{path} has no rows {sorted(unknown)}; its rows are {[*config.rows]}.')
+    if not config.base:
+        lost = [row for row, own in config.rows.items() if 'start' not in config.row | own]
+        if lost:
+            raise ValueError(f'{path} has no base, so its rows {lost} need a start.')
+    return config
+
+
+def check_comparison(path: Path, rows: Sequence[str]) -> None:
+    """See that all that will be trained and measured exists, before any of it takes its hours.
+
+    Args:
+        path: The comparison.
+        rows: Names of rows, `BASE` among them.
+
+    Raises:
+        ValueError: There is no such row, task or number of evaluation states, or a row's changes
+            are no recipe.
+    """
+    config = load_comparison(path)
+    check_tasks(config.suite, config.tasks)
+    for row in rows:
+        changes = config.base if row == BASE else config.row | _own(config, row, path)
+        load_recipe(path.parent / config.recipe, _lines(changes))
+        for episodes in config.episodes_of(row).values():
+            check_episodes(episodes)
+
+
+def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:
+    """Train what every row starts from, unless it is there.
+
+    Raises:
+        ValueError: Every row has its own start.
+    """
+    config = load_comparison(path)
+    if not config.base:
+        raise ValueError(f'{path} has no base: every row has its own start.')
+    _train(path.parent / config.recipe, config.base, bags, out / BASE, cache)
+
+
+def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) -> None:
+    """Train one row and measure it; what is there already, of the same recipe, is not done again.
+
+    Args:
+        path: The comparison.
+        row: One of its rows.
+        bags: Demonstrations.
+        out: Folder of all rows.
+        cache: Of decoded bags.
+
+    Raises:
+        ValueError: There is no such row, the base is not trained yet, or what is there is of
+            another recipe, other bags, another suite or other weights.
+    """
+    config = load_comparison(path)
+    own = _own(config, row, path)
+    if config.base and not (out / BASE / MANIFEST).exists():
+        raise ValueError(f'{out / BASE} is not trained yet; run the comparison without --rows.')
+    start = {'start': str((out / BASE).resolve())} if config.base else {}
+    changes = {**start, **config.row, **own}
+    _train(path.parent / config.recipe, changes, bags, out / row, cache)
+    for placements, episodes in config.episodes_of(row).items():
+        measure_row(config, row, placements, episodes, out)
+
+
+def measure_row(
+    config: ComparisonConfig, row: str, placements: Placements, episodes: int, out: Path
+) -> None:
+    """Measure success task by task; tasks that are measured already are read from their file.
+
+    Raises:
+        ValueError: The file is of another suite or of other weights.
+    """
+    policy, manifest = load_checkpoint(out / row)
+    limits = load_arm(find('calibration', 'panda', '.yaml'))
+    file = out / row / f'{placements}.json'
+    known = load_outcomes(file, config.suite, manifest.weights_sha256)
+    for task in config.tasks:
+        if known.episodes(task) >= episodes:
+            continue
+        result = measure_success(
+            load(policy, [golden_observation(manifest.policy)], backends=('eager',)),
+            manifest.policy,
+            limits,
+            name=row,
+            weights_sha256=manifest.weights_sha256,
+            suite=config.suite,
+            tasks=[task],
+            episodes=episodes,
+            placements=placements,
+        )
+        known.add(task, *next(iter(result.outcomes.items())))
+        known.save(file)
+
+
+def _train(
+    recipe: Path, changes: Mapping[str, Any], bags: Sequence[Path], out: Path, cache: Path
+) -> None:
+    config = load_recipe(recipe, _lines(changes))
+    if (out / MANIFEST).exists():
+        keep_recipe(out, config, bags)
+    else:
+        train(config, bags, out, cache)
+
+
+def _own(config: ComparisonConfig, row: str, path: Path) -> dict[str, Any]:
+    """What a row changes that no other does."""
+    if row not in config.rows:
+        raise ValueError(f'{path} has no row {row!r}; its rows are {[*config.rows]}.')
+    return config.rows[row]
+
+
+def _lines(changes: Mapping[str, Any]) -> list[str]:
+    return [f'{key}={json.dumps(value)}' for key, value in changes.items()]

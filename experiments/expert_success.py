@@ -1,0 +1,71 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated tasks -> how often their scripted demonstrators succeed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ros2_gridsampler.simulation.experts import ScriptedExpert
+from ros2_gridsampler.simulation.libero_arm import LiberoArm
+from ros2_gridsampler.simulation.solved_states import Placements, Tally, try_states
+
+MAXIMUM_STEPS = 300
+"""Control periods before an episode counts as failed; an expert may try again meanwhile."""
+
+
+@dataclass(frozen=True)
+class ExpertSuccess:
+    """How often demonstrators succeed.
+
+    Attributes:
+        suite: LIBERO suite.
+        placements: 'official' or 'widened'.
+        tally: What was solved.
+    """
+
+    suite: str
+    placements: Placements
+    tally: Tally
+
+    def to_json(self) -> str:
+        """All of it."""
+        tally = self.tally
+        content = {
+            'suite': self.suite,
+            'placements': self.placements,
+            'episodes': tally.episodes,
+            'successes': tally.successes,
+            'interval': tally.interval,
+            'per_task': tally.per_task,
+        }
+        return json.dumps(content, indent=1)
+
+    def __str__(self) -> str:
+        return f'{self.tally}, {self.placements} placements, scripted experts without noise'
+
+
+def measure_experts(
+    suite: str, tasks: Sequence[int], episodes: int, placements: Placements
+) -> ExpertSuccess:
+    """Let the experts try the evaluation states, without execution noise and without pictures.
+
+    Args:
+        suite: LIBERO suite.
+        tasks: Numbers from 0.
+        episodes: Per task.
+        placements: Official initial states, or widened ones.
+    """
+    outcomes = try_states(
+        _attempt, suite=suite, tasks=tasks, episodes=episodes, placements=placements
+    )
+    return ExpertSuccess(suite, placements, Tally(outcomes))
+
+
+def _attempt(arm: LiberoArm, number: int) -> bool:
+    expert = ScriptedExpert(arm)
+    for _ in range(MAXIMUM_STEPS):
+        arm.step(*expert.command(arm.observe(images=False)))
+        if arm.success():
+            return True
+    return False

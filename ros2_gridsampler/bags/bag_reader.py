@@ -1,0 +1,111 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of any rosbag kind -> its topics, and its messages in order."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..seeing.camera_message import camera_info_topic
+from .bag_files import DamagedBag, is_storage
+from .bag_storage import RecordedMessage, read_connections, read_storage
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """Bags named directly or anywhere below the folders named, in order of their names.
+
+    A bag that is found twice is one bag: else it could be trained on and held out.
+
+    Raises:
+        FileNotFoundError: One of the paths is not there, or nothing there looks like a bag.
+    """
+    if not paths:
+        raise FileNotFoundError('Name at least one bag, or a folder of bags.')
+    bags: dict[Path, Path] = {}
+    for path in paths:
+        found = _bags_at(path)
+        if not found:
+            raise FileNotFoundError(
+                f'No rosbag2 recording in {path}; a bag is a folder with a metadata.yaml, or an '
+                '.mcap, .db3 or (ROS 1) .bag file.'
+            )
+        for bag in found:
+            bags.setdefault(bag.resolve(), bag)
+    # One of its files, named beside the folder, is no other bag.
+    return [bag for real, bag in bags.items() if real.parent not in bags]
+
+
+def _bags_at(path: Path) -> list[Path]:
+    if path.is_file() or (path / 'metadata.yaml').exists():
+        return [path]
+    # What ends in .partial was being written when its writer was killed.
+    folders = {file.parent for file in path.rglob('metadata.yaml') if not _partial(file)}
+    loose = {
+        file
+        for file in path.rglob('*')
+        if is_storage(file)
+        and file.is_file()
+        and not _partial(file)
+        and not folders & set(file.parents)
+    }
+    # The splits of one recording whose metadata was lost belong together.
+    groups = {file if file.suffix == '.bag' else _recording_of(file) for file in loose}
+    return sorted(folders | groups)
+
+
+def _partial(file: Path) -> bool:
+    return file.parent.suffix == '.partial'
+
+
+def _recording_of(file: Path) -> Path:
+    # ros2 bag record names them after their folder: 'run/run_0.mcap'.
+    return file.parent if file.name.startswith(f'{file.parent.name}_') else file
+
+
+def read_topics(bag: Path) -> dict[str, str]:
+    """Topic -> message type, such as 'sensor_msgs/msg/Image', of all that was recorded."""
+    return {topic: kind for topic, (kind, _) in read_connections(bag).items()}
+
+
+def unreadable_topics(bag: Path) -> dict[str, str]:
+    """Topic -> type, of those whose type neither the bag nor ROS 2 Jazzy defines."""
+    return {topic: kind for topic, (kind, known) in read_connections(bag).items() if not known}
+
+
+def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
+    """Messages in order of their log time.
+
+    Args:
+        bag: A bag folder, or an .mcap, .db3 or .bag file.
+        topics: Only these; if empty, all whose types are known (see `unreadable_topics`).
+
+    Raises:
+        DamagedBag: At the end, if the bag was cut off or lacks messages.
+    """
+    return read_storage(bag, topics, deserialised=True)
+
+
+def read_camera_infos(bag: Path, cameras: Mapping[str, str]) -> dict[str, Any]:
+    """Camera -> its first CameraInfo, of those that have one.
+
+    Args:
+        bag: A bag folder or file.
+        cameras: Camera -> topic of its pictures.
+    """
+    recorded = read_topics(bag)
+    wanted = {camera_info_topic(topic): camera for camera, topic in cameras.items()}
+    wanted = {topic: camera for topic, camera in wanted.items() if topic in recorded}
+    found: dict[str, Any] = {}
+    # What is lost of a damaged bag is told by whoever reads its other topics.
+    with contextlib.suppress(DamagedBag):
+        for message in read_messages(bag, tuple(wanted)) if wanted else ():
+            found.setdefault(wanted[message.topic], message.message)
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def read_serialised(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
+    """As `read_messages`, but each message is its CDR bytes, ready to be published."""
+    return read_storage(bag, topics, deserialised=False)

@@ -1,0 +1,208 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded messages -> Observations, through the code that runs live."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..seeing.camera_message import stamp_seconds
+from ..seeing.observation import NotObservable, Observation
+from ..seeing.observation_buffer import ObservationBuffer
+from .bag_files import DamagedBag
+from .bag_reader import read_camera_infos, read_messages
+from .bag_storage import RecordedMessage
+
+TimeSource = Literal['recorded', 'header', 'log']
+"""Whose time an offline reading believes.
+
+'recorded': header stamps against log times, as the live node would have seen them. 'header': the
+header stamps alone, for a bag whose recorder had another clock. 'log': the log times alone, for
+drivers that do not stamp.
+"""
+
+
+@dataclass(frozen=True)
+class StreamTopics:
+    """Which topic carries which stream.
+
+    Attributes:
+        cameras: Camera name -> topic of Image or CompressedImage; the CameraInfo of rectified
+            ones is beside it, see `camera_info_topic`.
+        joint_states: JointState; empty where no joints are read.
+        pose: PoseStamped of the end effector; empty where it is not used.
+        instruction: String; empty where `fixed_instruction` serves.
+        fixed_instruction: The sentence of a recording that carries none.
+    """
+
+    cameras: Mapping[str, str]
+    joint_states: str = '/joint_states'
+    pose: str = ''
+    instruction: str = '/instruction'
+    fixed_instruction: str = ''
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All topics in use."""
+        topics = (*self.cameras.values(), self.joint_states, self.pose, self.instruction)
+        return tuple(topic for topic in topics if topic)
+
+
+def read_observations(
+    bag: Path,
+    topics: StreamTopics,
+    buffer: ObservationBuffer,
+    others: Mapping[str, Callable[[RecordedMessage], None]] | None = None,
+) -> Iterator[Observation]:
+    """Every observation that a live node could have made, at the time when it could.
+
+    Args:
+        bag: A bag folder or file.
+        topics: Which topic carries which stream.
+        buffer: The same object that the live node fills.
+        others: Further topics, and what takes their messages on the way.
+
+    Raises:
+        DamagedBag: At the end, if the bag is not whole.
+        ValueError: The bag lacks a topic, or no observation came of it.
+    """
+    replay = ObservationReplay(topics, buffer)
+    replay.learn_cameras(bag)
+    found = False
+    others = others or {}
+    for recorded in read_messages(bag, (*topics.names, *others)):
+        if recorded.topic in others:
+            others[recorded.topic](recorded)
+            continue
+        observation = replay.take(recorded)
+        if observation is not None:
+            found = True
+            yield observation
+    if not found:
+        raise ValueError(f'{bag} gave no observation: {replay.refusals or replay.reason}')
+    if replay.refused:
+        raise DamagedBag(f'{bag} holds what cannot be used: {replay.refusals}')
+
+
+class ObservationReplay:
+    """Recorded messages, one by one -> the observations that they complete.
+
+    What the live node would refuse with a word (a damaged picture, a joint that is not finite)
+    is refused here too, counted, and the rest goes on.
+
+    Args:
+        topics: Which topic carries which stream.
+        buffer: The same object that the live node fills.
+        time: Whose time is believed.
+    """
+
+    def __init__(
+        self, topics: StreamTopics, buffer: ObservationBuffer, time: TimeSource = 'recorded'
+    ) -> None:
+        self._topics = topics
+        self._buffer = buffer
+        self._source = time
+        self.now = -float('inf')
+        """Time of the newest message, as the live node's clock would have said [s]."""
+        self.reason = 'it holds no message of the topics in use'
+        """Why there was no observation when last looked for."""
+        self.refused: Counter[str] = Counter()
+        """What could not be used, by the sentence that says why."""
+
+    @property
+    def refusals(self) -> str:
+        """`refused` in one sentence."""
+        return '; '.join(f'{count} x {text}' for text, count in self.refused.most_common(5))
+
+    def learn_cameras(self, bag: Path) -> None:
+        """Take the CameraInfo of rectified cameras from a recording, as the live node does first.
+
+        A CameraInfo says something of the camera, not of a moment: the first one counts from
+        the first picture on.
+        """
+        rectified = {
+            name: topic
+            for name, topic in self._topics.cameras.items()
+            if name in self._buffer.rectified
+        }
+        if not rectified:
+            return
+        for camera, message in read_camera_infos(bag, rectified).items():
+            try:
+                self._buffer.add_camera_info(camera, message)
+            except ValueError as error:
+                self._refuse(str(error))
+
+    def times(self, recorded: RecordedMessage) -> tuple[float, float]:
+        """Arrival and capture time of a message, by the time source [s]."""
+        header = getattr(recorded.message, 'header', None)
+        stamp = recorded.time if header is None else stamp_seconds(header.stamp)
+        if self._source == 'log':
+            return recorded.time, recorded.time
+        if self._source == 'header':
+            return (stamp if header is not None else self.now), stamp
+        return recorded.time, stamp
+
+    def take(self, recorded: RecordedMessage) -> Observation | None:
+        """The observation that becomes possible by this message, if one does."""
+        arrival, capture = self.times(recorded)
+        self.now = max(self.now, arrival) if self._source == 'header' else arrival
+        try:
+            feed(self._buffer, self._topics, recorded, capture)
+        except ValueError as error:
+            self._refuse(str(error))
+            return None
+        try:
+            decode = self._buffer.take(self.now)
+        except NotObservable as error:
+            self.reason = str(error)
+            return None
+        if decode is None:
+            return None
+        try:
+            return decode()
+        except ValueError as error:
+            self._refuse(str(error))
+            return None
+
+    def _refuse(self, text: str) -> None:
+        self.reason = text
+        # Every message may have its own numbers; a long bag must not fill the memory with them.
+        if text in self.refused or len(self.refused) < 20:
+            self.refused[text] += 1
+        else:
+            self.refused['other reasons'] += 1
+
+
+def feed(
+    buffer: ObservationBuffer,
+    topics: StreamTopics,
+    recorded: RecordedMessage,
+    capture: float | None = None,
+) -> None:
+    """Put one recorded message into the buffer, as the node's callbacks do.
+
+    Args:
+        buffer: To fill.
+        topics: Which topic carries which stream.
+        recorded: A message.
+        capture: Its capture time [s]; by default the stamp of its header.
+    """
+    message = recorded.message
+    if topics.fixed_instruction:
+        buffer.set_instruction(topics.fixed_instruction)
+    if recorded.topic == topics.instruction:
+        buffer.set_instruction(message.data)
+        return
+    time = stamp_seconds(message.header.stamp) if capture is None else capture
+    for camera, topic in topics.cameras.items():
+        if recorded.topic == topic:
+            buffer.add_image(camera, message, time)
+            return
+    if recorded.topic == topics.joint_states:
+        buffer.add_joints(message.name, message.position, time)
+    elif recorded.topic == topics.pose:
+        at, turn = message.pose.position, message.pose.orientation
+        buffer.add_pose((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w), time)

@@ -1,0 +1,216 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of any node -> the streams of an arm that follows them, spoiled on demand."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from ..acting.arm_limits import ArmLimits
+from ..acting.command_message import fill_joint_trajectory, fill_twist
+from ..nodes.topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
+from ..seeing.camera_message import encode_jpeg
+from ..simulation.kinematic_arm import KinematicArm
+from .bench_topics import BenchTopics
+from .command_judge import CommandJudge
+from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
+from .exercised_policy_node import MODEL_FAULT
+from .spoil import Spoil
+
+_ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
+_STEP, _FRAME = 0.02, 0.05
+
+
+class FaultBench(Node):
+    """Arm, cameras and watcher in one.
+
+    Args:
+        kind: 'joints' (JointTrajectory) or 'twist' (TwistStamped).
+        limits: That no command may exceed.
+        period: Between two commands of the node under test [s].
+        topics: See there.
+        resolution: Of the cameras [px].
+        options: Those of rclpy's Node.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        limits: ArmLimits,
+        period: float,
+        topics: BenchTopics,
+        resolution: tuple[int, int] = RESOLUTION,
+        **options: Any,
+    ) -> None:
+        """Publish from now on."""
+        super().__init__('fault_bench', **options)
+        self.kind, self.topics = kind, topics
+        self.arm = KinematicArm(REST, HAND)
+        self.spoil = Spoil()
+        self.judge = CommandJudge(kind, limits, period)
+        self._resolution = resolution
+        self._began = time.monotonic()
+        self._skewed_since = self._began
+        self._late: deque[tuple[float, Any, Any]] = deque()
+        self._frozen: dict[str, Any] = {}
+        self._outputs = {
+            'front': self.create_publisher(Image, topics.cameras[0], STATE),
+            'wrist': self.create_publisher(CompressedImage, topics.cameras[1], STATE),
+            'joints': self.create_publisher(JointState, topics.joint_states, STATE),
+        }
+        self._pose = self.create_publisher(PoseStamped, topics.pose, STATE)
+        self._sentence = self.create_publisher(String, topics.instruction, LATCHED)
+        self._model = self.create_publisher(String, MODEL_FAULT, LATCHED)
+        command, name = (
+            (JointTrajectory, topics.joint_command)
+            if kind == 'joints'
+            else (TwistStamped, topics.twist_command)
+        )
+        self._inbox = self.create_subscription(command, name, self._ignore, _ALL)
+        self._rival_kind, self._rival_topic = command, name
+        self._stepped = self._due = self._shown = time.monotonic()
+
+    def say(self, sentence: str) -> None:
+        """Tell the node what to do."""
+        self._sentence.publish(String(data=sentence))
+
+    def spoil_model(self, fault: str) -> None:
+        """See `Exercise.fault`; nodes that are not exercised do not listen."""
+        self._model.publish(String(data=fault))
+
+    def begin_skew(self) -> None:
+        """The skew grows from now on."""
+        self._skewed_since = time.monotonic()
+
+    def publish_garbage(self) -> None:
+        """Bytes that are no message, on every input."""
+        for publisher in (*self._outputs.values(), self._pose):
+            publisher.publish(b'\x00\x01\x00\x00\xff\xff\xff\x7f\x01')
+
+    def publish_joints(self, stamp: float) -> None:
+        """Joint states at `stamp` [s]."""
+        positions = [*self.arm.joints.tolist(), 0.02, 0.02]
+        names = [*JOINTS, *FINGERS]
+        if self.spoil.missing_joint:
+            names, positions = names[1:-1], positions[1:-1]
+        if self.spoil.nan_joints:
+            positions = [float('nan')] * len(positions)
+        if self.spoil.reversed_joints:
+            names, positions = names[::-1], positions[::-1]
+        message = JointState(name=names, position=positions)
+        message.header.stamp = ros_time(stamp)
+        self._outputs['joints'].publish(message)
+
+    def make_rival(self) -> Callable[[], None]:
+        """Somebody else who commands the arm; call it to send, its publisher is `rival`."""
+        rival = self.rival = self.create_publisher(
+            self._rival_kind, self._rival_topic, NEWEST_RELIABLE
+        )
+
+        def send() -> None:
+            wild = REST + np.random.default_rng().normal(size=7)
+            values = wild if self.kind == 'joints' else wild[:6]
+            self.judge.disregard(values)
+            message = self._rival_kind()
+            if self.kind == 'joints':
+                due = np.array([0.02])
+                fill_joint_trajectory(message, JointTrajectoryPoint, JOINTS, values[None], due)
+            else:
+                fill_twist(message, values, FRAME, self._now())
+            rival.publish(message)
+
+        return send
+
+    def tick(self, patience: float) -> None:
+        """Take what was commanded, move the arm, show it; returns when the next tick is due.
+
+        Nothing of this runs in an executor: on a busy machine the commands would queue up, and
+        the arm would be one with a delay of seconds.
+
+        Args:
+            patience: Longest sleep [s].
+        """
+        now = time.monotonic()
+        if now < self._due:
+            time.sleep(min(self._due - now, patience))
+            return
+        self._due = max(self._due + _STEP, now)
+        with self._inbox.handle:
+            while (
+                taken := self._inbox.handle.take_message(self._inbox.msg_type, False)
+            ) is not None:
+                self._take(*taken)
+        pictures: dict[str, Any] = {}
+        if now - self._shown >= _FRAME:
+            self._shown = now
+            shown = (name for name in CAMERAS if name not in self.spoil.silent)
+            pictures = {name: self._picture(name) for name in shown}
+        self._step(pictures)
+
+    def _ignore(self, message: Any) -> None:
+        """`tick` takes the messages."""
+
+    def _now(self) -> float:
+        return float(self.get_clock().now().nanoseconds * 1e-9)
+
+    def _step(self, pictures: dict[str, Any]) -> None:
+        """All that is shown was captured at the same moment, now, except where it is spoiled."""
+        now = time.monotonic()
+        self.arm.step(now, now - self._stepped)
+        self._stepped = now
+        # First: a node that keeps the newest message only could not see what comes before them.
+        for act in self.spoil.every_step:
+            act()
+        stamp = self._now() + self.spoil.clock_offset
+        if 'joints' not in self.spoil.silent:
+            self.publish_joints(stamp)
+        pose = PoseStamped()
+        pose.header.stamp, pose.header.frame_id = ros_time(stamp), FRAME
+        at = pose.pose.position
+        at.x, at.y, at.z = self.arm.position.tolist()
+        pose.pose.orientation.w = 1.0
+        if 'joints' not in self.spoil.silent:
+            self._pose.publish(pose)
+        for name, picture in pictures.items():
+            skew = self.spoil.skew_rate * (now - self._skewed_since) if name == 'wrist' else 0.0
+            picture.header.stamp = ros_time(stamp - skew)
+            late = self.spoil.delay.get(name, 0.0)
+            self._late.append((now + late, self._outputs[name], picture))
+        # Those that are late must not hold up the others.
+        self._late = deque(sorted(self._late, key=lambda entry: entry[0]))
+        while self._late and self._late[0][0] <= now:
+            _, publisher, message = self._late.popleft()
+            publisher.publish(message)
+
+    def _picture(self, name: str) -> Any:
+        if name in self.spoil.frozen and name in self._frozen:
+            return self._frozen[name]
+        width, height = self._resolution
+        if name in self.spoil.small:
+            width, height = width // 2, height // 2
+        rgb = self.arm.picture(width, height)
+        if name in self.spoil.black:
+            rgb[:] = 0
+        if name == 'front':
+            message = Image(height=height, width=width, encoding='rgb8', step=3 * width)
+            message.data = rgb.tobytes()
+        else:
+            data = encode_jpeg(rgb)
+            message = CompressedImage(format='jpeg')
+            message.data = data[: len(data) // 2] if self.spoil.cut else data
+        self._frozen[name] = message
+        return message
+
+    def _take(self, message: Any, info: Any) -> None:
+        values = self.judge.take(message, info, self.arm.joints)
+        if values is not None:
+            self.arm.command(self.kind, values, time.monotonic())

@@ -1,0 +1,134 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands as a controller receives them -> by how much they exceed the limits of the arm."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from ..acting.arm_limits import EndEffectorLimits, GripperLimits, JointLimits
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How far beyond a limit, as a share of it (0: within), and which."""
+
+    share: float
+    limit: str
+
+
+class JointExcess:
+    """Positions, velocities, accelerations and jerks of a stream of joint positions.
+
+    The differences are taken over the nominal period, not over the times of arrival: that is
+    how a controller executes them.
+
+    Args:
+        limits: In the order of the commands.
+        period: Between two commands [s].
+    """
+
+    def __init__(self, limits: JointLimits, period: float) -> None:
+        """Nothing was commanded yet."""
+        self._limits = limits
+        self._period = period
+        self.worst = Excess(0.0, '')
+        self._history: list[Numbers] = []
+
+    def begin(self, positions: Float[np.ndarray, ' joints']) -> None:
+        """The arm stands at `positions` [rad], [m]."""
+        self._history = [positions] * 4
+
+    def add(self, positions: Float[np.ndarray, ' joints'], lost: int = 0) -> None:
+        """One command more, after `lost` that were not seen."""
+        limits = self._limits
+        if not np.isfinite(positions).all():
+            self._note('finite', np.array([np.inf]), np.ones(1), 0.0)
+            return
+        span = limits.max_position - limits.min_position
+        outside = np.maximum(limits.min_position - positions, positions - limits.max_position)
+        self._note('position', outside / span + 1, np.ones(1), 1e-12)
+        self._history = [*self._history[-3:], positions]
+        if lost:
+            # Over a gap only the mean velocity is known.
+            rate = (positions - self._history[-2]) / (self._period * (lost + 1))
+            self._note('velocity', rate, limits.max_velocity, 1e-12)
+            self._history = [positions]
+            return
+        rate, rounding = np.array(self._history), float(np.spacing(np.abs(positions).max()))
+        for name, most in (
+            ('velocity', limits.max_velocity),
+            ('acceleration', limits.max_acceleration),
+            ('jerk', limits.max_jerk),
+        ):
+            if len(rate) < 2:
+                return
+            rate = np.diff(rate, axis=0) / self._period
+            rounding *= 4 / self._period
+            self._note(name, rate[-1], most, rounding)
+
+    def _note(self, limit: str, values: Numbers, most: Numbers, rounding: float) -> None:
+        share = float(np.max((np.abs(values) - rounding) / most)) - 1 - 1e-9
+        if share > self.worst.share:
+            self.worst = Excess(share, limit)
+
+
+class TwistExcess:
+    """Speed, acceleration and jerk of a stream of twists, and the way of the gripper.
+
+    Args:
+        limits: Of the end effector.
+        gripper: Of the gripper.
+        period: Between two commands [s].
+    """
+
+    def __init__(self, limits: EndEffectorLimits, gripper: GripperLimits, period: float) -> None:
+        """Nothing was commanded yet."""
+        self._most = (
+            np.array([limits.max_speed, limits.max_rotation_rate]),
+            np.array([limits.max_acceleration, limits.max_rotation_acceleration]),
+            np.array([limits.max_jerk, limits.max_rotation_jerk]),
+        )
+        self._gripper = gripper
+        self._period = period
+        self._opening: float | None = None
+        self.worst = Excess(0.0, '')
+        self._history: list[Numbers] = []
+
+    def begin(self) -> None:
+        """The end effector stands; the gripper is as it is commanded next."""
+        self._history = [np.zeros(6)] * 3
+        self._opening = None
+
+    def add_opening(self, opening: float) -> None:
+        """One opening of the gripper [m] more, none between it and the last."""
+        limits, before = self._gripper, self._opening
+        self._opening = opening
+        shares = {'opening': max(opening / limits.max_opening - 1, -opening / limits.max_opening)}
+        if before is not None:
+            speed = abs(opening - before) / self._period
+            shares['gripper speed'] = speed / limits.max_speed - 1
+        for name, share in shares.items():
+            if not share <= max(self.worst.share, 1e-9):
+                self.worst = Excess(share, name)
+
+    def add(self, twist: Float[np.ndarray, '6'], lost: int = 0) -> None:
+        """One command more, after `lost` that were not seen."""
+        if not np.isfinite(twist).all():
+            self.worst = Excess(np.inf, 'finite')
+            return
+        self._history = [twist] if lost else [*self._history[-2:], twist]
+        rate, rounding = np.array(self._history), float(np.spacing(np.abs(twist).max()))
+        for name, most in zip(('speed', 'acceleration', 'jerk'), self._most, strict=True):
+            if not len(rate):
+                return
+            norms = np.linalg.norm(rate[-1].reshape(2, 3), axis=1)
+            share = float(np.max((norms - rounding) / most)) - 1 - 1e-9
+            if share > self.worst.share:
+                self.worst = Excess(share, name)
+            rate = np.diff(rate, axis=0) / self._period
+            rounding *= 4 / self._period

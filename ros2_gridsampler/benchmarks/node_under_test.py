@@ -1,0 +1,168 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node under test: started, ended by a signal, started again, activated again."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import SingleThreadedExecutor
+
+from ..nodes.child_process import ChildProcess
+from .campaign_config import CampaignConfig
+from .exercise import FINGERS, save_exercise_policy
+
+# From asking a process to end to making it [s].
+_PATIENCE = 15.0
+# For the answer of a service [s].
+_ANSWER = 5.0
+Until = Callable[[Callable[[], bool], float], bool]
+
+
+class NodeUnderTest:
+    """A process of ours, or a node that somebody else runs; use it as a context.
+
+    Args:
+        config: Of the campaign.
+        logs: Folder for what it says.
+        client: A node that may call services.
+        executor: Of that node.
+        until: Runs the bench until a condition holds or a time [s] is over; whether it held.
+    """
+
+    def __init__(
+        self,
+        config: CampaignConfig,
+        logs: Path,
+        client: Any,
+        executor: SingleThreadedExecutor,
+        until: Until,
+    ) -> None:
+        """Know what to start; entering starts it."""
+        self._config = config
+        self._logs = logs
+        self._client = client
+        self._executor = executor
+        self._until = until
+        self._starts = 0
+        self._process: ChildProcess | None = None
+        self._folder = tempfile.TemporaryDirectory()
+
+    def __enter__(self) -> 'NodeUnderTest':
+        """Start."""
+        if self._config.node != 'running':
+            save_exercise_policy(self._config.kind, self._policy)
+        self._start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """End."""
+        self._end()
+        self._folder.cleanup()
+
+    @property
+    def _policy(self) -> Path:
+        return Path(self._folder.name) / 'policy'
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a process that was started here."""
+        return self._process is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started here and has ended."""
+        return self._process is not None and not self._process.running
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the process; None while it runs, or where it is not ours."""
+        return None if self._process is None else self._process.exit_code
+
+    def restart(self) -> None:
+        """A new process; nothing where it is not ours."""
+        self._end()
+        self._start()
+
+    def end_by(self, signal_name: str) -> int | None:
+        """Send a signal, wait for the end; the exit code."""
+        process = self._process
+        if process is None:
+            return None
+        process.send(signal_name)
+        self._until(lambda: not process.running, self._config.patience)
+        return process.exit_code
+
+    def activate(self, moves: Callable[[], bool]) -> None:
+        """Activate its lifecycle, as soon as it has deactivated itself.
+
+        Args:
+            moves: Whether the arm moves; then the fault has not reached the node.
+        """
+        client = self._client.create_client(ChangeState, f'{self._config.node_name}/change_state')
+        request = ChangeState.Request()
+        request.transition.id = Transition.TRANSITION_ACTIVATE
+
+        def activated() -> bool:
+            # It deactivates itself a moment after the fault; before that there is nothing to do.
+            if moves():
+                return True
+            if not client.wait_for_service(timeout_sec=0.1):
+                return False
+            return self._answered(client.call_async(request))
+
+        self._until(activated, self._config.patience)
+        self._client.destroy_client(client)
+
+    def _answered(self, future: Any) -> bool:
+        """Whether the call came back and was a success."""
+
+        def done() -> bool:
+            self._executor.spin_once(timeout_sec=0.0)
+            return bool(future.done())
+
+        if self._until(done, _ANSWER) and future.result().success:
+            return True
+        self._until(lambda: False, 0.5)
+        return False
+
+    def _start(self) -> None:
+        config, topics = self._config, self._config.topics
+        if config.node == 'running':
+            return
+        module = 'exercised_policy_node' if config.node == 'policy' else 'naive_reference_node'
+        parameters: dict[str, Any] = {
+            'policy': str(self._policy),
+            'camera_topics': list(topics.cameras),
+        }
+        if config.node == 'policy':
+            parameters |= {
+                'arm': config.arm,
+                # Small, and started often: an engine would have to be built for nothing.
+                'backend': 'eager',
+                'command_rate': config.rate,
+                'gripper_joints': list(FINGERS),
+            }
+        self._starts += 1
+        self._process = ChildProcess(
+            f'faults.{module}',
+            parameters,
+            {
+                '~/instruction': topics.instruction,
+                '~/joint_trajectory': topics.joint_command,
+                '~/twist_command': topics.twist_command,
+            },
+            environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},
+            log=self._logs / f'{config.node}_{config.kind}_{self._starts}.log',
+            patience=_PATIENCE,
+        )
+        self._process.__enter__()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.__exit__(None, None, None)
+            self._process = None

@@ -1,0 +1,248 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Policy node and naive node, idle and under load -> when their commands leave."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Float64MultiArray
+
+from ..acting.arm_limits import load_arm
+from ..acting.latency import DeadlineMonitor
+from ..evaluating.hardware import describe_hardware
+from ..files import find
+from ..nodes.child_process import ChildProcess
+from ..nodes.policy_reports import TIMING_COLUMNS
+from ..nodes.topics import REPORTS
+from .bench_topics import BenchTopics
+from .exercise import FINGERS, save_exercise_policy
+from .fault_bench import FaultBench
+from .fault_table import START_SENTENCE
+
+_RESOLUTION = (640, 480)
+_START = 120.0
+_MODULES = {'policy': 'faults.exercised_policy_node', 'naive': 'faults.naive_reference_node'}
+# What the naive node is asked to need for a prediction, besides the small network [s].
+_INFERENCE = 0.03
+LOADS = ('inference', 'inference, all cores loaded')
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """One measurement; durations in [ms].
+
+    Attributes:
+        node: 'policy' or 'naive' (which predicts in the callback of its command timer).
+        rate: Commands per second that were asked for [Hz].
+        load: What else runs.
+        commands: How many came.
+        period_p50: Between two commands.
+        period_p99: Likewise.
+        period_max: Likewise.
+        regular_percent: Share of periods that are right within 5 ms.
+        missed: Commands that did not come.
+        overhead_p50: Camera stamp to command stamp without the inference; the naive node does
+            not measure it.
+        own_p50: The same without the time until the next command was due, which the period
+            decides: it is half of it at the median, whoever predicts.
+    """
+
+    node: str
+    rate: float
+    load: str
+    commands: int
+    period_p50: float
+    period_p99: float
+    period_max: float
+    regular_percent: float
+    missed: int
+    overhead_p50: float | None
+    own_p50: float | None
+
+
+@dataclass(frozen=True)
+class TimingReport:
+    """All measurements and the machine."""
+
+    rows: tuple[TimingRow, ...]
+    hardware: dict[str, str]
+
+    def to_json(self) -> str:
+        """All of it."""
+        return json.dumps(asdict(self), indent=1)
+
+    def __str__(self) -> str:
+        head = (
+            '| node | rate | load | period p50 / p99 / max [ms] | within 5 ms | missed '
+            '| overhead p50 [ms] | of it before a command is due [ms] |'
+            '\n|---|---|---|---|---|---|---|---|'
+        )
+        rows = [
+            f'| {r.node} | {r.rate:g} Hz | {r.load} | {r.period_p50:.1f} / {r.period_p99:.1f} / '
+            f'{r.period_max:.1f} | {r.regular_percent:.1f}% | {r.missed} of '
+            f'{r.commands + r.missed} | '
+            f'{_number(r.overhead_p50)} | {_number(r.own_p50)} |'
+            for r in self.rows
+        ]
+        machine = ', '.join(f'{key}: {value}' for key, value in self.hardware.items())
+        return '\n'.join([head, *rows, '', machine])
+
+
+def run_timing(rates: Sequence[float], seconds: float, check: Callable[[], None]) -> TimingReport:
+    """Measure both nodes at every rate under every load, with two cameras of 640x480.
+
+    Args:
+        rates: Commands per second [Hz].
+        seconds: Of each measurement.
+        check: Called all the time; may raise to end it.
+
+    Raises:
+        TimeoutError: A node does not command.
+    """
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            policy = Path(folder) / 'policy'
+            save_exercise_policy('twist', policy, _RESOLUTION)
+            rows = [
+                row
+                for rate in rates
+                for node in _MODULES
+                for row in _measure(context, node, rate, seconds, policy, check)
+            ]
+    finally:
+        rclpy.try_shutdown(context=context)
+    return TimingReport(tuple(rows), dict(describe_hardware()))
+
+
+def _measure(
+    context: Any,
+    node: str,
+    rate: float,
+    seconds: float,
+    policy: Path,
+    check: Callable[[], None],
+) -> Iterator[TimingRow]:
+    topics = BenchTopics()
+    limits = load_arm(find('calibration', 'panda', '.yaml'))
+    bench = FaultBench('twist', limits, 1 / rate, topics, _RESOLUTION, context=context)
+    timings = bench.create_subscription(
+        Float64MultiArray, '/policy_node/timing', lambda message: None, REPORTS
+    )
+    parameters: dict[str, Any] = {
+        'policy': str(policy),
+        'camera_topics': list(topics.cameras),
+        'command_rate': rate,
+    }
+    if node == 'policy':
+        parameters |= {'arm': 'panda', 'backend': 'eager', 'gripper_joints': list(FINGERS)}
+    child = ChildProcess(
+        _MODULES[node],
+        parameters,
+        {'~/instruction': topics.instruction, '~/twist_command': topics.twist_command},
+        environment={'OMP_NUM_THREADS': '1', **os.environ},
+        log=policy.parent / f'{node}.log',
+        patience=15.0,
+    )
+    try:
+        with child:
+            bench.say(START_SENTENCE)
+            _until(bench, lambda: any(c.moves for c in bench.judge.commands), child, check)
+            bench.spoil_model(f'slow {_INFERENCE}')
+            for load in LOADS:
+                with _hogs(os.cpu_count() or 1 if 'cores' in load else 0):
+                    _spin(bench, 2.0, check)
+                    bench.judge.begin()
+                    _take_timings(timings)
+                    _spin(bench, seconds, check)
+                    row = _row(node, rate, load, bench.judge.sent, _take_timings(timings))
+                yield row
+    finally:
+        bench.destroy_node()
+
+
+def _row(
+    node: str, rate: float, load: str, sent: Sequence[float], timings: Sequence[Any]
+) -> TimingRow:
+    deadlines = DeadlineMonitor(1 / rate)
+    for time_sent in sent:
+        deadlines.tick(time_sent)
+    periods = deadlines.periods()
+    wait, decode, schedule = (
+        np.array([message.data[TIMING_COLUMNS.index(name)] for message in timings])
+        for name in ('wait', 'decode', 'schedule')
+    )
+    return TimingRow(
+        node,
+        rate,
+        load,
+        deadlines.ticks,
+        1e3 * periods.p50,
+        1e3 * periods.p99,
+        1e3 * periods.maximum,
+        100 * deadlines.regular,
+        deadlines.missed,
+        1e3 * float(np.median(wait + decode + schedule)) if timings else None,
+        1e3 * float(np.median(wait + decode)) if timings else None,
+    )
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None else f'{value:.1f}'
+
+
+def _take_timings(subscription: Any) -> list[Any]:
+    messages = []
+    with subscription.handle:
+        while (
+            taken := subscription.handle.take_message(subscription.msg_type, False)
+        ) is not None:
+            messages.append(taken[0])
+    return messages
+
+
+def _until(
+    bench: FaultBench,
+    condition: Callable[[], bool],
+    child: ChildProcess,
+    check: Callable[[], None],
+) -> None:
+    deadline = time.monotonic() + _START
+    while not condition():
+        child.check()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f'No command has come for {_START:.0f} s. {child.last_words()}')
+        _spin(bench, 0.1, check)
+
+
+def _spin(bench: FaultBench, duration: float, check: Callable[[], None]) -> None:
+    deadline = time.monotonic() + duration
+    while (left := deadline - time.monotonic()) > 0:
+        check()
+        bench.tick(left)
+
+
+@contextlib.contextmanager
+def _hogs(count: int) -> Iterator[None]:
+    endless = [sys.executable, '-c', 'while True: pass']
+    hogs = [subprocess.Popen(endless) for _ in range(count)]  # noqa: S603 - our own loop
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()

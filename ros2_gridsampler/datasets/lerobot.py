@@ -1,0 +1,266 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A LeRobot dataset folder (v2.1 or v3.0) -> one bag per episode, with the topics of an arm."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from jaxtyping import Float
+from tqdm import tqdm
+
+from ..bags.bag_writer import BagWriter, build, build_header
+from ..seeing.camera_message import encode_jpeg
+from .lerobot_description import place_of, read_description
+
+STATE, ACTION = 'observation.state', 'action'
+IMAGES = 'observation.images.'
+JOINT_STATES = '/joint_states'
+TRAJECTORY = '/joint_trajectory_controller/joint_trajectory'
+INSTRUCTION = '/instruction'
+# A bag's clock begins here: a stamp of 0 would say that the driver does not stamp [s].
+_START = 1.0
+_PNG = b'\x89PNG'
+_MALFORMED = (KeyError, IndexError, TypeError, AttributeError, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        index: Its number.
+        task: The sentence.
+        timestamps: Of the frames, from the beginning [s].
+        state: One row per frame, as in the dataset.
+        action: Likewise.
+        pictures: Camera -> JPEG or PNG files, in order.
+    """
+
+    index: int
+    task: str
+    timestamps: Float[np.ndarray, ' frames']
+    state: Float[np.ndarray, 'frames joints']
+    action: Float[np.ndarray, 'frames actions']
+    pictures: Mapping[str, Sequence[bytes]] = field(repr=False)
+
+
+class LeRobotDataset:
+    """A dataset folder, read without the hub.
+
+    Args:
+        root: Folder with meta/info.json.
+
+    Raises:
+        ValueError: Another version, or a feature is missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.info = read_description(root)
+        self.version = str(self.info['codebase_version'])
+        self._root = root.resolve()
+        features = self.info['features']
+        missing = [name for name in (STATE, ACTION) if name not in features]
+        if missing:
+            raise ValueError(f'{root} lacks the features {missing}; it has {sorted(features)}.')
+        self.cameras = [
+            name.removeprefix(IMAGES)
+            for name, feature in features.items()
+            if feature['dtype'] in ('image', 'video')
+        ]
+        try:
+            self._tasks = self._read_tasks()
+            self._episodes = self._read_episodes()
+        except _MALFORMED as error:
+            raise ValueError(f'{root}/meta cannot be read: {error!r}.') from error
+
+    def __len__(self) -> int:
+        """Episodes."""
+        return len(self._episodes)
+
+    def names(self, feature: str) -> list[str]:
+        """Names of the entries of state or action; numbered where the dataset names none."""
+        names = self.info['features'][feature].get('names')
+        if isinstance(names, Mapping):  # {'motors': [...]}
+            names = [name for part in names.values() for name in part]
+        size = int(self.info['features'][feature]['shape'][0])
+        if names is None or len(names) != size:
+            return [f'{feature.rpartition(".")[2]}_{i}' for i in range(size)]
+        return [str(name) for name in names]
+
+    def episodes(self) -> Iterator[Episode]:
+        """All of them, in order; pictures of one at a time are in memory."""
+        for row in self._episodes:
+            try:
+                yield self._read(row)
+            except _MALFORMED as error:
+                raise ValueError(
+                    f'{self._root} cannot be read at episode {row["episode_index"]}: {error!r}.'
+                ) from error
+
+    def _read(self, row: Mapping[str, Any]) -> Episode:
+        index = int(row['episode_index'])
+        place = self._place(row, 'data/')
+        table = parquet.read_table(place_of(self._root, self.info['data_path'], place))
+        numbers = table.column('episode_index').to_numpy()
+        table = table.filter(numbers == index)
+        if not len(table):
+            raise ValueError(f'{self._root} has no rows of episode {index} where it says.')
+        timestamps = np.array(table.column('timestamp').to_pylist(), float)
+        task = self._tasks[int(table.column('task_index')[0].as_py())]
+        pictures = {
+            camera: self._pictures(camera, row, table, timestamps) for camera in self.cameras
+        }
+        state, action = (
+            np.array(table.column(name).to_pylist(), np.float32) for name in (STATE, ACTION)
+        )
+        return Episode(index, task, timestamps, state, action, pictures)
+
+    def _pictures(
+        self, camera: str, row: Mapping[str, Any], table: Any, timestamps: Any
+    ) -> Sequence[bytes]:
+        key = next(k for k in self.info['features'] if k.removeprefix(IMAGES) == camera)
+        if self.info['features'][key]['dtype'] == 'image':
+            return [cell['bytes'] for cell in table.column(key).to_pylist()]
+        place = {**self._place(row, f'videos/{key}/'), 'video_key': key}
+        begin = float(row.get(f'videos/{key}/from_timestamp', 0.0))
+        return _frames_at(place_of(self._root, self.info['video_path'], place), timestamps + begin)
+
+    def _place(self, row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        index = int(row['episode_index'])
+        return {
+            'episode_index': index,
+            'episode_chunk': index // int(self.info.get('chunks_size', 1000)),
+            'chunk_index': row.get(f'{prefix}chunk_index', 0),
+            'file_index': row.get(f'{prefix}file_index', 0),
+        }
+
+    def _read_tasks(self) -> dict[int, str]:
+        if self.version == 'v2.1':
+            rows = _lines(self._root / 'meta/tasks.jsonl')
+            return {int(row['task_index']): str(row['task']) for row in rows}
+        rows = parquet.read_table(self._root / 'meta/tasks.parquet').to_pylist()
+        # Pandas writes the index, here the sentence, as a column of its own.
+        name = 'task' if 'task' in rows[0] else '__index_level_0__'
+        return {int(row['task_index']): str(row[name]) for row in rows}
+
+    def _read_episodes(self) -> list[dict[str, Any]]:
+        if self.version == 'v2.1':
+            rows = _lines(self._root / 'meta/episodes.jsonl')
+        else:
+            files = sorted((self._root / 'meta/episodes').rglob('*.parquet'))
+            rows = [row for file in files for row in parquet.read_table(file).to_pylist()]
+        return sorted(rows, key=lambda row: int(row['episode_index']))
+
+
+def import_dataset(dataset: LeRobotDataset, out: Path) -> list[Path]:
+    """Write one bag per episode that is not there yet.
+
+    State becomes JointState, action JointTrajectory, both with the dataset's names; pictures
+    become CompressedImage, bit for bit where the dataset holds files and as JPEG where it holds
+    video. Units are those of the dataset.
+
+    Args:
+        dataset: To read.
+        out: Folder of the bags.
+
+    Returns:
+        The bags.
+    """
+    bags = []
+    for episode in tqdm(dataset.episodes(), total=len(dataset), desc='episodes', unit='episode'):
+        bag = out / f'episode_{episode.index:06d}'
+        bags.append(bag)
+        if not bag.exists():
+            _write(bag, episode, dataset)
+    return bags
+
+
+def camera_topic(camera: str) -> str:
+    """Where a camera of a dataset is in its bags."""
+    return f'/camera/{camera}/image_raw/compressed'
+
+
+def _write(bag: Path, episode: Episode, dataset: LeRobotDataset) -> None:
+    states, actions = dataset.names(STATE), dataset.names(ACTION)
+    with BagWriter(bag) as writer:
+        sentence = build('std_msgs/msg/String', data=episode.task)
+        writer.write(INSTRUCTION, sentence, _START, latched=True)
+        for index, timestamp in enumerate(episode.timestamps):
+            time = _START + float(timestamp)
+            for camera, files in episode.pictures.items():
+                data = files[index]
+                kind = 'png' if data.startswith(_PNG) else 'jpeg'
+                picture = build(
+                    'sensor_msgs/msg/CompressedImage',
+                    header=build_header(time, f'{camera}_optical_frame'),
+                    format=f'rgb8; {kind} compressed bgr8',
+                    data=np.frombuffer(data, np.uint8),
+                )
+                writer.write(camera_topic(camera), picture, time)
+            joints = build(
+                'sensor_msgs/msg/JointState',
+                header=build_header(time, ''),
+                name=states,
+                position=episode.state[index].astype(float),
+                velocity=np.empty(0),
+                effort=np.empty(0),
+            )
+            writer.write(JOINT_STATES, joints, time)
+            point = build(
+                'trajectory_msgs/msg/JointTrajectoryPoint',
+                positions=episode.action[index].astype(float),
+                velocities=np.empty(0),
+                accelerations=np.empty(0),
+                effort=np.empty(0),
+                time_from_start=build('builtin_interfaces/msg/Duration', sec=0, nanosec=0),
+            )
+            trajectory = build(
+                'trajectory_msgs/msg/JointTrajectory',
+                header=build_header(time, ''),
+                joint_names=actions,
+                points=[point],
+            )
+            writer.write(TRAJECTORY, trajectory, time)
+
+
+def _frames_at(path: Path, times: Float[np.ndarray, ' frames']) -> list[bytes]:
+    """The frame of a video nearest to each time [s], as JPEG; times increase."""
+    found: list[bytes] = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        container.seek(int(max(times[0] - 1e-3, 0.0) / stream.time_base), stream=stream)
+        before: Any = None
+        for frame in container.decode(stream):
+            while len(found) < len(times) and before is not None:
+                middle = (before.time + frame.time) / 2
+                if times[len(found)] >= middle:
+                    break
+                found.append(_jpeg(before))
+            before = frame
+            if len(found) == len(times):
+                break
+        last = before.time if before is not None else -np.inf
+    tolerance = 1.0 if len(times) < 2 else float(np.diff(times).min())
+    while len(found) < len(times) and before is not None and times[len(found)] - last < tolerance:
+        found.append(_jpeg(before))
+    if len(found) < len(times):
+        raise ValueError(
+            f'{path} ends at {last:.3f} s, but the episode goes on to {times[-1]:.3f} s; copy the '
+            'video again.'
+        )
+    return found
+
+
+def _jpeg(frame: Any) -> bytes:
+    return encode_jpeg(frame.to_ndarray(format='rgb24'))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text('utf-8').splitlines() if line.strip()]

@@ -1,0 +1,108 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Name of an encoder -> the policy on it, compiled and verified, or the sentence why not."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+from ..engines.compiled_policy import Backend, CompiledPolicy
+from ..policy.policy import Policy
+from ..policy.policy_config import PolicyConfig
+from .compatibility import PolicyNeeds, config_with_encoder, with_encoder
+from .encoder_checkpoint import EncoderManifest, load_encoder, load_encoder_manifest
+from .engine_maker import EngineMaker
+from .known_encoders import find_encoder, known_encoders
+from .swappable_backend import Candidate
+
+
+class CandidateMaker:
+    """Puts one policy on other encoders.
+
+    Args:
+        policy: On its own encoder.
+        needs: Of that policy.
+        store: Folder of received encoders.
+        engines: Of that policy.
+        announce: Told of every engine that was made; gives what predicts.
+        allow_unvalidated: Whether an encoder need not have been measured with the policy.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        needs: PolicyNeeds,
+        store: Path,
+        engines: EngineMaker,
+        announce: Callable[[CompiledPolicy], Backend],
+        *,
+        allow_unvalidated: bool,
+    ) -> None:
+        """Make nothing yet."""
+        # Engines patch the modules that they run, so copies are made from one that never is.
+        self._base = copy.deepcopy(policy)
+        self._needs = needs
+        self._store = store
+        self._engines = engines
+        self._announce = announce
+        self._allow_unvalidated = allow_unvalidated
+
+    @property
+    def config(self) -> PolicyConfig:
+        """Of the policy on its own encoder."""
+        return self._base.config
+
+    def refusal(self, name: str) -> str:
+        """Why an encoder cannot be used, as far as its manifest says; empty where it may."""
+        if not name:
+            return ''
+        try:
+            self.check(load_encoder_manifest(find_encoder(name, self._store)), name)
+        except (ValueError, OSError) as error:
+            return str(error)
+        except RuntimeError as error:  # of expanduser, where there is no such user
+            return f'{name!r} is no path: {error}'
+        return ''
+
+    def check(self, manifest: EncoderManifest, name: str) -> None:
+        """Refuse an encoder by its manifest.
+
+        Raises:
+            EncoderDoesNotFit: It differs in what must agree.
+        """
+        self._needs.check(
+            manifest,
+            name,
+            allow_unvalidated=self._allow_unvalidated,
+            known=known_encoders(self._store),
+        )
+
+    def make(self, name: str, wait: Callable[[], None] | None = None) -> Candidate:
+        """Check that an encoder fits, have the policy's engine made on it.
+
+        Args:
+            name: Of the encoder; empty for the policy's own.
+            wait: Where nothing may be held up meanwhile: returns after a short while; where it
+                raises, nothing is made any more.
+
+        Raises:
+            ValueError: The encoder does not fit or must not be believed.
+        """
+        config, sha256, folder = self.config, self._needs.encoder_sha256, None
+        if name:
+            folder = find_encoder(name, self._store)
+            manifest = load_encoder_manifest(folder)
+            self.check(manifest, name)
+            config = config_with_encoder(config, manifest.encoder)
+            sha256 = manifest.weights_sha256
+        # What PyTorch computes cannot come from elsewhere.
+        if wait is None or self._engines.kind == 'eager':
+            engine = self._engines.here(self._policy_on(folder))
+        else:
+            engine = self._engines.apart(folder, config, wait)
+        return Candidate(name, sha256, self._announce(engine))
+
+    def _policy_on(self, folder: Path | None) -> Policy:
+        if folder is None:
+            return copy.deepcopy(self._base)
+        return with_encoder(self._base, load_encoder(folder)[0])

@@ -1,0 +1,249 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions and how late they would come -> the commands that the arm would have been sent."""
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
+from ..acting.action_prefix import Prefix
+from ..acting.arm_limits import ArmLimits
+from ..acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
+from ..acting.controller import Command, Controller
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CommandConfig:
+    """The command loop of the live node.
+
+    Attributes:
+        rate: Commands per second [Hz].
+        schedule: How chunks follow each other.
+        max_state_age: The arm is stopped when its measured state is older [s].
+    """
+
+    rate: float = 50.0
+    schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
+    max_state_age: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse a loop that never sends anything, or more than any controller takes."""
+        if not 1 <= self.rate <= 2000:
+            words = 'expected 1 to 2000 Hz; give that of the live node'
+            raise ValueError(f'The command rate is {self.rate:g} Hz, {words}.')
+
+
+class Follower(Protocol):
+    """Chunks -> the command due now."""
+
+    def restart(self, state: Numbers, time: float) -> None:
+        """Begin with the arm at `state`, measured at `time` [s]."""
+
+    def add(self, chunk: ActionChunk, now: float) -> None:
+        """Take a prediction into use."""
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """See `ChunkSchedule.prefix`."""
+
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+        """The command due at `now` [s], the arm having been at `state` at `time` [s]."""
+
+
+class FilteredCommands:
+    """Schedule and safety filter, joined as on the arm; see `Controller`."""
+
+    def __init__(self, space: ActionSpace, limits: ArmLimits, config: CommandConfig) -> None:
+        self._controller = Controller(space, limits, config.schedule, config.max_state_age)
+
+    def restart(self, state: Numbers, time: float) -> None:
+        """See `Follower`."""
+        self._controller.restart()
+        self._controller.measure(state, time, time)
+
+    def add(self, chunk: ActionChunk, now: float) -> None:
+        """See `Follower`."""
+        self._controller.add(chunk, now)
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """See `Follower`."""
+        return self._controller.prefix(start_time, period, now)
+
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+        """See `Follower`."""
+        self._controller.measure(state, time, now)
+        return self._controller.command(now, period)
+
+
+class ScheduledCommands:
+    """The schedule alone, for the many times when only its timing is asked for."""
+
+    def __init__(self, config: CommandConfig) -> None:
+        self._schedule = ChunkSchedule(config.schedule)
+
+    def restart(self, state: Numbers, time: float) -> None:
+        """See `Follower`."""
+        self._schedule.clear()
+
+    def add(self, chunk: ActionChunk, now: float) -> None:
+        """See `Follower`."""
+        self._schedule.add(chunk, now)
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """See `Follower`."""
+        return self._schedule.prefix(start_time, period, now)
+
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+        """See `Follower`."""
+        try:
+            return Command(self._schedule.action(now), '', (), False)
+        except NoActionDue as error:
+            return Command(state, str(error), (), True)
+
+
+class CommandReplay:
+    """The live command loop on recorded time, one prediction at once.
+
+    While a prediction is computed, frames wait, and only the newest of them is taken next, as in
+    the node's inference thread. The recorded arm does not follow these commands, so what they
+    would have led to is not seen; what the limits and the timing do to them is.
+
+    Args:
+        follower: What makes commands of chunks: `FilteredCommands` or `ScheduledCommands`.
+        config: Of the loop.
+        scale: Unit of each entry of an action, see `action_scale`.
+        latency: Time from a frame's arrival to its chunk [s], for each prediction in turn.
+    """
+
+    def __init__(
+        self,
+        follower: 'Follower',
+        config: CommandConfig,
+        scale: Numbers,
+        latency: Callable[[], float],
+    ) -> None:
+        self._follower = follower
+        self._period = 1 / config.rate
+        self._scale = scale
+        self._latency = latency
+        self._tick = -np.inf
+        self._measured: tuple[Numbers, float] | None = None
+        self._busy_until = -np.inf
+        self._waiting: tuple[ActionChunk, float] | None = None
+        self._coming: deque[tuple[float, ActionChunk]] = deque()
+        self._newest: ActionChunk | None = None
+        self._unseen = False
+        self.command: Numbers | None = None
+        """What was commanded last."""
+        self.interventions: Counter[str] = Counter()
+        self.intervention_times = array('d')
+        self.held_times = array('d')
+        self._ages = array('d')
+        self._seams = array('d')
+        self._ticks = self._held = self._limited = self._skipped = self._used = 0
+
+    def measure(self, state: Numbers, time: float) -> None:
+        """Where the arm is; see `Controller.measure`."""
+        self._measured = state, time
+
+    def prefix(self, start_time: float, period: float, now: float) -> Prefix:
+        """What a chunk that is to be predicted `now` has to begin with."""
+        return self._follower.prefix(start_time, period, now)
+
+    def offer(self, chunk: ActionChunk, now: float) -> None:
+        """What the policy says to the frame that became ready at `now` [s]."""
+        if self._waiting is not None:
+            self._skipped += 1
+        self._waiting = chunk, now
+        self._start(now)
+
+    def advance(self, now: float) -> None:
+        """Send all commands that are due before `now` [s]."""
+        if self._measured is None:
+            return
+        if now - self._tick > 1000 * self._period:
+            # The first state, or a bag that paused for long: nobody commands through that.
+            self._follower.restart(*self._measured)
+            self._tick = max(now, self._measured[1])
+            return
+        while self._tick + self._period <= now:
+            self._tick += self._period
+            self._command(self._tick)
+
+    def summary(self) -> dict[str, Any]:
+        """Misses, ages and seams; `deadline_misses` counts commands for which nothing was due."""
+        by_limit: Counter[str] = Counter()
+        for name, count in self.interventions.items():
+            by_limit[name.split(':')[0]] += count
+        return {
+            'commands': self._ticks,
+            'deadline_misses': self._held,
+            'frames_skipped': self._skipped,
+            'chunks_used': self._used,
+            'age_ms': percentiles(1e3 * np.array(self._ages)),
+            'seams': {
+                'count': len(self._seams),
+                'jump': percentiles(np.array(self._seams)),
+            },
+            'filter_interventions': {
+                'commands': self._limited,
+                'by_limit': dict(sorted(by_limit.items())),
+                'by_entry': dict(sorted(self.interventions.items())),
+            },
+        }
+
+    def _start(self, until: float) -> None:
+        """Begin the next prediction if the engine is free by `until` [s]."""
+        while self._waiting is not None and self._busy_until <= until:
+            chunk, arrived = self._waiting
+            self._waiting = None
+            self._busy_until = max(arrived, self._busy_until) + self._latency()
+            self._coming.append((self._busy_until, chunk))
+
+    def _command(self, now: float) -> None:
+        self._start(now)
+        while self._coming and self._coming[0][0] <= now:
+            self._add(self._coming.popleft()[1], now)
+        if self._measured is None:
+            return
+        command = self._follower.command(*self._measured, now, self._period)
+        self._ticks += 1
+        self.command = command.values
+        if command.interventions:
+            self._limited += 1
+            self.interventions.update(command.interventions)
+            self.intervention_times.append(now)
+        if command.holding:
+            # Before the first chunk nothing could be due.
+            if self._newest is not None:
+                self._held += 1
+                self.held_times.append(now)
+        elif self._unseen and self._newest is not None:
+            self._unseen = False
+            self._ages.append(now - self._newest.start_time)
+
+    def _add(self, chunk: ActionChunk, now: float) -> None:
+        if self._newest is not None and chunk.start_time > self._newest.start_time:
+            # Where the old chunk is over already, there is a stop and no seam.
+            with suppress(OutsideChunk):
+                jump = chunk.at(max(now, chunk.start_time)) - self._newest.at(now)
+                self._seams.append(float(np.abs(jump / self._scale).max()))
+        self._follower.add(chunk, now)
+        self._newest, self._unseen = chunk, True
+        self._used += 1
+
+
+def percentiles(values: Numbers) -> dict[str, float] | None:
+    """p50, p99 and the largest; None of nothing."""
+    if not len(values):
+        return None
+    p50, p99 = np.percentile(values, (50, 99))
+    return {'p50': float(p50), 'p99': float(p99), 'max': float(values.max())}

@@ -1,0 +1,111 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of checkpoints, encoders and engines -> policies that are judged on a recording."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..encoders.encoder_checkpoint import load_encoder
+from ..engines import NAMES, Backend, load
+from ..policy.checkpoint import load_checkpoint
+from ..policy.golden_observation import golden_observation
+from ..policy.policy import Policy
+from .policy_scores import Contestant
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """A checkpoint, what is exchanged in it and what computes it.
+
+    Attributes:
+        folder: The checkpoint.
+        encoder: Folder of another encoder for it; None for its own.
+        backend: Engine; 'eager' is the same on every machine.
+    """
+
+    folder: Path
+    encoder: Path | None = None
+    backend: str = 'eager'
+
+
+def load_contestant(choice: PolicyChoice) -> Contestant:
+    """Read a policy, exchange its encoder, start its engine.
+
+    Raises:
+        BadCheckpoint: A checkpoint is not fit to be used.
+        ValueError: The encoder has another architecture, or there is no such engine.
+    """
+    policy, manifest = load_checkpoint(choice.folder)
+    name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
+    if choice.encoder is not None:
+        encoder, its = load_encoder(choice.encoder)
+        if its.encoder != manifest.policy.encoder:
+            raise ValueError(
+                f'The encoder {choice.encoder} is {its.encoder}, the policy {choice.folder} was '
+                f'trained on {manifest.policy.encoder}; train the policy on this encoder.'
+            )
+        policy.encoder.load_state_dict(encoder.state_dict())
+        name, sha256 = f'{name} with {choice.encoder.resolve().name}', its.encoder_sha256
+    identity = {
+        'name': name,
+        'weights_sha256': manifest.weights_sha256,
+        'encoder_sha256': sha256,
+        'backend': choice.backend,
+    }
+    return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
+
+
+def _engine(policy: Policy, backend: str) -> Backend:
+    torch.set_num_threads(1)
+    if backend == 'eager':
+        return policy
+    names = [name for name in NAMES if name == backend]
+    if not names:
+        raise ValueError(f'Backend {backend!r} is not known; use one of {list(NAMES)}.')
+    return load(policy, [golden_observation(policy.config)], backends=names, strict=True)
+
+
+def load_contestants(choices: Sequence[PolicyChoice]) -> tuple[Contestant, ...]:
+    """One policy, or two that are compared; two of one name are told apart."""
+    loaded = [load_contestant(choice) for choice in choices]
+    if len({contestant.name for contestant in loaded}) < len(loaded):
+        parents = [choice.folder.resolve().parent.name for choice in choices]
+        names = [
+            f'{parent}/{c.name}' if parents[0] != parents[1] else f'{number}: {c.name}'
+            for number, (c, parent) in enumerate(zip(loaded, parents, strict=True), 1)
+        ]
+        loaded = [
+            replace(c, name=name, identity={**c.identity, 'name': name})
+            for c, name in zip(loaded, names, strict=True)
+        ]
+    return tuple(loaded)
+
+
+def refuse_other_streams(first: Contestant, other: Contestant) -> None:
+    """Refuse to compare policies on one bag that read or command something else.
+
+    Raises:
+        ValueError: Names what differs.
+    """
+    mine, its = (
+        {
+            **asdict(policy.config.observation),
+            'action_space': policy.config.action_space,
+            'period': policy.config.period,
+        }
+        for policy in (first, other)
+    )
+    differing = [
+        f'{name} {its[name]} instead of {value}'
+        for name, value in mine.items()
+        if its[name] != value
+    ]
+    if differing:
+        raise ValueError(
+            f'{other.name} reads or commands something else than {first.name}, namely '
+            f'{"; ".join(differing)}. Only policies that read and command the same can be '
+            'compared on one bag.'
+        )

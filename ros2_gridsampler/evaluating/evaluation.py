@@ -1,0 +1,241 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording and policies -> how good their predictions are, by the stages that run live."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..acting.arm_limits import ArmLimits
+from ..bags.bag_files import DamagedBag
+from ..bags.bag_health import BagHealth
+from ..bags.bag_reader import read_messages
+from ..bags.bag_storage import RecordedMessage
+from ..bags.observation_replay import ObservationReplay
+from ..seeing.observation import Observation
+from ..seeing.observation_buffer import ObservationBuffer
+from .action_scale import action_scale, action_units
+from .contestants import refuse_other_streams
+from .critical_error import Intervals
+from .curve import Curve
+from .evaluation_outcome import Evaluation, Listener
+from .frame_comparison import Frame, FrameComparison
+from .gripper_events import GripperScale
+from .live_answers import Unanswered
+from .measured_state import MeasuredState
+from .policy_drift import PolicyDrift
+from .policy_scores import Contestant, EvaluationConfig, PolicyScores
+from .recorded_actions import RecordedActions
+from .smoothness import Smoothness
+from .topic_map import TopicMap
+
+
+def evaluate_bag(
+    bag: Path,
+    contestants: Sequence[Contestant],
+    topics: TopicMap,
+    limits: ArmLimits,
+    config: EvaluationConfig,
+    *,
+    clock: Callable[[], float],
+    intervals: Intervals | None = None,
+    listeners: Sequence[Listener] = (),
+    progress: Callable[[float], None] = lambda time: None,
+) -> Evaluation:
+    """Read a bag once, front to back, in bounded memory.
+
+    Args:
+        bag: Of any kind.
+        contestants: The policy, and the one to compare with; they must read and command the same.
+        topics: Which topic is which stream.
+        limits: Of the arm.
+        config: How to judge.
+        clock: Steady time [s], for `Evaluation.measured` only.
+        intervals: Critical ones, in seconds from the first message; by default the moments
+            around the gripper's movements.
+        listeners: See `Listener`.
+        progress: Called with the time of every message [s].
+
+    Raises:
+        ValueError: The policies differ in what they read, or no observation came of the bag.
+    """
+    run = _Run(contestants, topics, limits, config, clock, intervals, listeners)
+    losses = ''
+    try:
+        run.learn_cameras(bag)
+        for recorded in read_messages(bag, topics.names):
+            run.take(recorded)
+            progress(recorded.time)
+    except DamagedBag as error:
+        losses = str(error)
+    return run.finish(bag, losses)
+
+
+class _Run:
+    """The state of an evaluation on its way through a bag."""
+
+    def __init__(
+        self,
+        contestants: Sequence[Contestant],
+        topics: TopicMap,
+        limits: ArmLimits,
+        config: EvaluationConfig,
+        clock: Callable[[], float],
+        intervals: Intervals | None,
+        listeners: Sequence[Listener],
+    ) -> None:
+        first = contestants[0].config
+        for other in contestants[1:]:
+            refuse_other_streams(contestants[0], other)
+        self._config = config
+        self._topics = topics
+        self._listeners = listeners
+        self._scores = tuple(PolicyScores(c, limits, config, clock) for c in contestants)
+        self._buffer = ObservationBuffer(first.observation, config.streams, any_scale=True)
+        self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
+        self._health = BagHealth(topics.by_stream, tuple(topics.streams.cameras.values()))
+        steps = max(c.config.steps for c in contestants)
+        space = first.action_space
+        self._actions = RecordedActions(space, topics, steps, first.period)
+        self._comparison = FrameComparison(
+            self._scores,
+            self._actions,
+            GripperScale(space, limits),
+            config.critical,
+            intervals,
+            steps * first.period,
+        )
+        self._given = intervals is not None
+        self._state = MeasuredState(space, topics, limits.gripper)
+        order = 2 if space.kind == 'end_effector_twist' else 3
+        self._scale = action_scale(space, limits)
+        self._units = action_units(space, limits)
+        self._operator = Smoothness(self._scale, order)
+        self._curves = Curve()
+        shortest = min(c.config.steps for c in contestants)
+        self._drift = PolicyDrift(space.names, self._scale, shortest)
+        self._frames = self._unanswered = 0
+        self._bad_labels = ''
+        self._begin = self._end = np.nan
+
+    def learn_cameras(self, bag: Path) -> None:
+        """Before the first message, see `ObservationReplay.learn_cameras`."""
+        self._replay.learn_cameras(bag)
+
+    def take(self, recorded: RecordedMessage) -> None:
+        """One message, in the order of the bag."""
+        arrival, capture = self._replay.times(recorded)
+        if np.isfinite(arrival):  # by header stamps, there is no time before the first one
+            self._begin = arrival if np.isnan(self._begin) else self._begin
+            self._end = arrival
+        self._health.add(recorded)
+        for listener in self._listeners:
+            listener.message(recorded)
+        for score in self._scores:
+            score.advance(arrival)
+        if (measured := self._state.take(recorded, capture)) is not None:
+            for score in self._scores:
+                score.measure(*measured)
+        self._take_label(recorded, arrival, capture)
+        if recorded.topic in self._topics.streams.names:
+            observation = self._replay.take(recorded)
+            if observation is not None:
+                self._predict(observation, arrival)
+        self._comparison.until(arrival, self._begin)
+
+    def finish(self, bag: Path, losses: str) -> Evaluation:
+        """After the last message."""
+        if not self._frames:
+            reason = self._replay.refusals or self._replay.reason
+            words = ' '.join([reason, *self._health.obstacles(), losses])
+            raise ValueError(f'{bag} gave no observation: {words}'.rstrip())
+        self._comparison.until(np.inf, self._begin)
+        jerk = self._operator.value()
+        summaries = [score.summary(jerk) for score in self._scores]
+        problems = self._health.problems()
+        if self._replay.refused:
+            problems.append(f'Not used: {self._replay.refusals}')
+        if self._bad_labels:
+            problems.append(f'Recorded actions that cannot be used: {self._bad_labels}')
+        width, height = self._scores[0].contestant.config.resolution
+        problems += [
+            f'Camera {camera!r} was recorded at {size[0]}x{size[1]} and scaled; the live node '
+            f'takes {width}x{height} only.'
+            for camera, size in self._buffer.scaled.items()
+        ]
+        if self._unanswered:
+            problems.append(
+                f'The live node did not answer {self._unanswered} frames; see its log.'
+            )
+        if losses:
+            problems.append(losses)
+        report = {
+            'frames': self._frames,
+            'frames_without_action': self._comparison.unlabelled,
+            'duration_s': round(self._end - self._begin, 6),
+            **summaries[0],
+            'critical_intervals': 'given' if self._given else 'gripper',
+            'latency_ms': {
+                'assumed': 1e3 * self._config.latency,
+                'injected': [1e3 * latency for latency in self._config.injected],
+            },
+            **self._health.summary(),
+            'complete': not losses,
+            'problems': problems,
+        }
+        if len(self._scores) > 1:
+            report['compare'] = {**summaries[1], 'drift': self._drift.summary()}
+        measured = {score.contestant.name: score.measured_summary() for score in self._scores}
+        return Evaluation(
+            self._scores,
+            report,
+            measured,
+            self._scale,
+            self._units,
+            self._curves.rows(),
+            tuple(self._health.faults()),
+            self._begin,
+            self._end,
+        )
+
+    def _take_label(self, recorded: RecordedMessage, arrival: float, capture: float) -> None:
+        try:
+            if not self._actions.take(recorded, arrival, capture):
+                return
+        except ValueError as error:
+            self._bad_labels = self._bad_labels or str(error)
+            return
+        newest = self._actions.newest()
+        if newest is None:
+            return
+        time, action = newest
+        self._comparison.label(time, action)
+        if recorded.topic != self._topics.labels.action:
+            return
+        if self._buffer.uses_command:
+            self._buffer.add_command(action, time)
+        self._operator.add(time, action)
+        commands = [score.main.command for score in self._scores]
+        for score, command in zip(self._scores, commands, strict=True):
+            if command is not None:
+                score.smoothness.add(time, command)
+        unknown = np.full(len(action), np.nan)
+        shown = [unknown if command is None else command for command in commands]
+        self._curves.add(np.concatenate([[time], action, *shown]))
+
+    def _predict(self, observation: Observation, now: float) -> None:
+        try:
+            predictions = [score.predict(observation, now) for score in self._scores]
+        except Unanswered:
+            self._unanswered += 1
+            return
+        self._frames += 1
+        chunks = tuple(prediction.chunk for prediction in predictions)
+        if len(chunks) > 1:
+            self._drift.add(*chunks)
+        self._comparison.add(Frame(observation.time, self._state.as_action(), chunks))
+        for camera, topic in self._topics.streams.cameras.items():
+            self._health.look(topic, observation.images[camera], observation.time)
+        for listener in self._listeners:
+            listener.prediction(now, observation, predictions)

@@ -1,0 +1,238 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of a policy, an arm and a bag -> the folder with everything about that bag."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from tqdm import tqdm
+
+from ..acting.arm_limits import load_arm
+from ..bags.bag_files import bag_stamps, find_files
+from ..bags.bag_reader import read_messages, read_topics
+from ..bags.bag_writer import BagWriter
+from ..files import write_whole
+from ..policy.policy_config import PolicyConfig
+from .contestants import PolicyChoice, load_contestants
+from .critical_error import read_intervals
+from .evaluation import evaluate_bag
+from .evaluation_outcome import Evaluation, Listener
+from .evaluation_report import REPORT, SCHEMA, conclude, dump
+from .live_answers import LiveAnswers
+from .overlay import OverlayFilm
+from .policy_scores import Contestant, EvaluationConfig
+from .prediction_bag import PredictionBag
+from .report_page import PAGE, write_page
+from .topic_choice import TopicChoice
+from .topic_map import TopicMap, describe, map_topics
+
+MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """Everything about an evaluation but the bag; small, so that it travels to workers.
+
+    Attributes:
+        policy: What is judged.
+        compare: What it is compared with; None for nothing.
+        arm: YAML with the arm's limits.
+        topics: What the user says of the topics.
+        config: How to judge.
+        intervals: File of critical intervals; None takes the moments around gripper movements.
+        film: Whether the page shows one.
+        bag: Whether the predictions are written as a bag.
+        real_time: Whether a live node predicts; see `Preparation`.
+    """
+
+    policy: PolicyChoice
+    compare: PolicyChoice | None
+    arm: Path
+    topics: TopicChoice = field(default_factory=TopicChoice)
+    config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    intervals: Path | None = None
+    film: bool = True
+    bag: bool = True
+    real_time: bool = False
+
+    @property
+    def choices(self) -> tuple[PolicyChoice, ...]:
+        """The policy, and what it is compared with."""
+        return (self.policy,) if self.compare is None else (self.policy, self.compare)
+
+
+Preparation = Callable[[Path, TopicMap, tuple[Contestant, ...]], tuple[Contestant, ...]]
+"""Called with each bag before it is evaluated: the contestants that answer this bag."""
+
+
+def evaluate_to_folder(
+    bag: Path,
+    task: EvaluationTask,
+    out: Path,
+    *,
+    contestants: tuple[Contestant, ...] | None = None,
+    prepare: Preparation | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Evaluate one bag, or find that it has been done, and write its folder.
+
+    Args:
+        bag: Of any kind.
+        task: What to do.
+        out: Folder of this bag's results; created where needed.
+        contestants: Policies that are loaded already.
+        prepare: See `Preparation`.
+        progress: Whether to show a bar.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: The bag gives no observation, or policy, arm and topics do not fit.
+    """
+    done, key = out / DONE, _key(bag, task)
+    if done.exists() and (out / REPORT).exists():
+        known = (out / REPORT).read_bytes()
+        # The folder may since have got the report of several bags.
+        if done.read_text() == _receipt(key, known):
+            return dict(json.loads(known))
+    out.mkdir(parents=True, exist_ok=True)
+    # If the bag cannot be read now, nothing older must stand for it.
+    for old in (DONE, REPORT, MEASURED, PAGE, FILM):
+        (out / old).unlink(missing_ok=True)
+    if contestants is None:
+        contestants = load_contestants(task.choices)
+    limits = load_arm(task.arm)
+    recorded = read_topics(bag)
+    if not recorded:
+        # A bag that is broken says so by itself.
+        count = sum(1 for _ in read_messages(bag))
+        raise ValueError(f'{bag} is empty: it holds {count} messages of no topic.')
+    topics = _map(bag, recorded, contestants[0].config, task.topics)
+    intervals = None
+    if task.intervals is not None:
+        marked = read_intervals(task.intervals)
+        if bag.stem not in marked:
+            raise ValueError(f'{task.intervals} has no episode {bag.stem!r}; add it.')
+        intervals = marked[bag.stem]
+    if prepare is not None:
+        contestants = prepare(bag, topics, contestants)
+    begin = time.perf_counter()
+    with ExitStack() as stack:
+        listeners: list[Listener] = []
+        film = OverlayFilm(out / FILM, contestants)
+        if task.film:
+            stack.callback(film.close)
+            listeners.append(film)
+        if task.bag:
+            shutil.rmtree(out / BAG, ignore_errors=True)
+            writer = stack.enter_context(BagWriter(out / BAG))
+            listeners.append(PredictionBag(writer, contestants))
+        evaluation = evaluate_bag(
+            bag,
+            contestants,
+            topics,
+            limits,
+            task.config,
+            clock=time.perf_counter,
+            intervals=intervals,
+            listeners=listeners,
+            progress=stack.enter_context(_Bar(bag, progress)).show,
+        )
+    report = _complete(bag, evaluation, contestants, limits.name, describe(task.topics, topics))
+    text = dump(report)
+    write_whole(out / REPORT, text)
+    live = [c.backend.summary() for c in contestants if isinstance(c.backend, LiveAnswers)]
+    measured = {
+        'wall_s': time.perf_counter() - begin,
+        'policies': evaluation.measured,
+        **({'live': live[0]} if live else {}),
+    }
+    (out / MEASURED).write_text(json.dumps(measured, indent=1), 'utf-8')
+    write_page(out / PAGE, report, evaluation, film.embedded())
+    write_whole(done, _receipt(key, text.encode()))
+    return report
+
+
+def _receipt(key: str, report: bytes) -> str:
+    """What was asked, and what the answer was."""
+    return json.dumps({'key': key, 'report': hashlib.sha256(report).hexdigest()})
+
+
+def _map(
+    bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
+) -> TopicMap:
+    try:
+        return map_topics(recorded, config, choice)
+    except ValueError as error:
+        missing = find_files(bag).missing
+        if not missing:
+            raise
+        # What the bag seems to lack may be in there.
+        raise ValueError(f'{error} Files of the bag are missing: {", ".join(missing)}.') from error
+
+
+def _complete(
+    bag: Path,
+    evaluation: Evaluation,
+    contestants: tuple[Contestant, ...],
+    arm: str,
+    topics: Mapping[str, Any],
+) -> dict[str, Any]:
+    report = {
+        'schema': SCHEMA,
+        'verdict': '',
+        'findings': [],
+        'bag': bag.stem,
+        'policy': contestants[0].identity,
+        'arm': arm,
+        'topics': topics,
+        **evaluation.report,
+    }
+    if len(contestants) > 1:
+        report['compare'] = {'policy': contestants[1].identity, **report['compare']}
+    return conclude(report)
+
+
+def _key(bag: Path, task: EvaluationTask) -> str:
+    """Changes with everything that could change the result."""
+    files = [
+        path
+        for choice in task.choices
+        for folder in (choice.folder, choice.encoder)
+        if folder is not None
+        for path in sorted(folder.glob('manifest.json'))
+    ]
+    files += [path for path in (task.arm, task.intervals) if path is not None]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    content = [SCHEMA, str(bag.resolve()), bag_stamps(bag), hashes, cattrs.unstructure(task)]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+
+
+class _Bar:
+    """Progress through a bag, by its own time."""
+
+    def __init__(self, bag: Path, shown: bool) -> None:
+        length = find_files(bag).duration
+        whole = None if length is None else int(length)
+        self._bar = tqdm(desc=bag.stem, total=whole, unit='s', disable=not shown, mininterval=0.5)
+        self._begin: float | None = None
+
+    def __enter__(self) -> '_Bar':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, moment: float) -> None:
+        if self._begin is None:
+            self._begin = moment
+        self._bar.update(max(0, int(moment - self._begin) - self._bar.n))

@@ -1,0 +1,118 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of the action topics, one by one -> the action that was given at any recent time."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from ..acting.action_chunk import ActionSpace
+from ..acting.command_message import (
+    read_float64_multi_array,
+    read_joint_state,
+    read_joint_trajectory,
+    read_twist,
+)
+from ..bags.bag_storage import RecordedMessage
+from ..datasets.label_track import LabelTrack
+from .topic_map import JOINT_STATE, NUMBERS, TopicMap
+
+Numbers = NDArray[np.float64]
+# Labels older than this are forgotten; a previous action is looked for no farther back [s].
+_MEMORY = 5.0
+
+
+class RecordedActions:
+    """The labels of a bag as it is read, so that a bag of any length fits into memory.
+
+    Target k of an observation is the newest action at a quarter of a period after it is due, as
+    in training: stamps jitter, and an action holds until the next one.
+
+    Args:
+        space: What an action means.
+        topics: Where the actions are.
+        steps: Targets per chunk.
+        period: Between two targets [s].
+    """
+
+    def __init__(self, space: ActionSpace, topics: TopicMap, steps: int, period: float) -> None:
+        self._space = space
+        self._topics = topics
+        self._due: Numbers = np.asarray(period * (np.arange(steps) + 0.25), np.float64)
+        self._period = period
+        self._actions = LabelTrack()
+        self._gripper = LabelTrack()
+
+    @property
+    def known_until(self) -> float:
+        """Up to this time all actions are known [s]."""
+        return min(track.end for track in self._tracks)
+
+    @property
+    def _tracks(self) -> tuple[LabelTrack, ...]:
+        return (self._actions, self._gripper) if self._topics.labels.gripper else (self._actions,)
+
+    def take(self, recorded: RecordedMessage, arrival: float, capture: float) -> bool:
+        """Read a message of an action topic.
+
+        Args:
+            recorded: Any message.
+            arrival: When it was received [s].
+            capture: Of its header [s]; 0 means "on arrival", as for trajectories.
+
+        Returns:
+            Whether it was an action.
+
+        Raises:
+            ValueError: It does not fit the action space.
+        """
+        labels, message = self._topics.labels, recorded.message
+        time = capture if capture > 0 else arrival
+        if recorded.topic == labels.gripper:
+            self._gripper.add(arrival, read_float64_multi_array(message, 1))
+            return True
+        if recorded.topic != labels.action:
+            return False
+        if self._space.kind == 'end_effector_twist':
+            self._actions.add(time, read_twist(message, self._space.frame))
+        elif self._topics.label_type == JOINT_STATE:
+            self._actions.add(time, read_joint_state(message, self._space.names))
+        elif self._topics.label_type == NUMBERS:
+            self._actions.add(arrival, read_float64_multi_array(message, len(self._space.names)))
+        else:
+            self._actions.add(time, read_joint_trajectory(message, self._space.names)[0])
+        return True
+
+    def newest(self) -> tuple[float, Numbers] | None:
+        """Time and value of the action that was given last."""
+        if any(not track.times for track in self._tracks):
+            return None
+        time = self._actions.end
+        return time, self._at(np.array([time + 0.25 * self._period]))[0]
+
+    def targets(
+        self, time: float
+    ) -> tuple[Float[np.ndarray, 'steps actions'], Bool[np.ndarray, ' steps']] | None:
+        """The actions due from `time` on, and which of them were recorded.
+
+        None where nothing was recorded by then.
+        """
+        if any(not track.times or track.times[0] > time + self._due[0] for track in self._tracks):
+            return None
+        due: Numbers = np.asarray(time + self._due, np.float64)
+        return self._at(due), due <= self._actions.end + self._period
+
+    def previous(self, time: float) -> Numbers | None:
+        """The action that was given one period before `time` [s]; None where there was none."""
+        moment = time - 0.75 * self._period
+        if any(not track.times or track.times[0] > moment for track in self._tracks):
+            return None
+        return self._at(np.array([moment]))[0]
+
+    def forget_before(self, time: float) -> None:
+        """Nothing before `time` [s] will be asked for."""
+        for track in self._tracks:
+            track.forget_before(time - _MEMORY)
+
+    def _at(self, times: Numbers) -> Numbers:
+        return np.hstack([track.at(times) for track in self._tracks])

@@ -1,0 +1,191 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Folder of a checkpoint <-> its manifest: everything that must agree, without the weights."""
+
+import hashlib
+import json
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cattrs
+import numpy as np
+from jaxtyping import Float
+
+from ..files import structure, write_whole
+from ..seeing.camera_record import CameraRecord
+from .golden_observation import golden_observation
+from .policy_config import PolicyConfig
+from .prediction import as_arrays
+
+FORMAT = 1
+WEIGHTS = 'policy.safetensors'
+MANIFEST = 'manifest.json'
+# The reference chunk was computed by another machine's arithmetic.
+GOLDEN_TOLERANCE = 2e-3
+AnyManifest = TypeVar('AnyManifest')
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint folder that must not drive an arm; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What must agree between training and deployment.
+
+    Attributes:
+        format: Version of this layout.
+        policy: Cameras, joints, action space, statistics, architecture.
+        weights_sha256: Of the weights file.
+        encoder_sha256: Of the encoder's tensors alone, see `hash_tensors`.
+        statistics_sha256: Of the normalisation statistics.
+        golden_input_sha256: Of the tensors that the golden observation becomes.
+        golden_actions: The chunk that it must give, physical units.
+        training: Data, seeds, commands.
+        results: Measured success, with sample sizes.
+        cameras: Name -> what the live camera is compared with; may lack any.
+    """
+
+    format: int
+    policy: PolicyConfig
+    weights_sha256: str
+    encoder_sha256: str
+    statistics_sha256: str
+    golden_input_sha256: str
+    golden_actions: tuple[tuple[float, ...], ...]
+    training: dict[str, Any]
+    results: dict[str, Any]
+    cameras: dict[str, CameraRecord] = field(default_factory=dict)
+
+
+def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) -> None:
+    """Put a weights file and, after it, the manifest in place.
+
+    Raises:
+        FileExistsError: See `check_kind`.
+    """
+    check_kind(folder, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / weights, data)
+    write_manifest(folder, manifest)
+
+
+def check_kind(folder: Path, weights: str) -> None:
+    """See that a folder, where one is there, may get a checkpoint with weights of this name.
+
+    Raises:
+        FileExistsError: It holds a checkpoint of another kind, which would be lost.
+    """
+    if (folder / MANIFEST).exists() and not (folder / weights).exists():
+        raise FileExistsError(
+            f'{folder} holds another kind of checkpoint, without {weights}; name a new folder.'
+        )
+
+
+def write_manifest(folder: Path, manifest: object) -> None:
+    """Put a manifest in place, whole or not at all."""
+    text = json.dumps(cattrs.unstructure(manifest), indent=1)
+    write_whole(folder / MANIFEST, text)
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a policy alone; see `read_manifest`."""
+    return read_manifest(folder, Manifest, WEIGHTS)
+
+
+def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyManifest:
+    """Read and check the manifest of a folder.
+
+    Args:
+        folder: Of the checkpoint.
+        kind: The dataclass that it must fill; its format is FORMAT.
+        weights: Name of the weights file beside it.
+
+    Raises:
+        BadCheckpoint: It is missing, unreadable, incomplete or of another version.
+    """
+    path = folder / MANIFEST
+    if folder.is_file():
+        raise BadCheckpoint(f'{folder} is a file; name the folder that holds {MANIFEST}.')
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BadCheckpoint(
+            f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {weights}.'
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BadCheckpoint(f'{path} cannot be read: {error}. Copy the folder again.') from error
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        version = content.get('format') if isinstance(content, dict) else None
+        raise BadCheckpoint(
+            f'{path} has format {version}, this package reads {FORMAT}; use the package version '
+            'that wrote it.'
+        )
+    # Fields of the manifest itself that have a default came later than the format.
+    later = {
+        each.name: each.default_factory()
+        for each in fields(kind)  # type: ignore[arg-type]
+        if each.default_factory is not MISSING
+    }
+    content = later | content
+    try:
+        manifest = structure(content, kind)
+    except ValueError as error:
+        raise BadCheckpoint(f'{path} does not describe {weights}: {error}.') from error
+    # A field that is missing would silently take its default.
+    if json.loads(json.dumps(cattrs.unstructure(manifest))) != content:
+        raise BadCheckpoint(
+            f'{path} lacks fields or has values of another type; restore the file.'
+        )
+    return manifest
+
+
+def check_inputs(folder: Path, manifest: Manifest) -> None:
+    """Refuse changed statistics, and an installation that prepares its inputs differently.
+
+    Raises:
+        BadCheckpoint: Either does not agree.
+    """
+    if hash_statistics(manifest.policy) != manifest.statistics_sha256:
+        raise BadCheckpoint(
+            f'The normalisation statistics in {folder / MANIFEST} were changed after training; '
+            'restore the file.'
+        )
+    if hash_golden_input(manifest.policy) != manifest.golden_input_sha256:
+        raise BadCheckpoint(
+            f'The golden observation of {folder} becomes other numbers here than in training: '
+            'this installation prepares pictures, joints or words differently. Install the '
+            'versions that the manifest names under "training".'
+        )
+
+
+def check_golden_actions(
+    folder: Path, manifest: Manifest, actions: Float[np.ndarray, 'steps actions']
+) -> None:
+    """Refuse a policy that makes another chunk of the golden observation.
+
+    Raises:
+        BadCheckpoint: It is too far off.
+    """
+    scale = np.array(manifest.policy.action_statistics.scale)
+    off = np.abs((actions - np.array(manifest.golden_actions)) / scale).max()
+    if not off <= GOLDEN_TOLERANCE:
+        raise BadCheckpoint(
+            f'The golden observation of {folder} gives another chunk here than in training: off '
+            f'by {off:.2g} standard deviations, {GOLDEN_TOLERANCE:.2g} are allowed.'
+        )
+
+
+def hash_statistics(config: PolicyConfig) -> str:
+    """sha256 of the normalisation statistics."""
+    numbers = (config.proprioception_statistics, config.action_statistics)
+    return hashlib.sha256(json.dumps(cattrs.unstructure(numbers)).encode()).hexdigest()
+
+
+def hash_golden_input(config: PolicyConfig) -> str:
+    """sha256 of the arrays that the golden observation becomes on this machine."""
+    digest = hashlib.sha256()
+    for array in as_arrays(config, golden_observation(config)):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,148 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observation -> ActionChunk: the stages, joined."""
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from ..acting.action_prefix import Prefix
+from ..seeing.observation import Observation
+from .action_head import ActionHead, Normaliser
+from .continuing_head import ContinuingHead
+from .encoder import Encoder
+from .flow_head import FlowHead
+from .policy_config import PolicyConfig
+from .prediction import Prediction, as_arrays, as_prediction, prefix_arrays
+from .token_reducers import make_reducer
+from .trunk import Trunk, WordEmbedding
+
+
+class Policy(nn.Module):
+    """The network from tensors to tensors, and `predict` from Observation to ActionChunk."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.trunk.width
+        self.encoder = Encoder(config.encoder)
+        self.reducer = make_reducer(
+            config.reducer,
+            config.encoder.width,
+            config.tokens,
+            context=2 * width if config.conditioned else 0,
+        )
+        self.camera_embedding = nn.Parameter(torch.zeros(len(config.cameras), 1, width))
+        self.words = WordEmbedding(width)
+        self.body_units = Normaliser(config.proprioception_statistics)
+        self.body = nn.Linear(len(config.proprioception_statistics.mean), width)
+        self.trunk = Trunk(config.trunk, queries=config.steps + (config.landmarks > 0))
+        self.action_head = _make_head(config)
+        if config.landmarks:
+            self.landmark_head = nn.Linear(width, 3 * config.landmarks)
+        nn.init.normal_(self.camera_embedding, std=0.02)
+
+    def context(
+        self,
+        images: UInt8[Tensor, 'batch cameras height width 3'],
+        proprioception: Float[Tensor, 'batch numbers'],
+        words: Int[Tensor, 'batch words pieces'],
+    ) -> tuple[Float[Tensor, 'batch queries width'], Float[Tensor, 'batch cameras tokens 2']]:
+        """All stages up to the trunk.
+
+        Args:
+            images: RGB at the encoder's size.
+            proprioception: Physical units, see the function of that name.
+            words: From `tokenise`.
+
+        Returns:
+            The queries (one per step, then the landmarks' one) and the sampled points.
+        """
+        config = self.config
+        cameras = images.shape[1]
+        word_tokens = self.words(words)
+        body_token = self.body(self.body_units.normalise(proprioception))[:, None]
+        task = None
+        if config.conditioned:
+            task = torch.cat([word_tokens.mean(1), body_token[:, 0]], -1)
+            task = task.repeat_interleave(cameras, 0)
+
+        tokens, points = self.see(images.flatten(0, 1), task)
+        visual = (tokens.unflatten(0, (-1, cameras)) + self.camera_embedding).flatten(1, 2)
+        queries = self.trunk(torch.cat([visual, word_tokens, body_token], 1))
+        return queries, points.unflatten(0, (-1, cameras))
+
+    def see(
+        self,
+        images: UInt8[Tensor, 'batch height width 3'],
+        task: Float[Tensor, 'batch context'] | None,
+    ) -> tuple[Float[Tensor, 'batch tokens width'], Float[Tensor, 'batch tokens 2']]:
+        """Pictures -> the few tokens of each and where they were read."""
+        config = self.config
+        if config.reducer == 'blind':
+            # The tower need not run for nobody.
+            nothing = torch.zeros(len(images), *config.encoder.grid, config.encoder.width)
+            return self.reducer(nothing.to(images.device))
+        features = self.encoder.early(images, config.sample_after)
+        tokens, points = self.reducer(features, task)
+        return self.encoder.late(tokens, config.sample_after), points
+
+    def forward(
+        self,
+        images: UInt8[Tensor, 'batch cameras height width 3'],
+        proprioception: Float[Tensor, 'batch numbers'],
+        words: Int[Tensor, 'batch words pieces'],
+        prefix: Float[Tensor, 'batch steps actions'] | None = None,
+        given: Float[Tensor, 'batch steps'] | None = None,
+    ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:
+        """Actions in physical units and the sampled points; the graph that backends compile.
+
+        A policy that `continues` may be told a prefix; `given` is 1 for its steps.
+        """
+        queries, points = self.context(images, proprioception, words)
+        origin = self.origin(proprioception)
+        told = () if prefix is None or given is None else (prefix - origin, given > 0.5)
+        actions = self.action_head.actions(queries[:, : self.config.steps], *told)
+        return actions + origin, points
+
+    def origin(
+        self, proprioception: Float[Tensor, 'batch numbers']
+    ) -> Float[Tensor, 'batch 1 actions']:
+        """What the head's actions are relative to, physical units; zero where to nothing."""
+        actions = len(self.config.action_space.names)
+        if not self.config.relative:
+            return proprioception.new_zeros(1, 1, actions)
+        start = self.config.observation.origin
+        return proprioception[:, None, start : start + actions]
+
+    @torch.inference_mode()
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """One observation, one chunk, which begins with the prefix.
+
+        Raises:
+            ValueError: The network gave numbers that no arm may follow, or cannot go on from a
+                prefix.
+        """
+        told = prefix_tensors(self.config, prefix)
+        actions, points = self(*as_tensors(self.config, observation), *told)
+        return as_prediction(self.config, observation, actions.numpy(), points.numpy())
+
+
+def _make_head(config: PolicyConfig) -> ActionHead | ContinuingHead | FlowHead:
+    width, statistics = config.trunk.width, config.action_statistics
+    if config.head == 'flow':
+        return FlowHead(width, statistics, config.steps)
+    if config.head == 'continuing':
+        return ContinuingHead(width, statistics)
+    return ActionHead(width, statistics)
+
+
+def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
+    """The arguments of `Policy.forward`, batch of one."""
+    images, body, words = (torch.from_numpy(each) for each in as_arrays(config, observation))
+    return images, body, words
+
+
+def prefix_tensors(config: PolicyConfig, prefix: Prefix | None) -> tuple[Tensor, ...]:
+    """What `Policy.forward` takes after that, see `prefix_arrays`."""
+    return tuple(torch.from_numpy(array) for array in prefix_arrays(config, prefix))

@@ -1,0 +1,244 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that must agree between training and deployment, as plain values; no PyTorch here."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ..acting.action_chunk import ActionSpace
+from ..bounds import check_bounds
+from ..seeing.calibration import ImagePreparation
+from ..seeing.observation import ObservationConfig
+
+CONSTANT = 1e-6
+"""A number whose standard deviation is at most this never changes, in its physical unit."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Centre and scale of each number of a vector, in its physical unit.
+
+    Attributes:
+        mean: Subtracted.
+        scale: Divided by, after that; never zero.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse statistics that would blow up or mix up."""
+        if len(self.mean) != len(self.scale):
+            raise ValueError(f'{len(self.mean)} means but {len(self.scale)} scales.')
+        numbers = np.array([self.mean, self.scale])
+        if not np.isfinite(numbers).all() or (numbers[1] <= 0).any():
+            raise ValueError('Statistics must be finite and every scale positive.')
+
+    @classmethod
+    def of(cls, samples: Float[np.ndarray, 'samples numbers']) -> 'Statistics':
+        """Mean and standard deviation; a number that never changes keeps its unit (scale 1)."""
+        # Sums of many float32 drift: a constant would get a deviation of its own.
+        samples = np.asarray(samples, np.float64)
+        deviation = samples.std(0)
+        scale = np.where(deviation > CONSTANT, deviation, 1.0)
+        return cls(tuple(samples.mean(0).tolist()), tuple(scale.tolist()))
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Size of a vision transformer; the defaults train on two CPU cores.
+
+    Attributes:
+        image_height: Rows of the pictures [px].
+        image_width: Columns of the pictures [px].
+        patch: Side of a patch [px].
+        width: Channels of a token.
+        depth: Transformer blocks.
+        heads: Attention heads.
+        stem: Channels of the convolutions before the patches are cut, the first of stride 4,
+            the others of stride 2; none is the plain ViT of MAE. They learn from few
+            demonstrations what a plain ViT needs pretraining for (arXiv:2106.14881).
+    """
+
+    image_height: int = field(default=128, metadata={'minimum': 1})
+    image_width: int = field(default=128, metadata={'minimum': 1})
+    patch: int = field(default=16, metadata={'minimum': 1})
+    width: int = field(default=128, metadata={'minimum': 1})
+    depth: int = field(default=4, metadata={'minimum': 0})
+    heads: int = field(default=4, metadata={'minimum': 1})
+    stem: tuple[int, ...] = (48, 96)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not divide, or are none."""
+        check_bounds(self)
+        if any(channels < 1 for channels in self.stem):
+            raise ValueError(f'A stem has at least 1 channel everywhere, got {[*self.stem]}.')
+        if self.image_height % self.patch or self.image_width % self.patch:
+            raise ValueError(
+                f'A {self.image_width}x{self.image_height} picture cannot be cut into patches of '
+                f'{self.patch} px; choose multiples of the patch.'
+            )
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(
+                f'Encoder width {self.width} must be a multiple of 4 and of its '
+                f'{self.heads} heads.'
+            )
+        if self.patch % self.stem_stride:
+            raise ValueError(
+                f'A stem of {len(self.stem)} convolutions has stride {self.stem_stride}, which '
+                f'does not divide a patch of {self.patch} px.'
+            )
+
+    @property
+    def stem_stride(self) -> int:
+        """Pixels per pixel that the stem hands on."""
+        return 2 ** (len(self.stem) + 1) if self.stem else 1
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the feature map."""
+        return self.image_height // self.patch, self.image_width // self.patch
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """Size of the trunk.
+
+    Attributes:
+        width: Channels of a token.
+        depth: Transformer blocks.
+        heads: Attention heads.
+    """
+
+    width: int = field(default=128, metadata={'minimum': 1})
+    depth: int = field(default=3, metadata={'minimum': 0})
+    heads: int = field(default=4, metadata={'minimum': 1})
+
+    def __post_init__(self) -> None:
+        """Refuse heads that do not divide the width."""
+        check_bounds(self)
+        if self.width % self.heads:
+            raise ValueError(f'Trunk width {self.width} is no multiple of {self.heads} heads.')
+
+
+def check_parts(encoder: EncoderConfig, trunk: TrunkConfig, sample_after: int) -> None:
+    """Refuse an encoder, a trunk and a place of the sampling that do not fit each other."""
+    if not 0 <= sample_after <= encoder.depth:
+        raise ValueError(
+            f'sample_after is {sample_after}; the encoder has {encoder.depth} blocks.'
+        )
+    if encoder.width != trunk.width:
+        raise ValueError(f'Encoder width {encoder.width} and trunk width {trunk.width} differ.')
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Everything that decides what a policy reads, computes and commands.
+
+    Attributes:
+        cameras: Names, in order; the first one sets the pace.
+        resolution: Width and height that the cameras publish [px].
+        preparation: How each picture is brought to the encoder's size.
+        joints: Names of the joints it reads, in order.
+        uses_pose: Whether it reads the end-effector pose.
+        velocity_window: Over how long joint velocities are measured [s]; 0 if it reads none.
+        uses_command: Whether it reads the joint targets sent last.
+        action_space: What it commands.
+        relative: Whether the network gives joint targets as offsets from those sent last if it
+            reads them, else from where the joints are; `action_statistics` are then those of
+            the offsets.
+        steps: Targets per chunk.
+        period: Time between two targets [s].
+        reducer: How the visual tokens become fewer, one of `token_reducers.REDUCERS`.
+        tokens: Visual tokens kept per camera (K).
+        sample_after: Encoder block after which the points are read; the depth of the encoder
+            is the paper's place.
+        conditioned: Whether instruction and proprioception enter the point predictor.
+        head: 'direct' regression of the chunk; 'continuing' regression or 'flow' matching, which
+            go on from the steps that are already under way.
+        landmarks: Points in space that an auxiliary query learns to locate; 0 for none.
+        proprioception_statistics: See `proprioception`.
+        action_statistics: In the units of the action space.
+    """
+
+    cameras: tuple[str, ...]
+    resolution: tuple[int, int]
+    preparation: ImagePreparation
+    joints: tuple[str, ...]
+    uses_pose: bool
+    velocity_window: float
+    uses_command: bool
+    action_space: ActionSpace
+    relative: bool
+    steps: int
+    period: float
+    reducer: str
+    tokens: int
+    sample_after: int
+    conditioned: bool
+    head: Literal['direct', 'continuing', 'flow']
+    landmarks: int
+    proprioception_statistics: Statistics
+    action_statistics: Statistics
+    encoder: EncoderConfig
+    trunk: TrunkConfig
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit each other."""
+        size = (self.preparation.height, self.preparation.width)
+        expected = (self.encoder.image_height, self.encoder.image_width)
+        if size != expected:
+            raise ValueError(
+                f'Pictures are prepared as {size} but the encoder reads {expected} [px].'
+            )
+        kept = {'dense': self.dense_tokens, 'blind': 0}.get(self.reducer, self.tokens)
+        if self.tokens != kept:
+            raise ValueError(
+                f'A {self.reducer} policy keeps {kept} tokens per camera, got {self.tokens}.'
+            )
+        check_parts(self.encoder, self.trunk, self.sample_after)
+        if len(self.action_statistics.mean) != len(self.action_space.names):
+            raise ValueError(
+                f'Statistics of {len(self.action_statistics.mean)} actions for the '
+                f'{len(self.action_space.names)} entries of the action space.'
+            )
+        numbers = self.observation.numbers
+        if len(self.proprioception_statistics.mean) != numbers:
+            raise ValueError(
+                f'Statistics of {len(self.proprioception_statistics.mean)} numbers for a '
+                f'proprioception of {numbers}.'
+            )
+
+        own = self.relative or self.uses_command
+        if own and self.action_space.names != self.joints:
+            raise ValueError(
+                'A policy that is relative or reads its commands commands the joints that it '
+                'reads, in the same order; it reads '
+                f'{list(self.joints)} and commands {list(self.action_space.names)}.'
+            )
+
+    @property
+    def observation(self) -> ObservationConfig:
+        """The streams that the policy reads."""
+        return ObservationConfig(
+            {name: self.preparation for name in self.cameras},
+            self.resolution,
+            self.joints,
+            self.uses_pose,
+            self.velocity_window,
+            self.uses_command,
+        )
+
+    @property
+    def continues(self) -> bool:
+        """Whether it takes the first steps of its chunk, where they are already decided."""
+        return self.head != 'direct'
+
+    @property
+    def dense_tokens(self) -> int:
+        """Tokens per camera before sampling."""
+        rows, columns = self.encoder.grid
+        return rows * columns

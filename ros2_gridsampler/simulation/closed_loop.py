@@ -1,0 +1,241 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy and simulated tasks -> how often it succeeds, through the code that runs live."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..acting.action_chunk import ActionChunk
+from ..acting.arm_limits import ArmLimits
+from ..acting.chunk_schedule import ScheduleConfig
+from ..acting.controller import Controller
+from ..bags.bag_storage import RecordedMessage
+from ..bags.observation_replay import StreamTopics, feed
+from ..engines import Backend
+from ..policy.policy_config import PolicyConfig
+from ..policy.prediction import Prediction
+from ..seeing.observation import Observation
+from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.stream_budget import StreamBudget
+from .arm_messages import (
+    INSTRUCTION,
+    JOINT_STATES,
+    POSE,
+    camera_info,
+    image_topic,
+    state_messages,
+)
+from .arm_state import JOINT_NAMES, ArmState
+from .libero_arm import CAMERAS, LiberoArm
+from .perturbations import Perturbation, perturb
+from .solved_states import Placements, Tally, try_states
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How the loop is closed.
+
+    Attributes:
+        latency: From capture to the command that answers it [s]; the arm follows the old chunk
+            meanwhile.
+        replan_every: Control periods between two predictions.
+        maximum_steps: Control periods before an episode counts as failed.
+    """
+
+    latency: float = 0.05
+    replan_every: int = 4
+    maximum_steps: int = 220
+
+
+@dataclass(frozen=True)
+class Success:
+    """Measured success.
+
+    Attributes:
+        suite: LIBERO suite.
+        policy: Name of the checkpoint.
+        weights_sha256: Of its weights.
+        encoder: Name of the encoder that it saw through; '' is its own.
+        placements: 'official' or 'widened'.
+        episodes: In all.
+        successes: In all.
+        interval: Wilson's 95% interval of the rate.
+        per_task: Instruction -> successes and episodes.
+        outcomes: Instruction -> whether each evaluation state was solved, in order.
+        tokens_per_camera: Visual tokens kept.
+        dense_tokens_per_camera: Visual tokens of the whole map.
+        rendering: 'simplified' or 'original'.
+        perturbation: What was changed in every episode, or 'none'.
+    """
+
+    suite: str
+    policy: str
+    weights_sha256: str
+    encoder: str
+    placements: str
+    episodes: int
+    successes: int
+    interval: tuple[float, float]
+    per_task: dict[str, tuple[int, int]]
+    outcomes: dict[str, tuple[bool, ...]]
+    tokens_per_camera: int
+    dense_tokens_per_camera: int
+    rendering: str
+    perturbation: str
+
+    def to_json(self) -> str:
+        """All of it."""
+        return json.dumps(asdict(self), indent=1)
+
+    def __str__(self) -> str:
+        return (
+            f'{Tally(self.outcomes)}, {self.placements} placements, {self.rendering} '
+            f'rendering, {self.tokens_per_camera} of {self.dense_tokens_per_camera} visual '
+            f'tokens per camera, perturbation: {self.perturbation}'
+        )
+
+
+def measure_success(
+    policy: Backend,
+    config: PolicyConfig,
+    limits: ArmLimits,
+    *,
+    name: str,
+    weights_sha256: str,
+    encoder: str = '',
+    suite: str,
+    tasks: Sequence[int],
+    episodes: int,
+    placements: Placements,
+    rendering: Literal['simplified', 'original'] = 'simplified',
+    perturbation: Perturbation = 'none',
+    loop: LoopConfig | None = None,
+) -> Success:
+    """Run every task from its first `episodes` evaluation states.
+
+    Args:
+        policy: The engine.
+        config: Of the policy.
+        limits: Of the arm, in [m], [s], [rad].
+        name: Of the checkpoint, for the table.
+        weights_sha256: Of its weights, for whoever reads the result later.
+        encoder: Name of another encoder that the engine sees through; '' is its own.
+        suite: LIBERO suite.
+        tasks: Numbers from 0.
+        episodes: Per task.
+        placements: Official initial states, or those widened by 5 cm with fixed seeds.
+        rendering: Of the cameras.
+        perturbation: What is changed in every episode after its reset.
+        loop: How the loop is closed.
+
+    Raises:
+        ValueError: There are not so many evaluation states, no such tasks, or the policy is for
+            another arm.
+    """
+    check_embodiment(config, name)
+    loop = loop or LoopConfig()
+
+    def attempt(arm: LiberoArm, number: int) -> bool:
+        told = perturb(arm, perturbation, number)
+        return any(step is None for step in drive(policy, config, limits, arm, loop, told))
+
+    outcomes = try_states(
+        attempt,
+        suite=suite,
+        tasks=tasks,
+        episodes=episodes,
+        placements=placements,
+        image_size=config.resolution[0],
+        rendering=rendering,
+    )
+    tally = Tally(outcomes)
+    return Success(
+        suite,
+        name,
+        weights_sha256,
+        encoder,
+        placements,
+        tally.episodes,
+        tally.successes,
+        tally.interval,
+        tally.per_task,
+        outcomes,
+        config.tokens,
+        config.dense_tokens,
+        rendering,
+        perturbation,
+    )
+
+
+def check_embodiment(config: PolicyConfig, name: str) -> None:
+    """Refuse a policy that was trained for another arm than the simulated one."""
+    space = config.action_space
+    foreign = [each for each in config.joints if each not in JOINT_NAMES]
+    unseen = [each for each in config.cameras if each not in CAMERAS]
+    if space.kind != 'end_effector_twist' or foreign or unseen:
+        raise ValueError(
+            f'{name} commands {space.kind} and sees {[*config.cameras]}, the simulated arm takes '
+            f'end_effector_twist and has {[*CAMERAS]}; name a policy trained on its recordings.'
+        )
+
+
+def drive(
+    policy: Backend,
+    config: PolicyConfig,
+    limits: ArmLimits,
+    arm: LiberoArm,
+    loop: LoopConfig,
+    instruction: str,
+) -> Iterator[tuple[ArmState, Prediction | None] | None]:
+    """One episode: what was seen and what was predicted at each control period.
+
+    The pictures go through the arm's messages and the observation buffer, the chunks through
+    schedule and safety filter, as on the live topics.
+
+    Yields:
+        State and, where one was made, the prediction; None at the end if the task was solved.
+    """
+    topics = StreamTopics(
+        {camera: image_topic(camera, compressed=True) for camera in config.cameras},
+        JOINT_STATES,
+        POSE if config.uses_pose else '',
+        INSTRUCTION,
+    )
+    buffer = ObservationBuffer(config.observation, StreamBudget())
+    buffer.set_instruction(instruction)
+    for camera in buffer.rectified:
+        matrix = arm.camera_intrinsics(camera)
+        buffer.add_camera_info(camera, camera_info(camera, matrix, *config.resolution, 0.0))
+    controller = Controller(config.action_space, limits, ScheduleConfig(), max_state_age=1.0)
+    waiting: list[tuple[float, ActionChunk]] = []
+    for step in range(loop.maximum_steps):
+        now = 1.0 + step * arm.period
+        looking = step % loop.replan_every == 0
+        state = arm.observe(images=looking)
+        controller.measure(np.append(state.pose[:3], state.gripper_opening), now)
+        prediction = None
+        if looking:
+            observation = _observe(buffer, topics, state, now)
+            known = controller.prefix(observation.time, config.period, now)
+            prediction = policy.predict(observation, known if config.continues else None)
+            waiting.append((now + loop.latency, prediction.chunk))
+        while waiting and waiting[0][0] <= now + 1e-6:
+            controller.add(waiting.pop(0)[1], now)
+        yield state, prediction
+        values = controller.command(now, arm.period).values
+        arm.step(values[:6], float(values[6]))
+        if arm.success():
+            yield None
+            return
+
+
+def _observe(
+    buffer: ObservationBuffer, topics: StreamTopics, state: ArmState, now: float
+) -> Observation:
+    for topic, message in state_messages(state, now, compressed=True):
+        feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
+    return buffer.newest(now)

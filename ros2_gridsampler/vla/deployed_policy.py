@@ -1,0 +1,208 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoint folder, ours or lerobot's -> what a node needs to drive an arm with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ..acting.action_chunk import ActionSpace
+from ..calibrating.reference_views import load_reference_views
+from ..engines import Backend
+from ..engines.compiled_policy import Choice
+from ..engines.converted_policy import is_converted, load_converted
+from ..engines.engine import Precision
+from ..policy.golden_observation import golden_observation
+from ..policy.manifest import Manifest
+from ..seeing.camera_record import CameraRecord
+from ..seeing.observation import Observation, ObservationConfig
+from ..seeing.opencv import has_opencv
+
+if TYPE_CHECKING:
+    from ..policy.policy import Policy
+
+# What lerobot calls two of the files of its checkpoints.
+_LEROBOT_FILES = ('config.json', 'policy_preprocessor.json')
+
+
+class Cells(Protocol):
+    """What drawing points asks of an encoder."""
+
+    @property
+    def patch(self) -> int:
+        """Side of a cell [px]."""
+
+
+class DeployedConfig(Protocol):
+    """What a node asks of `PolicyConfig` or `LerobotConfig`."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names, in order."""
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What it commands."""
+
+    @property
+    def observation(self) -> ObservationConfig:
+        """The streams that it reads."""
+
+    @property
+    def period(self) -> float:
+        """Time between two targets [s]."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether it takes the first steps of its chunk, where they are already decided."""
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens kept per camera."""
+
+    @property
+    def dense_tokens(self) -> int:
+        """Tokens per camera before sampling."""
+
+    @property
+    def encoder(self) -> Cells:
+        """For drawing points."""
+
+
+@dataclass(frozen=True)
+class DeployedPolicy:
+    """A policy that was verified and can predict.
+
+    Attributes:
+        config: What it reads and commands.
+        backend: Predicts.
+        example: An observation to warm up with.
+        about: What people want to know of it: names, hashes, sizes.
+        cameras: What is known of those of the training.
+        views: Reference views of those that stand still.
+    """
+
+    config: DeployedConfig
+    backend: Backend
+    example: Observation
+    about: dict[str, Any]
+    cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
+    views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
+
+
+def load_policy(
+    folder: Path,
+    backend: Choice,
+    compute: Callable[[Policy], Backend] | None,
+    *,
+    precision: Precision = 'fp32',
+    threads: int = 1,
+) -> DeployedPolicy:
+    """Load whatever checkpoint is in a folder, verified.
+
+    Args:
+        folder: A checkpoint of this package, a converted one, or an adopted one of lerobot.
+        backend: Name of the engine; lerobot's policies are computed by 'eager' only, converted
+            ones by 'openvino'.
+        compute: Makes that engine from a policy of this package; not asked for others.
+        precision: Of a converted policy's arithmetic.
+        threads: Of one inference.
+
+    Raises:
+        BadCheckpoint: The folder must not drive an arm; the text says why.
+        ValueError: The backend cannot compute this policy.
+    """
+    if threads < 1:
+        raise ValueError(f'An inference needs at least one thread, got {threads}.')
+    if is_converted(folder):
+        _refuse_other(backend, 'openvino', 'A converted policy is computed by OpenVINO')
+        engine, manifest = load_converted(folder, precision, threads)
+        return _own(folder, engine, manifest, {'backend': engine.report.backend})
+    require_torch(folder)
+    import torch
+
+    torch.set_num_threads(threads)
+    if all((folder / name).is_file() for name in _LEROBOT_FILES):
+        _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
+        return _lerobot(folder)
+    from ..policy.checkpoint import load_checkpoint
+
+    policy, manifest = load_checkpoint(folder)
+    if compute is None:
+        raise ValueError(f'Nothing makes an engine of {folder}, which is not converted.')
+    return _own(folder, compute(policy), manifest, {})
+
+
+def reference_views(
+    folder: Path, manifest: Manifest
+) -> dict[str, UInt8[np.ndarray, 'height width 3']]:
+    """Those of a checkpoint; none without OpenCV, for nothing could be compared with them."""
+    return load_reference_views(folder, manifest.cameras) if has_opencv() else {}
+
+
+def require_torch(folder: Path) -> None:
+    """Refuse a policy that cannot be computed here.
+
+    Raises:
+        ValueError: PyTorch is not installed; says what to do.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f'{folder} needs PyTorch, which is not installed here; install it, or convert the '
+            'policy where it is: gridsampler export --backend openvino --policy POLICY --out '
+            'FOLDER.'
+        ) from error
+
+
+def _own(
+    folder: Path, engine: Backend, manifest: Manifest, about: dict[str, Any]
+) -> DeployedPolicy:
+    config = manifest.policy
+    hashes = {
+        'weights sha256': manifest.weights_sha256,
+        'encoder sha256': manifest.encoder_sha256,
+        'statistics sha256': manifest.statistics_sha256,
+    }
+    return DeployedPolicy(
+        config,
+        engine,
+        golden_observation(config),
+        hashes | about | _describe(folder, config),
+        manifest.cameras,
+        reference_views(folder, manifest),
+    )
+
+
+def _lerobot(folder: Path) -> DeployedPolicy:
+    from .lerobot_policy import golden_observation as example
+    from .lerobot_policy import load_lerobot_policy
+
+    policy, adoption = load_lerobot_policy(folder)
+    about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
+    return DeployedPolicy(
+        policy.config, policy, example(policy.config), about | _describe(folder, policy.config)
+    )
+
+
+def _refuse_other(backend: Choice, only: str, because: str) -> None:
+    if backend not in ('automatic', only):
+        raise ValueError(f'{because}: set backend to {only!r} or leave it, got {backend!r}.')
+
+
+def _describe(folder: Path, config: DeployedConfig) -> dict[str, Any]:
+    return {
+        'policy': folder.name,
+        'cameras': list(config.cameras),
+        'joints': list(config.observation.joints),
+        'actions': list(config.action_space.names),
+        'tokens per camera': config.tokens,
+        'dense tokens per camera': config.dense_tokens,
+    }

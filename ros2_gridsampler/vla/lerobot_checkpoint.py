@@ -1,0 +1,182 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A lerobot checkpoint folder <-> its policy, its processors, and the robot it was trained on.
+
+lerobot's folder says neither which joint a number belongs to, nor its unit, nor the time between
+two actions. `robot.json` does, and carries the hashes of the other files: nothing else may drive
+an arm. A policy with reducers has `reducers.json` beside its weights, which then are lerobot's
+and the reducers' in one file.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+
+from ..files import structure
+from ..policy.manifest import BadCheckpoint
+from .lerobot import SamplerPlan, SeenPoints, attach
+from .robot import Robot
+
+ROBOT, PLAN, CONFIG = 'robot.json', 'reducers.json', 'config.json'
+PROCESSORS = ('policy_preprocessor', 'policy_postprocessor')
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """The content of `robot.json`.
+
+    Attributes:
+        format: Version of this layout.
+        robot: What the numbers mean.
+        sha256: Of every other file of the folder that is read.
+        golden_actions: The chunk for a made-up observation, physical units.
+    """
+
+    format: int
+    robot: Robot
+    sha256: dict[str, str]
+    golden_actions: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class LerobotModel:
+    """A loaded policy.
+
+    Attributes:
+        policy: lerobot's object, in evaluation mode on the CPU.
+        preprocess: Observation features -> batch.
+        postprocess: Actions of the policy -> actions of the dataset.
+        seen: Where it looks; None without reducers.
+        plan: What was attached; None for the dense policy.
+    """
+
+    policy: Any
+    preprocess: Any
+    postprocess: Any
+    seen: SeenPoints | None
+    plan: SamplerPlan | None
+
+
+def is_lerobot(folder: Path) -> bool:
+    """Whether a folder holds a lerobot checkpoint."""
+    return (folder / CONFIG).is_file() and (folder / f'{PROCESSORS[0]}.json').is_file()
+
+
+def load_model_folder(folder: Path, language_model: str) -> LerobotModel:
+    """Read policy and processors; files are believed as they are, see `load_adoption`.
+
+    Args:
+        folder: lerobot's checkpoint folder.
+        language_model: See `Robot`.
+
+    Raises:
+        BadCheckpoint: Files are missing or do not fit each other.
+    """
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+
+    try:
+        config: Any = PreTrainedConfig.from_pretrained(folder, local_files_only=True)
+        config.device = 'cpu'
+        if hasattr(config, 'vlm_model_name'):
+            # The checkpoint holds all weights: nothing is to be fetched.
+            config.load_vlm_weights = False
+            if language_model:
+                config.vlm_model_name = str(folder / language_model)
+        policy: Any = get_policy_class(config.type)(config)
+        plan = load_plan(folder)
+        seen = None if plan is None else attach(policy, plan)
+        load_model(policy, folder / 'model.safetensors', strict=True, device='cpu')
+        steps = [_overrides(folder, name, language_model) for name in PROCESSORS]
+        before, after = make_pre_post_processors(
+            config,
+            pretrained_path=str(folder),
+            preprocessor_overrides=steps[0],
+            postprocessor_overrides=steps[1],
+        )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadCheckpoint(f'{folder} cannot be loaded by lerobot: {error}') from error
+    return LerobotModel(policy.eval(), before, after, seen, plan)
+
+
+def save_model_folder(model: LerobotModel, folder: Path) -> None:
+    """Write policy, processors and plan as `load_model_folder` reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.policy.save_pretrained(folder)
+    for processor, name in zip((model.preprocess, model.postprocess), PROCESSORS, strict=True):
+        processor.save_pretrained(folder, config_filename=f'{name}.json')
+    if model.plan is not None:
+        (folder / PLAN).write_text(json.dumps(cattrs.unstructure(model.plan), indent=1))
+
+
+def load_plan(folder: Path) -> SamplerPlan | None:
+    """What is attached to the policy of a folder; None for nothing.
+
+    Raises:
+        BadCheckpoint: The file does not describe a plan.
+    """
+    path = folder / PLAN
+    return _structure(path, SamplerPlan) if path.exists() else None
+
+
+def load_adoption(folder: Path) -> Adoption:
+    """Read `robot.json` and believe the other files after their hashes.
+
+    Raises:
+        BadCheckpoint: It is missing, or a file was changed, added or removed.
+    """
+    if not (folder / ROBOT).is_file():
+        raise BadCheckpoint(
+            f'{folder} is a lerobot checkpoint without {ROBOT}: joints, units and period are '
+            'unknown. Describe the robot once with `gridsampler adopt`.'
+        )
+    adoption = _structure(folder / ROBOT, Adoption)
+    if adoption.format != FORMAT:
+        raise BadCheckpoint(f'{folder / ROBOT} has format {adoption.format}, expected {FORMAT}.')
+    found = hash_files(folder)
+    for name in sorted(set(found) | set(adoption.sha256)):
+        if found.get(name) != adoption.sha256.get(name):
+            raise BadCheckpoint(
+                f'{folder / name} is not the file that {ROBOT} was written for; copy the folder '
+                'again, or check it and run `gridsampler adopt` again.'
+            )
+    return adoption
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """sha256 of every file that is read: weights, configs, processors."""
+    files = [path for kind in ('*.safetensors', '*.json') for path in folder.glob(kind)]
+    ignored = {ROBOT, 'train_config.json'}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+        if path.name not in ignored
+    }
+
+
+def _overrides(folder: Path, name: str, language_model: str) -> dict[str, dict[str, str]]:
+    content = json.loads((folder / f'{name}.json').read_text())
+    steps = [step.get('registry_name') for step in content['steps']]
+    if None in steps:
+        # lerobot would import whatever class the file names.
+        raise ValueError(f'{name}.json names a step that is not one of lerobot itself.')
+    overrides: dict[str, dict[str, str]] = {}
+    if 'device_processor' in steps:
+        overrides['device_processor'] = {'device': 'cpu'}
+    if 'tokenizer_processor' in steps and language_model:
+        overrides['tokenizer_processor'] = {'tokenizer_name': str(folder / language_model)}
+    return overrides
+
+
+def _structure(path: Path, kind: type[Any]) -> Any:
+    try:
+        return structure(json.loads(path.read_text()), kind)
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f'{path} cannot be read: {error}.') from error

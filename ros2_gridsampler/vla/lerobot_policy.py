@@ -1,0 +1,269 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observation -> ActionChunk by a lerobot checkpoint: SmolVLA, pi0, pi0.5, ACT."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..acting.action_chunk import ActionChunk, ActionSpace
+from ..acting.action_prefix import Prefix
+from ..policy.manifest import BadCheckpoint
+from ..policy.prediction import Prediction
+from ..seeing.calibration import ImagePreparation, prepare_image
+from ..seeing.observation import Observation, ObservationConfig
+from .lerobot_checkpoint import (
+    FORMAT,
+    ROBOT,
+    Adoption,
+    LerobotModel,
+    hash_files,
+    load_adoption,
+    load_model_folder,
+)
+from .robot import Robot
+from .tower_cells import TowerCells
+
+# Another machine's arithmetic; in parts of the range of the golden chunk.
+GOLDEN_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class PictureCells:
+    """What `sampled_points` has to know of a tower: points are told in whole pixels."""
+
+    patch: int = 1
+
+
+@dataclass(frozen=True)
+class LerobotConfig:
+    """What a node has to know; the same names as in `PolicyConfig`.
+
+    Attributes:
+        robot: Joints, units, cameras.
+        preparations: Camera name -> how its pictures are prepared.
+        steps: Targets per chunk.
+        tokens: Visual tokens kept per camera.
+        dense_tokens: Tokens per camera before sampling.
+        encoder: For drawing points.
+    """
+
+    robot: Robot
+    preparations: dict[str, ImagePreparation]
+    steps: int
+    tokens: int
+    dense_tokens: int
+    encoder: PictureCells = PictureCells()
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names, in order; the first one sets the pace."""
+        return tuple(self.robot.cameras)
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of the joints it reads, in order."""
+        return self.robot.joints
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """What it commands."""
+        return self.robot.action_space
+
+    @property
+    def period(self) -> float:
+        """Time between two targets [s]."""
+        return self.robot.period
+
+    @property
+    def continues(self) -> bool:
+        """Never: lerobot's own real-time chunking is not used."""
+        return False
+
+    @property
+    def observation(self) -> ObservationConfig:
+        """The streams that the policy reads."""
+        robot = self.robot
+        return ObservationConfig(
+            self.preparations, robot.resolution, robot.joints, robot.uses_pose
+        )
+
+
+class LerobotPolicy:
+    """A lerobot policy with the call of ours.
+
+    Policies that start from noise (SmolVLA, pi0) start from the same noise every time: the same
+    observation gives the same chunk, live and in replay.
+
+    Args:
+        model: Policy and processors.
+        robot: What its numbers mean.
+
+    Attributes:
+        config: What a node has to know.
+
+    Raises:
+        BadCheckpoint: The robot does not fit the policy.
+    """
+
+    def __init__(self, model: LerobotModel, robot: Robot) -> None:
+        self._model = model
+        self.config = _config(model, robot)
+        policy = model.policy.config
+        self._noise: Tensor | None = None
+        if hasattr(policy, 'max_action_dim'):
+            shape = (1, policy.chunk_size, policy.max_action_dim)
+            self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+    @torch.inference_mode()
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """One observation, one chunk.
+
+        Raises:
+            ValueError: The network gave numbers that no arm may follow, or there is a prefix.
+        """
+        if prefix is not None and len(prefix):
+            raise ValueError('A lerobot policy does not go on from given steps; give no prefix.')
+        batch = self._model.preprocess(self.features(observation))
+        noise = {} if self._noise is None else {'noise': self._noise.clone()}
+        actions = self._model.policy.predict_action_chunk(batch, **noise)
+        numbers = self._model.postprocess(actions)[0].double().numpy()
+        targets = self.config.robot.action.physical(numbers)
+        chunk = ActionChunk(observation.time, self.config.period, targets)
+        return Prediction(chunk, self._points())
+
+    def features(self, observation: Observation) -> dict[str, Any]:
+        """An observation under lerobot's names, in the numbers of the dataset."""
+        robot = self.config.robot
+        features: dict[str, Any] = {
+            feature: torch.from_numpy(observation.images[name]).permute(2, 0, 1).float() / 255
+            for name, feature in robot.cameras.items()
+        }
+        state = robot.state.of_dataset(state_vector(observation))
+        features['observation.state'] = torch.from_numpy(state.astype(np.float32))
+        features['task'] = observation.instruction
+        return features
+
+    def _points(self) -> dict[str, Float[np.ndarray, 'tokens 2']]:
+        if self._model.seen is None:
+            return {name: np.empty((0, 2)) for name in self.config.cameras}
+        names = {feature: name for name, feature in self.config.robot.cameras.items()}
+        order = [names[f] for f in self._model.policy.config.image_features if f in names]
+        # Pictures that a policy adds for cameras that are not there come last.
+        seen = self._model.seen.take()[: len(order)]
+        pairs = zip(order, seen, strict=True)
+        return {name: self._in_picture(name, at[0].double().numpy()) for name, at in pairs}
+
+    def _in_picture(
+        self, camera: str, points: Float[np.ndarray, 'tokens 2']
+    ) -> Float[np.ndarray, 'tokens 2']:
+        """Points of the tower's map -> points of the prepared picture, without its padding."""
+        prepared = self.config.preparations[camera]
+        cells = TowerCells.of(self._model.policy, prepared)
+        size = np.array([prepared.width, prepared.height])
+        return np.clip((cells.pixels(points) - 0.5) / (size - 1), 0, 1)
+
+
+def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
+    """The arm's state as lerobot's datasets hold it, in rad and m.
+
+    Joints; before them, where the pose is used, position and rotation vector, whose angle is at
+    most pi.
+    """
+    if observation.pose is None:
+        return observation.joints
+    x, y, z, w = observation.pose[3:]
+    axis = np.array([x, y, z]) * (1 if w >= 0 else -1)
+    sine = float(np.linalg.norm(axis))
+    angle = 2 * math.atan2(sine, abs(w))
+    rotation = axis * (angle / sine if sine > 1e-9 else 2.0)
+    return np.concatenate([observation.pose[:3], rotation, observation.joints])
+
+
+def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
+    """Say what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
+
+    Writes `robot.json` with the hashes of all other files and the chunk that a made-up
+    observation gives.
+
+    Raises:
+        BadCheckpoint: The checkpoint cannot be loaded, or the robot does not fit it.
+    """
+    policy = LerobotPolicy(load_model_folder(folder, robot.language_model), robot)
+    chunk = policy.predict(golden_observation(policy.config)).chunk
+    golden = tuple(tuple(row) for row in chunk.targets.tolist())
+    adoption = Adoption(FORMAT, robot, hash_files(folder), golden)
+    (folder / ROBOT).write_text(json.dumps(cattrs.unstructure(adoption), indent=1))
+    return policy
+
+
+def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
+    """Read a lerobot policy, believe it only after every hash and its golden chunk.
+
+    Raises:
+        BadCheckpoint: Anything does not agree.
+    """
+    adoption = load_adoption(folder)
+    model = load_model_folder(folder, adoption.robot.language_model)
+    policy = LerobotPolicy(model, adoption.robot)
+    found = policy.predict(golden_observation(policy.config)).chunk.targets
+    expected = np.array(adoption.golden_actions)
+    difference = np.abs(found - expected).max() / max(float(np.ptp(expected)), 1e-9)
+    if not difference <= GOLDEN_TOLERANCE:
+        raise BadCheckpoint(
+            f'The made-up observation gives another chunk here than when {folder} was adopted: '
+            f'off by {difference:.2g} of its range, {GOLDEN_TOLERANCE:.2g} are allowed. Install '
+            'the same versions of lerobot, transformers and torch.'
+        )
+    return policy, adoption
+
+
+def golden_observation(config: LerobotConfig) -> Observation:
+    """A made-up observation that is the same on every machine."""
+    width, height = config.robot.resolution
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    images = {}
+    for index, (camera, preparation) in enumerate(config.preparations.items()):
+        channels = [(7 * x + 3 * y) % 256, (x * y // 8 + 40 * index) % 256, (x ^ y) % 256]
+        images[camera] = prepare_image(np.stack(channels, -1).astype(np.uint8), preparation)
+    joints = np.array(config.robot.state.offset)[6 * config.robot.uses_pose :]
+    pose = np.array([0.4, 0, 0.3, 1.0, 0, 0, 0]) if config.robot.uses_pose else None
+    return Observation(images, joints, pose, 'golden observation', 0.0)
+
+
+def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
+    policy = model.policy.config
+    shown = {f: v.shape for f, v in policy.image_features.items() if 'empty_camera' not in f}
+    if set(shown) != set(robot.cameras.values()):
+        raise BadCheckpoint(
+            f'The policy looks at {sorted(shown)}, the robot has {sorted(robot.cameras.values())};'
+            ' name a camera for each.'
+        )
+    state, action = policy.robot_state_feature, policy.action_feature
+    sizes = (state.shape[0] if state else 0, action.shape[0])
+    expected = (len(robot.state.scale), len(robot.action.scale))
+    if sizes != expected:
+        raise BadCheckpoint(
+            f'The policy reads {sizes[0]} numbers of state and gives {sizes[1]} of action, the '
+            f'robot has {expected[0]} and {expected[1]}.'
+        )
+    if policy.n_obs_steps != 1:
+        raise BadCheckpoint(
+            f'The policy reads {policy.n_obs_steps} observations at once; only 1 is supported.'
+        )
+    preparations = {
+        name: ImagePreparation(shown[feature][2], shown[feature][1])
+        for name, feature in robot.cameras.items()
+    }
+    first = next(iter(preparations.values()))
+    dense = int(TowerCells.of(model.policy, first).count.prod())
+    tokens = dense if model.plan is None else model.plan.tokens
+    return LerobotConfig(robot, preparations, policy.chunk_size, tokens, dense)

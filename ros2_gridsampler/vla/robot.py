@@ -1,0 +1,107 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the numbers of somebody else's policy mean: joints, units, cameras, period."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from ..acting.action_chunk import ActionSpace
+from ..files import read_yaml, structure
+
+
+@dataclass(frozen=True)
+class Units:
+    """Numbers of the dataset -> physical units: scale * number + offset.
+
+    Attributes:
+        scale: For instance pi/180 for joints in degrees.
+        offset: In the physical unit.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be turned back."""
+        numbers = np.array([self.scale, self.offset])
+        if len(self.scale) != len(self.offset) or not np.isfinite(numbers).all():
+            raise ValueError('Units need a finite scale and offset for every number.')
+        if (numbers[0] == 0).any():
+            raise ValueError('A scale of 0 makes every number the same; correct the units.')
+
+    @classmethod
+    def same(cls, count: int, scale: float = 1.0) -> 'Units':
+        """The same scale for `count` numbers."""
+        return cls((scale,) * count, (0.0,) * count)
+
+    def physical(self, numbers: Float[np.ndarray, '*n']) -> Float[np.ndarray, '*n']:
+        """To rad, m, s."""
+        return numbers * np.array(self.scale) + np.array(self.offset)
+
+    def of_dataset(self, physical: Float[np.ndarray, '*n']) -> Float[np.ndarray, '*n']:
+        """From rad, m, s."""
+        return (physical - np.array(self.offset)) / np.array(self.scale)
+
+
+@dataclass(frozen=True)
+class Robot:
+    """What a lerobot checkpoint does not say.
+
+    Attributes:
+        cameras: Camera name -> feature of the policy, like 'observation.images.front'; the
+            first camera sets the pace.
+        resolution: Width and height that the cameras publish [px].
+        joints: Names of the joints in the policy's state, in its order.
+        uses_pose: Whether the state begins with the end effector's position and rotation
+            vector (axis times angle) in the base frame.
+        state: Units of the state's numbers.
+        action_space: What the actions command.
+        action: Units of the actions' numbers.
+        period: Time between two actions, 1 / fps of the dataset [s].
+        language_model: Folder with config, processor and tokenizer of the policy's language
+            model, absolute or beside this file; empty for the name in config.json, which must
+            then be in the local cache.
+    """
+
+    cameras: dict[str, str]
+    resolution: tuple[int, int]
+    joints: tuple[str, ...]
+    uses_pose: bool
+    state: Units
+    action_space: ActionSpace
+    action: Units
+    period: float
+    language_model: str = ''
+
+    def __post_init__(self) -> None:
+        """Refuse a description that contradicts itself."""
+        numbers = len(self.joints) + 6 * self.uses_pose
+        if len(self.state.scale) != numbers:
+            raise ValueError(
+                f'The state has {numbers} numbers, but units for {len(self.state.scale)}.'
+            )
+        if len(self.action.scale) != len(self.action_space.names):
+            raise ValueError(
+                f'An action has {len(self.action_space.names)} numbers, but units for '
+                f'{len(self.action.scale)}.'
+            )
+        if not self.cameras or len(set(self.cameras.values())) != len(self.cameras):
+            raise ValueError(f'Every camera needs a feature of its own, got {self.cameras}.')
+        if not self.period > 0:
+            raise ValueError(f'The period must be positive, got {self.period} s.')
+
+
+def load_robot(path: Path) -> Robot:
+    """A YAML file -> a robot.
+
+    Raises:
+        ValueError: A key is unknown, missing or of the wrong type; the text names it.
+    """
+    content = read_yaml(path)
+    try:
+        return structure(content, Robot)
+    except ValueError as error:
+        raise ValueError(f'{path} does not describe a robot: {error}.') from error
