@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 PLAN := build/tensorrt
 WORKERS ?= 3
 TIMED := test/test_encoder_swap_node.py test/test_fault_campaign.py test/test_timing_benchmark.py
-ALONE := test/test_simulation.py test/test_tensorrt_plan.py
+SIMULATED := test/test_simulation.py experiments/test/test_simulated_experiments.py
+ALONE := $(SIMULATED) test/test_tensorrt_plan.py
 RERUN := --reruns 2 --only-rerun 'open_and_lock_file failed'
 # The CPU build: a plain "torch" would bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
@@ -49,7 +50,7 @@ test-units: install
 # Mesa and a CUDA build of PyTorch each bring an LLVM: in one process they crash.
 test-simulation: install
 	@mkdir -p build
-	@$(BIN)/pytest test/test_simulation.py > build/test_simulation.log 2>&1; \
+	@$(BIN)/pytest $(SIMULATED) > build/test_simulation.log 2>&1; \
 		passed=$$?; cat build/test_simulation.log; exit $$passed
 
 test-tensorrt: install

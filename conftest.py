@@ -10,7 +10,7 @@ import pytest
 
 # Two threads on a busy machine of two cores wait for each other: twenty times slower.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared/data'
+SHARED_DATA = Path(__file__).resolve().parents[1] / 'shared/data'
 
 
 @pytest.fixture(scope='session')
@@ -27,7 +27,7 @@ def ros_domain(tmp_path_factory):
         if not os.environ.get('AMENT_PREFIX_PATH'):
             patch.setenv('AMENT_PREFIX_PATH', sys.prefix)
         # Child processes use this tree, whether or not it is installed.
-        patch.setenv('PYTHONPATH', str(Path(__file__).parents[1]), prepend=os.pathsep)
+        patch.setenv('PYTHONPATH', str(Path(__file__).parent), prepend=os.pathsep)
         for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
             # Set by prepare_process; recorded here so that they are taken back.
             patch.setenv(name, '')

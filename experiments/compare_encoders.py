@@ -12,19 +12,24 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from ros2_gridsampler.bags.bag_reader import find_bags
+from ros2_gridsampler.command_line.positionals import Bags, Recipe
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.files import write_whole
 from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.training.mi_mae import METHODS
 from ros2_gridsampler.training.pretrain_config import (
     PretrainConfig,
-    forward_operations,
+    is_held_out,
     keep_config,
     training_bags,
+    with_compute,
 )
 from ros2_gridsampler.training.pretrain_encoder import pretrain
+from ros2_gridsampler.training.recipe import read_recipe
 
-from .probes import Score
+from . import run
+from .probes import EPISODES, Score, prober
 
 UNTRAINED = 'untrained'
 
@@ -53,22 +58,6 @@ class Comparison:
         unknown = sorted(set(self.methods) - {UNTRAINED, *METHODS})
         if unknown:
             raise ValueError(f'{unknown} are no methods; choose of {[UNTRAINED, *METHODS]}.')
-
-
-def with_compute(config: PretrainConfig, compute: float) -> PretrainConfig:
-    """The same run, as long as so many forward operations [FLOP] last.
-
-    Raises:
-        ValueError: They do not last for one step, or have no end.
-    """
-    if not compute < 1e30:
-        raise ValueError(f'{compute:.3g} FLOP last for ever; give less.')
-    steps = round(compute / forward_operations(config))
-    if steps < 1:
-        raise ValueError(
-            f'{compute:.3g} FLOP do not last for a step of {forward_operations(config):.3g}.'
-        )
-    return replace(config, steps=steps)
 
 
 def run_of(config: PretrainConfig, method: str, seed: int, compute: float) -> PretrainConfig:
@@ -158,3 +147,62 @@ def table(results: dict[str, list[list[Score]]], compute: dict[str, float]) -> s
             cells = [f'{cell} ± {half:.2f}' for cell, half in zip(cells, width, strict=True)]
         rows.append([method, str(len(seeds)), f'{compute[method] / 1e12:.3f}', *cells])
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+
+
+def main(
+    recipe: Recipe,
+    bags: Bags,
+    out: Path,
+    pictures: Path,
+    compute: float,
+    methods: tuple[str, ...] = (
+        'untrained',
+        'mae',
+        'mae_4_masks',
+        'infonce_only',
+        'vclub_only',
+        'mi_mae',
+    ),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    episodes: Path = EPISODES,
+    every: int = 4,
+    most: int = 1000,
+) -> None:
+    """Pretrain by every method at equal compute, probe, write a table; go on where it stopped.
+
+    Args:
+        recipe: Of the pretraining.
+        bags: With landmarks; those held out by the recipe are measured on.
+        out: Folder of all runs.
+        pictures: Fashion-MNIST's folder, or folders of pictures per class.
+        compute: Forward operations of each run [TFLOP].
+        methods: What is compared.
+        seeds: Of each method.
+        episodes: Recipe of a policy, for how bags are read.
+        every: One in so many frames of the bags is probed.
+        most: Labelled pictures to fit on and to measure on, each.
+    """
+    config = read_recipe(recipe, PretrainConfig)
+    comparison = Comparison(methods, seeds, compute * 1e12)
+    data = (pictures, *bags)
+    ask = prober(data, episodes, out / 'cache', config.held_out, every, most)
+    found = find_bags(bags)
+    if sum(is_held_out(bag.name, config.held_out) for bag in found) < 2:
+        raise ValueError(
+            f'Of {len(found)} bags fewer than two are held out, on which positions are measured; '
+            'give more bags, or a larger held_out in the recipe.'
+        )
+    asked = {
+        'pictures': pictures.name,
+        'bags': sorted(bag.name for bag in found),
+        'held_out': config.held_out,
+        'every': every,
+        'most': most,
+    }
+    print(compare(config, comparison, found, out, out / 'cache', ask, asked))
+
+
+if __name__ == '__main__':
+    from experiments.compare_encoders import main as command
+
+    run(command)

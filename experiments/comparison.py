@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ros2_gridsampler.acting.arm_limits import load_arm
+from ros2_gridsampler.bags.bag_reader import find_bags
+from ros2_gridsampler.command_line.output_folder import check_folder
+from ros2_gridsampler.command_line.positionals import Bags, Recipe
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find, read_yaml, structure
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
@@ -21,6 +24,7 @@ from ros2_gridsampler.training.recipe import load_recipe
 from ros2_gridsampler.training.run_state import keep_recipe
 from ros2_gridsampler.training.train_policy import train
 
+from . import run
 from .row_outcomes import load_outcomes
 
 BASE = 'base'
@@ -185,3 +189,51 @@ def _own(config: ComparisonConfig, row: str, path: Path) -> dict[str, Any]:
 
 def _lines(changes: Mapping[str, Any]) -> list[str]:
     return [f'{key}={json.dumps(value)}' for key, value in changes.items()]
+
+
+def main(
+    comparison: Recipe,
+    bags: Bags,
+    out: Path,
+    rows: str = '',
+    cache: Path | None = None,
+    table_only: bool = False,
+    reference: str = '',
+) -> None:
+    """Train and measure policies that differ in one thing only; go on where it stopped.
+
+    Every row starts from one base policy and gets the same number of steps. Several processes
+    may share the work: first run with `--rows base`, then each with other rows.
+
+    Args:
+        comparison: YAML file, see models/recipes/comparison.yaml.
+        bags: Bags, or folders of bags, to train on.
+        out: Folder of all rows, of the table and of the plot.
+        rows: Names separated by commas, 'base' among them; all if empty.
+        cache: Where decoded bags are kept; default OUT/cache.
+        table_only: Only write the table of what is measured.
+        reference: Row that the others are compared with in the table; dense if empty.
+    """
+    from .comparison_table import write_comparison
+
+    check_folder(out)
+    check_folder(cache)
+    config = load_comparison(comparison)
+    if not table_only:
+        first = [BASE] if config.base else []
+        named = rows.split(',') if rows else [*first, *config.main_rows, *config.rows]
+        check_comparison(comparison, named)
+        found, store = find_bags(bags), cache or out / 'cache'
+        for row in named:
+            if row == BASE:
+                train_base(comparison, found, out, store)
+            else:
+                run_row(comparison, row, found, out, store)
+    if not rows:
+        print(write_comparison(config, out, reference))
+
+
+if __name__ == '__main__':
+    from experiments.comparison import main as command
+
+    run(command)

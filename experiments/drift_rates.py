@@ -11,10 +11,15 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from scipy.spatial.transform import Rotation
+from tqdm import tqdm
 
 from ros2_gridsampler.calibrating.board_pictures import read_pictures
 from ros2_gridsampler.calibrating.mount_drift import DriftLimits, NotComparable, measure_drift
+from ros2_gridsampler.command_line.positionals import Bags
+from ros2_gridsampler.command_line.simulation_commands import task_numbers
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
+
+from . import run
 
 SHIFTS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
 # Cut off every side of a recorded frame: what a shift brings into view must be real.
@@ -191,3 +196,49 @@ def _shift(
     height, width = rgb.shape[:2]
     moved = cv2.warpAffine(rgb, motion, (width, height), flags=cv2.INTER_CUBIC)
     return np.ascontiguousarray(moved[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
+
+
+def main(
+    bags: Bags = (),
+    topic: str = '',
+    rendered: bool = False,
+    pairs: int = 12,
+    tasks: str = '0,3,7',
+    image_size: int = 320,
+    shifts: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0),
+    max_shift: float = 2.0,
+    seed: int = 0,
+    json: Path | None = None,
+) -> None:
+    """Measure how often a moved camera is noticed, by known shifts and changed light.
+
+    Args:
+        bags: Recordings, whose frames are shifted in the plane.
+        topic: Camera topic of bags with several.
+        rendered: Use the simulation's scene camera instead, turned in place, with arm, objects
+            and lamps elsewhere.
+        pairs: Pairs of views per bag, or per task.
+        tasks: Tasks of libero_spatial, with --rendered.
+        image_size: Width and height of the pictures, with --rendered [px].
+        shifts: By which the live view is moved [px]; `--shifts 0` counts false alarms only.
+        max_shift: Allowed shift [px].
+        seed: Of shifts and light.
+        json: File for all trials.
+    """
+    if bool(bags) == rendered:
+        raise ValueError('Name bags, or use --rendered; one of the two.')
+    if rendered:
+        views = rendered_pairs(task_numbers(tasks), pairs, seed, shifts, image_size)
+    else:
+        views = recorded_pairs(bags, topic, pairs, seed, shifts)
+    limits = DriftLimits(max_shift)
+    trials = [compare(pair, limits) for pair in tqdm(views, unit='pair')]
+    print(format_rates(trials))
+    if json:
+        write_trials(json, trials)
+
+
+if __name__ == '__main__':
+    from experiments.drift_rates import main as command
+
+    run(command)

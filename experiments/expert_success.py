@@ -5,10 +5,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.simulation_commands import task_numbers
+from ros2_gridsampler.simulation.benchmark import all_tasks
 from ros2_gridsampler.simulation.experts import ScriptedExpert
 from ros2_gridsampler.simulation.libero_arm import LiberoArm
 from ros2_gridsampler.simulation.solved_states import Placements, Tally, try_states
+
+from . import run
 
 MAXIMUM_STEPS = 300
 """Control periods before an episode counts as failed; an expert may try again meanwhile."""
@@ -69,3 +76,32 @@ def _attempt(arm: LiberoArm, number: int) -> bool:
         if arm.success():
             return True
     return False
+
+
+def main(
+    suite: str = 'libero_spatial',
+    placements: Literal['official', 'widened'] = 'official',
+    tasks: str = '',
+    episodes: int = 10,
+    json: Path | None = None,
+) -> None:
+    """Measure how often the scripted demonstrators succeed, without noise.
+
+    Args:
+        suite: LIBERO suite.
+        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
+        tasks: Task numbers from 0, separated by commas; all if empty.
+        episodes: Evaluation states per task, up to 50.
+        json: File for the result.
+    """
+    prepare_output(json)
+    numbers = task_numbers(tasks) if tasks else all_tasks(suite)
+    result = measure_experts(suite, numbers, episodes, placements)
+    print(result)
+    write_json(json, result.to_json())
+
+
+if __name__ == '__main__':
+    from experiments.expert_success import main as command
+
+    run(command)

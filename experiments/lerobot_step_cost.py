@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import tyro
 
 from ros2_gridsampler.policy.flop_count import counting
 from ros2_gridsampler.vla.lerobot import SamplerPlan, attach
 
+from . import run
 from .blank_language_model import (
     SMOLVLM2_500M_TEXT,
     SMOLVLM2_500M_VISION,
@@ -182,3 +184,33 @@ def table(costs: list[StepCost]) -> str:
             f'| {f"{first.seconds / cost.seconds:.2f}x" if timed else "-"} |'
         )
     return '\n'.join(rows)
+
+
+def main(
+    model: tyro.conf.Positional[Literal['smolvla', 'pi0']],
+    plans: str = 'dense,16,4,16@4,4@4,16@2,4@2',
+    cameras: int = 2,
+    runs: int = 3,
+) -> None:
+    """Count and time a whole step of lerobot's own code at its real size, with random weights.
+
+    `gridsampler flops` counts from shapes alone, for more models and without lerobot.
+
+    Args:
+        model: smolvla is timed on one CPU thread, pi0 is only counted.
+        plans: Separated by commas: 'dense', tokens per camera, or tokens@block for sampling
+            inside the vision tower after that block.
+        cameras: Pictures per step.
+        runs: Timed steps per plan.
+    """
+    chosen = plans_of(plans)
+    costs = (
+        smolvla_costs(chosen, cameras, runs) if model == 'smolvla' else pi0_costs(chosen, cameras)
+    )
+    print(table(list(costs)))
+
+
+if __name__ == '__main__':
+    from experiments.lerobot_step_cost import main as command
+
+    run(command)

@@ -50,7 +50,7 @@ def read_policies(
 ) -> tuple[list[MeasuredPolicy], dict[str, str]]:
     """All checkpoints in a folder whose success was measured on the same tasks.
 
-    The outcomes stand beside the manifest, in files as `python -m experiments.comparison` and `gridsampler
+    The outcomes stand beside the manifest, in files as `experiments.comparison` and `gridsampler
     success --json` write them.
 
     Args:

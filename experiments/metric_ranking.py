@@ -4,6 +4,7 @@
 
 import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,17 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import stats
 
-from .measured_policies import MeasuredPolicy
+from ros2_gridsampler.bags.bag_reader import find_bags
+from ros2_gridsampler.command_line.arm_choice import usual_arm
+from ros2_gridsampler.command_line.output_folder import check_folder
+from ros2_gridsampler.command_line.positionals import Folder
+from ros2_gridsampler.evaluating.contestants import PolicyChoice
+from ros2_gridsampler.evaluating.evaluation_jobs import check_jobs, evaluate_bags
+from ros2_gridsampler.evaluating.evaluation_task import EvaluationTask
+from ros2_gridsampler.files import find
+
+from . import run
+from .measured_policies import MeasuredPolicy, held_out_bags, read_policies
 
 Numbers = NDArray[np.float64]
 DRAWS = 10_000
@@ -218,3 +229,62 @@ def _centred(
     ranks: Float[np.ndarray, 'draws policies'],
 ) -> Float[np.ndarray, 'draws policies']:
     return np.asarray(ranks - ranks.mean(1, keepdims=True))
+
+
+def main(
+    checkpoints: Folder,
+    out: Path,
+    bags: tuple[Path, ...] = (),
+    demonstrations: tuple[Path, ...] = (),
+    measured: tuple[str, ...] = (),
+    arm: str = '',
+    jobs: str = '1',
+) -> None:
+    """See which offline metric orders policies as their measured success does.
+
+    Evaluates every checkpoint on the same bags; what is done already is not done again. Writes
+    ranking.md, ranking.json and ranking.png.
+
+    Args:
+        checkpoints: Folder of checkpoints with their outcomes beside the manifest, as
+            `experiments.comparison` leaves them, or each by `gridsampler success --json
+            CHECKPOINT/official.json`.
+        out: Folder of the ranking and of all evaluations.
+        bags: Bags that none of them has seen, or folders of such bags.
+        demonstrations: All bags on which they were trained; of these only those are taken that
+            every training held out.
+        measured: Names of the outcomes, like `official widened`; all if left out.
+        arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
+        jobs: See `evaluate`.
+    """
+    check_folder(out)
+    check_jobs(jobs)
+    if not checkpoints.is_dir():
+        raise ValueError(f'{checkpoints} is no folder; name one that holds checkpoint folders.')
+    policies, left_out = read_policies(checkpoints, measured)
+    for name, reason in left_out.items():
+        print(f'{name} is left out: {reason}.', file=sys.stderr)
+    found = find_bags(bags) if bags else []
+    if demonstrations:
+        found += held_out_bags(find_bags(demonstrations), policies)
+    if not found:
+        raise ValueError('Name bags with --bags, or those of the training with --demonstrations.')
+    limits = find('calibration', arm or usual_arm(policies[0].folder), '.yaml')
+    reports = []
+    for policy in policies:
+        task = EvaluationTask(PolicyChoice(policy.folder), None, limits, film=False, bag=False)
+        report, failed = evaluate_bags(found, task, out / policy.folder.name, jobs)
+        if failed:
+            raise ValueError(
+                f'All policies need the same bags, but {policy.folder.name} failed on '
+                f'{"; ".join(f"{name}: {reason}" for name, reason in failed.items())}'
+            )
+        reports.append(report)
+    rankings = rank_metrics(policies, reports)
+    print(write_ranking(policies, rankings, found, reports[0]['frames'], out))
+
+
+if __name__ == '__main__':
+    from experiments.metric_ranking import main as command
+
+    run(command)

@@ -9,9 +9,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ros2_gridsampler.acting.arm_limits import ArmLimits
-from ros2_gridsampler.engines import Backend
+from ros2_gridsampler.acting.arm_limits import ArmLimits, load_arm
+from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.simulation_commands import task_numbers
+from ros2_gridsampler.engines import Backend, load
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
+from ros2_gridsampler.files import find
+from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.golden_observation import golden_observation
 from ros2_gridsampler.policy.policy_config import PolicyConfig
 from ros2_gridsampler.simulation.benchmark import check_tasks
 from ros2_gridsampler.simulation.closed_loop import LoopConfig, check_embodiment, drive
@@ -20,6 +25,7 @@ from ros2_gridsampler.simulation.placements import Official
 from ros2_gridsampler.simulation.scene import Goal
 from ros2_gridsampler.simulation.solved_states import check_episodes
 
+from . import run
 from .glances import Glance, Glances
 
 NOTHING = 'none of them'
@@ -156,3 +162,47 @@ def _obeyed(counts: dict[str, dict[str, int]]) -> str:
         f'did what it was told in {obeyed} of {total} episodes ({low:.0f} to {high:.0f}%), '
         f'something else that can be said in {total - obeyed - nothing}, nothing in {nothing}'
     )
+
+
+def main(
+    policy: str,
+    suite: str = 'libero_goal',
+    tasks: str = '1,2,4,6,8',
+    episodes: int = 10,
+    json: Path | None = None,
+    picture: Path | None = None,
+) -> None:
+    """Measure whether a policy does what the sentence says, in rooms where more can be done.
+
+    Args:
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        suite: LIBERO suite whose tasks share one room.
+        tasks: Task numbers separated by commas.
+        episodes: Per sentence and room.
+        json: File for the result.
+        picture: PNG file for where the policy looks under every sentence.
+    """
+    prepare_output(json)
+    prepare_output(picture)
+    numbers = task_numbers(tasks)
+    check_episodes(episodes)
+    check_tasks(suite, numbers)
+    model, manifest = load_checkpoint(find('models', policy))
+    result = measure_obedience(
+        load(model, [golden_observation(manifest.policy)], backends=('eager',)),
+        manifest.policy,
+        load_arm(find('calibration', 'panda', '.yaml')),
+        name=policy,
+        suite=suite,
+        tasks=numbers,
+        episodes=episodes,
+        picture=picture,
+    )
+    print(result)
+    write_json(json, result.to_json())
+
+
+if __name__ == '__main__':
+    from experiments.obedience import main as command
+
+    run(command)

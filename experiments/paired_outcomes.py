@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.positionals import Files
 from ros2_gridsampler.evaluating.success_rate import paired_difference, wilson_interval
 from ros2_gridsampler.files import structure
 from ros2_gridsampler.simulation.solved_states import PLACEMENTS
+
+from . import run
 
 Pair = tuple[bool, bool]
 UNCHANGED = {'rendering': 'simplified', 'perturbation': 'none'}
@@ -72,7 +76,7 @@ def compare_outcomes(first: Sequence[Path], second: Sequence[Path]) -> PairedSuc
     """Pair what two policies did, file by file.
 
     Args:
-        first: Files of the first policy, as `gridsampler success --json` and `compare` write them.
+        first: Files of the first policy, as `success --json` and `comparison` write them.
         second: As many of the second.
 
     Raises:
@@ -128,7 +132,31 @@ def _read(path: Path) -> dict[str, Any]:
             f'{path} has no outcomes: {error}; name a file that "gridsampler success --json" or '
             '"python -m experiments.comparison" wrote.'
         ) from error
-    # `compare` names the file after the placements.
+    # `comparison` names the file after the placements.
     named = [('placements', kind) for kind in PLACEMENTS if kind in path.stem]
     said = {what: content[what] for what in SAME if what in content}
     return UNCHANGED | dict(named) | said | {'outcomes': outcomes}
+
+
+def main(files: Files, against: tuple[Path, ...], json: Path | None = None) -> None:
+    """Say how two policies differ on the same evaluation states, with paired 95% intervals.
+
+    Several files are counted together, each paired with the one at its place after --against:
+    other placements, or other training seeds.
+
+    Args:
+        files: Of the first policy, as `gridsampler success --json` and `comparison` write them;
+            the ones of the published controls are in models/controls.
+        against: As many files of the second policy.
+        json: File for the result.
+    """
+    prepare_output(json)
+    result = compare_outcomes(files, against)
+    print(result)
+    write_json(json, result.to_json())
+
+
+if __name__ == '__main__':
+    from experiments.paired_outcomes import main as command
+
+    run(command)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frozen encoder and labelled pictures or bags -> how much a linear reader gets out of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,20 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ros2_gridsampler.bags.bag_reader import find_bags
+from ros2_gridsampler.command_line.json_output import write_json
 from ros2_gridsampler.datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
+from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
+from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.training.pretrain_config import is_held_out
+from ros2_gridsampler.training.recipe import load_recipe
 
-from .labelled_pictures import LabelledPictures
+from . import run
+from .labelled_pictures import LabelledPictures, read_labelled
 
+EPISODES = Path('models/recipes/libero_spatial.yaml')
 NEIGHBOURS = 20
 RESAMPLES = 2000
 
@@ -223,3 +231,89 @@ def bootstrap(values: Float[np.ndarray, ' episodes']) -> tuple[float, tuple[floa
     drawn = np.random.default_rng(0).choice(values, (RESAMPLES, len(values)))
     low, high = np.percentile(drawn.mean(1), [2.5, 97.5])
     return float(values.mean()), (float(low), float(high))
+
+
+def main(
+    encoder: str,
+    data: tuple[Path, ...],
+    json: Path | None = None,
+    recipe: Path = EPISODES,
+    cache: Path = Path('build/cache'),
+    held_out: float = 0.2,
+    every: int = 4,
+    most: int = 10000,
+) -> None:
+    """Measure a frozen encoder by linear readers: classes of pictures, or positions in bags.
+
+    Args:
+        encoder: Folder of an encoder, or the name of one that comes with the package.
+        data: Fashion-MNIST's folder (Debian: /usr/share/datasets/fashion-mnist), folders of
+            pictures per class, or bags with landmarks; any number of them.
+        json: File for the result.
+        recipe: How bags are read: the `episodes` of a policy's recipe.
+        cache: Where decoded bags are kept.
+        held_out: Share of bags, by their names, to measure on; never those of the pretraining.
+        every: One in so many frames of the bags.
+        most: Labelled pictures to fit on and to measure on, each.
+    """
+    model, manifest = load_encoder(find('models/encoders', encoder))
+    scores = prober(data, recipe, cache, held_out, every, most)(model, manifest)
+    for score in scores:
+        low, high = score.interval
+        print(
+            f'{score.probe}, {score.features}: {score.value:.2f} {score.unit} '
+            f'(95% {low:.2f} to {high:.2f}, {score.samples})'
+        )
+    content = {
+        'encoder': encoder,
+        'method': manifest.method,
+        'encoder_sha256': manifest.encoder_sha256,
+        'data': [str(path) for path in data],
+        'scores': [asdict(score) for score in scores],
+    }
+    write_json(json, content)
+
+
+def prober(
+    data: tuple[Path, ...], recipe: Path, cache: Path, held_out: float, every: int, most: int
+) -> Callable[[Encoder, EncoderManifest], list[Score]]:
+    """What asks an encoder all that the data can answer; for the arguments see `main`."""
+    recordings = [path for path in data if _holds_recordings(path)]
+
+    def ask(encoder: Encoder, manifest: EncoderManifest) -> list[Score]:
+        scores = []
+        for folder in data:
+            if folder not in recordings:
+                fit, measure = read_labelled(folder, manifest.preparation, most)
+                scores += probe_classes(encoder, fit, measure)
+        if recordings:
+            bags = find_bags(recordings)
+            places, names = read_places(bags, load_recipe(recipe).episodes, cache, every)
+            measured = [i for i, name in enumerate(names) if is_held_out(name, held_out)]
+            known = {
+                *manifest.training.get('bags', ()),
+                *manifest.training.get('adapted on', ()),
+            }
+            seen = {names[i] for i in measured} & known
+            if seen:
+                raise ValueError(
+                    f'The encoder was trained on {len(seen)} of the held-out bags, '
+                    f'{min(seen)} for one; give its own --held-out.'
+                )
+            scores += probe_places(encoder, places, np.array(measured, np.int64))
+        return scores
+
+    return ask
+
+
+def _holds_recordings(path: Path) -> bool:
+    try:
+        return bool(find_bags([path]))
+    except FileNotFoundError:
+        return False
+
+
+if __name__ == '__main__':
+    from experiments.probes import main as command
+
+    run(command)

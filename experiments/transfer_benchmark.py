@@ -23,6 +23,8 @@ from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.policy.policy_config import EncoderConfig
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 
+from . import run
+
 RECEIVERS = 2
 VIT_B = EncoderConfig(224, 224, 16, 768, 12, 12, ())
 _PATIENCE = 600.0
@@ -118,7 +120,7 @@ def measure_transfer(config: EncoderConfig = VIT_B) -> TransferTimes:
         # The server sets its own profile, which prepare_process of this process must not hide.
         environment = {k: v for k, v in os.environ.items() if 'PROFILES_FILE' not in k}
         with ChildProcess(
-            'encoder_server_node',
+            'nodes.encoder_server_node',
             parameters,
             {},
             environment=environment,
@@ -187,3 +189,14 @@ def _wait_for(condition: Callable[[], bool], server: ChildProcess) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f'The server did not begin. {server.last_words()}')
         time.sleep(0.05)
+
+
+def main() -> None:
+    """How fast a ViT-B reaches two receivers, against the same file over loopback HTTP."""
+    print(measure_transfer())
+
+
+if __name__ == '__main__':
+    from experiments.transfer_benchmark import main as command
+
+    run(command)

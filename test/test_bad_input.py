@@ -8,7 +8,6 @@ import shutil
 import sys
 
 import pytest
-import yaml
 from arm_recordings import ARM, arm_policy, write_arm
 from policies import tiny_policy
 
@@ -22,9 +21,6 @@ TRAIN = f'train {RECIPES}/g1_bottle.yaml bag --out out'
 PRETRAIN = f'pretrain {RECIPES}/mi_mae_libero.yaml bag --out out'
 RECORD = 'record --out out'
 SUCCESS = 'success --policy hand'
-OBEDIENCE = 'obedience --policy hand'
-COST = f'benchmark evaluation --policy policy --arm {ARM}'
-COMPARE = f'compare {RECIPES}/comparison.yaml bag --out out'
 
 
 @pytest.fixture(scope='module')
@@ -39,10 +35,6 @@ def place(tmp_path_factory):
     (folder / 'unweighted').mkdir()
     shipped = RECIPES.parent / 'encoders/mi_mae_libero/manifest.json'
     shutil.copy(shipped, folder / 'unweighted')
-    comparison = yaml.safe_load((RECIPES / 'comparison.yaml').read_text())
-    comparison['recipe'] = str(RECIPES / comparison['recipe'])
-    comparison['tasks'] = []
-    (folder / 'taskless.yaml').write_text(yaml.safe_dump(comparison))
     return folder
 
 
@@ -85,11 +77,6 @@ def place(tmp_path_factory):
         (f'{PRETRAIN} --compute nan', '--compute is nan TFLOP; expected more than 0'),
         (f'{PRETRAIN} --compute -1', '--compute is -1 TFLOP'),
         (f'{PRETRAIN} --compute 1e300', 'last for ever; give less'),
-        (
-            f'compare-encoders {RECIPES}/mi_mae_libero.yaml bag --out out --pictures empty '
-            '--compute 1',
-            'Of 1 bags fewer than two are held out',
-        ),
         (f'train {RECIPES}/g1_bottle.yaml bag typo --out out', 'No rosbag2 recording in typo'),
         ('evaluate bag empty --policy policy --out out', 'No rosbag2 recording in empty'),
         ('calibrate drift bag bag --save x.xyz', '--save writes a PNG file, got x.xyz'),
@@ -108,22 +95,8 @@ def place(tmp_path_factory):
         (f'{SUCCESS} --suite moon', "LIBERO has no suite 'moon'"),
         (f'{SUCCESS} --json file/x.json', 'file cannot be a folder'),
         ('success --policy policy', 'policy commands joint_position .* trained on its recordings'),
-        ('experts --episodes 51', 'got 51 episodes'),
         ('check libero_spatial --runs 0', '0 predictions cannot be timed'),
         ('check libero_spatial --threads 0', 'at least one thread, got 0'),
-        ('experts --tasks -1', 'has no task -1'),
-        ('experts --json empty', 'empty cannot be written'),
-        (f'{OBEDIENCE} --episodes -3', 'got -3 episodes'),
-        (f'{OBEDIENCE} --tasks 1', 'at least two tasks'),
-        ('obedience --policy policy', 'policy commands joint_position'),
-        ('rank-metrics nowhere --out out', 'nowhere is no folder'),
-        ('rank-metrics empty --out out', 'empty has 0 checkpoints'),
-        ('rank-metrics empty --out out --jobs -1', "got '-1'"),
-        ('rank-metrics empty --out file', 'file cannot be a folder'),
-        (f'{COST} --frames 0', 'The bag is to have 0 frames .* at least 2 frames'),
-        (f'{COST} --rounds 0', 'for 0 rounds; .* one round'),
-        (f'{COST} --size 0 240', 'of 0x240 px'),
-        (f'{COST} --json empty', 'empty cannot be written'),
         ('adapt policy empty bag --out out --batch 0', 'batch is 0, expected at least 1'),
         ('adapt policy empty bag --out out --steps -1', 'steps is -1, expected at least 0'),
         (
@@ -131,9 +104,6 @@ def place(tmp_path_factory):
             "'empty' is neither the folder of an encoder nor one",
         ),
         ('adapt policy empty bag --out file', 'file cannot be a folder'),
-        (f'{COMPARE} --rows base,typo', "has no row 'typo'; its rows are"),
-        (f'{COMPARE} --rows ,', "has no row ''"),
-        ('compare taskless.yaml bag --out out', 'No task of libero_spatial is named'),
         ('encoders serve nowhere', 'nowhere is no folder; name one that holds folders of'),
         ('encoders serve file', 'file is no folder'),
         ('encoders serve empty', 'empty holds no encoder'),
@@ -149,7 +119,7 @@ def place(tmp_path_factory):
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(place, monkeypatch, capsys, command, words):
-    if command.startswith(('record', 'success', 'experts', 'obedience', 'compare')):
+    if command.startswith(('record', 'success')):
         pytest.importorskip('libero', reason='LIBERO is not installed; pip install .[simulation]')
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, 'argv', ['gridsampler', *shlex.split(command)])

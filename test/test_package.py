@@ -14,6 +14,7 @@ import pytest
 
 import ros2_gridsampler
 from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.moved_commands import MOVED
 from ros2_gridsampler.command_line.simulation_commands import success, task_numbers
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def test_every_message_package_that_the_nodes_import_is_a_dependency():
     declared = {element.text for element in package.findall('exec_depend')}
     wheels = ' '.join(setup_arguments()['extras']['ros'])
     used = set()
-    for path in (ROOT / 'ros2_gridsampler' / 'nodes').rglob('*.py'):
+    for path in (ROOT / 'ros2_gridsampler').rglob('*.py'):
         used |= set(re.findall(r'^from (\w+_(?:msgs|srvs|interfaces))\.', path.read_text(), re.M))
     assert used <= declared
     # These arrive with rclpy's own wheels.
@@ -62,7 +63,7 @@ def test_every_message_package_that_the_nodes_import_is_a_dependency():
 
 
 def test_every_python_file_says_whose_it_is_and_under_which_licence():
-    for path in [*ROOT.glob('*.py'), *ROOT.glob('[lrt]*/**/*.py')]:
+    for path in [*ROOT.glob('*.py'), *ROOT.glob('[elrt]*/**/*.py')]:
         if 'build' not in path.parts:
             assert 'SPDX-License-Identifier: Apache-2.0' in path.read_text()[:200], path
 
@@ -71,7 +72,9 @@ def test_the_readme_is_short_and_names_files_that_exist():
     text = (ROOT / 'README.md').read_text()
     assert len(text.splitlines()) <= 120
     for name in re.findall(
-        r'`((?:nodes|training|models|calibration|ros2_gridsampler)/[\w./*]+)`', text
+        r'`((?:acting|calibration|experiments|models|nodes|policy|ros2_gridsampler|seeing|training)'
+        r'/[\w./*]+)`',
+        text,
     ):
         places = [*ROOT.glob(name), *(ROOT / 'ros2_gridsampler').glob(name)]
         assert places, f'README names {name}'
@@ -129,3 +132,32 @@ def test_task_numbers_that_are_none_are_refused_with_an_example(tasks):
 
 def test_task_numbers_are_read():
     assert task_numbers('0,3, 9') == (0, 3, 9)
+
+
+def test_a_command_that_became_an_experiment_names_its_new_name_and_runs():
+    for name in MOVED.values():
+        assert (ROOT / 'experiments' / f'{name}.py').is_file()
+    result = subprocess.run(
+        [sys.executable, '-m', 'ros2_gridsampler.command_line', 'compare-success', '--help'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={'HOME': '/tmp', 'PYTHONPATH': str(ROOT)},
+    )
+    assert result.returncode == 0
+    assert '`python -m experiments.paired_outcomes`' in result.stderr
+    assert 'usage: python -m experiments.paired_outcomes' in result.stdout
+
+
+def test_without_the_repository_a_moved_command_names_its_new_name_and_fails(tmp_path):
+    place = tmp_path / 'site' / 'package' / 'command_line' / 'moved_commands.py'
+    place.parent.mkdir(parents=True)
+    place.write_text((ROOT / 'ros2_gridsampler/command_line/moved_commands.py').read_text())
+    call = (
+        f'import runpy; runpy.run_path({str(place)!r})["run_moved"](["benchmark", "step", "pi0"])'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', call], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr.count('\n')) == (1, 1)
+    assert '`python -m experiments.lerobot_step_cost`' in result.stderr

@@ -22,8 +22,6 @@ import torch
 import yaml
 from camera_bags import SIDE, TOPIC, write_bag
 
-from experiments.compare_encoders import Comparison, compare, with_compute
-from experiments.probes import Score
 from ros2_gridsampler.bags.bag_reader import read_messages
 from ros2_gridsampler.bags.bag_writer import BagWriter, build
 from ros2_gridsampler.datasets.frames import FrameConfig, store_frames
@@ -37,6 +35,7 @@ from ros2_gridsampler.training.pretrain_config import (
     PretrainConfig,
     forward_operations,
     is_held_out,
+    with_compute,
 )
 from ros2_gridsampler.training.pretrain_encoder import pretrain, read_log
 from ros2_gridsampler.training.recipe import read_recipe
@@ -347,29 +346,3 @@ def test_the_published_recipe_masks_three_quarters(request):
     assert config.model.method == 'mi_mae'
     assert config.model.masks == config.model.parts == 4
     assert math.isclose(config.views / config.pictures, 4)
-
-
-def test_a_comparison_of_encoders_goes_on_with_its_own_runs_and_with_no_others(bags, tmp_path):
-    asked_for = []
-
-    def probe(encoder, manifest):
-        asked_for.append(manifest.method)
-        return [Score('linear', 'mean', 50.0, '%', (40.0, 60.0), 100)]
-
-    def run(steps, asked):
-        budget = steps * forward_operations(dataclasses.replace(CONFIG, model=mae))
-        comparison = Comparison(('untrained', 'mae'), (0, 1), budget)
-        return compare(CONFIG, comparison, bags, tmp_path, tmp_path / 'c', probe, asked)
-
-    mae = CONFIG.model.as_method('mae')
-    table = run(2, {'every': 1})
-    assert table.splitlines()[3].startswith('| untrained | 2 | 0.000')
-    assert len(asked_for) == 4
-    assert run(2, {'every': 1}) == table
-    assert len(asked_for) == 4
-    with pytest.raises(
-        ValueError, match=r'untrained_0/scores\.json answers another question \(every differ\)'
-    ):
-        run(2, {'every': 2})
-    with pytest.raises(ValueError, match=r'another recipe \(steps differ\)'):
-        run(3, {'every': 1})

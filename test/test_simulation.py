@@ -12,8 +12,6 @@ pytest.importorskip(
 )
 from scipy.spatial.transform import Rotation
 
-from experiments.expert_success import measure_experts
-from experiments.obedience import NOTHING, measure_obedience
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.bags.bag_reader import read_messages
 from ros2_gridsampler.engines import load
@@ -263,16 +261,6 @@ def test_a_paraphrase_says_the_same_in_other_words(arm):
     assert kept <= set(said.split())
 
 
-def test_experts_take_bottle_and_cream_cheese_where_the_bowl_is_not_meant():
-    measured = measure_experts('libero_goal', [2, 6], 1, 'official').tally.per_task
-    assert measured == {
-        'put the wine bottle on top of the cabinet': (1, 1),
-        'put the cream cheese in the bowl': (1, 1),
-    }
-    with pytest.raises(ValueError, match='no scripted grasp'):
-        measure_experts('libero_goal', [9], 1, 'official')
-
-
 def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp_path):
     log = tmp_path / 'tries_00.jsonl'
     whole = '{"seed": 1000, "success": true, "steps": 80}\n'
@@ -281,9 +269,7 @@ def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp
     assert log.read_text() == whole
 
 
-def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states():
-    experts = measure_experts('libero_spatial', [0], 1, 'official')
-    assert experts.tally.per_task == {INSTRUCTION: (1, 1)}
+def test_the_shipped_policy_is_measured_from_the_evaluation_states():
     result = measure_success(
         *shipped('libero_spatial'),
         name='libero_spatial',
@@ -304,30 +290,6 @@ def test_experts_and_the_shipped_policy_are_measured_from_the_evaluation_states(
     low, high = found['interval']
     assert low < found['successes'] / 2 <= high
     assert found['tokens_per_camera'] < 0.1 * found['dense_tokens_per_camera']
-    with pytest.raises(ValueError, match='50 evaluation states'):
-        measure_experts('libero_spatial', [0], 51, 'official')
-
-
-def test_a_policy_that_listens_does_what_it_is_told_in_a_room_where_more_can_be_done(tmp_path):
-    result = measure_obedience(
-        *shipped('libero_goal'),
-        name='libero_goal',
-        suite='libero_goal',
-        tasks=[1, 8],
-        episodes=1,
-        picture=tmp_path / 'points.png',
-    )
-    stove, plate = 'put the bowl on the stove', 'put the bowl on the plate'
-    for where in (result.own, result.other):
-        assert where.keys() == {stove, plate}
-        for done in where.values():
-            assert done.keys() == {stove, plate, NOTHING}
-            assert sum(done.values()) == 1
-    # 90 of 90 when it was published.
-    assert sum(done[told] for told, done in result.own.items()) >= 1
-    assert sum(done[told] for told, done in result.other.items()) >= 1
-    assert result.point_shift > 0, 'the points depend on the sentence'
-    assert (tmp_path / 'points.png').stat().st_size > 10_000
 
 
 def test_the_start_of_the_hand_tells_nothing_of_where_the_objects_are():

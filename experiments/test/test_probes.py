@@ -203,8 +203,8 @@ def test_a_folder_without_pictures_is_refused(tmp_path):
 def probe(*arguments):
     """`python -m experiments.probes` in a process of its own."""
     return subprocess.run(
-        [sys.executable, '-m', 'ros2_gridsampler.command_line', 'probe', *map(str, arguments)],
-        cwd=Path(__file__).parents[1],
+        [sys.executable, '-m', 'experiments.probes', *map(str, arguments)],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,

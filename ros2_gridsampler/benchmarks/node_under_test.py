@@ -149,7 +149,7 @@ class NodeUnderTest:
             }
         self._starts += 1
         self._process = ChildProcess(
-            f'faults.{module}',
+            f'benchmarks.{module}',
             parameters,
             {
                 '~/instruction': topics.instruction,

@@ -34,7 +34,10 @@ from .fault_table import START_SENTENCE
 
 _RESOLUTION = (640, 480)
 _START = 120.0
-_MODULES = {'policy': 'faults.exercised_policy_node', 'naive': 'faults.naive_reference_node'}
+_MODULES = {
+    'policy': 'benchmarks.exercised_policy_node',
+    'naive': 'benchmarks.naive_reference_node',
+}
 # What the naive node is asked to need for a prediction, besides the small network [s].
 _INFERENCE = 0.03
 LOADS = ('inference', 'inference, all cores loaded')

@@ -4,6 +4,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import tyro
@@ -12,38 +13,31 @@ from ..files import FULL
 from .adaptation_commands import adapt, import_encoder
 from .calibration_commands import calibrate
 from .check_command import check
-from .encoder_commands import encoders, transfer
+from .encoder_commands import encoders
 from .engine_commands import benchmark, export, flops
 from .evaluation_commands import evaluate
 from .lerobot_commands import export_lerobot, import_lerobot
-from .metric_commands import benchmark_evaluation, rank_metrics
-from .plugin_commands import adopt, convert_sampler, step_cost
-from .pretraining_commands import compare_encoders, pretrain, probe
+from .moved_commands import run_moved
+from .plugin_commands import adopt, convert_sampler
+from .pretraining_commands import pretrain
 from .safety_commands import delay, faults, monitor, safety_tables, timing
-from .simulation_commands import compare_success, demo, experts, obedience, record, success
-from .training_commands import compare, train
+from .simulation_commands import demo, record, success
+from .training_commands import train
 
 application = tyro.extras.SubcommandApp()
 for command in (
     demo,
     record,
-    experts,
     pretrain,
-    probe,
-    compare_encoders,
     adapt,
     import_encoder,
     train,
-    compare,
     evaluate,
-    rank_metrics,
     export_lerobot,
     success,
-    compare_success,
     export,
     check,
     flops,
-    obedience,
     adopt,
     convert_sampler,
     faults,
@@ -53,9 +47,6 @@ for command in (
     application.command(command)
 application.command(name='import')(import_lerobot)
 benchmark.command(timing)
-benchmark.command(name='step')(step_cost)
-benchmark.command(transfer)
-benchmark.command(name='evaluation')(benchmark_evaluation)
 calibrate.command(delay)
 application.command(benchmark, name='benchmark', help='How fast, on this machine.')
 application.command(encoders, name='encoders', help='List, show, verify and serve encoders.')
@@ -65,7 +56,18 @@ application.command(
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one sentence, not a traceback."""
+    """Run the command that the arguments of the process name."""
+    run_moved(sys.argv[1:])
+    answer(lambda: application.cli(prog='gridsampler', description='GridS policies on ROS 2.'))
+
+
+def answer(command: Callable[[], object], name: str = 'gridsampler') -> None:
+    """Run a command; a user's mistake is one sentence, not a traceback.
+
+    Args:
+        command: Reads the arguments of the process and does what they ask.
+        name: Of the program, before every sentence.
+    """
     came = [signal.SIGINT]
 
     def end_in_order(number: int, frame: FrameType | None) -> None:
@@ -75,10 +77,10 @@ def main() -> None:
     # Python ends at once on SIGTERM, and leaves behind what Ctrl-C would have put in order.
     before = signal.signal(signal.SIGTERM, end_in_order)
     try:
-        application.cli(prog='gridsampler', description='GridS policies on ROS 2.')
+        command()
     except KeyboardInterrupt:
         print(
-            'gridsampler: stopped. What --help says goes on where it stopped does so with the '
+            f'{name}: stopped. What --help says goes on where it stopped does so with the '
             'same command.',
             file=sys.stderr,
         )
@@ -90,13 +92,13 @@ def main() -> None:
         if str(error.name).partition('.')[0] == 'ros2_gridsampler':
             raise
         print(
-            f"gridsampler: {error.name} is not installed; pip install 'ros2_gridsampler[full]', "
+            f"{name}: {error.name} is not installed; pip install 'ros2_gridsampler[full]', "
             'or the extra that this command belongs to (setup.py).',
             file=sys.stderr,
         )
         sys.exit(1)
     except (ValueError, OSError) as error:
-        print(f'gridsampler: {_sentence(error)}', file=sys.stderr)
+        print(f'{name}: {_sentence(error)}', file=sys.stderr)
         sys.exit(1)
     finally:
         signal.signal(signal.SIGTERM, before)

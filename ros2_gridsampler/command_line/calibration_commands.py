@@ -10,7 +10,7 @@ import tyro
 
 from .arm_check_commands import arm
 from .board_options import BoardOptions
-from .drift_commands import drift, drift_rates, reference
+from .drift_commands import drift, reference
 from .hand_eye_commands import hand_eye
 from .json_output import write_json
 from .positionals import Source
@@ -134,4 +134,3 @@ calibrate.command(name='hand-eye')(hand_eye)
 calibrate.command(arm)
 calibrate.command(reference)
 calibrate.command(drift)
-calibrate.command(name='drift-rates')(drift_rates)

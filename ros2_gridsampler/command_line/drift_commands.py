@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler calibrate reference`, `drift`, `drift-rates`: has a camera moved since then?"""
+"""`gridsampler calibrate reference`, `drift`: has a camera moved since then?"""
 
 from pathlib import Path
 
@@ -91,56 +91,3 @@ def drift(
     complaint = found.complaint(live_topic or live.name, DriftLimits(max_shift, max_rotation))
     if complaint:
         raise ValueError(complaint)
-
-
-def drift_rates(
-    bags: Bags = (),
-    topic: str = '',
-    rendered: bool = False,
-    pairs: int = 12,
-    tasks: str = '0,3,7',
-    image_size: int = 320,
-    shifts: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0),
-    max_shift: float = 2.0,
-    seed: int = 0,
-    json: Path | None = None,
-) -> None:
-    """Measure how often a moved camera is noticed, by known shifts and changed light.
-
-    Args:
-        bags: Recordings, whose frames are shifted in the plane.
-        topic: Camera topic of bags with several.
-        rendered: Use the simulation's scene camera instead, turned in place, with arm, objects
-            and lamps elsewhere.
-        pairs: Pairs of views per bag, or per task.
-        tasks: Tasks of libero_spatial, with --rendered.
-        image_size: Width and height of the pictures, with --rendered [px].
-        shifts: By which the live view is moved [px]; `--shifts 0` counts false alarms only.
-        max_shift: Allowed shift [px].
-        seed: Of shifts and light.
-        json: File for all trials.
-    """
-    from tqdm import tqdm
-
-    from experiments.drift_rates import (
-        compare,
-        format_rates,
-        recorded_pairs,
-        rendered_pairs,
-        write_trials,
-    )
-
-    from ..calibrating.mount_drift import DriftLimits
-    from .simulation_commands import task_numbers
-
-    if bool(bags) == rendered:
-        raise ValueError('Name bags, or use --rendered; one of the two.')
-    if rendered:
-        views = rendered_pairs(task_numbers(tasks), pairs, seed, shifts, image_size)
-    else:
-        views = recorded_pairs(bags, topic, pairs, seed, shifts)
-    limits = DriftLimits(max_shift)
-    trials = [compare(pair, limits) for pair in tqdm(views, unit='pair')]
-    print(format_rates(trials))
-    if json:
-        write_trials(json, trials)

@@ -155,10 +155,3 @@ def serve(folder: Folder, active: str = '') -> None:
     given = {'folder': str(folder.resolve()), 'active': active}
     arguments = [part for k, v in given.items() for part in ('-p', f'{k}:={json.dumps(v)}')]
     sys.exit(run(EncoderServerNode, ['serve', '--ros-args', *arguments]))
-
-
-def transfer() -> None:
-    """How fast a ViT-B reaches two receivers, against the same file over loopback HTTP."""
-    from experiments.transfer_benchmark import measure_transfer
-
-    print(measure_transfer())

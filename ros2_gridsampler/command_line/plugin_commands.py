@@ -1,11 +1,9 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler adopt`, `convert-sampler`, `benchmark step`: GridS in models that a user has."""
+"""`gridsampler adopt`, `convert-sampler`: GridS in models that a user has."""
 
 from pathlib import Path
 from typing import Literal
-
-import tyro
 
 from .positionals import Folder, Robot, Weights
 
@@ -48,29 +46,3 @@ def convert_sampler(
 
     out.write_bytes(convert_file(weights, convention, border))
     print(f'{out}: {convention}, border {border}')
-
-
-def step_cost(
-    model: tyro.conf.Positional[Literal['smolvla', 'pi0']],
-    plans: str = 'dense,16,4,16@4,4@4,16@2,4@2',
-    cameras: int = 2,
-    runs: int = 3,
-) -> None:
-    """Count and time a whole step of lerobot's own code at its real size, with random weights.
-
-    `gridsampler flops` counts from shapes alone, for more models and without lerobot.
-
-    Args:
-        model: smolvla is timed on one CPU thread, pi0 is only counted.
-        plans: Separated by commas: 'dense', tokens per camera, or tokens@block for sampling
-            inside the vision tower after that block.
-        cameras: Pictures per step.
-        runs: Timed steps per plan.
-    """
-    from experiments.lerobot_step_cost import pi0_costs, plans_of, smolvla_costs, table
-
-    chosen = plans_of(plans)
-    costs = (
-        smolvla_costs(chosen, cameras, runs) if model == 'smolvla' else pi0_costs(chosen, cameras)
-    )
-    print(table(list(costs)))

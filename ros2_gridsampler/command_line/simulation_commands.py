@@ -1,13 +1,12 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler demo`, `record`, `experts`, `success`: jobs on the simulated arm."""
+"""`gridsampler demo`, `record`, `success`: jobs on the simulated arm."""
 
 from pathlib import Path
 from typing import Literal
 
 from .json_output import prepare_output, write_json
 from .output_folder import check_folder
-from .positionals import Files
 
 
 def demo(
@@ -66,33 +65,6 @@ def record(
     record(RecordConfig(suite, numbers, episodes, widened, noise, wander, slips, seed), out)
 
 
-def experts(
-    suite: str = 'libero_spatial',
-    placements: Literal['official', 'widened'] = 'official',
-    tasks: str = '',
-    episodes: int = 10,
-    json: Path | None = None,
-) -> None:
-    """Measure how often the scripted demonstrators succeed, without noise.
-
-    Args:
-        suite: LIBERO suite.
-        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
-        tasks: Task numbers from 0, separated by commas; all if empty.
-        episodes: Evaluation states per task, up to 50.
-        json: File for the result.
-    """
-    from experiments.expert_success import measure_experts
-
-    from ..simulation.benchmark import all_tasks
-
-    prepare_output(json)
-    numbers = task_numbers(tasks) if tasks else all_tasks(suite)
-    result = measure_experts(suite, numbers, episodes, placements)
-    print(result)
-    write_json(json, result.to_json())
-
-
 def success(
     policy: str = 'libero_spatial',
     suite: str = 'libero_spatial',
@@ -149,74 +121,6 @@ def success(
         placements=placements,
         rendering=rendering,
         perturbation=perturbation,
-    )
-    print(result)
-    write_json(json, result.to_json())
-
-
-def compare_success(files: Files, against: tuple[Path, ...], json: Path | None = None) -> None:
-    """Say how two policies differ on the same evaluation states, with paired 95% intervals.
-
-    Several files are counted together, each paired with the one at its place after --against:
-    other placements, or other training seeds.
-
-    Args:
-        files: Of the first policy, as `success --json` and `compare` write them; the ones of the
-            published controls are in models/controls.
-        against: As many files of the second policy.
-        json: File for the result.
-    """
-    from experiments.paired_outcomes import compare_outcomes
-
-    prepare_output(json)
-    result = compare_outcomes(files, against)
-    print(result)
-    write_json(json, result.to_json())
-
-
-def obedience(
-    policy: str,
-    suite: str = 'libero_goal',
-    tasks: str = '1,2,4,6,8',
-    episodes: int = 10,
-    json: Path | None = None,
-    picture: Path | None = None,
-) -> None:
-    """Measure whether a policy does what the sentence says, in rooms where more can be done.
-
-    Args:
-        policy: Checkpoint folder, or the name of one that comes with the package.
-        suite: LIBERO suite whose tasks share one room.
-        tasks: Task numbers separated by commas.
-        episodes: Per sentence and room.
-        json: File for the result.
-        picture: PNG file for where the policy looks under every sentence.
-    """
-    from experiments.obedience import measure_obedience
-
-    from ..acting.arm_limits import load_arm
-    from ..engines import load
-    from ..files import find
-    from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
-    from ..simulation.benchmark import check_tasks
-    from ..simulation.solved_states import check_episodes
-
-    prepare_output(json)
-    prepare_output(picture)
-    numbers = task_numbers(tasks)
-    check_episodes(episodes)
-    check_tasks(suite, numbers)
-    model, manifest = load_checkpoint(find('models', policy))
-    result = measure_obedience(
-        load(model, [golden_observation(manifest.policy)], backends=('eager',)),
-        manifest.policy,
-        load_arm(find('calibration', 'panda', '.yaml')),
-        name=policy,
-        suite=suite,
-        tasks=numbers,
-        episodes=episodes,
-        picture=picture,
     )
     print(result)
     write_json(json, result.to_json())

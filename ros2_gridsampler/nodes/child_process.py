@@ -20,7 +20,7 @@ class ChildProcess:
     """`python -m ros2_gridsampler.nodes.MODULE`; use it as a context.
 
     Args:
-        module: File in `nodes`, for instance 'policy_node' or 'faults.naive_reference_node'.
+        module: In the package, like 'nodes.policy_node' or 'benchmarks.naive_reference_node'.
         parameters: ROS parameters.
         remappings: Topic of the node -> topic in the graph.
         environment: Of the process.
@@ -43,7 +43,7 @@ class ChildProcess:
         self._environment = dict(environment)
         self._log = log
         self._patience = patience
-        self._arguments = [sys.executable, '-m', f'ros2_gridsampler.nodes.{module}', '--ros-args']
+        self._arguments = [sys.executable, '-m', f'ros2_gridsampler.{module}', '--ros-args']
         for name, value in parameters.items():
             # JSON is YAML, in which rcl reads parameters.
             self._arguments += ['-p', f'{name}:={json.dumps(value)}']

@@ -113,7 +113,7 @@ def _children(
     threads = {'LP_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
     environment = {**threads, **os.environ}
     arm = ChildProcess(
-        'simulated_arm_node',
+        'nodes.simulated_arm_node',
         {
             'suite': config.suite,
             'tasks': list(config.tasks),
@@ -128,7 +128,7 @@ def _children(
         patience=3.0,
     )
     node = ChildProcess(
-        'policy_node',
+        'nodes.policy_node',
         {
             'policy': str(folder.resolve()),
             'arm': config.arm,

@@ -183,7 +183,7 @@ class LiveReplay:
         self, module: str, parameters: dict[str, Any], remappings: dict[str, str]
     ) -> ChildProcess:
         return ChildProcess(
-            module,
+            f'nodes.{module}',
             parameters,
             remappings,
             environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},

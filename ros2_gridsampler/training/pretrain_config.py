@@ -5,7 +5,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -165,3 +165,19 @@ def _bags_of(out: Path) -> list[str] | None:
         known = json.loads((out / MANIFEST).read_text())['training'].get('bags')
         return None if known is None else list(known)
     return None
+
+
+def with_compute(config: PretrainConfig, compute: float) -> PretrainConfig:
+    """The same run, as long as so many forward operations [FLOP] last.
+
+    Raises:
+        ValueError: They do not last for one step, or have no end.
+    """
+    if not compute < 1e30:
+        raise ValueError(f'{compute:.3g} FLOP last for ever; give less.')
+    steps = round(compute / forward_operations(config))
+    if steps < 1:
+        raise ValueError(
+            f'{compute:.3g} FLOP do not last for a step of {forward_operations(config):.3g}.'
+        )
+    return replace(config, steps=steps)
