@@ -15,6 +15,7 @@ from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
 from .commanded_motion import commanded_motion
 from .safety_filter import NonFiniteTarget, SafeCommand
+from .state_belief import StatePart
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,26 @@ class Controller:
     def commanded(self) -> Float[np.ndarray, ' joints'] | None:
         """Where the joints were last commanded to be [rad], [m]; None where they were not."""
         return self._last if self._motion.watched.size else None
+
+    @property
+    def parts(self) -> tuple[StatePart, ...]:
+        """See `CommandedMotion`."""
+        return self._motion.parts
+
+    def reach_time(self, values: Float[np.ndarray, ' actions']) -> float:
+        """Returns how long the way from the measured arm to a command takes at the limits.
+
+        0 where nothing is known of the arm, and for what is commanded as a velocity [s].
+        """
+        if self._measured is None:
+            return 0.0
+        return self._motion.travel_time(values, self._measured)
+
+    def return_time(self) -> float:
+        """Returns how long an arm may need from its last command to where it is measured [s]."""
+        if self._measured is None or self._last is None:
+            return 0.0
+        return self._motion.travel_time(self._last, self._measured, from_rest=True)
 
     @property
     def opened(self) -> bool:

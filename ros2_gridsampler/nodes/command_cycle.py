@@ -15,10 +15,11 @@ from ..acting.action_prefix import Prefix
 from ..acting.clock_watch import Clocks, ClockWatch
 from ..acting.controller import Command, Controller, ImplausibleChunk
 from ..acting.latency import ChunkTimes
+from ..acting.state_belief import StateBelief, travel_time
 from ..seeing.stream_health import DegradationLadder, Fault, Rung
 from .command_statistics import CommandStatistics
 from .inference_thread import TimedPrediction
-from .input_topics import InputTopics
+from .input_topics import InputTopics, Measured
 from .output_topics import CommandOutput
 from .patient_lock import PatientLock
 from .policy_parameters import PolicyParameters
@@ -74,6 +75,14 @@ class CommandCycle:
         self._predictions: deque[TimedPrediction] = deque(maxlen=100)
         self._paused = self._held = False
         self._tracking = TrackingWatch(controller, output, parameters)
+        self._belief = StateBelief(
+            controller.parts,
+            parameters.max_tracking_error,
+            parameters.rest_time,
+            parameters.accept_zero_state,
+        )
+        # When a command was last sent, in steady time [s].
+        self._published = -math.inf
         self._clock = ClockWatch(
             parameters.max_clock_jump, parameters.streams.max_ahead, parameters.clock_patience
         )
@@ -91,8 +100,10 @@ class CommandCycle:
             self._output.start(None)
             self._predictions.clear()
             self._tracking.begin()
+            self._belief.begin()
             self._clock.begin()
             self._paused = self._held = False
+            self._published = -math.inf
             self.statistics.begin()
             self.ladder = DegradationLadder(self._parameters.ladder, self._clocks.steady())
 
@@ -138,10 +149,15 @@ class CommandCycle:
             self._paused = True
 
     def resume(self) -> None:
-        """Go on after a pause, from where the arm is then, with what is predicted from now on."""
+        """Go on after a pause, from where the arm is then, with what is predicted from now on.
+
+        It is also the word of a person that the arm is where it is measured.
+        """
         with self.lock:
             self._controller.forget()
             self._paused = False
+            if self._belief.doubt:
+                self._belief.trust()
 
     def step(self, due: float) -> None:
         """Make the command that is due then, and send it then.
@@ -154,14 +170,16 @@ class CommandCycle:
             self._watch_clock(now, steady)
             now += max(due - time.monotonic(), 0.0)
             waited = not self._controller.started
-            if (measured := self._inputs.measured()) is not None:
+            if (measured := self._inputs.measured()) is not None and self._believes(measured):
                 state = self._output.state(measured.values)
                 self._controller.measure(state, measured.time, now)
                 self._tracking.measure(measured, self._inputs.measured_pose)
             self._take_predictions(now, steady)
             if not self._controller.started:
                 self.holding = f'The arm was not measured yet: waiting for {self._inputs.needed}.'
-                if measured is not None:
+                if self._belief.doubt:
+                    self.holding = self._belief.doubt
+                elif measured is not None:
                     self.holding = (
                         f'{self._controller.stale(now)} Synchronise the clocks, check '
                         'use_sim_time, or let the driver stamp what it publishes.'
@@ -188,13 +206,14 @@ class CommandCycle:
         if not self.lock.acquire(timeout=patience):
             return False
         try:
-            if not self.statistics.commands:
+            if not self.statistics.commands or self._withholds():
                 return True
             resting = 0
             for _ in range(math.ceil(self._parameters.stop_time / self._period) + repeats):
                 begin = time.monotonic()
                 safe = self._controller.stop(self._period)
-                self._output.publish(safe.values, self._clocks.ros())
+                reach_time = self._controller.reach_time(safe.values)
+                self._output.publish(safe.values, self._clocks.ros(), reach_time)
                 resting += safe.at_rest
                 if resting > repeats:
                     break
@@ -231,28 +250,64 @@ class CommandCycle:
             if chunk.end_time > now:
                 self.ladder.observe_good(steady)
 
+    def _believes(self, measured: Measured) -> bool:
+        """Whether the arm can be where it is measured; a recorded one can be anywhere."""
+        if not self._parameters.check_following:
+            return True
+        pose, sent = self._inputs.measured_pose, self._controller.commanded
+        turn = pose.values[3:] if pose is not None and len(self._controller.parts) == 3 else ()
+        if (led := self._output.pose) is not None:
+            sent = np.array([*led[:3], measured.values[3], *led[3:]])
+        return self._belief.believe(np.array([*measured.values, *turn]), measured.time, sent)
+
     def _command(self, now: float, steady: float) -> Command:
         blocked = self._tracking.kept_from_following(self._held)
-        stale = self._controller.stale(now)
-        if self._tracking.astray and not stale:
+        doubt = self._belief.doubt
+        stale = '' if doubt else self._controller.stale(now)
+        if (
+            self._tracking.astray
+            and not (doubt or stale or self._paused)
+            and self._had_time(steady)
+        ):
             # Whatever it holds for: it would jump when it is let go.
             self._start_from_measured()
+        displaced = self._held and self._tracking.displaced
         if self._paused:
             return self._controller.hold('Stopped by ~/stop; call ~/resume.', self._period)
-        displaced = self._held and self._tracking.displaced
-        if displaced and not self._tracking.stands:
+        if displaced:
             blocked = 'The arm is not where it was commanded to be; waiting until it stands.'
-        for fault, text in ((Fault.NOT_FOLLOWING, blocked), (Fault.STATE_OLD, stale)):
+        for fault, text in (
+            (Fault.NOT_FOLLOWING, blocked),
+            (Fault.STATE_OLD, stale),
+            (Fault.STATE_DOUBTED, doubt),
+        ):
             if text:
                 self.ladder.report(fault, 'arm', text, steady)
         if self.ladder.rung(steady) >= Rung.HOLD:
             return self._controller.hold(self.ladder.reason, self._period)
-        if displaced:
-            self._start_from_measured()
         command = self._controller.command(now, self._period, self._tracking.lead)
         if command.fault is not None:
             self.ladder.report(command.fault, 'arm', command.holding, steady)
         return command
+
+    def _had_time(self, steady: float) -> bool:
+        """Whether nothing was sent for as long as the way to the measured arm takes at the limits.
+
+        So the next command, which is where the arm is, is no step that an arm could not make.
+        """
+        needed = self._controller.return_time()
+        if (pose := self._inputs.measured_pose) is not None and self._output.pose is not None:
+            hand, turn = self._controller.parts[::2]
+            needed = max(needed, travel_time((hand, turn), self._output.gap(pose.values), True))
+        return steady - self._published >= needed
+
+    def _withholds(self) -> bool:
+        """Whether a command would move an arm that is elsewhere, or is measured by nobody."""
+        if not (self._output.places and self._held and self._controller.at_rest):
+            return False
+        stale = self._controller.stale(self._clocks.ros())
+        elsewhere = self._tracking.displaced or self._tracking.astray
+        return bool(self._belief.doubt or stale) or elsewhere
 
     def _start_from_measured(self) -> None:
         self._tracking.restart()
@@ -264,10 +319,12 @@ class CommandCycle:
         )
 
     def _send(self, command: Command, now: float) -> None:
-        self._output.publish(command.values, now)
+        self.holding, self._held = command.holding, bool(command.holding)
+        if not self._withholds():
+            self._output.publish(command.values, now, self._controller.reach_time(command.values))
+            self._published = self._clocks.steady()
         self._sent(command.values, now)
         self.statistics.sent(command, now, self._controller.information_time)
-        self.holding, self._held = command.holding, bool(command.holding)
         self._tracking.command(self._held and command.at_rest, now, follows=not self._held)
         if command.holding:
             self._problems.report('holding', f'The arm holds: {command.holding}')

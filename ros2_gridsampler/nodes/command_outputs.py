@@ -31,7 +31,12 @@ class TwistOutput(CommandOutput):
         super().__init__(node, topics)
         self._frame = space.frame
 
-    def publish(self, values: Numbers, time: float) -> None:
+    @property
+    def places(self) -> bool:
+        """See `CommandOutput`."""
+        return False
+
+    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
         """See `CommandOutput`."""
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
@@ -82,7 +87,7 @@ class PoseOutput(CommandOutput):
             return 0.0, 0.0
         return pose_difference(self._pose, pose)
 
-    def publish(self, values: Numbers, time: float) -> None:
+    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
         """See `CommandOutput`."""
         if self._pose is None:
             raise RuntimeError('A pose is commanded before the end effector was measured.')
@@ -94,7 +99,11 @@ class PoseOutput(CommandOutput):
 
 
 class JointTrajectoryOutput(CommandOutput):
-    """JointTrajectory on `~/joint_trajectory`: one point, to be reached within one period."""
+    """JointTrajectory on `~/joint_trajectory`: one point, due after one period.
+
+    It is due later where the arm is so far away that it would have to be faster than it may be: a
+    controller that was inactive, or restarted, goes there from wherever the arm is.
+    """
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
         """Advertise the topic."""
@@ -102,10 +111,10 @@ class JointTrajectoryOutput(CommandOutput):
         self._names = space.names
         self._period = period
 
-    def publish(self, values: Numbers, time: float) -> None:
+    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
         """See `CommandOutput`."""
         message = JointTrajectory()
-        due = np.array([self._period])
+        due = np.array([max(self._period, reach_time)])
         # Without a stamp it starts on arrival; a late one with a stamp would be over, and refused.
         fill_joint_trajectory(message, JointTrajectoryPoint, self._names, values[None], due)
         self._publishers[0].publish(message)
@@ -118,7 +127,7 @@ class JointPositionArrayOutput(CommandOutput):
         """Advertise the topic."""
         super().__init__(node, {'~/joint_positions': Float64MultiArray})
 
-    def publish(self, values: Numbers, time: float) -> None:
+    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
         """See `CommandOutput`."""
         self._publishers[0].publish(numbers_message(values))
 

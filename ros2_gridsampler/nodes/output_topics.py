@@ -70,8 +70,19 @@ class CommandOutput:
         """How far the end effector is from the commanded pose [m], [rad]; 0 where none is."""
         return 0.0, 0.0
 
-    def publish(self, values: Numbers, time: float) -> None:
-        """Send a command; `time` is now [s]."""
+    @property
+    def places(self) -> bool:
+        """Whether a command says where to be, so that it moves an arm that is elsewhere."""
+        return True
+
+    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
+        """Sends a command.
+
+        Args:
+            values: Admissible, in the order of the action space.
+            time: Now [s].
+            reach_time: How long the arm needs at the least to get there [s].
+        """
         raise NotImplementedError
 
     def wait_until_received(self) -> None:

@@ -254,6 +254,13 @@ class PolicyParameters:
             'minimum': 0.0,
         },
     )
+    accept_zero_state: bool = field(
+        default=False,
+        metadata={
+            'help': 'Believe a first state of the arm in which every joint is exactly 0, which '
+            'drivers say that have no arm yet. For simulated arms that begin there'
+        },
+    )
     max_excess: float = field(
         default=1.0,
         metadata={

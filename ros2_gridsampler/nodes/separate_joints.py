@@ -52,7 +52,7 @@ class SeparateJointsOutput(CommandOutput):
             raise
         self._publishers = [*self._others.publishers, *self._publishers]
 
-    def publish(self, values: Numbers, time: float) -> None:
+    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
         """See `CommandOutput`."""
-        self._others.publish(values[self._rest], time)
+        self._others.publish(values[self._rest], time, reach_time)
         self._publishers[-1].publish(numbers_message(values[self._separate]))
