@@ -15,8 +15,7 @@ from ros2_gridsampler.command_line.positionals import Bags, Recipe
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find, read_yaml, structure
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import MANIFEST
+from ros2_gridsampler.policy.manifest import MANIFEST, golden_observation
 from ros2_gridsampler.simulation.benchmark import check_tasks
 from ros2_gridsampler.simulation.closed_loop import measure_success
 from ros2_gridsampler.simulation.solved_states import Placements, check_episodes
@@ -234,6 +233,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.comparison import main as command
-
     run(command)

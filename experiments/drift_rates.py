@@ -239,6 +239,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.drift_rates import main as command
-
     run(command)

@@ -285,6 +285,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.metric_ranking import main as command
-
     run(command)

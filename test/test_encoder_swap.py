@@ -29,8 +29,7 @@ from ros2_gridsampler.encoders.swappable_backend import Candidate, SwappableBack
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.policy.manifest import golden_observation, load_manifest
 from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 

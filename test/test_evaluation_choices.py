@@ -25,7 +25,7 @@ from ros2_gridsampler.evaluating.topic_choice import TopicChoice
 from ros2_gridsampler.evaluating.topic_map import map_topics
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 
 FRAMES = 15
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from ..policy.flop_count import count_flops, counting
-from ..policy.golden_observation import golden_observation
 from ..policy.grid_sampler import GridSampler
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy, as_tensors
 from .rival_methods import with_reducer
 from .vla_models import MODELS, Model, Name, matrix, meta

@@ -86,8 +86,8 @@ def import_encoder(
         source: Where the weights are from, for the manifest.
     """
     from ..encoders.encoder_checkpoint import save_encoder
-    from ..encoders.file_hash import hash_file
     from ..encoders.published_encoders import import_encoder, read_tensors
+    from ..files import hash_file
     from ..seeing.calibration import ImagePreparation
 
     found = import_encoder(read_tensors(weights), height, width, heads)

@@ -41,7 +41,7 @@ def export(
     from ..engines.engine_cache import EngineCache, default_folder
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import golden_observation
 
     model, _ = load_checkpoint(find('models', policy))
     if out is not None:

@@ -95,7 +95,7 @@ def success(
     from ..engines import load
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import golden_observation
     from ..simulation.benchmark import all_tasks, check_tasks
     from ..simulation.closed_loop import measure_success
     from ..simulation.solved_states import check_episodes

@@ -17,7 +17,7 @@ from ..engines.engine import Precision
 from ..engines.engine_cache import EngineCache, default_folder
 from ..engines.hand_over import hand_over, take_over
 from ..policy.checkpoint import load_checkpoint
-from ..policy.golden_observation import golden_observation
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig
 from .apart import answer, run_apart

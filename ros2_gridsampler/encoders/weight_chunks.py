@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .file_hash import hash_file
+from ..files import hash_file
 from .strict_json import NotBelieved
 
 CHUNK_BYTES = 1 << 20

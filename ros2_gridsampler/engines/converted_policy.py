@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import cattrs
 
-from ..policy.golden_observation import golden_observation
 from ..policy.manifest import (
     MANIFEST,
     BadCheckpoint,
     Manifest,
     check_golden_actions,
     check_inputs,
+    golden_observation,
     load_manifest,
 )
 from . import openvino
