@@ -30,8 +30,7 @@ from ..policy.manifest import (
 from . import openvino
 from .compiled_policy import CompiledPolicy, Report
 from .engine import Precision, as_inputs
-from .probe_file import PROBES, pack_probes, unpack_probes
-from .verification import verify
+from .verification import PROBES, pack_probes, unpack_probes, verify
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
