@@ -48,11 +48,9 @@ def camera(
         keep_outliers: Use views that do not fit the others too.
     """
     from ..calibrating.board_pictures import find_boards, read_pictures
-    from ..calibrating.calibration_board import require_views
-    from ..calibrating.calibration_pictures import draw_residuals, draw_undistorted
-    from ..calibrating.camera_calibration import calibrate_camera
+    from ..calibrating.calibration_board import advise, require_views
+    from ..calibrating.camera_calibration import calibrate_camera, draw_residuals, draw_undistorted
     from ..calibrating.camera_info_file import from_intrinsics, save_camera_info
-    from ..calibrating.view_coverage import advise
 
     board = options.build()
     if live:
