@@ -21,13 +21,13 @@ from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.closed_loop import measure_success
 from ros2_gridsampler.simulation.demonstrations import (
+    LET_GO,
     RecordConfig,
     disturbances,
     placement_of,
     record,
     record_episode,
 )
-from ros2_gridsampler.simulation.disturbances import LET_GO
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb

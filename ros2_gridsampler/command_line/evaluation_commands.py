@@ -91,7 +91,7 @@ def evaluate(
     from ..evaluating.evaluation_report import check_gate, read_gate
     from ..evaluating.evaluation_task import EvaluationTask
     from ..evaluating.policy_scores import EvaluationConfig
-    from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
+    from ..evaluating.topic_map import TopicChoice, load_topic_choice, with_cameras
     from ..files import find
 
     check_folder(out)
