@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ros2_gridsampler.acting.arm_limits import ArmLimits, load_arm
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.outputs import prepare_output, write_json
 from ros2_gridsampler.command_line.simulation_commands import task_numbers
 from ros2_gridsampler.engines import Backend, load
 from ros2_gridsampler.evaluating.success_rate import wilson_interval

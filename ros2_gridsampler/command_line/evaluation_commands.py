@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .arm_choice import usual_arm
-from .output_folder import check_folder
-from .positionals import Bags
+from .arguments import Bags, usual_arm
+from .outputs import check_folder
 
 if TYPE_CHECKING:
     from ..evaluating.evaluation_task import EvaluationTask, Preparation

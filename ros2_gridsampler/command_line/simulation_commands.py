@@ -5,8 +5,7 @@
 from pathlib import Path
 from typing import Literal
 
-from .json_output import prepare_output, write_json
-from .output_folder import check_folder
+from .outputs import check_folder, prepare_output, write_json
 
 
 def demo(
