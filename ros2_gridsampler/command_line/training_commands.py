@@ -3,15 +3,12 @@
 """`gridsampler pretrain`, `adapt`, `import-encoder`, `train`: recordings -> encoders, policies."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
 from .arguments import Bags, Encoder, Policy, Recipe, Weights
 from .outputs import check_folder
-
-if TYPE_CHECKING:
-    pass
 
 
 def adapt(
