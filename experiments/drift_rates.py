@@ -239,4 +239,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.drift_rates import main as command
+
     run(command)

@@ -223,4 +223,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.evaluation_benchmark import main as command
+
     run(command)

@@ -102,4 +102,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.expert_success import main as command
+
     run(command)

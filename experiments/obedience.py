@@ -203,4 +203,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.obedience import main as command
+
     run(command)

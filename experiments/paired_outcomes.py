@@ -157,4 +157,6 @@ def main(files: Files, against: tuple[Path, ...], json: Path | None = None) -> N
 
 
 if __name__ == '__main__':
+    from experiments.paired_outcomes import main as command
+
     run(command)

@@ -314,4 +314,6 @@ def _holds_recordings(path: Path) -> bool:
 
 
 if __name__ == '__main__':
+    from experiments.probes import main as command
+
     run(command)

@@ -11,8 +11,9 @@ import tyro
 
 from ..files import FULL
 from .calibration_commands import calibrate
+from .check_command import check
 from .encoder_commands import encoders
-from .engine_commands import benchmark, check, export, flops
+from .engine_commands import benchmark, export, flops
 from .evaluation_commands import evaluate
 from .lerobot_commands import adopt, convert_sampler, export_lerobot, import_lerobot
 from .moved_commands import run_moved
