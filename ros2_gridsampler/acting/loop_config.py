@@ -4,8 +4,7 @@
 
 from dataclasses import dataclass, field
 
-from ..seeing.stream_budget import StreamBudget
-from ..seeing.stream_health import LadderConfig
+from ..seeing.stream_health import LadderConfig, StreamBudget
 from .chunk_schedule import ScheduleConfig
 
 

@@ -4,7 +4,7 @@
 
 from typing import Literal
 
-from .positionals import Policy
+from .arguments import Policy
 
 
 def check(
@@ -31,8 +31,7 @@ def check(
     from .. import engines as backends
     from ..engines.compiled_policy import preference
     from ..files import find
-    from ..policy.golden_observation import golden_observation
-    from ..policy.manifest import load_manifest
+    from ..policy.manifest import golden_observation, load_manifest
     from ..vla.deployed_policy import load_policy
 
     if runs < 1:

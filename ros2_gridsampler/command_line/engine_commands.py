@@ -41,7 +41,7 @@ def export(
     from ..engines.engine_cache import EngineCache, default_folder
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import golden_observation
 
     model, _ = load_checkpoint(find('models', policy))
     if out is not None:
@@ -151,8 +151,7 @@ def flops(
     import json as json_format
     from dataclasses import asdict
 
-    from ..benchmarks.step_cost import count_model, count_policy
-    from ..benchmarks.step_cost_plot import plot_costs
+    from ..benchmarks.step_cost import count_model, count_policy, plot_costs
     from ..benchmarks.vla_models import MODELS
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
