@@ -46,6 +46,7 @@ class Change:
 _S, _E = LoopState, LoopEvent
 _STOP = Change(_S.STOPPED, 'A person wants it to stand, whatever else is true.')
 _GIVE_UP = Change(_S.GIVEN_UP, 'Waiting does not help; a person has to look.')
+_BEGIN = Change(_S.HOLDING, 'It was moved: commands begin where it is.')
 _TRUST = Change(_S.FOLLOWING, 'Enough good observations came, and the arm is where it should be.')
 
 TRANSITIONS: Mapping[tuple[LoopState, LoopEvent], Change] = {
@@ -56,6 +57,7 @@ TRANSITIONS: Mapping[tuple[LoopState, LoopEvent], Change] = {
     (_S.FOLLOWING, _E.STOP): _STOP,
     (_S.FOLLOWING, _E.GIVEN_UP): _GIVE_UP,
     (_S.BRAKING, _E.AT_REST): Change(_S.HOLDING, 'It stands; nothing else has to be done.'),
+    (_S.BRAKING, _E.BEGINS): _BEGIN,
     (_S.BRAKING, _E.TRUSTED): _TRUST,
     (_S.BRAKING, _E.STOP): _STOP,
     (_S.BRAKING, _E.GIVEN_UP): _GIVE_UP,
@@ -64,7 +66,7 @@ TRANSITIONS: Mapping[tuple[LoopState, LoopEvent], Change] = {
     (_S.HOLDING, _E.STOP): _STOP,
     (_S.HOLDING, _E.GIVEN_UP): _GIVE_UP,
     (_S.SILENT, _E.FOUND): Change(_S.HOLDING, 'The old command is true again.'),
-    (_S.SILENT, _E.BEGINS): Change(_S.HOLDING, 'It was moved: commands begin where it is.'),
+    (_S.SILENT, _E.BEGINS): _BEGIN,
     (_S.SILENT, _E.TRUSTED): _TRUST,
     (_S.SILENT, _E.STOP): _STOP,
     (_S.SILENT, _E.GIVEN_UP): _GIVE_UP,
