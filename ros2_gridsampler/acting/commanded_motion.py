@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An action space and an arm's limits -> what judges, admits and stops its commands."""
 
+import copy
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from .action_chunk import ActionSpace
 from .arm_limits import ArmLimits, EndEffectorLimits, GripperLimits, JointLimits
 from .grip_watch import GripWatch
 from .safety_filter import JointSafetyFilter, SafeCommand
+from .state_belief import StatePart, hand_parts, joint_parts, travel_time
 from .twist_safety_filter import TwistSafetyFilter
 
 Numbers = NDArray[np.float64]
@@ -26,10 +28,12 @@ class CommandedMotion(Protocol):
     Attributes:
         grips: Knows what the joints that hold things are squeezing.
         watched: Which joints are commanded to positions and hold nothing; empty for velocities.
+        parts: Numbers of a state that move together, and how fast they can.
     """
 
     grips: GripWatch
     watched: Bool[np.ndarray, ' joints']
+    parts: tuple[StatePart, ...]
 
     def plausible(self, targets: Float[np.ndarray, 'steps actions']) -> bool:
         """Whether a chunk is not beyond the limits by far."""
@@ -60,6 +64,23 @@ class CommandedMotion(Protocol):
 
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration [s]."""
+
+    def copy(self) -> 'CommandedMotion':
+        """Returns another one in the same state, to stop the arm by."""
+
+    def travel_time(
+        self,
+        values: Float[np.ndarray, ' actions'],
+        state: Float[np.ndarray, ' numbers'],
+        from_rest: bool = False,
+    ) -> float:
+        """Returns how long the way between a state and commanded positions takes [s].
+
+        Args:
+            values: Commanded; velocities in it begin from wherever the arm is.
+            state: Measured.
+            from_rest: Whether speeding up and braking count too, by an upper bound.
+        """
 
 
 def commanded_motion(space: ActionSpace, limits: ArmLimits, max_excess: float) -> CommandedMotion:
@@ -98,6 +119,7 @@ class _JointMotion:
         grips = np.flatnonzero(limits.grips)
         self.grips = GripWatch(grips, grips, (limits.max_position - limits.min_position)[grips])
         self._low, self._high = limits.position_range(max_excess)
+        self.parts = joint_parts(limits)
 
     def plausible(self, targets: Numbers) -> bool:
         return bool(((targets >= self._low) & (targets <= self._high)).all())
@@ -113,6 +135,14 @@ class _JointMotion:
     def stop(self, period: float) -> SafeCommand:
         return self._filter.stop(period)
 
+    def copy(self) -> '_JointMotion':
+        clone = copy.copy(self)
+        clone._filter = self._filter.copy()
+        return clone
+
+    def travel_time(self, values: Numbers, state: Numbers, from_rest: bool = False) -> float:
+        return travel_time(self.parts, np.abs(values - state).tolist(), from_rest)
+
 
 class _TwistMotion:
     """Velocities of the hand, from wherever it is, and the opening of the gripper."""
@@ -125,6 +155,7 @@ class _TwistMotion:
         self.grips = GripWatch(np.array([6]), np.array([3]), np.array([gripper.max_opening]))
         bounds = np.array([hand.max_speed, hand.max_rotation_rate, gripper.max_opening])
         self._bounds = bounds * (1 + max_excess)
+        self.parts = hand_parts(hand, gripper)
 
     def plausible(self, targets: Numbers) -> bool:
         speed, rate = np.linalg.norm(targets[:, :6].reshape(-1, 2, 3), axis=2).T
@@ -141,3 +172,11 @@ class _TwistMotion:
 
     def stop(self, period: float) -> SafeCommand:
         return self._filter.stop(period)
+
+    def copy(self) -> '_TwistMotion':
+        clone = copy.copy(self)
+        clone._filter = self._filter.copy()
+        return clone
+
+    def travel_time(self, values: Numbers, state: Numbers, from_rest: bool = False) -> float:
+        return travel_time(self.parts[1:2], [abs(values[6] - state[3])], from_rest)

@@ -98,6 +98,7 @@ class Fault(Enum):
     NO_INSTRUCTION = 'no instruction'
     CHUNK_OVER = 'the last chunk is over'
     STATE_OLD = 'the state of the arm is not known'
+    STATE_DOUBTED = 'the measured state cannot be true'
     NOT_FOLLOWING = 'the arm does not follow'
     CLOCK_JUMPED = 'the clock jumped'
     CLOCK_STOPPED = 'the clock stands still'
@@ -122,6 +123,7 @@ LADDER: Mapping[Fault, Rung] = {
     Fault.CHUNK_OVER: Rung.HOLD,
     # Nobody knows what a command would do.
     Fault.STATE_OLD: Rung.HOLD,
+    Fault.STATE_DOUBTED: Rung.HOLD,
     Fault.NOT_FOLLOWING: Rung.HOLD,
     Fault.RIVAL: Rung.HOLD,
     Fault.LATE_COMMANDS: Rung.HOLD,
@@ -223,6 +225,11 @@ class DegradationLadder:
         self._transitions: deque[Transition] = deque(maxlen=1000)
         self.counts: Counter[str] = Counter()
         """'stream: fault' -> how often it began, and 'X -> Y' -> how often."""
+
+    @property
+    def current(self) -> Rung:
+        """The rung as it was when somebody last looked."""
+        return self._rung
 
     @property
     def reason(self) -> str:

@@ -1,0 +1,239 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measured states, as they come -> which of them an arm can have reached, and a sentence if not.
+
+A driver that loses its arm says zeros, a second publisher says something else, an encoder wraps,
+an estimate of a pose jumps. None of that is a place where commands may begin.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from .arm_limits import EndEffectorLimits, GripperLimits, JointLimits
+
+Numbers = NDArray[np.float64]
+
+# A measured arm may be this many times as fast as it may be commanded: hands push, arms overshoot.
+_MARGIN = 2.0
+# Encoders, estimates and stamps are noisy: a part may step by this much besides [rad], [m].
+_NOISE = 0.03
+# A gap between two measurements lets an arm move no farther than a gap of this length [s].
+_LONGEST_GAP = 0.25
+
+
+@dataclass(frozen=True)
+class StatePart:
+    """Numbers of a measured state that move together.
+
+    Attributes:
+        name: What a person calls it.
+        numbers: Where they are in the state.
+        max_rate: Fastest commanded change of their norm, per second.
+        ramp: How long speeding up to that rate and braking from it take besides, at the most [s].
+        unit: Of the numbers.
+        rotates: Whether they are a unit quaternion x y z w, whose change is an angle.
+    """
+
+    name: str
+    numbers: slice
+    max_rate: float
+    ramp: float
+    unit: str
+    rotates: bool = False
+
+    def way(self, one: Numbers, other: Numbers) -> float:
+        """Returns how far apart two states are in this part [unit]."""
+        before, after = one[self.numbers], other[self.numbers]
+        if not self.rotates:
+            return float(np.linalg.norm(after - before))
+        # q and -q are the same rotation.
+        return 2 * float(np.arccos(min(abs(float(before @ after)), 1.0)))
+
+
+def joint_parts(limits: JointLimits) -> tuple[StatePart, ...]:
+    """Returns one part per joint, in the order of `limits`."""
+    return tuple(
+        StatePart(f'joint {name!r}', slice(row, row + 1), *_rate_and_ramp(*bounds), unit)
+        for row, (name, unit, *bounds) in enumerate(
+            zip(
+                limits.names,
+                limits.units,
+                limits.max_velocity,
+                limits.max_acceleration,
+                limits.max_jerk,
+                strict=True,
+            )
+        )
+    )
+
+
+def hand_parts(hand: EndEffectorLimits, gripper: GripperLimits) -> tuple[StatePart, ...]:
+    """Returns the parts of x y z [m], the gripper's opening [m] and a quaternion x y z w."""
+    move = _rate_and_ramp(hand.max_speed, hand.max_acceleration, hand.max_jerk)
+    turn = _rate_and_ramp(
+        hand.max_rotation_rate, hand.max_rotation_acceleration, hand.max_rotation_jerk
+    )
+    return (
+        StatePart('the end effector', slice(0, 3), *move, 'm'),
+        StatePart('the gripper', slice(3, 4), gripper.max_speed, 0.0, 'm'),
+        StatePart('the orientation', slice(4, 8), *turn, 'rad', rotates=True),
+    )
+
+
+def travel_time(parts: Sequence[StatePart], ways: Sequence[float], from_rest: bool) -> float:
+    """Returns how long the longest of some ways takes at the limits [s].
+
+    Args:
+        parts: What moves.
+        ways: How far each of them has to go [unit].
+        from_rest: Whether speeding up and braking count too.
+    """
+    return max(
+        (
+            way / part.max_rate + part.ramp * from_rest
+            for part, way in zip(parts, ways, strict=True)
+            if way > 0
+        ),
+        default=0.0,
+    )
+
+
+def _rate_and_ramp(velocity: float, acceleration: float, jerk: float) -> tuple[float, float]:
+    return float(velocity), float(velocity / acceleration + acceleration / jerk)
+
+
+class StateBelief:
+    """Believes a measured state where the arm can have got there since the one before.
+
+    Once a state is not believed, none is until the arm was measured near its last believed or
+    commanded place for `patience`, in continuous motion, or until `trust` says so. A first state
+    in which every joint is exactly 0 is what many drivers say before they are connected; it needs
+    `trust` as well.
+
+    Args:
+        parts: Of the state, joints first.
+        near: What counts as near [rad], [m].
+        patience: How long an arm has to be seen there until it is believed again [s].
+        accepts_zeros: Whether a first state of zeros needs nobody's word.
+    """
+
+    def __init__(
+        self,
+        parts: tuple[StatePart, ...],
+        near: float,
+        patience: float,
+        accepts_zeros: bool = False,
+    ) -> None:
+        self._parts = parts
+        self._rates = np.array([part.max_rate for part in parts])
+        self._near = near
+        self._patience = patience
+        self._accepts_zeros = accepts_zeros
+        self._trusts = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets everything; the next state is where the arm is."""
+        self._believed: tuple[Numbers, float] | None = None
+        self._seen: tuple[Numbers, float] | None = None
+        self._excess = np.zeros(len(self._parts))
+        self._since: float | None = None
+        self.doubt = ''
+        """Why the newest state is not believed; empty where it is."""
+
+    def trust(self) -> None:
+        """Makes the next state the place where the arm is: a person says so."""
+        self.begin()
+        self._trusts = True
+
+    def believe(
+        self,
+        state: Float[np.ndarray, ' numbers'],
+        time: float,
+        commanded: Float[np.ndarray, ' numbers'] | None = None,
+    ) -> bool:
+        """Judges one measured state.
+
+        Args:
+            state: The numbers of all parts.
+            time: Capture time [s]; the same one again changes nothing.
+            commanded: The same numbers as they were commanded last; None where they were not.
+
+        Returns:
+            Whether the arm may be there; `doubt` says why not.
+        """
+        seen, self._seen = self._seen, (state, time)
+        if self._believed is None or seen is None:
+            return self._begin_at(state, time)
+        if time == seen[1] and np.array_equal(state, seen[0]):
+            return not self.doubt
+        ways = self._ways(seen[0], state)
+        gap = min(max(time - seen[1], 0.0), _LONGEST_GAP)
+        # What was too fast is paid back by slower motion: stamps jitter, but no arm drifts away.
+        excess = np.maximum(self._excess + ways - _MARGIN * self._rates * gap, 0.0)
+        if not self.doubt:
+            if (excess <= _NOISE).all():
+                self._excess, self._believed = excess, (state, time)
+                return True
+            self._doubt(int(np.argmax(excess)), seen, state, time)
+            return False
+        continuous = bool((ways <= _MARGIN * self._rates * gap + _NOISE).all())
+        if not continuous or not self._is_near(state, commanded):
+            self._since = None
+        elif self._since is None or time < self._since:
+            self._since = time
+        elif time - self._since >= self._patience:
+            self._believed, self._excess = (state, time), np.zeros(len(self._parts))
+            self._since, self.doubt = None, ''
+            return True
+        return False
+
+    def _begin_at(self, state: Numbers, time: float) -> bool:
+        joints = [part for part in self._parts if part.name.startswith('joint')]
+        believes = self._trusts or self._accepts_zeros
+        if len(joints) > 1 and not believes and not state[: len(joints)].any():
+            self.doubt = (
+                f'All {len(joints)} joints are measured at exactly 0, as drivers say that have '
+                'lost their arm or do not know it yet. Look at the driver; if the arm does stand '
+                'there, call ~/resume (accept_zero_state for a simulated one).'
+            )
+            self._believed = None
+            return False
+        self._trusts = False
+        self._believed, self.doubt = (state, time), ''
+        return True
+
+    def _is_near(self, state: Numbers, commanded: Numbers | None) -> bool:
+        """Whether the arm is about where it was believed, where it was sent, or between."""
+        assert self._believed is not None  # noqa: S101 - the caller looked
+        place = self._believed[0]
+        other = place if commanded is None else commanded
+        for part in self._parts:
+            to_place, to_other = part.way(place, state), part.way(other, state)
+            if to_place + to_other > part.way(place, other) + 2 * self._near:
+                return False
+        return True
+
+    def _ways(self, one: Numbers, other: Numbers) -> Numbers:
+        return np.array([part.way(one, other) for part in self._parts])
+
+    def _doubt(self, worst: int, seen: tuple[Numbers, float], state: Numbers, time: float) -> None:
+        part, gap = self._parts[worst], time - seen[1]
+        before, after = (_text(values[part.numbers]) for values in (seen[0], state))
+        speed = part.way(seen[0], state) / gap if gap > 0 else np.inf
+        wraps = abs(part.way(seen[0], state) - 2 * np.pi) < 0.1 and part.unit == 'rad'
+        hint = ' (an encoder that wraps by 2 pi?)' if wraps and not part.rotates else ''
+        self.doubt = (
+            f'The measured state is not believed: {part.name} went from {before} to {after} '
+            f'{part.unit} in {gap:.3f} s, which is {speed:.3g} {part.unit}/s where the arm may do '
+            f'{part.max_rate:.3g}{hint}. It is believed again after {self._patience:g} s of '
+            'continuous motion near where it was; or look where the arm is and call ~/resume.'
+        )
+
+
+def _text(values: Numbers) -> str:
+    return ', '.join(f'{value:.3f}' for value in values)

@@ -1,0 +1,224 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers that say what cannot be: nothing that they say makes a command step over a limit."""
+
+import numpy as np
+import pytest
+from command_bench import JOINTS, PERIOD, SO101, keep_up, panda, so101
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ros2_gridsampler.acting.led_pose import pose_difference
+from ros2_gridsampler.acting.state_belief import StateBelief, joint_parts
+
+PLACE = np.array([0.9, -0.7, 0.8, 0.6, -1.0, 0.8])
+LIES = {
+    'zeros': lambda truth: np.zeros(6),
+    'another arm': lambda truth: truth[::-1] + 0.5,
+    'degrees': lambda truth: np.degrees(truth),
+    'other signs': lambda truth: -truth,
+    'a wrapped encoder': lambda truth: truth + 2 * np.pi * np.eye(6)[4],
+}
+
+
+def swinging():
+    """An arm that is swung by its policy, away from zero."""
+    bench = so101()
+    bench.values = PLACE.copy()
+    bench.wanted = PLACE + 0.3
+    bench.run(0.5, bench.follow)
+    return bench
+
+
+def tell(bench, lie, seconds):
+    """The arm does what it is told, the driver says something else; where the arm is then."""
+    truth = [bench.values.copy()]
+
+    def lying():
+        truth[0] = np.array(bench.sent[-1])
+        bench.values = lie(truth[0])
+
+    bench.run(seconds, lying)
+    return truth[0]
+
+
+@pytest.mark.parametrize('seconds', [0.2, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize('while_it', ['follows', 'holds', 'is stopped'])
+@pytest.mark.parametrize('lie', LIES.values(), ids=LIES)
+def test_a_driver_that_says_what_cannot_be_moves_no_arm(lie, while_it, seconds):
+    bench = swinging()
+    if while_it == 'holds':
+        bench.obey('')
+    if while_it == 'is stopped':
+        bench.pause()
+    if while_it != 'follows':
+        bench.run(1.0, bench.follow)
+    before = bench.values.copy()
+    truth = tell(bench, lie, seconds)
+    assert bench.holding
+    if while_it != 'is stopped':
+        assert 'not believed' in bench.holding
+        assert 'joint' in bench.holding
+    farthest = 0.05 if while_it != 'follows' else 0.6
+    assert np.abs(truth - before).max() < farthest
+    # The truth again: it goes on by itself from where it was.
+    bench.values = truth
+    bench.obey('go')
+    if while_it == 'is stopped':
+        bench.resume()
+    bench.run(3.0, bench.follow)
+    assert not bench.holding
+
+
+def test_zeros_at_the_start_are_believed_by_a_persons_word_only():
+    bench = so101()
+    bench.values = np.zeros(6)
+    assert not len(bench.run(2.0))
+    assert 'exactly 0' in bench.holding
+    bench.resume()
+    assert len(bench.run(0.5))
+    begun = so101(accept_zero_state=True)
+    begun.values = np.zeros(6)
+    assert len(begun.run(0.5))
+
+
+def test_the_truth_after_zeros_at_the_start_needs_nobody():
+    bench = so101()
+    bench.values, bench.wanted = np.zeros(6), PLACE.copy()
+    bench.run(1.0)
+    bench.values = PLACE.copy()
+    sent = bench.run(1.0, bench.follow)
+    np.testing.assert_allclose(sent, np.tile(PLACE, (len(sent), 1)), atol=1e-9)
+    assert not bench.holding
+
+
+@pytest.mark.parametrize('seconds', [0.3, 1.0, 1.5, 3.0])
+def test_a_pose_that_jumps_leads_nowhere(seconds):
+    bench = panda()
+    bench.run(0.5, lambda: keep_up(bench))
+    truth = bench.pose.copy()
+    bench.pose[1] += 0.3
+    bench.values[:3] = bench.pose[:3]
+    sent = bench.run(seconds)
+    assert all(pose_difference(truth, pose)[0] < 0.01 for pose in sent)
+    assert 'the end effector went from' in bench.holding
+    bench.pose = truth
+    bench.run(2.0, lambda: keep_up(bench))
+    assert not bench.holding
+
+
+def test_two_publishers_that_disagree_hold_the_arm():
+    bench = swinging()
+    turns = iter(range(10**6))
+    truth = bench.values.copy()
+
+    def disagree():
+        bench.values = truth if next(turns) % 3 else truth * 0.5
+
+    bench.run(3.0, disagree)
+    assert 'not believed' in bench.holding
+
+
+numbers = st.floats(-10, 10) | st.sampled_from([0.0, np.pi, 2 * np.pi, 57.3, 1e6])
+stretches = st.tuples(
+    st.sampled_from(['follow', 'stay', 'zeros', 'set', 'jump', 'drift', 'wrap', 'two']),
+    st.integers(1, 60),
+    st.lists(numbers, min_size=6, max_size=6),
+    st.sampled_from(['', 'pause', 'resume', 'obey', 'deny']),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(stretches, min_size=1, max_size=6))
+def test_no_sequence_of_measurements_makes_a_command_step_over_a_limit(sequence):
+    bench = so101()
+    bench.values = PLACE.copy()
+    for kind, steps, values, act in sequence:
+        other = np.array(values)
+
+        def move(kind=kind, other=other):
+            if kind == 'follow':
+                bench.follow()
+            elif kind == 'zeros':
+                bench.values = np.zeros(6)
+            elif kind == 'set':
+                bench.values = other
+            elif kind == 'jump':
+                bench.values = bench.values + other
+            elif kind == 'drift':
+                bench.values = bench.values + np.clip(other, -1, 1) * PERIOD
+            elif kind == 'wrap':
+                bench.values = np.mod(bench.values + 0.05, 2 * np.pi)
+            elif kind == 'two':
+                bench.values = other if round(bench.steady / PERIOD) % 2 else PLACE
+
+        if act == 'pause':
+            bench.pause()
+        elif act == 'resume':
+            bench.resume()
+        elif act:
+            bench.obey('go' if act == 'obey' else '')
+        bench.wanted = np.clip(other, -1.5, 1.5)
+        paused = bench.holding.startswith('Stopped')
+        sent = bench.run(steps * PERIOD, move)  # Bench looks at every step.
+        if paused and act in ('', 'pause') and len(sent):
+            assert np.ptp(sent, axis=0).max() < 1e-9, 'while it is stopped nothing moves'
+
+
+def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
+    class Node:
+        def create_publisher(self, kind, topic, qos):
+            self.sent = []
+            return type('Publisher', (), {'publish': lambda _, m: self.sent.append(m)})()
+
+    node = Node()
+    pytest.importorskip('rclpy')
+    from ros2_gridsampler.nodes.command_outputs import JointTrajectoryOutput
+
+    output = JointTrajectoryOutput(node, JOINTS, PERIOD)
+    bench = so101()
+    bench.values = PLACE.copy()
+    bench.run(0.1, bench.follow)
+    controller = bench.loop._controller
+    for away in (0.0, 0.001, 0.5, 3.0):
+        measured = PLACE + away
+        controller.measure(measured, bench.now, bench.now)
+        output.publish(PLACE, None, bench.now, controller.reach_time(PLACE))
+        due = node.sent[-1].points[0].time_from_start
+        seconds = due.sec + due.nanosec * 1e-9
+        assert seconds >= PERIOD - 1e-9
+        assert (away / seconds <= SO101.joints.max_velocity * (1 + 1e-6)).all()
+
+
+def test_a_quaternion_of_the_other_sign_is_the_same_orientation():
+    bench = panda()
+    parts = bench.loop._controller.parts
+    belief = StateBelief(parts, 0.05, 0.5)
+    state = np.array([0.5, 0, 0.3, 0.04, 0, 0, 0.6, 0.8])
+    assert belief.believe(state, 1.0)
+    assert belief.believe(state * [1, 1, 1, 1, -1, -1, -1, -1], 1.02)
+
+
+@given(st.lists(st.floats(0.0005, 0.05), min_size=1, max_size=300), st.floats(0, 1))
+def test_motion_within_the_limits_is_believed_at_any_rate(gaps, share):
+    limits = SO101.joints
+    belief = StateBelief(joint_parts(limits), 0.05, 0.5)
+    state, time = PLACE.copy(), 0.0
+    for gap in gaps:
+        time += gap
+        state = state + share * limits.max_velocity * gap
+        assert belief.believe(state, time), belief.doubt
+
+
+@given(st.floats(3.0, 50.0))
+def test_a_joint_does_not_get_away_by_many_small_steps(times):
+    limits = SO101.joints
+    belief = StateBelief(joint_parts(limits), 0.05, 0.5)
+    state = PLACE.copy()
+    believed = 0
+    for tick in range(2000):
+        state = state + times * limits.max_velocity * 0.001
+        if not belief.believe(state, tick * 0.001):
+            break
+        believed += 1
+    assert believed < 200
