@@ -219,9 +219,11 @@ class _Stream:
 
     def _gaps(self) -> NDArray[np.int64]:
         steps = np.diff(np.array(self._times))
-        if len(steps) < 3:
+        # Parts of one state share a stamp.
+        intervals = self._intervals()
+        if len(intervals) < 3:
             return np.empty(0, np.int64)
-        usual = float(np.median(steps))
+        usual = float(np.median(intervals))
         return np.nonzero(steps > max(_GAP * usual, 1e-3))[0]
 
     def _fault(self, kind: str, begin: float, end: float) -> None:

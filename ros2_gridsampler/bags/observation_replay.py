@@ -4,11 +4,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ..seeing.camera_message import stamp_seconds
+from ..seeing.joint_states import JointNames
 from ..seeing.observation import NotObservable, Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from .bag_files import DamagedBag
@@ -35,6 +36,7 @@ class StreamTopics:
         pose: PoseStamped of the end effector; empty where it is not used.
         instruction: String; empty where `fixed_instruction` serves.
         fixed_instruction: The sentence of a recording that carries none.
+        joint_names: What the recorded robot calls the joints of the policy.
     """
 
     cameras: Mapping[str, str]
@@ -42,6 +44,7 @@ class StreamTopics:
     pose: str = ''
     instruction: str = '/instruction'
     fixed_instruction: str = ''
+    joint_names: JointNames = field(default_factory=JointNames)
 
     @property
     def names(self) -> tuple[str, ...]:

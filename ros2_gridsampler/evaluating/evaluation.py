@@ -17,6 +17,7 @@ from ..bags.bag_health import BagHealth
 from ..bags.bag_reader import read_messages
 from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import ObservationReplay
+from ..seeing.joint_states import NewestJoints
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from .action_scale import action_scale, action_units
@@ -50,7 +51,8 @@ class MeasuredState:
         self._topics = topics
         self._gripper = gripper
         self._twist = space.kind == 'end_effector_twist'
-        self._names = topics.gripper_joints if self._twist else space.names
+        names = topics.gripper_joints if self._twist else space.names
+        self._newest = NewestJoints(topics.streams.joint_names.of_robot(names))
         self._joints: Numbers | None = None
         self._position: Numbers | None = None
 
@@ -61,13 +63,13 @@ class MeasuredState:
         """
         message = recorded.message
         if recorded.topic == self._topics.measured_joints:
-            index = {name: i for i, name in enumerate(message.name)}
-            count = len(message.position)
-            if any(index.get(name, count) >= count for name in self._names):
+            try:
+                if not self._newest.add(message.name, message.position, time):
+                    return None
+            except ValueError:
                 return None
-            positions = np.array([message.position[index[n]] for n in self._names], np.float64)
-            if not np.isfinite(positions).all():
-                return None
+            # Of the joint that was measured the longest ago, as the live node counts.
+            positions, time = self._newest.positions, float(self._newest.times.min())
             if self._twist and self._gripper is not None:
                 try:
                     positions = np.array([self._gripper.opening(positions)])
@@ -187,7 +189,9 @@ class _Run:
         self._topics = topics
         self._listeners = listeners
         self._scores = tuple(PolicyScores(c, limits, config, clock) for c in contestants)
-        self._buffer = ObservationBuffer(first.observation, config.streams, any_scale=True)
+        self._buffer = ObservationBuffer(
+            first.observation, config.streams, topics.streams.joint_names, any_scale=True
+        )
         self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
         self._health = BagHealth(topics.by_stream, tuple(topics.streams.cameras.values()))
         steps = max(c.config.steps for c in contestants)

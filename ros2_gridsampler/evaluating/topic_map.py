@@ -11,6 +11,7 @@ from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
 from ..files import read_yaml
 from ..policy.policy_config import PolicyConfig
+from ..seeing.joint_states import JointNames
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class TopicChoice:
             a JointState takes the positions that the arm reached.
         gripper: Float64MultiArray with the gripper opening [m], for twists.
         gripper_joints: Joints that add up to the gripper's opening, for twists.
+        joint_names: Joint of the policy -> what the recorded robot calls it; the same joint where
+            it is not here.
+        joint_prefix: Before every joint of the robot, like 'left_'.
     """
 
     cameras: Mapping[str, str] | None = None
@@ -37,6 +41,8 @@ class TopicChoice:
     action: str = ''
     gripper: str = ''
     gripper_joints: tuple[str, ...] = ()
+    joint_names: Mapping[str, str] | None = None
+    joint_prefix: str = ''
 
 
 def load_topic_choice(path: Path) -> TopicChoice:
@@ -50,7 +56,7 @@ def load_topic_choice(path: Path) -> TopicChoice:
     if not isinstance(content, dict) or set(content) - set(known):
         raise ValueError(f'{path} must have keys among {known}, got {content!r}.')
     for key, value in content.items():
-        kind = {'cameras': dict, 'gripper_joints': list}.get(key, str)
+        kind = {'cameras': dict, 'joint_names': dict, 'gripper_joints': list}.get(key, str)
         if not isinstance(value, kind):
             raise ValueError(f'{path}: {key} must be a {kind.__name__}, got {value!r}.')
     content['gripper_joints'] = tuple(content.get('gripper_joints', ()))
@@ -160,6 +166,7 @@ def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicC
         pose if config.uses_pose else '',
         instruction,
         choice.fixed_instruction,
+        JointNames(choice.joint_names or {}, choice.joint_prefix),
     )
     return TopicMap(
         streams,

@@ -164,6 +164,9 @@ class LiveReplay:
             parameters['pose_topic'] = topics.measured_pose
         if topics.gripper_joints:
             parameters['gripper_joints'] = list(topics.gripper_joints)
+        if names := streams.joint_names.names:
+            parameters['joint_names'] = [f'{policy}={robot}' for policy, robot in names.items()]
+        parameters['joint_prefix'] = streams.joint_names.prefix
         instruction = _SENTENCE if streams.fixed_instruction else streams.instruction
         return self._child('policy_node', parameters, {'~/instruction': instruction})
 
