@@ -29,10 +29,11 @@ _WHOLE = 0.95
 def shows_nothing(picture: UInt8[np.ndarray, 'height width 3']) -> str:
     """Returns 'black', 'blank' for one colour all over, or '' for a picture of something."""
     every = max(1, min(picture.shape[:2]) // _SIDE)
-    sample = picture[::every, ::every]
+    sample = np.ascontiguousarray(picture[::every, ::every])
     if int(sample.max()) < _BLACK:
         return 'black'
-    return 'blank' if float(sample.std(axis=(0, 1)).max()) < _LEAST_CONTRAST else ''
+    _, deviation = opencv().meanStdDev(sample)
+    return 'blank' if float(deviation.max()) < _LEAST_CONTRAST else ''
 
 
 class CameraHealth:
