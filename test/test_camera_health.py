@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ros2_gridsampler.bags.bag_reader import read_messages
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
+from ros2_gridsampler.bags.camera_health import CameraHealth
 from ros2_gridsampler.evaluating.bag_survey import survey_bags
-from ros2_gridsampler.evaluating.camera_health import CameraHealth
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.seeing.camera_message import encode_jpeg
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from ros2_gridsampler.evaluating.rotations import name_rotations
+from ros2_gridsampler.datasets.rotations import name_rotations
 
 
 def turns(seed, rows=20):

@@ -11,8 +11,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
 from ros2_gridsampler.bags.bag_types import _VIDEO_PACKETS
-from ros2_gridsampler.evaluating.camera_health import CameraHealth
-from ros2_gridsampler.evaluating.video_packets import COMPRESSED_VIDEO, FFMPEG
+from ros2_gridsampler.bags.camera_health import CameraHealth
+from ros2_gridsampler.bags.video_packets import COMPRESSED_VIDEO, FFMPEG
 from ros2_gridsampler.seeing.camera_message import camera_info_topic, decode_image, stamp_seconds
 
 av = pytest.importorskip('av', reason='PyAV is not installed; pip install .[evaluate]')

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluating.camera_health import CameraHealth
 from ..seeing.camera_message import stamp_seconds
 from .bag_storage import RecordedMessage
+from .camera_health import CameraHealth
 
 # A gap is a silence of so many usual intervals.
 _GAP = 2.5

@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message definitions that a bag brings along -> fields of its serialised messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
-Unpack = Callable[[bytes, str], Any]
 _HEADER = 'std_msgs/msg/Header'
 # Older recorders wrote no definitions; these are no part of ROS 2, and cameras use them.
 _VIDEO_PACKETS = {
@@ -77,25 +76,9 @@ class BagTypes:
                 raise
             return message
 
-    def as_bytes(self, data: bytes, name: str) -> bytes:
-        """The CDR bytes as they are, ready to be published."""
-        return data
-
     def to_cdr(self, data: bytes, name: str) -> bytes:
         """CDR of bytes as stored."""
         return bytes(self._store.ros1_to_cdr(data, name)) if self._ros1 else data
-
-    def learn_schema(self, name: str, encoding: str, text: str) -> None:
-        """Take a definition as MCAP stores it; one that is not readable is not taken."""
-        formats = {
-            'ros2msg': MessageDefinitionFormat.MSG,
-            'ros2idl': MessageDefinitionFormat.IDL,
-            'omgidl': MessageDefinitionFormat.IDL,
-        }
-        if encoding in formats and not self.knows(name):
-            self._fields.update(_jazzy().fielddefs)
-            self._learn(name, MessageDefinition(formats[encoding], text))
-            self._store = self._make_store()
 
     def _learn(self, name: str, definition: Any) -> None:
         try:

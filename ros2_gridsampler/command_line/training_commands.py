@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from ..evaluating.camera_health import DarkCameras
+from ..bags.camera_health import DarkCameras
 from .arguments import Bags, Encoder, Policy, Recipe, Weights
 from .outputs import check_folder
 

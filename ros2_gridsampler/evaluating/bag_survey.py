@@ -15,11 +15,11 @@ from tqdm import tqdm
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_health import BagHealth
 from ..bags.bag_reader import read_messages
+from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
 from ..datasets.frames import store_key
 from ..files import write_whole
-from .camera_health import DarkCameras
 from .metric import some
 
 HEALTH = 'bag_health.json'

@@ -151,6 +151,13 @@ class CommandReplay:
         self._seams = array('d')
         self._ticks = self._held = self._limited = self._skipped = self._used = 0
 
+    def cut(self) -> None:
+        """What comes now has nothing to do with what was; the counts go on."""
+        self._tick = self._busy_until = -np.inf
+        self._measured = self._waiting = self._newest = self.command = None
+        self._coming.clear()
+        self._unseen = False
+
     def measure(self, state: Numbers, time: float) -> None:
         """Where the arm is; see `Controller.measure`."""
         self._measured = state, time

@@ -80,6 +80,12 @@ class GripperWatch:
     _moves: deque[float] = field(default_factory=deque)
     moments: int = 0
 
+    def cut(self) -> None:
+        """What comes now has nothing to do with what was."""
+        self.known_until = -np.inf
+        self._recent.clear()
+        self._moves.clear()
+
     def add(self, time: float, opening: Numbers) -> None:
         """The recorded gripper command at `time` [s], each joint as a share of its range."""
         self.known_until = time

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,19 @@ from numpy.typing import NDArray
 from ..acting.action_chunk import ActionSpace
 from ..acting.arm_limits import ArmLimits, GripperLimits
 from ..acting.command_message import read_pose
+from ..bags.bag_contents import clock_steps
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_health import BagHealth
 from ..bags.bag_reader import read_messages
 from ..bags.bag_storage import RecordedMessage
+from ..bags.camera_health import shows_nothing
 from ..bags.observation_replay import ObservationReplay
+from ..bags.stretches import Stretches
 from ..seeing.joint_states import NewestJoints
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from .action_scale import action_scale, action_units
 from .blind_policy import BlindPolicy, mean_pictures
-from .camera_health import shows_nothing
 from .contestants import refuse_other_streams
 from .critical_error import Intervals
 from .evaluation_config import EvaluationConfig
@@ -170,7 +173,7 @@ def evaluate_bag(
     run = _Run(contestants, blind, topics, limits, config, clock, intervals, listeners, metrics)
     losses = ''
     try:
-        run.learn_cameras(bag)
+        run.begin(bag)
         for recorded in read_messages(bag, topics.names):
             run.take(recorded)
             progress(recorded.time)
@@ -216,14 +219,21 @@ class _Run:
             for group in (contestants, blind)
         )
         self._all = (*self._scores, *self._blind)
-        self._buffer = ObservationBuffer(
-            first.observation, config.streams, topics.streams.joint_names, any_scale=True
+        self._scaled: dict[str, tuple[int, int]] = {}
+        self._new_buffer = partial(
+            ObservationBuffer,
+            first.observation,
+            config.streams,
+            topics.streams.joint_names,
+            any_scale=True,
         )
+        self._buffer = self._new_buffer()
         self._replay = ObservationReplay(topics.streams, self._buffer, config.time)
         self._health = BagHealth(topics.by_stream, tuple(topics.streams.cameras.values()))
         steps = max(c.config.steps for c in contestants)
         space = first.action_space
-        self._actions = RecordedActions(space, topics, steps, first.period)
+        self._new_actions = partial(RecordedActions, space, topics, steps, first.period)
+        self._actions = self._new_actions()
         self._comparison = FrameComparison(
             self._all,
             self._actions,
@@ -233,7 +243,8 @@ class _Run:
             steps * first.period,
         )
         self._given = intervals is not None
-        self._state = MeasuredState(space, topics, limits.gripper)
+        self._new_state = partial(MeasuredState, space, topics, limits.gripper)
+        self._state = self._new_state()
         self._scale = action_scale(space, limits)
         self._units = action_units(space, limits)
         self._curves = Curve()
@@ -245,12 +256,29 @@ class _Run:
         self._bad_labels = ''
         self._begin = self._end = np.nan
 
-    def learn_cameras(self, bag: Path) -> None:
-        """Before the first message, see `ObservationReplay.learn_cameras`."""
+    def begin(self, bag: Path) -> None:
+        """Before the first message: learn where the bag's clock was set, and its cameras."""
+        self._bag = bag
+        self._stretches = Stretches(clock_steps(bag))
         self._replay.learn_cameras(bag)
+
+    def _cut(self) -> None:
+        """Judge what comes from here on apart from what was."""
+        self._scaled |= self._buffer.scaled
+        self._buffer = self._new_buffer()
+        self._replay.restart(self._buffer)
+        self._replay.learn_cameras(self._bag)
+        self._actions = self._new_actions()
+        self._comparison.cut(self._actions, self._begin)
+        self._state = self._new_state()
+        for score in self._all:
+            score.cut()
 
     def take(self, recorded: RecordedMessage) -> None:
         """One message, in the order of the bag."""
+        recorded, begins = self._stretches.take(recorded)
+        if begins:
+            self._cut()
         arrival, capture = self._replay.times(recorded)
         if np.isfinite(arrival):  # by header stamps, there is no time before the first one
             self._begin = arrival if np.isnan(self._begin) else self._begin
@@ -334,7 +362,7 @@ class _Run:
 
     def _problems(self, refused: str, losses: str) -> list[str]:
         """What a person should know before believing anything else, a sentence each."""
-        problems = self._health.problems()
+        problems = [*self._stretches.problems, *self._health.problems()]
         if self._replay.refused:
             problems.append(f'Not used: {self._replay.refusals}')
         if refused and self._labels:
@@ -343,7 +371,7 @@ class _Run:
         problems += [
             f'Camera {camera!r} was recorded at {size[0]}x{size[1]} and scaled; the live node '
             f'takes {width}x{height} only.'
-            for camera, size in self._buffer.scaled.items()
+            for camera, size in {**self._scaled, **self._buffer.scaled}.items()
         ]
         if self._unanswered:
             problems.append(

@@ -3,22 +3,15 @@
 """How recordings are judged, and what of it is critical."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import tyro
 
+from ..bags.observation_replay import TimeSource
 from ..bounds import check_bounds
 from ..seeing.stream_health import StreamBudget
 from .command_replay import CommandConfig
-
-TimeSource = Literal['recorded', 'header', 'log']
-"""Whose time an offline reading believes.
-
-'recorded': header stamps against log times, as the live node would have seen them. 'header': the
-header stamps alone, for a bag whose recorder had another clock. 'log': the log times alone, for
-drivers that do not stamp.
-"""
 
 
 @dataclass(frozen=True)

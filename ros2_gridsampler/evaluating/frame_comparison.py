@@ -67,6 +67,12 @@ class FrameComparison:
         self.unlabelled = 0
         """Frames before the first recorded action."""
 
+    def cut(self, actions: RecordedActions, begin: float) -> None:
+        """Compare what is left with what was recorded, and go on with other actions."""
+        self.until(np.inf, begin)
+        self._actions = actions
+        self._watch.cut()
+
     def add(self, frame: Frame) -> None:
         """Compare it when its time has come."""
         self._pending.append(frame)

@@ -109,6 +109,8 @@ class PolicyScores:
 
     def cut(self) -> None:
         """The recording is cut here: what follows is judged apart, and counted on."""
+        for replay in (*self._replays.values(), self._measured):
+            replay.cut()
         for metric in self._metrics:
             metric.cut()
 

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..bounds import check_bounds
 from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..evaluating.bag_survey import survey_episodes
-from ..evaluating.camera_health import DarkCameras
 from ..stop_request import StopRequest
 from ..vla.lerobot import SamplerPlan
 from ..vla.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..datasets.frames import FrameConfig, FrameStore, camera_topics, store_frames
 from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
 from ..evaluating.bag_survey import BagSurvey, survey_bags
-from ..evaluating.camera_health import DarkCameras
 from ..policy.encoder import Encoder
 from ..policy.manifest import check_kind
 from ..stop_request import StopRequest

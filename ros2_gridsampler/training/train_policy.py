@@ -14,13 +14,13 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..calibrating.camera_records import record_cameras
 from ..datasets.episodes import EpisodeStore, store_episodes
 from ..encoders.encoder_checkpoint import load_encoder
 from ..encoders.encoder_store import default_folder
 from ..encoders.known_encoders import find_encoder
 from ..evaluating.bag_survey import survey_episodes
-from ..evaluating.camera_health import DarkCameras
 from ..files import find
 from ..policy.checkpoint import load_checkpoint, save_checkpoint
 from ..policy.manifest import WEIGHTS, check_kind

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bags.bag_files import DamagedBag
-from ..bags.bag_storage import RecordedMessage
+from .bag_files import DamagedBag
+from .bag_storage import RecordedMessage
 
 FFMPEG = 'ffmpeg_image_transport_msgs/msg/FFMPEGPacket'
 COMPRESSED_VIDEO = 'foxglove_msgs/msg/CompressedVideo'
