@@ -95,14 +95,14 @@ def dataset_case(seed: int, folder: Path) -> tuple[Case, Path]:
 def read_dataset(root: Path) -> str:
     """What importing a dataset gave."""
     try:
-        imported = import_dataset(LeRobotDataset(root), root.with_name('bags'))
+        dataset = LeRobotDataset(root)
+        imported = import_dataset(dataset, root.with_name('bags'))
     except (FileNotFoundError, ValueError):
         return REFUSED
     lengths = tuple(sum(1 for _ in read_messages(bag, [JOINT_STATES])) for bag in imported.bags)
-    if imported.failed:
+    if imported.failed or dataset.unlisted:
         return SAID
-    # A dataset that does not list its second episode has but one.
-    return WHOLE if lengths in (LENGTHS, LENGTHS[:1], LENGTHS[1:]) else LOST
+    return WHOLE if lengths == LENGTHS else LOST
 
 
 def judge(case, read, seed: int) -> tuple[Case, str]:

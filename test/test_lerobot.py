@@ -99,6 +99,7 @@ def write_dataset(root, version, lengths=(8, 5)):
     info = {
         'codebase_version': version,
         'fps': FPS,
+        'total_episodes': len(lengths),
         'chunks_size': 1000,
         'features': {
             STATE: {'dtype': 'float32', 'shape': [3], 'names': {'motors': JOINTS}},

@@ -242,6 +242,14 @@ def test_a_bad_episode_is_left_out_and_said_and_the_others_are_there(
     assert [path.name for path in (tmp_path / 'one').glob('episode*')] == ['episode_000001']
 
 
+def test_episodes_that_are_not_listed_are_said(tmp_path, monkeypatch, capsys):
+    root = write_dataset(tmp_path / 'set', 'v2.1')
+    change_info(root, total_episodes=3)
+    assert run(monkeypatch, root, '--out', tmp_path / 'bags') == 1
+    assert 'should have 3 episodes by meta/info.json, 2 are listed' in capsys.readouterr().err
+    assert run(monkeypatch, root, '--out', tmp_path / 'bags', '--episodes', '0-1') == 0
+
+
 def test_episodes_are_chosen_by_ranges():
     there = range(100)
     assert chosen_episodes('80-83,7, 90', there) == [7, 80, 81, 82, 83, 90]

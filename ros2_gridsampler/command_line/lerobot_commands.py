@@ -60,7 +60,7 @@ def import_lerobot(
 ) -> None:
     """Turn a LeRobot dataset folder (v2.0, v2.1, v3.0) into one bag per episode.
 
-    Exit status: 1 where an episode could not be read; the others are there.
+    Exit status: 1 where an episode could not be read or is not listed; the others are there.
 
     Args:
         dataset: Folder with meta/info.json; nothing is loaded from the hub.
@@ -87,10 +87,13 @@ def import_lerobot(
         print('The dataset names no joints: they are numbered; --names FILE names them.')
     for reason in imported.failed.values():
         print(reason, file=sys.stderr)
+    if not episodes and source.unlisted:
+        print(source.unlisted, file=sys.stderr)
     print(f'{len(imported.bags)} bags in {out}')
     if imported.failed:
         left = ', '.join(map(str, imported.failed))
         print(f'Left out: {len(imported.failed)} episodes ({left})', file=sys.stderr)
+    if imported.failed or (source.unlisted and not episodes):
         sys.exit(1)
 
 

@@ -181,6 +181,17 @@ class LeRobotDataset:
         """Of the episodes, in order."""
         return list(self._episodes)
 
+    @property
+    def unlisted(self) -> str:
+        """A sentence where the dataset should have other episodes than it lists; else empty."""
+        said, listed = self.info.get('total_episodes'), len(self._episodes)
+        if not isinstance(said, int) or said == listed:
+            return ''
+        return (
+            f'{self.root.name} should have {said} episodes by meta/info.json, {listed} are '
+            'listed; copy meta/ again, or choose with --episodes.'
+        )
+
     def names(self, feature: str) -> list[str]:
         """Names of the entries of state or action; numbered where the dataset names none.
 
