@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ros2_gridsampler.calibrating.board_pictures import read_pictures
 from ros2_gridsampler.calibrating.mount_drift import DriftLimits, NotComparable, measure_drift
-from ros2_gridsampler.command_line.positionals import Bags
+from ros2_gridsampler.command_line.arguments import Bags
 from ros2_gridsampler.command_line.simulation_commands import task_numbers
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
 
@@ -239,6 +239,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.drift_rates import main as command
-
     run(command)

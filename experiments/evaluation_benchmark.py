@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from ros2_gridsampler.bags.bag_reader import read_messages
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.outputs import prepare_output, write_json
 from ros2_gridsampler.engines import Backend
 from ros2_gridsampler.evaluating.contestants import PolicyChoice, load_contestants
 from ros2_gridsampler.evaluating.evaluation_task import EvaluationTask, evaluate_to_folder
@@ -223,6 +223,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.evaluation_benchmark import main as command
-
     run(command)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.outputs import prepare_output, write_json
 from ros2_gridsampler.command_line.simulation_commands import task_numbers
 from ros2_gridsampler.simulation.benchmark import all_tasks
 from ros2_gridsampler.simulation.experts import ScriptedExpert
@@ -102,6 +102,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.expert_success import main as command
-
     run(command)

@@ -211,6 +211,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.lerobot_step_cost import main as command
-
     run(command)

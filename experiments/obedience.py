@@ -10,13 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ros2_gridsampler.acting.arm_limits import ArmLimits, load_arm
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.outputs import prepare_output, write_json
 from ros2_gridsampler.command_line.simulation_commands import task_numbers
 from ros2_gridsampler.engines import Backend, load
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy_config import PolicyConfig
 from ros2_gridsampler.simulation.benchmark import check_tasks
 from ros2_gridsampler.simulation.closed_loop import LoopConfig, check_embodiment, drive
@@ -203,6 +203,4 @@ def main(
 
 
 if __name__ == '__main__':
-    from experiments.obedience import main as command
-
     run(command)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
-from ros2_gridsampler.command_line.positionals import Files
+from ros2_gridsampler.command_line.arguments import Files
+from ros2_gridsampler.command_line.outputs import prepare_output, write_json
 from ros2_gridsampler.evaluating.success_rate import paired_difference, wilson_interval
 from ros2_gridsampler.files import structure
 from ros2_gridsampler.simulation.solved_states import PLACEMENTS
@@ -157,6 +157,4 @@ def main(files: Files, against: tuple[Path, ...], json: Path | None = None) -> N
 
 
 if __name__ == '__main__':
-    from experiments.paired_outcomes import main as command
-
     run(command)

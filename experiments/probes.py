@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ros2_gridsampler.bags.bag_reader import find_bags
-from ros2_gridsampler.command_line.json_output import write_json
+from ros2_gridsampler.command_line.outputs import write_json
 from ros2_gridsampler.datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
@@ -314,6 +314,4 @@ def _holds_recordings(path: Path) -> bool:
 
 
 if __name__ == '__main__':
-    from experiments.probes import main as command
-
     run(command)

@@ -3,6 +3,7 @@
 """Files: found where they were installed, read as a dataclass, written whole or not at all."""
 
 import errno
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,18 @@ from typing import Any, TypeVar
 import cattrs
 import yaml
 from cattrs.v import format_exception
+
+_READ_BYTES = 1 << 20
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file, one part in memory at a time."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

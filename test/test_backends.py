@@ -30,7 +30,7 @@ from ros2_gridsampler.engines.exported_graph import (
 from ros2_gridsampler.engines.onnxruntime import to_onnx
 from ros2_gridsampler.engines.verification import verify
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
 LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}
@@ -295,7 +295,7 @@ BUILDS = """
 import os, sys
 from policies import tiny_policy
 from ros2_gridsampler.engines import load
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 
 forks = []
 os.register_at_fork(before=lambda: forks.append(1))
@@ -333,7 +333,7 @@ DROPS = """
 import signal, sys, threading
 from policies import tiny_policy
 from ros2_gridsampler.engines import load
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 
 heard = []
 signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))

@@ -27,7 +27,7 @@ from ros2_gridsampler.bags.bag_reader import (
 from ros2_gridsampler.bags.bag_writer import TYPES, BagWriter, build
 from ros2_gridsampler.bags.observation_replay import ObservationReplay, read_observations
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import StreamBudget
 from ros2_gridsampler.simulation.arm_messages import state_messages
 
 STEPS = 20

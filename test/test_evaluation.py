@@ -30,8 +30,7 @@ from ros2_gridsampler.evaluating.critical_error import warped_error
 from ros2_gridsampler.evaluating.evaluation import evaluate_bag
 from ros2_gridsampler.evaluating.evaluation_report import check_gate, merge, read_gate, verdict
 from ros2_gridsampler.evaluating.policy_scores import Contestant, EvaluationConfig
-from ros2_gridsampler.evaluating.topic_choice import TopicChoice, load_topic_choice
-from ros2_gridsampler.evaluating.topic_map import map_topics
+from ros2_gridsampler.evaluating.topic_map import TopicChoice, load_topic_choice, map_topics
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.prediction import Prediction
 
@@ -343,7 +342,7 @@ def test_the_command_gives_the_same_report_twice_resumes_and_keeps_the_gate(tmp_
 
 
 def test_the_bag_of_predictions_holds_recorded_topics_chunks_and_pictures(tmp_path):
-    from ros2_gridsampler.evaluating.prediction_bag import PredictionBag
+    from ros2_gridsampler.evaluating.evaluation_task import PredictionBag
     from ros2_gridsampler.seeing.camera_message import decode_image
 
     bag = write_arm(tmp_path / 'arm', 12)

@@ -15,8 +15,7 @@ from ros2_gridsampler.seeing.camera_message import decode_image, intrinsics
 from ros2_gridsampler.seeing.observation import NotObservable, ObservationConfig, check_contrast
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
 from ros2_gridsampler.seeing.sample_stream import SampleStream
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
-from ros2_gridsampler.seeing.stream_health import Fault
+from ros2_gridsampler.seeing.stream_health import Fault, StreamBudget
 
 SIZE = (8, 6)
 CONFIG = ObservationConfig(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import ros2_gridsampler
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
 from ros2_gridsampler.command_line.moved_commands import MOVED
+from ros2_gridsampler.command_line.outputs import prepare_output, write_json
 from ros2_gridsampler.command_line.simulation_commands import success, task_numbers
 
 ROOT = Path(__file__).parents[1]

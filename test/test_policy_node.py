@@ -15,8 +15,7 @@ import torch
 from policies import tiny_policy
 
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import WEIGHTS
+from ros2_gridsampler.policy.manifest import WEIGHTS, golden_observation
 
 NODE = 'ros2_gridsampler.nodes.policy_node'
 TWIST, GRIPPER = '/policy_node/twist_command', '/policy_node/gripper_command'

@@ -19,7 +19,7 @@ from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.policy import Policy
 from ros2_gridsampler.policy.policy_config import Statistics
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import StreamBudget
 from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 

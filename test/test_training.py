@@ -32,8 +32,7 @@ from ros2_gridsampler.simulation.arm_messages import EXPERT_GRIPPER, EXPERT_TWIS
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.batches import Batches, held, jitter
-from ros2_gridsampler.training.recipe import load_recipe
-from ros2_gridsampler.training.train_config import TrainConfig
+from ros2_gridsampler.training.recipe import TrainConfig, load_recipe
 from ros2_gridsampler.training.train_policy import train
 
 SIZE = (32, 32)

@@ -11,8 +11,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from ..bags.bag_files import is_storage
-from ..bags.bag_reader import read_messages, read_topics
-from ..bags.topic_messages import CAMERA_INFO, IMAGE_TYPES, read_topic
+from ..bags.bag_reader import CAMERA_INFO, IMAGE_TYPES, read_messages, read_topic, read_topics
 from ..seeing.camera_message import (
     CameraIntrinsics,
     camera_info_topic,

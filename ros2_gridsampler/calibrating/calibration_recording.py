@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..bags.topic_messages import JOINT_STATE, read_topic
+from ..bags.bag_reader import JOINT_STATE, read_topic
 from ..seeing.camera_message import CameraIntrinsics, stamp_seconds
 from .arm_motion import ArmMotion
 from .board_pictures import find_boards

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
-from ..bags.bag_reader import read_messages
-from ..bags.topic_messages import POSE, read_topic
+from ..bags.bag_reader import POSE, read_messages, read_topic
 from ..seeing.camera_message import stamp_seconds
 from .pose_pairs import pose_matrix
 

@@ -10,19 +10,15 @@ from types import FrameType
 import tyro
 
 from ..files import FULL
-from .adaptation_commands import adapt, import_encoder
 from .calibration_commands import calibrate
-from .check_command import check
 from .encoder_commands import encoders
-from .engine_commands import benchmark, export, flops
+from .engine_commands import benchmark, check, export, flops
 from .evaluation_commands import evaluate
-from .lerobot_commands import export_lerobot, import_lerobot
+from .lerobot_commands import adopt, convert_sampler, export_lerobot, import_lerobot
 from .moved_commands import run_moved
-from .plugin_commands import adopt, convert_sampler
-from .pretraining_commands import pretrain
 from .safety_commands import delay, faults, monitor, safety_tables, timing
 from .simulation_commands import demo, record, success
-from .training_commands import train
+from .training_commands import adapt, import_encoder, pretrain, train
 
 application = tyro.extras.SubcommandApp()
 for command in (

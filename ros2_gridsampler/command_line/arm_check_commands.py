@@ -5,8 +5,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .json_output import write_json
-from .positionals import Name
+from .arguments import Name
+from .outputs import write_json
 
 if TYPE_CHECKING:
     from ..acting.arm_limits import ArmLimits

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from .positionals import Bags, Encoder, Folder, Policy
+from .arguments import Bags, Encoder, Folder, Policy
 
 encoders = tyro.extras.SubcommandApp()
 

@@ -1,16 +1,76 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler export`, `benchmark backends`, `flops`: engines, and what a step costs."""
+"""`gridsampler export`, `check`, `benchmark backends`, `flops`: engines, and what a step costs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from .arguments import Policy
 from .simulation_commands import task_numbers
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
+
+
+def check(
+    policy: Policy,
+    backend: Literal['automatic', 'tensorrt', 'openvino', 'onnxruntime', 'eager'] = 'automatic',
+    threads: int = 1,
+    runs: int = 20,
+) -> None:
+    """Verify a checkpoint or a converted policy and predict its golden chunk.
+
+    A converted policy (`gridsampler export --out`) needs no PyTorch here.
+
+    Args:
+        policy: Folder, or the name of one under models/.
+        backend: Engine, as the node's parameter.
+        threads: Of one inference.
+        runs: Timed predictions.
+    """
+    import sys
+    import time
+
+    import numpy as np
+
+    from .. import engines as backends
+    from ..engines.compiled_policy import preference
+    from ..files import find
+    from ..policy.manifest import golden_observation, load_manifest
+    from ..vla.deployed_policy import load_policy
+
+    if runs < 1:
+        raise ValueError(f'{runs} predictions cannot be timed; ask for 1 at least.')
+    folder = find('models', policy)
+    deployed = load_policy(
+        folder,
+        backend,
+        lambda own: backends.load(
+            own,
+            [golden_observation(own.config)],
+            backends=preference(backend),
+            threads=threads,
+            strict=backend != 'automatic',
+        ),
+        threads=threads,
+    )
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        targets = deployed.backend.predict(deployed.example).chunk.targets
+        times.append(1e3 * (time.perf_counter() - begin))
+    manifest = load_manifest(folder)
+    scale = np.array(manifest.policy.action_statistics.scale)
+    off = np.abs((targets - np.array(manifest.golden_actions)) / scale).max()
+    print(f'{folder}: every hash and the golden chunk agree.')
+    print(f'The golden chunk is off by {off:.1g} standard deviations at most.')
+    print(
+        f'{np.median(times):.1f} ms per prediction (median of {runs}) on {threads} thread(s); '
+        f'PyTorch {"was" if sys.modules.get("torch") else "was not"} imported.'
+    )
+
 
 benchmark = tyro.extras.SubcommandApp()
 
@@ -41,7 +101,7 @@ def export(
     from ..engines.engine_cache import EngineCache, default_folder
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import golden_observation
 
     model, _ = load_checkpoint(find('models', policy))
     if out is not None:
@@ -151,8 +211,7 @@ def flops(
     import json as json_format
     from dataclasses import asdict
 
-    from ..benchmarks.step_cost import count_model, count_policy
-    from ..benchmarks.step_cost_plot import plot_costs
+    from ..benchmarks.step_cost import count_model, count_policy, plot_costs
     from ..benchmarks.vla_models import MODELS
     from ..files import find
     from ..policy.checkpoint import load_checkpoint

@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .arm_choice import usual_arm
-from .output_folder import check_folder
-from .positionals import Bags
+from .arguments import Bags, usual_arm
+from .outputs import check_folder
 
 if TYPE_CHECKING:
     from ..evaluating.evaluation_task import EvaluationTask, Preparation
@@ -91,7 +90,7 @@ def evaluate(
     from ..evaluating.evaluation_report import check_gate, read_gate
     from ..evaluating.evaluation_task import EvaluationTask
     from ..evaluating.policy_scores import EvaluationConfig
-    from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
+    from ..evaluating.topic_map import TopicChoice, load_topic_choice, with_cameras
     from ..files import find
 
     check_folder(out)

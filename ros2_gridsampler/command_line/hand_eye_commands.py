@@ -5,9 +5,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .board_options import BoardOptions
-from .json_output import write_json
-from .positionals import Source
+from .arguments import BoardOptions, Source
+from .outputs import write_json
 
 if TYPE_CHECKING:
     from ..calibrating.hand_eye import HandEye

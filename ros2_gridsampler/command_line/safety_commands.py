@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .json_output import prepare_output, write_json
-from .positionals import Page
+from .arguments import Page
+from .outputs import prepare_output, write_json
 
 
 def faults(

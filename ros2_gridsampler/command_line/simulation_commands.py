@@ -5,8 +5,7 @@
 from pathlib import Path
 from typing import Literal
 
-from .json_output import prepare_output, write_json
-from .output_folder import check_folder
+from .outputs import check_folder, prepare_output, write_json
 
 
 def demo(
@@ -95,7 +94,7 @@ def success(
     from ..engines import load
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import golden_observation
     from ..simulation.benchmark import all_tasks, check_tasks
     from ..simulation.closed_loop import measure_success
     from ..simulation.solved_states import check_episodes

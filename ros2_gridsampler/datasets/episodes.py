@@ -27,7 +27,7 @@ from ..policy.prediction import proprioception
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.observation import ObservationConfig
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 from .frames import store_key
 from .label_track import HOP, LabelTrack
 

@@ -16,8 +16,7 @@ from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
 from ..bags.bag_files import bag_stamps
-from ..bags.bag_reader import read_messages, read_topics
-from ..bags.topic_messages import IMAGE_TYPES
+from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
 from ..files import disk_of, write_whole
 from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.camera_message import decode_image

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..policy.checkpoint import hash_tensors, load_weights
 from ..policy.encoder import Encoder
-from ..policy.golden_observation import golden_picture
 from ..policy.manifest import (
     FORMAT,
     GOLDEN_TOLERANCE,
     BadCheckpoint,
+    golden_picture,
     read_manifest,
     write_checkpoint,
 )

@@ -6,23 +6,66 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cattrs
 
-from ..engines import build, load
-from ..engines.compiled_policy import Choice, CompiledPolicy, Name, preference
-from ..engines.engine import Precision
+from ..engines import Verified, build, load, open_engine
+from ..engines.compiled_policy import Choice, CompiledPolicy, Name, Report, preference
+from ..engines.engine import EngineRefused, Precision
 from ..engines.engine_cache import EngineCache, default_folder
-from ..engines.hand_over import hand_over, take_over
+from ..engines.verification import PROBES, pack_probes, unpack_probes, verify
 from ..policy.checkpoint import load_checkpoint
-from ..policy.golden_observation import golden_observation
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig
 from .apart import answer, run_apart
 from .compatibility import with_encoder
 from .encoder_checkpoint import load_encoder
+
+REPORT = 'report.json'
+
+
+def hand_over(made: Verified, folder: Path) -> None:
+    """Write the engine's files, what tries it out, and how it came about."""
+    for name, content in made.files.items():
+        (folder / name).write_bytes(content)
+    (folder / PROBES).write_bytes(pack_probes(made.inputs, made.expected))
+    about = {'report': asdict(made.report), 'files': sorted(made.files)}
+    (folder / REPORT).write_text(json.dumps(about))
+
+
+def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
+    """Open what `hand_over` wrote, and compare it here too with what PyTorch made of the probes.
+
+    Args:
+        folder: Nothing of it is needed afterwards.
+        config: Of the policy that was handed over.
+
+    Raises:
+        EngineRefused: It cannot be opened, or computes something else.
+    """
+    try:
+        about = json.loads((folder / REPORT).read_text())
+        report = cattrs.structure(about['report'], Report)
+        inputs, expected = unpack_probes((folder / PROBES).read_bytes())
+        files = {str(name): _read(folder / name) for name in about['files']}
+    except (OSError, ValueError, KeyError, cattrs.BaseValidationError) as error:
+        raise EngineRefused(f'The engine was not handed over as a whole: {error!r}.') from error
+    engine = open_engine(report.backend, files, report.precision, report.threads)
+    agreement = verify(engine, inputs, expected, config, report.precision)
+    return CompiledPolicy(config, engine, replace(report, agreement=agreement))
+
+
+def _read(path: Path) -> bytearray:
+    """A file; others run meanwhile, and engines may use the memory without a copy."""
+    content = bytearray(path.stat().st_size)
+    with path.open('rb', buffering=0) as file:
+        view = memoryview(content)
+        while view and (count := file.readinto(view)):
+            view = view[count:]
+    return content
 
 
 class EngineMaker:

@@ -37,8 +37,8 @@ def check_folder(folder: Path, active: str) -> ServedFolder:
     Raises:
         ValueError: An encoder must not be served, or there is none of that name.
     """
+    from ..files import hash_file
     from .encoder_checkpoint import ENCODER_WEIGHTS
-    from .file_hash import hash_file
     from .server_manifest import list_encoders, write_server_manifest
     from .weight_file import check_weight_file
 

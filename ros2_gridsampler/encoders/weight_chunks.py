@@ -3,12 +3,13 @@
 """Weights file -> numbered chunks -> the same file, believed after length and sha256."""
 
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .file_hash import hash_file
+from ..files import hash_file
 from .strict_json import NotBelieved
 
 CHUNK_BYTES = 1 << 20
@@ -132,3 +133,31 @@ class ChunkAssembly:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def fill_chunk(message: Any, dimension: Callable[..., Any], chunk: Chunk) -> None:
+    """Fill a message; its only dimension is labelled with the hash of the whole file.
+
+    Args:
+        message: UInt8MultiArray.
+        dimension: Class MultiArrayDimension; size is the chunk's number, stride their count.
+        chunk: To send.
+    """
+    message.layout.dim = [dimension(label=chunk.sha256, size=chunk.index, stride=chunk.count)]
+    message.data = array('B', chunk.data)
+
+
+def read_chunk(message: Any) -> Chunk:
+    """The chunk in a message.
+
+    Raises:
+        NotBelieved: The message holds none.
+    """
+    dimensions, data = message.layout.dim, message.data
+    if len(dimensions) != 1 or message.layout.data_offset or len(data) > CHUNK_BYTES:
+        raise NotBelieved(
+            f'A message with {len(dimensions)} dimensions and {len(data)} bytes is no chunk; one '
+            f'has 1 dimension and at most {CHUNK_BYTES} bytes.'
+        )
+    only = dimensions[0]
+    return Chunk(only.label, only.size, only.stride, data)

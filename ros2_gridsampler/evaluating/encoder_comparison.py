@@ -15,7 +15,7 @@ from ..policy.policy import Policy
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 
 
 def compare_encoder(

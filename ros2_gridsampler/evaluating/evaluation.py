@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 
-from ..acting.arm_limits import ArmLimits
+from ..acting.action_chunk import ActionSpace
+from ..acting.arm_limits import ArmLimits, GripperLimits
+from ..acting.command_message import read_pose
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_health import BagHealth
 from ..bags.bag_reader import read_messages
@@ -18,17 +22,108 @@ from ..seeing.observation_buffer import ObservationBuffer
 from .action_scale import action_scale, action_units
 from .contestants import refuse_other_streams
 from .critical_error import Intervals
-from .curve import Curve
 from .evaluation_outcome import Evaluation, Listener
 from .frame_comparison import Frame, FrameComparison
 from .gripper_events import GripperScale
 from .live_answers import Unanswered
-from .measured_state import MeasuredState
 from .policy_drift import PolicyDrift
 from .policy_scores import Contestant, EvaluationConfig, PolicyScores
 from .recorded_actions import RecordedActions
 from .smoothness import Smoothness
 from .topic_map import TopicMap
+
+Numbers = NDArray[np.float64]
+
+
+class MeasuredState:
+    """The newest state of the recorded arm.
+
+    Args:
+        space: What an action means.
+        topics: Where the state is.
+        gripper: Of the arm, where it has one.
+    """
+
+    def __init__(
+        self, space: ActionSpace, topics: TopicMap, gripper: GripperLimits | None
+    ) -> None:
+        self._topics = topics
+        self._gripper = gripper
+        self._twist = space.kind == 'end_effector_twist'
+        self._names = topics.gripper_joints if self._twist else space.names
+        self._joints: Numbers | None = None
+        self._position: Numbers | None = None
+
+    def take(self, recorded: RecordedMessage, time: float) -> tuple[Numbers, float] | None:
+        """State and capture time, if this message completes or renews it.
+
+        What cannot be read is left out here: the observation's own reading says why.
+        """
+        message = recorded.message
+        if recorded.topic == self._topics.measured_joints:
+            index = {name: i for i, name in enumerate(message.name)}
+            count = len(message.position)
+            if any(index.get(name, count) >= count for name in self._names):
+                return None
+            positions = np.array([message.position[index[n]] for n in self._names], np.float64)
+            if not np.isfinite(positions).all():
+                return None
+            if self._twist and self._gripper is not None:
+                try:
+                    positions = np.array([self._gripper.opening(positions)])
+                except ValueError:
+                    return None
+            self._joints = positions
+        elif self._twist and recorded.topic == self._topics.measured_pose:
+            try:
+                self._position = read_pose(message)[:3]
+            except ValueError:
+                return None
+        else:
+            return None
+        state = self.state()
+        return None if state is None else (state, time)
+
+    def state(self) -> Numbers | None:
+        """See `Controller.measure`; None before all of it has come."""
+        if not self._twist:
+            return self._joints
+        if self._joints is None or self._position is None:
+            return None
+        return np.array([*self._position, *self._joints])
+
+    def as_action(self) -> Numbers | None:
+        """The action that keeps the arm where it is."""
+        if self._joints is None or not self._twist:
+            return self._joints
+        return np.array([*np.zeros(6), *self._joints])
+
+
+class Curve:
+    """Keeps every n-th sample, where n doubles whenever there are too many.
+
+    Args:
+        most: Samples to keep at most.
+    """
+
+    def __init__(self, most: int = 400) -> None:
+        self._most = most
+        self._every = 1
+        self._count = 0
+        self._rows: list[np.ndarray] = []
+
+    def add(self, row: Float[np.ndarray, ' numbers']) -> None:
+        """Append one sample."""
+        if self._count % self._every == 0:
+            self._rows.append(row)
+            if len(self._rows) > self._most:
+                self._rows = self._rows[::2]
+                self._every *= 2
+        self._count += 1
+
+    def rows(self) -> Float[np.ndarray, 'samples numbers']:
+        """What was kept."""
+        return np.array(self._rows) if self._rows else np.empty((0, 0))
 
 
 def evaluate_bag(

@@ -17,7 +17,7 @@ from ..engines import Backend
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 from .action_errors import ActionErrors
 from .action_scale import action_scale
 from .command_replay import (

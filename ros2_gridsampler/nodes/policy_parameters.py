@@ -11,8 +11,7 @@ from ..calibrating.mount_drift import DriftLimits
 from ..encoders.swap_config import SwapConfig
 from ..engines.compiled_policy import Choice
 from ..engines.engine import Precision
-from ..seeing.stream_budget import StreamBudget
-from ..seeing.stream_health import LadderConfig
+from ..seeing.stream_health import LadderConfig, StreamBudget
 
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..seeing.camera_record import CameraRecord
 from .action_head import Normaliser
-from .golden_observation import golden_observation
 from .manifest import (
     FORMAT,
     WEIGHTS,
@@ -22,6 +21,7 @@ from .manifest import (
     Manifest,
     check_golden_actions,
     check_inputs,
+    golden_observation,
     hash_golden_input,
     hash_statistics,
     load_manifest,

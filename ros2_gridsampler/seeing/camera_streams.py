@@ -11,8 +11,7 @@ from .calibration import prepare_image
 from .camera_message import CameraIntrinsics, decode_image, intrinsics
 from .observation import NotObservable, ObservationConfig
 from .sample_stream import FrozenConfig, PictureWatch, SampleStream
-from .stream_budget import StreamBudget
-from .stream_health import Fault
+from .stream_health import Fault, StreamBudget
 
 # Of a camera: half a second at 120 frames a second.
 _MOST_PICTURES = 64

@@ -11,8 +11,7 @@ from jaxtyping import Float
 from .camera_streams import CameraStreams
 from .observation import NotObservable, Observation, ObservationConfig
 from .sample_stream import SampleStream
-from .stream_budget import StreamBudget
-from .stream_health import Fault
+from .stream_health import Fault, StreamBudget
 
 # Of a stream of numbers: four seconds at 1 kHz.
 _MOST_SAMPLES = 4096

@@ -20,7 +20,7 @@ from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 from .arm_messages import (
     INSTRUCTION,
     JOINT_STATES,

@@ -5,7 +5,9 @@
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ import cattrs
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from lightning_fabric import Fabric
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
@@ -27,11 +31,108 @@ from ..stop_request import StopRequest
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
 from .learning_rate import check_gradient, set_rate
-from .mi_mae import MiMae, draw_masks, make_likelihood
+from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
-from .pretraining_pictures import draw_losses, draw_reconstructions
-from .processes import gather, joined_processes, mean_over_ranks, slice_of
 from .run_state import RunState
+
+
+def draw_losses(lines: Sequence[dict[str, float]], path: Path) -> None:
+    """One curve per loss, each on an axis of its own."""
+    names = [name for name in lines[-1] if name != 'step'] if lines else []
+    figure = Figure(figsize=(4 * max(len(names), 1), 3), layout='constrained')
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), index + 1)
+        axes.plot([line['step'] for line in lines], [line[name] for line in lines])
+        axes.set_title(name)
+        axes.set_xlabel('step')
+    figure.savefig(path, dpi=100)
+
+
+@torch.inference_mode()
+def draw_reconstructions(
+    model: MiMae, images: UInt8[Tensor, 'images height width 3'], path: Path
+) -> None:
+    """Rows: the pictures, what one mask leaves of them, what the decoder makes of that.
+
+    The decoder predicts normalised patches; mean and deviation are put back from the picture.
+    """
+    config = model.config
+    places = torch.from_numpy(draw_masks(len(images), config, np.random.default_rng(0))[:, :1])
+    target = patch_pixels(images, config.encoder.patch)
+    deviation, mean = torch.std_mean(target, -1, keepdim=True)
+    predicted = model.decoder(model.encoder.sparse(images, places[:, 0]), places[:, 0]).float()
+    visible = torch.zeros(target.shape[:2], dtype=torch.bool).scatter(1, places[:, 0], True)
+    filled = torch.where(visible[..., None], target, predicted * deviation + mean)
+    masked = torch.where(visible[..., None], target, torch.full_like(target, 0.5))
+    figure = Figure(figsize=(1.6 * len(images), 5), layout='constrained')
+    for row, patches in enumerate((target, masked, filled)):
+        pictures = join_patches(patches, *config.encoder.grid, config.encoder.patch)
+        for column, picture in enumerate(pictures.clip(0, 1).numpy()):
+            axes = figure.add_subplot(3, len(images), row * len(images) + column + 1)
+            axes.imshow(picture)
+            axes.set_axis_off()
+    figure.savefig(path, dpi=100)
+
+
+def join_patches(
+    patches: Float[Tensor, 'images patches numbers'], rows: int, columns: int, side: int
+) -> Float[Tensor, 'images height width 3']:
+    """The inverse of `patch_pixels`."""
+    tiles = patches.view(-1, rows, columns, side, side, 3).transpose(2, 3)
+    return tiles.reshape(-1, rows * side, columns * side, 3)
+
+
+@contextmanager
+def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
+    """Join the processes that torchrun has started; without torchrun there is this one.
+
+    Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
+
+    Raises:
+        ValueError: The encoder cannot be shared by them.
+    """
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=local,
+        num_nodes=processes // local,
+        strategy='ddp' if processes > 1 else 'auto',
+        precision=config.precision,
+    )
+    if processes > 1 and config.model.encoder.stem and fabric.device.type == 'cpu':
+        raise ValueError(
+            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
+            'process, or an encoder with stem: [].'
+        )
+    fabric.launch()
+    try:
+        yield fabric
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def slice_of(count: int, rank: int, processes: int) -> slice:
+    """The part of a batch that a process works on."""
+    share = count // processes
+    return slice(rank * share, (rank + 1) * share)
+
+
+def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Rows of all processes, with gradients to each."""
+    if fabric.world_size == 1:
+        return tensor
+    gathered: Any = fabric.all_gather(tensor, sync_grads=True)
+    # Gloo sends the memory of a gradient whatever its strides: wrong numbers, no error.
+    gathered.register_hook(Tensor.contiguous)
+    return gathered.flatten(0, 1)
+
+
+def mean_over_ranks(fabric: Fabric, value: Tensor) -> float:
+    """The mean of a number that every process has."""
+    return float(torch.as_tensor(fabric.all_reduce(value.detach(), reduce_op='mean')))
+
 
 NORM_FRAMES = 256
 """Frames from which the norms of a stem are measured anew at the end."""

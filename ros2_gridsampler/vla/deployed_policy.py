@@ -18,8 +18,7 @@ from ..engines import Backend
 from ..engines.compiled_policy import Choice
 from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import Precision
-from ..policy.golden_observation import golden_observation
-from ..policy.manifest import Manifest
+from ..policy.manifest import Manifest, golden_observation
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.opencv import has_opencv

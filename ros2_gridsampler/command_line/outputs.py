@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The file that an option names <- a result; whether it can be written is known before."""
+"""Files and folders that options name <- results; known to be writable before any long work."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_whole
-from .output_folder import check_folder
 
 
 def prepare_output(path: Path | None) -> None:
@@ -32,3 +31,20 @@ def write_json(path: Path | None, content: dict[str, Any] | str) -> None:
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + '\n'
         # A half-written file would be read as a result, or break what reads it.
         write_whole(path, text)
+
+
+def check_folder(path: Path | None) -> None:
+    """See that a folder is there, or can be made; None is none.
+
+    Raises:
+        ValueError: A file is in its place, or nothing can be written there.
+    """
+    if path is None:
+        return
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f'{path} cannot be a folder: {place} is a file; name another place.')
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f'{path} cannot be written; name a folder of yours.')
