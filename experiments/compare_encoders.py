@@ -203,4 +203,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.compare_encoders import main as command
+
     run(command)

@@ -233,4 +233,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.comparison import main as command
+
     run(command)

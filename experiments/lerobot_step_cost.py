@@ -211,4 +211,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.lerobot_step_cost import main as command
+
     run(command)

@@ -284,4 +284,6 @@ def main(
 
 
 if __name__ == '__main__':
+    from experiments.metric_ranking import main as command
+
     run(command)

@@ -197,4 +197,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    from experiments.transfer_benchmark import main as command
+
     run(command)

@@ -42,7 +42,9 @@ def evaluate(
     bag: bool = True,
     real_time: bool = False,
 ) -> None:
-    """Replay recordings through a policy, by the stages that run live, and judge it.
+    """Replay recordings through a policy, and judge it.
+
+    The recordings pass the stages that run live.
 
     Writes report.html, report.json (the same bytes every time, see docs/evaluation.md),
     measured.json (what depends on this machine) and a bag with the predictions. A call with

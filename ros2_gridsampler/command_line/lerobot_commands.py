@@ -12,7 +12,9 @@ def adopt(
     checkpoint: Folder,
     robot: Robot,
 ) -> None:
-    """Say what the numbers of a lerobot checkpoint mean, so that it can drive an arm.
+    """Describe a lerobot checkpoint so that it can drive an arm.
+
+    What its numbers mean stands in a file of yours.
 
     Args:
         checkpoint: Folder with config.json, model.safetensors and the processors.
@@ -34,7 +36,9 @@ def convert_sampler(
     convention: Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding'],
     border: Literal['corrected', 'as_released'] = 'corrected',
 ) -> None:
-    """Turn the sampler of a published GridS checkpoint into one that reads the same here.
+    """Turn a published GridS sampler into one of this package.
+
+    It then reads the same points here.
 
     Args:
         weights: Safetensors file with scout_mlp and coord_encoder, alone or in a policy.
@@ -49,25 +53,27 @@ def convert_sampler(
 
 
 def import_lerobot(dataset: Folder, out: Path) -> None:
-    """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
+    """Turn a LeRobot dataset into bags, one per episode.
 
     Args:
-        dataset: Folder with meta/info.json; nothing is loaded from the hub.
+        dataset: Folder with meta/info.json, v2.1 or v3.0; nothing is loaded from the hub.
         out: Folder of the bags; those that are there are kept.
     """
-    from ..datasets.lerobot import LeRobotDataset, import_dataset
+    from ..datasets.lerobot_dataset import LeRobotDataset, import_dataset
 
     bags = import_dataset(LeRobotDataset(dataset), out)
     print(f'{len(bags)} bags in {out}')
 
 
 def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3.0') -> None:
-    """Turn bags of one arm into a LeRobot dataset folder, an episode per bag.
+    """Turn bags of one arm into a LeRobot dataset.
+
+    Each bag becomes an episode.
 
     Args:
         bags: Bags, or folders of bags.
         out: A new folder.
-        version: Of the format.
+        version: Version of LeRobot's format.
     """
     from ..bags.bag_reader import find_bags
     from ..datasets.lerobot_export import export_dataset

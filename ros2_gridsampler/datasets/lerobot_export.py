@@ -21,7 +21,7 @@ from .episode_recording import (
     read_episode,
     refuse_other_arm,
 )
-from .lerobot import ACTION, IMAGES, STATE
+from .lerobot_dataset import ACTION, IMAGES, STATE
 
 # Pictures that an episode's statistics are computed from.
 _SAMPLED = 20

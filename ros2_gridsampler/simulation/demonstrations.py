@@ -20,8 +20,9 @@ from . import arm_messages
 from .arm_state import ArmState
 from .benchmark import check_tasks
 from .experts import ScriptedExpert
+from .job_configs import RecordConfig
 from .libero_arm import OPEN, LiberoArm
-from .placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
+from .placements import Placement, Sampled, Widened
 
 SPEED = 0.6
 """Of the arm that goes on without its object, as commanded [m/s]."""
@@ -100,56 +101,6 @@ class Slip:
 
 MAXIMUM_STEPS = 320
 START_TIME = 1.0
-MAX_NOISE = 5.0
-"""No expert finds its way back from more [m/s]."""
-MAX_WANDER = 40
-"""In 2 s the hand can be out of every picture [periods]."""
-
-
-@dataclass(frozen=True)
-class RecordConfig:
-    """What to record.
-
-    Attributes:
-        suite: LIBERO suite.
-        tasks: Task numbers, from 0.
-        episodes: Successful episodes per task.
-        widened: Share of placements widened by 5 cm; the rest as LIBERO's own problem files.
-        noise: Deviation of the noise in the executed twist [m/s], 0.6 of it [rad/s].
-        wander: The hand moves somewhere for fewer than so many periods of 0.05 s before each
-            episode, at up to 0.5 m/s commanded along each axis.
-        slips: Share of episodes in which the hand loses the object once and goes on without it.
-        seed: Of the first try of every task, counted up from there.
-    """
-
-    suite: str
-    tasks: tuple[int, ...]
-    episodes: int
-    widened: float
-    noise: float
-    wander: int = 12
-    slips: float = 0.0
-    seed: int = FIRST_TRAINING_SEED
-
-    def __post_init__(self) -> None:
-        """Refuse what records nothing, and shares that are none."""
-        if self.episodes < 1 or not (0 <= self.widened <= 1 and 0 <= self.noise <= MAX_NOISE):
-            raise ValueError(
-                'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
-                f'{MAX_NOISE:g} m/s, not '
-                f'{self.episodes}, {self.widened} and {self.noise}.'
-            )
-        if self.seed < FIRST_TRAINING_SEED:
-            raise ValueError(
-                f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
-                f'may see; got {self.seed}.'
-            )
-        if not 0 <= self.slips <= 1:
-            raise ValueError(f'A share of episodes is 0 to 1, not {self.slips}.')
-        if not 1 <= self.wander <= MAX_WANDER:
-            raise ValueError(
-                f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'
-            )
 
 
 def record(config: RecordConfig, out: Path) -> None:

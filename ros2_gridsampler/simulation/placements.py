@@ -12,7 +12,6 @@ from .scene import Scene
 
 EVALUATION_SEEDS = range(50)
 """Widened states that no training may see."""
-FIRST_TRAINING_SEED = 1000
 
 SETTLING_STEPS = 15
 MAX_SHIFT = 0.05

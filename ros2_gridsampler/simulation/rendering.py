@@ -89,7 +89,7 @@ class Renderer:
         try:
             self._context = mujoco.GLContext(size, size)
         except (ImportError, RuntimeError) as error:
-            raise RuntimeError(MISSING_OPENGL) from error
+            raise ImportError(MISSING_OPENGL) from error
         self._context.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()

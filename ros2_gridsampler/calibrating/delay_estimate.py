@@ -9,6 +9,34 @@ from jaxtyping import Float
 
 
 @dataclass(frozen=True)
+class DelayConfig:
+    """Which joint to step, and how; the flags of `gridsampler calibrate delay`.
+
+    Attributes:
+        joint: Name of the joint; only this one moves, by the amplitude and back.
+        arm: YAML file with the limits of the arm, or the name of one in calibration/.
+        amplitude: Height of the step [rad], [m].
+        repetitions: Number of steps.
+        joint_states: Topic of the joint states.
+        command: JointTrajectory topic of the controller.
+    """
+
+    joint: str
+    arm: str = 'panda'
+    amplitude: float = 0.05
+    repetitions: int = 6
+    joint_states: str = '/joint_states'
+    command: str = '/joint_trajectory_controller/joint_trajectory'
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.amplitude) and self.amplitude != 0) or self.repetitions < 2:
+            raise ValueError(
+                f'The amplitude must not be 0 and there must be 2 repetitions or more, got '
+                f'{self.amplitude} and {self.repetitions}.'
+            )
+
+
+@dataclass(frozen=True)
 class Delay:
     """How an arm follows.
 
