@@ -95,18 +95,18 @@ def check_signs(
     base: str,
     tip: str,
 ) -> list[str]:
-    """Compare the driver's joints with where the driver says the hand is.
+    """Compares the driver's joints with where the driver says the hand is.
 
     To first order a small motion of the hand is the sum of the joints' motions, each times a
     factor that must be 1: -1 is a sign, 0.017 is degrees, near 0 is another joint's state.
 
     Args:
         urdf: The arm.
-        names: Of the states' columns.
+        names: Joint names of the states' columns.
         states: Positions [rad], [m].
         poses: `tip` in `base` at the same times, by another source than this URDF.
-        base: Link.
-        tip: Link.
+        base: Link in whose frame the poses are.
+        tip: Link whose poses they are.
     """
     moving = [joint for joint in urdf.chain(base, tip) if joint.kind != 'fixed']
     missing = [joint.name for joint in moving if joint.name not in names]
@@ -213,6 +213,6 @@ def _motion(
 
 
 def _round_up(value: float) -> float:
-    """To two digits."""
+    """Rounds up to two significant digits."""
     step = 10 ** (math.floor(math.log10(value)) - 1)
     return float(f'{math.ceil(value / step) * step:.12g}')

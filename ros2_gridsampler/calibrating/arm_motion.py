@@ -22,14 +22,14 @@ _UNEVEN = 0.15
 
 @dataclass(frozen=True, eq=False)
 class ArmMotion:
-    """A recording.
+    """What an arm was commanded and what it did, over one recording.
 
     Attributes:
-        names: Joints, of commands and states alike.
-        command_times: When commands came [s].
-        commands: Positions, [rad], [m] or fractions.
+        names: Names of the joints, for commands and states alike.
+        command_times: Times at which commands came [s].
+        commands: Commanded positions, [rad], [m] or fractions.
         state_times: Capture times [s].
-        states: Positions.
+        states: Measured positions, in the unit of the commands.
         state_order: Joint names as the driver orders them.
     """
 
@@ -43,14 +43,14 @@ class ArmMotion:
 
 @dataclass(frozen=True)
 class JointResponse:
-    """How one joint follows.
+    """How one joint follows the commands.
 
     Attributes:
-        joint: Its name.
+        joint: Name of the joint.
         follows: The command that it follows best, '' where it follows none or did not move.
         gain: Its motion over that of its own command; 1 is right, negative is turned round.
-        delay: From its own command to its motion [s].
-        correlation: Of its velocity with that of its own command, shifted by the delay.
+        delay: Time from its own command to its motion [s].
+        correlation: Correlation of its velocity with that of its command, shifted by the delay.
     """
 
     joint: str

@@ -38,11 +38,11 @@ def is_bag(path: Path) -> bool:
 def read_pictures(
     source: Path, topic: str = '', files: str = '*'
 ) -> Iterator[tuple[str, UInt8[np.ndarray, 'height width 3']]]:
-    """Names and RGB pictures.
+    """Yields the names and RGB pictures of a folder or a bag.
 
     Args:
         source: Folder of pictures, or a bag.
-        topic: Of the bag; may be empty where it has one camera.
+        topic: Camera topic of the bag; may be empty where it has one camera.
         files: Pattern of file names in a folder.
 
     Raises:
@@ -103,15 +103,15 @@ def image_topic(bag: Path, wanted: str = '') -> str:
 
 
 def recorded_intrinsics(bag: Path, picture_topic: str, topic: str = '') -> CameraIntrinsics:
-    """From a CameraInfo topic.
+    """Returns the intrinsics that a CameraInfo topic carries.
 
     Args:
         bag: The recording.
-        picture_topic: Of the camera; may be empty where there is one camera.
-        topic: Of CameraInfo; empty for the one beside the pictures.
+        picture_topic: Topic of the pictures; may be empty where there is one camera.
+        topic: Topic of CameraInfo; empty for the one beside the pictures.
 
     Raises:
-        ValueError: No message there.
+        ValueError: No message is there.
     """
     topic = topic or camera_info_topic(image_topic(bag, picture_topic))
     try:

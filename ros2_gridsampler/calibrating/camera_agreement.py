@@ -28,15 +28,15 @@ def check_camera(
     trained: CameraIntrinsics | None = None,
     max_difference: float = MAX_DIFFERENCE,
 ) -> None:
-    """Refuse a camera that contradicts the checkpoint or its calibration file.
+    """Refuses a camera that contradicts the checkpoint or its calibration file.
 
     Args:
-        name: Of the camera.
-        published: Its CameraInfo; None where none has come.
+        name: Name of the camera.
+        published: CameraInfo that it published; None where none has come.
         resolution: Width and height that the checkpoint was trained on [px].
-        calibrated: From the file in `calibration/`; None where there is none.
-        trained: From the manifest; None where it has none.
-        max_difference: See `MAX_DIFFERENCE`.
+        calibrated: Intrinsics in `calibration/`; None where there are none.
+        trained: Intrinsics in the manifest; None where it has none.
+        max_difference: Largest difference that is accepted, as `MAX_DIFFERENCE`.
 
     Raises:
         CameraDisagrees: Says what came, what was expected and what to do.

@@ -33,14 +33,14 @@ _OUTLIER = 2.5
 
 @dataclass(frozen=True, eq=False)
 class CameraCalibration:
-    """A solved camera.
+    """A calibrated camera, and how well the views fit it.
 
     Attributes:
-        intrinsics: The result.
+        intrinsics: Camera matrix and distortion that were found.
         rms: Distance between where corners are and where they should be, root mean square over
             all corners in use [px].
-        view_errors: Likewise per view in use [px].
-        views: In use.
+        view_errors: The same for each view in use [px].
+        views: Views in use.
         dropped: Outliers: name and error under the final camera [px].
         board_to_camera: Where the board was in each view, 4x4, metres, optical frame.
         deviations: Standard deviations of fx, fy, cx, cy [px]; None for a fisheye.
@@ -185,7 +185,16 @@ def _solve(views: Sequence[BoardView], model: Model) -> CameraCalibration:
     ]
     errors = tuple(float(np.sqrt(square.mean())) for square in squares)
     rms = float(np.sqrt(np.concatenate(squares).mean()))
-    return CameraCalibration(camera, rms, errors, tuple(views), (), boards, deviations, ())
+    return CameraCalibration(
+        intrinsics=camera,
+        rms=rms,
+        view_errors=errors,
+        views=tuple(views),
+        dropped=(),
+        board_to_camera=boards,
+        deviations=deviations,
+        warnings=(),
+    )
 
 
 def _solve_fisheye(points: Any, pixels: Any, size: tuple[int, int]) -> tuple[Any, Any, Any, Any]:

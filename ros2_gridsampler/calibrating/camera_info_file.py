@@ -18,11 +18,11 @@ _COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant'
 
 @dataclass(frozen=True, eq=False)
 class CameraInfoFile:
-    """What such a file says.
+    """What a camera_info file says.
 
     Attributes:
-        name: Of the camera.
-        intrinsics: K and distortion.
+        name: Name of the camera.
+        intrinsics: Camera matrix K and distortion.
         rectification: R, for stereo cameras; else the identity.
         projection: P, of the rectified picture [px].
     """

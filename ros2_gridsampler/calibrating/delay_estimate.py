@@ -38,7 +38,7 @@ class DelayConfig:
 
 @dataclass(frozen=True)
 class Delay:
-    """How an arm follows.
+    """How late and how closely an arm follows its commands.
 
     Attributes:
         seconds: The shift at which measured and commanded motion fit best [s].
@@ -65,7 +65,7 @@ def estimate_delay(
     longest: float = 1.0,
     resolution: float = 0.001,
 ) -> Delay:
-    """Shift the command until it fits the measurement best; an offset between both is let be.
+    """Shifts the command until it fits the measurement best; a constant offset does not count.
 
     A first-order lag counts as about its time constant, which is what a schedule has to know.
 
@@ -74,8 +74,8 @@ def estimate_delay(
         commanded: Positions of one joint [rad], [m].
         measured_times: Capture times, same clock [s].
         measured: Positions of that joint.
-        longest: Delay that is looked for [s].
-        resolution: Of the answer [s].
+        longest: Longest delay that is looked for [s].
+        resolution: Step between the delays that are tried [s].
 
     Raises:
         ValueError: The joint was not moved, too little was measured, or the arm does not follow.

@@ -24,10 +24,10 @@ class PoseFit:
     """X and Z of A X B = Z.
 
     Attributes:
-        a: 4x4, metres.
-        b: Likewise.
-        x: Refined.
-        z: Refined.
+        a: The poses A, 4x4, metres.
+        b: The poses B, 4x4, metres.
+        x: X, refined over all pairs, 4x4, metres.
+        z: Z, refined over all pairs, 4x4, metres.
         methods: Each closed-form method of OpenCV -> its X.
         errors: Position [m] and rotation vector [rad] of A X B in Z.
     """

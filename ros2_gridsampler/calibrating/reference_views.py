@@ -76,13 +76,13 @@ def check_mounts(
     limits: DriftLimits,
     lenses: Mapping[str, CameraIntrinsics] | None = None,
 ) -> tuple[dict[str, MountDrift], list[str]]:
-    """Compare the newest picture of every camera with its reference view.
+    """Compares the newest picture of every camera with its reference view.
 
     Args:
         references: Camera -> reference view.
         live: Camera -> RGB, as the driver publishes it.
         limits: How far a mount may have moved.
-        lenses: Of those cameras whose turn is to be told in degrees too.
+        lenses: Camera -> its intrinsics, where its turn is to be told in degrees too.
 
     Returns:
         Per camera with a reference view what was measured, and what is wrong, in sentences.

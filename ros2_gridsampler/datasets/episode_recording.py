@@ -91,13 +91,13 @@ def read_episode(bag: Path) -> EpisodeRecording:
     if twist:
         actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at), np.float32)])
     return EpisodeRecording(
-        task,
-        times,
-        np.array([_sampled(track, at) for track in states.values()], np.float32).T,
-        actions,
-        {name: _sampled(tracks[topic], at) for name, topic in cameras.items()},
-        tuple(states),
-        action_names,
+        task=task,
+        times=times,
+        state=np.array([_sampled(track, at) for track in states.values()], np.float32).T,
+        action=actions,
+        pictures={name: _sampled(tracks[topic], at) for name, topic in cameras.items()},
+        state_names=tuple(states),
+        action_names=action_names,
     )
 
 

@@ -53,8 +53,8 @@ class EpisodeConfig:
 
     Attributes:
         observation: Streams of an observation.
-        topics: Which topic carries which stream.
-        labels: Which topic carries which label.
+        topics: Topics that carry the streams.
+        labels: Topics that carry the labels.
         action_space: Meaning of the labels.
         steps: Targets per chunk.
         period: Time between two targets [s].
@@ -68,7 +68,7 @@ class EpisodeConfig:
     period: float = field(metadata={'above': 0})
 
     def __post_init__(self) -> None:
-        """Refuse chunks without an end or a beginning."""
+        """Refuses chunks without an end or a beginning."""
         check_bounds(self)
 
 
@@ -79,8 +79,8 @@ class EpisodeStore:
         proprioception: One row per sample, physical units.
         chunks: The actions from a sample's time on.
         landmarks: Points in the base frame [m]; NaN where the bag has none.
-        episode: Which bag a sample is from.
-        sentence: Which of `instructions` holds.
+        episode: Number of the bag from which each sample is.
+        sentence: Index of each sample's sentence in `instructions`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,7 +96,6 @@ class EpisodeStore:
         self._frames = os.open(folder / 'frames.bin', os.O_RDONLY)
 
     def __len__(self) -> int:
-        """Samples."""
         return len(self.chunks)
 
     def images(

@@ -30,8 +30,8 @@ class FrameConfig:
     """Which frames are read, and how they are prepared.
 
     Attributes:
-        preparation: The same for every camera.
-        topics: Of Image or CompressedImage; empty for every such topic of a bag.
+        preparation: How pictures are prepared, the same for every camera.
+        topics: Topics of Image or CompressedImage; empty for every such topic of a bag.
         every: One in so many frames of each topic is kept; neighbours are nearly equal.
     """
 
@@ -40,7 +40,7 @@ class FrameConfig:
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse to keep nothing, and lens models that are not read here."""
+        """Refuses to keep nothing, and lens models that are not read here."""
         if self.every < 1:
             raise ValueError(f'"every" is at least 1, got {self.every}.')
         if self.preparation.rectify:
@@ -51,7 +51,7 @@ class FrameStore:
     """Frames of many bags; they stay on disk, and the system reads what is drawn.
 
     Attributes:
-        bags: Names of the bags that they are from.
+        bags: Names of the bags from which the frames are.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,6 @@ class FrameStore:
         self._frames = np.memmap(folder / 'frames.bin', np.uint8, 'r', shape=tuple(index['shape']))
 
     def __len__(self) -> int:
-        """Frames."""
         return len(self._frames)
 
     def images(

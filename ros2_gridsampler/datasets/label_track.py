@@ -19,8 +19,8 @@ class LabelTrack:
     One that is older by more than `HOP` is left out: then a clock was set.
 
     Attributes:
-        times: Of the values [s], in order.
-        lost: How many were left out.
+        times: Times of the values, in order [s].
+        lost: Number of values that were left out.
     """
 
     def __init__(self) -> None:

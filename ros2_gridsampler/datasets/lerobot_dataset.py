@@ -65,8 +65,8 @@ def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
 
     Args:
         root: Folder of the dataset, without symbolic links.
-        template: From the description; a foreign text, so nothing but these is put in.
-        numbers: By name.
+        template: Path template of the dataset; a foreign text, so only `numbers` are put in.
+        numbers: Name in the template -> number.
 
     Raises:
         ValueError: It asks for anything else, or leaves the folder.
@@ -98,14 +98,14 @@ _MALFORMED = (KeyError, IndexError, TypeError, AttributeError, pa.ArrowException
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode.
+    """One episode of a dataset, as its files have it.
 
     Attributes:
-        index: Its number.
-        task: The sentence.
-        timestamps: Of the frames, from the beginning [s].
-        state: One row per frame, as in the dataset.
-        action: Likewise.
+        index: Number of the episode.
+        task: Sentence that says what the arm does.
+        timestamps: Times of the frames from the beginning [s].
+        state: State of the arm, one row per frame, as in the dataset.
+        action: Action, one row per frame, as in the dataset.
         pictures: Camera -> JPEG or PNG files, in order.
     """
 
@@ -147,7 +147,6 @@ class LeRobotDataset:
             raise ValueError(f'{root}/meta cannot be read: {error!r}.') from error
 
     def __len__(self) -> int:
-        """Episodes."""
         return len(self._episodes)
 
     def names(self, feature: str) -> list[str]:
@@ -233,7 +232,7 @@ def import_dataset(dataset: LeRobotDataset, out: Path) -> list[Path]:
     video. Units are those of the dataset.
 
     Args:
-        dataset: To read.
+        dataset: Dataset to read.
         out: Folder of the bags.
 
     Returns:

@@ -77,7 +77,7 @@ Version = Literal['v2.1', 'v3.0']
 
 
 def data_place(version: Version, episode: int) -> str:
-    """Where the rows of an episode are, below the dataset's folder."""
+    """Returns where the rows of an episode are, below the dataset's folder."""
     if version == 'v2.1':
         return f'data/chunk-{episode // 1000:03d}/episode_{episode:06d}.parquet'
     return f'data/chunk-000/file-{episode:03d}.parquet'
@@ -92,16 +92,16 @@ def write_meta(
     stats: Sequence[Mapping[str, Any]],
     total: int,
 ) -> None:
-    """Write `meta/`.
+    """Writes the files in `meta/` that describe a dataset.
 
     Args:
         root: Folder of the dataset.
-        version: Of the format.
+        version: Version of LeRobot's format.
         first: Any episode, for names and sizes.
         tasks: Sentence -> its number.
-        rows: One per episode: its number, tasks, length and place.
-        stats: One per episode.
-        total: Frames of all.
+        rows: Number, tasks, length and place of each episode.
+        stats: Statistics of each episode.
+        total: Number of frames of all episodes.
     """
     meta = root / 'meta'
     meta.mkdir(parents=True, exist_ok=True)
@@ -191,12 +191,12 @@ _IMAGE = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
 
 
 def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -> None:
-    """Write a dataset; pictures go in as files, bit for bit where the bag has JPEG or PNG.
+    """Writes a dataset; pictures go in as files, bit for bit where the bag has JPEG or PNG.
 
     Args:
-        bags: One episode each, all of the same arm and cameras.
-        out: A new folder.
-        version: Of the format.
+        bags: Bags of one episode each, all of the same arm and cameras.
+        out: Folder of the dataset, which must be new.
+        version: Version of LeRobot's format.
 
     Raises:
         ValueError: A bag lacks a stream, or differs from the first in names or cameras.
@@ -237,7 +237,9 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         total += length
     if first is None:
         raise ValueError('There is no bag to export.')
-    write_meta(partial, version, first, tasks, rows, stats, total)
+    write_meta(
+        partial, version, first=first, tasks=tasks, rows=rows, stats=stats, total=total
+    )
     partial.rename(out)
 
 

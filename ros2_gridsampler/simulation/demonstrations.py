@@ -48,7 +48,7 @@ class ExecutionNoise:
         self._active = False
 
     def __call__(self) -> Float[np.ndarray, '6']:
-        """The next push [m/s], [rad/s]."""
+        """Returns the next push [m/s], [rad/s]."""
         if self._generator.random() < (0.08 if self._active else 0.05):
             self._active = not self._active
         drive = self._generator.normal(size=6) * self._deviation * self._active
@@ -62,8 +62,8 @@ class Slip:
     A policy that has only seen hands that hold what they carry puts nothing down with great care.
 
     Args:
-        share: Of the episodes.
-        generator: Decides whether, when and for how long.
+        share: Share of the episodes in which this happens.
+        generator: Source of the random numbers that say whether, when and for how long.
     """
 
     def __init__(self, share: float, generator: np.random.Generator) -> None:
@@ -80,14 +80,14 @@ class Slip:
         to_goal: Float[np.ndarray, '3'],
         opening: float,
     ) -> tuple[Float[np.ndarray, '6'], float]:
-        """What is executed instead of the expert's command, one period after the other.
+        """Returns what is executed instead of the expert's command, period by period.
 
         Args:
             carrying: Whether the expert carries the object now.
-            twist: The expert's [m/s], [rad/s].
-            gripper: The expert's opening [m].
-            to_goal: From the hand [m].
-            opening: Of open fingers [m].
+            twist: Twist that the expert commands [m/s], [rad/s].
+            gripper: Opening of the gripper that the expert commands [m].
+            to_goal: Vector from the hand to the goal [m].
+            opening: Opening of the open gripper [m].
         """
         if self._carried_first > 0:
             self._carried_first -= carrying
@@ -104,7 +104,7 @@ START_TIME = 1.0
 
 
 def record(config: RecordConfig, out: Path) -> None:
-    """Record until every task has its episodes; what is there already stays.
+    """Records until every task has its episodes; what is there already stays.
 
     Tries are logged in `tries_<task>.jsonl`; a seed that was tried is not tried again.
 
@@ -177,7 +177,7 @@ def _recorded_steps(bag: Path) -> int | None:
 
 
 def placement_of(seed: int, widened: float) -> Placement:
-    """The placement that a training seed stands for."""
+    """Returns the placement that a training seed stands for."""
     chosen = _draw(seed, 'placement').random() < widened
     return Widened(seed) if chosen else Sampled(seed)
 
@@ -204,11 +204,11 @@ class _Step:
 def record_episode(
     arm: LiberoArm, seed: int, config: RecordConfig, bag: Path, check: Callable[[], None]
 ) -> int | None:
-    """Run the expert once and write the bag if it succeeded.
+    """Runs the expert once and writes the bag if it succeeded.
 
     Args:
-        arm: Of the task.
-        seed: Of placement, start and noise.
+        arm: Simulated arm, built for the task.
+        seed: Seed of placement, start and noise.
         config: What to record.
         bag: Folder to write.
         check: Called before every period; what it raises ends the episode, and there is no bag.

@@ -15,12 +15,12 @@ class Grasp:
     """One way to take an object and to put it down.
 
     Attributes:
-        offset: From the object's origin to the gripper [m], base frame.
-        rotation: Of the gripper, x y z w, base frame.
-        release_height: Of the object's origin above the goal's when the gripper opens [m].
-        travel_height: The same on the way to the goal, at least [m].
-        opening: Of the gripper before the grasp and after the release [m].
-        approach_height: Above the grasp, on the way to it [m].
+        offset: Vector from the object's origin to the gripper [m], base frame.
+        rotation: Orientation of the gripper, quaternion x y z w, base frame.
+        release_height: Height of the object's origin above the goal's when the gripper opens [m].
+        travel_height: Least height of it above the goal on the way there [m].
+        opening: Opening of the gripper before the grasp and after the release [m].
+        approach_height: Height above the grasp on the way to it [m].
     """
 
     offset: Vector

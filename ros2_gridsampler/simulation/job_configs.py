@@ -15,7 +15,7 @@ MAX_WANDER = 40
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What to record.
+    """What to record; the flags of `gridsampler record` are made from it.
 
     Attributes:
         suite: LIBERO suite.
@@ -63,7 +63,7 @@ class RecordConfig:
 
 @dataclass(frozen=True)
 class DemonstrationConfig:
-    """What to show.
+    """What to show; the flags of `gridsampler demo` are made from it.
 
     Attributes:
         policy: Checkpoint folder, or the name of one that comes with the package.

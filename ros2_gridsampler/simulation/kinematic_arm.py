@@ -15,11 +15,11 @@ class KinematicArm:
     """Joints that follow position commands, or a hand that follows twists; no mass, no contact.
 
     Args:
-        joints: Where they are at first [rad].
-        position: Of the hand [m].
+        joints: Positions of the joints at the start [rad].
+        position: Position of the hand at the start [m].
         lag: Time constant of the joints [s].
-        delay: From a command until anything moves [s].
-        command_timeout: A twist is followed for so long [s].
+        delay: Time from a command until anything moves [s].
+        command_timeout: Time for which a twist is followed [s].
     """
 
     def __init__(
@@ -31,7 +31,6 @@ class KinematicArm:
         delay: float = 0.0,
         command_timeout: float = 0.25,
     ) -> None:
-        """At rest."""
         self.joints: Numbers = joints.copy()
         self.position: Numbers = position.copy()
         self._goal: Numbers = joints.copy()

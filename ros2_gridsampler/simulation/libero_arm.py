@@ -83,18 +83,18 @@ class LiberoArm:
         placement.apply(self.scene)
 
     def decorate(self, position: Vector, half_side: float, colour: Vector) -> None:
-        """Draw a cube into the pictures until the next reset; it has no substance.
+        """Draws a cube into the pictures until the next reset; it has no substance.
 
         Args:
-            position: Of its centre in the base frame [m].
-            half_side: [m].
+            position: Position of its centre in the base frame [m].
+            half_side: Half of its edge length [m].
             colour: Red, green, blue, alpha in [0, 1].
         """
         world = position + self.scene.base_position
         self._decoration = Decoration(world, half_side, np.asarray(colour))
 
     def observe(self, images: bool = True) -> ArmState:
-        """What the arm shows now; without images this takes 0.03 ms."""
+        """Returns the state of the arm now; without images this takes 0.03 ms."""
         data = self.scene.data
         site = data.site('gripper0_grip_site')
         quaternion = np.empty(4)
@@ -119,7 +119,7 @@ class LiberoArm:
         }
 
     def step(self, twist: Vector, gripper: float) -> None:
-        """Command one period.
+        """Commands the arm for one control period.
 
         Args:
             twist: Linear [m/s], angular [rad/s], both in the base frame [6]; cut to TWIST_RANGE.

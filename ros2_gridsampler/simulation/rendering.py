@@ -43,8 +43,8 @@ class Decoration:
     """A cube that is drawn but does not exist.
 
     Attributes:
-        position: Of its centre in the world [m].
-        half_side: [m].
+        position: Position of its centre in the world [m].
+        half_side: Half of its edge length [m].
         colour: Red, green, blue, alpha in [0, 1].
     """
 
@@ -64,7 +64,7 @@ class Looks:
         self._headlight = headlight.diffuse.copy(), headlight.ambient.copy()
 
     def restore(self, model: Any) -> None:
-        """Bring them back."""
+        """Gives the model its kept cameras and lights again."""
         for name, values in self._arrays.items():
             getattr(model, name)[:] = values
         model.vis.headlight.diffuse[:], model.vis.headlight.ambient[:] = self._headlight

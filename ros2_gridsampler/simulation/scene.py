@@ -105,12 +105,12 @@ class Scene:
         self._robot.gripper.current_action = np.zeros(2)
 
     def settle(self, steps: int) -> None:
-        """Let objects come to rest while the arm holds still and opens its gripper."""
+        """Lets objects come to rest while the arm holds still and opens its gripper."""
         for _ in range(steps):
             self.step(np.zeros(6), OPEN_GRIPPER)
 
     def step(self, delta: Vector, gripper: float) -> None:
-        """One control period.
+        """Simulates one control period.
 
         Same physics as LIBERO's own step, without its observations and doubled forward passes.
 
@@ -206,5 +206,5 @@ class Scene:
         return np.array([0.5 - focal * x / z, 0.5 + focal * y / z])
 
     def close(self) -> None:
-        """Free the simulation."""
+        """Frees the memory of the simulation."""
         self._environment.close()
