@@ -40,8 +40,8 @@ class LoopConfig:
     """How the loop is closed.
 
     Attributes:
-        latency: Time from capture to the command that answers it [s]; the arm follows the old chunk
-            meanwhile.
+        latency: Time from capture to the command that answers it [s]; meanwhile the arm follows
+            the old chunk.
         replan_every: Control periods between two predictions.
         maximum_steps: Control periods before an episode counts as failed.
     """
@@ -191,7 +191,7 @@ def drive(
     loop: LoopConfig,
     instruction: str,
 ) -> Iterator[tuple[ArmState, Prediction | None] | None]:
-    """One episode: what was seen and what was predicted at each control period.
+    """Yields one episode: what was seen and what was predicted at each control period.
 
     The pictures go through the arm's messages and the observation buffer, the chunks through
     schedule and safety filter, as on the live topics.

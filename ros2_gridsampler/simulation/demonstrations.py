@@ -156,7 +156,7 @@ def record(config: RecordConfig, out: Path) -> None:
 
 
 def _read_tries(log: Path) -> list[dict[str, Any]]:
-    """Entries of the log; a line that was torn is taken out, and its seed tried again."""
+    """Returns the entries of the log; a torn line is taken out, and its seed tried again."""
     tries, torn = [], False
     for line in log.read_text('utf-8', 'replace').splitlines() if log.exists() else []:
         try:
@@ -170,7 +170,7 @@ def _read_tries(log: Path) -> list[dict[str, Any]]:
 
 
 def _recorded_steps(bag: Path) -> int | None:
-    """Steps of an episode that is there already; None where it is not."""
+    """Returns the steps of an episode that is there already; None where it is not."""
     if not bag.exists():
         return None
     return (find_files(bag).expected or {}).get(arm_messages.EXPERT_TWIST)
@@ -183,7 +183,7 @@ def placement_of(seed: int, widened: float) -> Placement:
 
 
 def disturbances(seed: int) -> np.random.Generator:
-    """What start and noise of a training seed are drawn from."""
+    """Returns the generator from which start and noise of a training seed are drawn."""
     return _draw(seed, 'disturbances')
 
 
@@ -249,7 +249,7 @@ def record_episode(
 
 
 def write_step(writer: BagWriter, step: _Step, time: float) -> None:
-    """What was seen, what the expert wanted, what was done; `time` in seconds."""
+    """Writes what was seen, what the expert wanted and what was done; `time` in seconds."""
     for topic, message in arm_messages.state_messages(step.state, time, compressed=True):
         writer.write(topic, message, time)
     for topic, message in arm_messages.command_messages(
@@ -266,7 +266,7 @@ def write_step(writer: BagWriter, step: _Step, time: float) -> None:
 
 
 def _random_start(arm: LiberoArm, generator: np.random.Generator, wander: int) -> None:
-    """Move the hand somewhere near before the recording starts."""
+    """Moves the hand somewhere near before the recording starts."""
     twist = np.concatenate([generator.uniform(-0.5, 0.5, 3), np.zeros(3)])
     for _ in range(int(generator.integers(0, wander))):
         arm.step(twist, 0.08)

@@ -63,7 +63,7 @@ class Tally:
 
 
 def check_episodes(episodes: int) -> None:
-    """Refuse more than there are evaluation states of a task, and none."""
+    """Refuses more than there are evaluation states of a task, and none."""
     if not 1 <= episodes <= len(EVALUATION_SEEDS):
         raise ValueError(
             f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
@@ -72,7 +72,7 @@ def check_episodes(episodes: int) -> None:
 
 
 def task_name(instruction: str, task: int, others: Collection[str]) -> str:
-    """An instruction, with the task's number where another one has the same: some suites do."""
+    """Returns an instruction, with the task's number where another task has the same."""
     return f'{instruction} (task {task})' if instruction in others else instruction
 
 
