@@ -29,7 +29,7 @@ _STILL = 0.004
 
 
 def is_bag(path: Path) -> bool:
-    """Whether this is a recording, not a folder of pictures."""
+    """Returns whether this is a recording, not a folder of pictures."""
     if not path.is_dir():
         return is_storage(path)
     return (path / 'metadata.yaml').exists() or any(map(is_storage, path.iterdir()))
@@ -70,7 +70,7 @@ def read_pictures(
 
 
 def first_picture(source: Path, topic: str = '') -> UInt8[np.ndarray, 'height width 3']:
-    """The first picture of a folder or bag, or the picture itself.
+    """Returns the first picture of a folder or bag, or the picture itself.
 
     Raises:
         ValueError: There is none.
@@ -86,7 +86,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def image_topic(bag: Path, wanted: str = '') -> str:
-    """The camera topic of a bag.
+    """Returns the camera topic of a bag.
 
     Raises:
         ValueError: It is not there, or there are several.
@@ -123,7 +123,7 @@ def recorded_intrinsics(bag: Path, picture_topic: str, topic: str = '') -> Camer
 def find_boards(
     source: Path, board: Board, topic: str = '', files: str = '*'
 ) -> tuple[list[BoardView | None], list[str]]:
-    """Look for the board in every picture of a folder, or in the still and new ones of a bag.
+    """Looks for the board in every picture of a folder, or in the still and new ones of a bag.
 
     Returns:
         What was found, and the names of the pictures; see `require_views`.
@@ -147,17 +147,17 @@ def find_boards(
 
 
 def is_new(view: BoardView, last: BoardView | None) -> bool:
-    """Whether the board is elsewhere than in the last view that counted."""
+    """Returns whether the board is elsewhere than in the last view that counted."""
     return last is None or _distance(view, last) > _MIN_MOTION
 
 
 def is_still(view: BoardView, previous: BoardView | None) -> bool:
-    """Whether the board is where it was in the frame before: the picture is not blurred."""
+    """Returns whether the board is where it was one frame before, so that nothing is blurred."""
     return previous is not None and _distance(view, previous) < _STILL
 
 
 def _distance(view: BoardView, other: BoardView) -> float:
-    """How far corners moved, in parts of the picture's width."""
+    """Returns how far corners moved, in parts of the picture's width."""
     if len(view.pixels) != len(other.pixels):
         return float(np.linalg.norm(view.pixels.mean(0) - other.pixels.mean(0))) / view.width
     return float(np.linalg.norm(view.pixels - other.pixels, axis=1).mean()) / view.width

@@ -206,7 +206,7 @@ _MIN_DISTANCE_RATIO = 1.3
 
 
 def count_corners(views: Sequence[BoardView]) -> Int[np.ndarray, '3 3']:
-    """How many corners lie in each ninth of the picture, rows from the top."""
+    """Returns how many corners lie in each ninth of the picture, rows from the top."""
     counts = np.zeros((3, 3), int)
     for view in views:
         cells = (3 * view.pixels / [view.width, view.height]).astype(int).clip(0, 2)

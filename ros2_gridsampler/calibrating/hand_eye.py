@@ -62,7 +62,7 @@ class HandEye:
 
 
 def solve_hand_eye(pairs: PosePairs, setup: Setup | None = None) -> HandEye:
-    """Solve by all of OpenCV's methods, refine jointly, and say how sure it is.
+    """Solves by all of OpenCV's methods, refines jointly, and says how sure it is.
 
     Args:
         pairs: At least 3; 10 to 30 with rotations about two axes are good.
@@ -108,7 +108,7 @@ def solve_hand_eye(pairs: PosePairs, setup: Setup | None = None) -> HandEye:
 
 
 def _choose(pairs: PosePairs, wanted: Setup | None) -> tuple[Setup, float, float]:
-    """The setup, and the scale between camera and arm with its deviation.
+    """Returns the setup, and the scale between camera and arm with its deviation.
 
     Raises:
         ValueError: The other setup fits clearly better, or both fit alike.

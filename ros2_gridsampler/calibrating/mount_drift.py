@@ -100,7 +100,7 @@ def measure_drift(
     camera: CameraIntrinsics | None = None,
     board: Board | None = None,
 ) -> MountDrift:
-    """Compare two RGB views of a scene in which the arm, objects and the light may differ.
+    """Compares two RGB views of a scene in which the arm, objects and the light may differ.
 
     Args:
         reference: The view when the policy was trained or last checked.
@@ -134,7 +134,7 @@ def measure_drift(
 def _match(
     reference: UInt8[np.ndarray, 'height width'], live: UInt8[np.ndarray, 'height width']
 ) -> tuple[Float[np.ndarray, 'matches 2'], Float[np.ndarray, 'matches 2']]:
-    """Features found again: where they were and where they are [px]."""
+    """Returns the features found again: where they were and where they are [px]."""
     cv2 = opencv()
     scale = min(1.0, _MAX_WIDTH / reference.shape[1])
     # SIFT: OpenCV's only features that keep their place under changed light to 0.1 px. The low
@@ -171,7 +171,7 @@ def _background(
     after: Float[np.ndarray, 'matches 2'],
     size: tuple[int, int],
 ) -> Bool[np.ndarray, ' matches']:
-    """Which matches belong to what does not move in the scene.
+    """Returns which matches belong to what does not move in the scene.
 
     Arm and objects move as well, each in its own way. Of the motions found one after another,
     the background's is the one that is spread over most of the picture.

@@ -25,7 +25,8 @@ class PosePairs:
     Attributes:
         names: Names of the moments, for messages.
         gripper_to_base: Pose of the gripper in the base, 4x4, metres.
-        board_to_camera: Pose of the board, 4x4, metres, in the optical frame (x right, y down, z forward).
+        board_to_camera: Pose of the board in the optical frame (x right, y down, z forward), 4x4,
+            metres.
     """
 
     names: tuple[str, ...]
@@ -75,7 +76,7 @@ def check_pose(pose: Float[np.ndarray, '4 4'], where: str) -> None:
 def pose_matrix(
     translation: Sequence[float], quaternion: Sequence[float], where: str
 ) -> Float[np.ndarray, '4 4']:
-    """4x4 from x y z [m] and the quaternion x y z w.
+    """Returns a pose, 4x4, from x y z [m] and the quaternion x y z w.
 
     Raises:
         ValueError: These are no numbers, or the quaternion is not a unit.

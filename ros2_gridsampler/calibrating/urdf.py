@@ -79,7 +79,7 @@ class Urdf:
         return tuple(names)
 
     def chain(self, base: str, tip: str) -> tuple[UrdfJoint, ...]:
-        """Joints from one link down to another.
+        """Returns the joints from one link down to another.
 
         Raises:
             ValueError: There is no such way.
@@ -101,7 +101,7 @@ class Urdf:
     def pose(
         self, positions: Mapping[str, float], base: str, tip: str
     ) -> Float[np.ndarray, '4 4']:
-        """Where `tip` is in `base`; a joint without a position stays at 0 [rad], [m]."""
+        """Returns where `tip` is in `base`; a joint without a position stays at 0 [rad], [m]."""
         pose = np.eye(4)
         for joint in self.chain(base, tip):
             pose = pose @ joint.at(positions.get(joint.name, 0.0))
@@ -109,7 +109,7 @@ class Urdf:
 
 
 def load_urdf(path: Path) -> Urdf:
-    """Read a URDF file.
+    """Reads a URDF file.
 
     Raises:
         ValueError: Names the file, the joint and what is wrong.
@@ -171,7 +171,7 @@ def _joint(element: ElementTree.Element) -> UrdfJoint:
 
 
 def _refuse_no_tree(joints: list[UrdfJoint]) -> None:
-    """Each link hangs on one joint, each name is used once, and there is no ring."""
+    """Refuses links on several joints, names that are used twice, and rings."""
     above = {joint.child: joint for joint in joints}
     if len(above) < len(joints) or len({joint.name for joint in joints}) < len(joints):
         raise ValueError('two joints have the same name or the same child link.')
