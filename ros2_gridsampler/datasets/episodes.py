@@ -101,7 +101,7 @@ class EpisodeStore:
     def images(
         self, samples: Int[np.ndarray, ' batch']
     ) -> UInt8[np.ndarray, 'batch cameras height width 3']:
-        """Prepared pictures of these samples."""
+        """Returns the prepared pictures of these samples."""
         batch = np.empty((len(samples), *self._shape), np.uint8)
         size = batch[0].nbytes
         for row, sample in zip(batch, samples, strict=True):
@@ -111,7 +111,7 @@ class EpisodeStore:
 
 
 def store_episodes(bags: Sequence[Path], config: EpisodeConfig, cache: Path) -> EpisodeStore:
-    """Read bags once, or find that they have been read.
+    """Reads bags once, or finds that they have been read.
 
     Args:
         bags: Bag folders or files, one episode each.
@@ -179,7 +179,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
 
 
 def _check_labels(bag: Path, config: EpisodeConfig) -> None:
-    """Refuse label topics of another type than the one they are read as."""
+    """Refuses label topics of another type than the one they are read as."""
     labels, there = config.labels, read_topics(bag)
     twists = config.action_space.kind == 'end_effector_twist'
     wanted = {
@@ -221,7 +221,7 @@ class _Labels:
         }
 
     def check(self) -> None:
-        """After the whole bag: see that every topic gave labels, and that none was left out.
+        """Checks after a whole bag that every topic gave labels, and that none was left out.
 
         Raises:
             ValueError: A topic gave none, or its clock was set.
@@ -273,7 +273,7 @@ class _Labels:
         self._landmarks.add(time, points)
 
     def chunk(self, time: float) -> Float[np.ndarray, 'steps actions']:
-        """The actions due from `time` on; past the end the arm holds."""
+        """Returns the actions due from `time` on; past the end the arm holds."""
         config = self._config
         due = time + config.period * (np.arange(config.steps) + 0.25)
         targets = self._actions.at(due)
@@ -283,7 +283,7 @@ class _Labels:
         return np.hstack([targets, self._gripper.at(due)])
 
     def landmarks_at(self, time: float) -> Float[np.ndarray, 'landmarks 3']:
-        """The points to locate at `time`; NaN where they are not recorded."""
+        """Returns the points to locate at `time`; NaN where they are not recorded."""
         if not self._config.labels.landmarks:
             return np.full((1, 3), np.nan)
         return self._landmarks.at(np.array([time + 1e-6]))[0]

@@ -65,12 +65,12 @@ class FrameStore:
     def images(
         self, samples: Int[np.ndarray, ' batch']
     ) -> UInt8[np.ndarray, 'batch height width 3']:
-        """Copies of these frames."""
+        """Returns copies of these frames."""
         return np.array(self._frames[samples])
 
 
 def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> FrameStore:
-    """Read bags once, frame by frame, or find that they have been read.
+    """Reads bags once, frame by frame, or finds that they have been read.
 
     Args:
         bags: Bag folders or files.
@@ -98,7 +98,7 @@ def store_key(bags: Sequence[Path], config: Any) -> str:
 
 
 def camera_topics(bag: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Topics of pictures in a bag.
+    """Returns the topics of pictures in a bag.
 
     Raises:
         ValueError: It has none, or lacks one of those wanted.
@@ -114,7 +114,7 @@ def camera_topics(bag: Path, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_frames(bag: Path, config: FrameConfig) -> Iterator[UInt8[np.ndarray, 'height width 3']]:
-    """Prepared frames of one bag in order of their log time, one in memory at a time."""
+    """Yields the prepared frames of a bag in order of log time, one in memory at a time."""
     topics = camera_topics(bag, config.topics)
     seen = dict.fromkeys(topics, 0)
     for recorded in read_messages(bag, topics):

@@ -61,7 +61,7 @@ def read_description(root: Path) -> dict[str, Any]:
 
 
 def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
-    """The file that a template like 'data/file-{file_index:03d}.parquet' means.
+    """Returns the file that a template like 'data/file-{file_index:03d}.parquet' means.
 
     Args:
         root: Folder of the dataset, without symbolic links.
@@ -150,7 +150,7 @@ class LeRobotDataset:
         return len(self._episodes)
 
     def names(self, feature: str) -> list[str]:
-        """Names of the entries of state or action; numbered where the dataset names none."""
+        """Returns the names of state or action entries; numbers where the dataset names none."""
         names = self.info['features'][feature].get('names')
         if isinstance(names, Mapping):  # {'motors': [...]}
             names = [name for part in names.values() for name in part]
@@ -160,7 +160,7 @@ class LeRobotDataset:
         return [str(name) for name in names]
 
     def episodes(self) -> Iterator[Episode]:
-        """All of them, in order; pictures of one at a time are in memory."""
+        """Yields all episodes, in order; pictures of one at a time are in memory."""
         for row in self._episodes:
             try:
                 yield self._read(row)
@@ -225,7 +225,7 @@ class LeRobotDataset:
 
 
 def import_dataset(dataset: LeRobotDataset, out: Path) -> list[Path]:
-    """Write one bag per episode that is not there yet.
+    """Writes one bag per episode that is not there yet.
 
     State becomes JointState, action JointTrajectory, both with the dataset's names; pictures
     become CompressedImage, bit for bit where the dataset holds files and as JPEG where it holds
@@ -248,7 +248,7 @@ def import_dataset(dataset: LeRobotDataset, out: Path) -> list[Path]:
 
 
 def camera_topic(camera: str) -> str:
-    """Where a camera of a dataset is in its bags."""
+    """Returns where a camera of a dataset is in its bags."""
     return f'/camera/{camera}/image_raw/compressed'
 
 
@@ -296,7 +296,7 @@ def _write(bag: Path, episode: Episode, dataset: LeRobotDataset) -> None:
 
 
 def _frames_at(path: Path, times: Float[np.ndarray, ' frames']) -> list[bytes]:
-    """The frame of a video nearest to each time [s], as JPEG; times increase."""
+    """Returns the frame of a video nearest to each time [s], as JPEG; times increase."""
     found: list[bytes] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

@@ -28,7 +28,7 @@ _SAMPLED = 20
 
 
 def episode_statistics(recording: EpisodeRecording) -> dict[str, Any]:
-    """Feature -> its statistics in one episode, pictures as [0, 1] per channel."""
+    """Returns each feature's statistics in one episode, pictures as [0, 1] per channel."""
     found = {}
     for key, values in ((STATE, recording.state), (ACTION, recording.action)):
         found[key] = _summary(values.astype(float), (0,))
@@ -53,7 +53,7 @@ def _summary(values: NDArray[Any], axes: tuple[int, ...], *, keep: bool = False)
 
 
 def pooled_statistics(stats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Statistics of all episodes together."""
+    """Returns the statistics of all episodes together."""
     pooled = {}
     for key in stats[0]:
         parts = [each[key] for each in stats]
@@ -124,7 +124,7 @@ def write_meta(
 
 
 def _indexed(tasks: Mapping[str, int]) -> pa.Table:
-    """The tasks with the sentence as what pandas takes for the index, as LeRobot looks it up."""
+    """Returns the tasks with the sentence as pandas' index, as LeRobot looks it up."""
     index = '__index_level_0__'
     columns = [
         {'name': name, 'field_name': field, 'pandas_type': kind, 'numpy_type': its}
@@ -237,9 +237,7 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         total += length
     if first is None:
         raise ValueError('There is no bag to export.')
-    write_meta(
-        partial, version, first=first, tasks=tasks, rows=rows, stats=stats, total=total
-    )
+    write_meta(partial, version, first=first, tasks=tasks, rows=rows, stats=stats, total=total)
     partial.rename(out)
 
 
