@@ -41,7 +41,7 @@ class Scene:
         self.sample(0)
 
     def _find_fixtures(self) -> None:
-        """Returns where the fixtures are before LIBERO's sampler moves them, or on average."""
+        """Finds where the fixtures are before LIBERO's sampler moves them, or on average."""
         self.fixture_bodies: dict[str, int] = {}
         self._unplaced: dict[int, tuple[Vector, Vector]] = {}
         self._central: dict[int, tuple[Vector, Vector]] = {}
