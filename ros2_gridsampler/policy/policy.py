@@ -56,7 +56,7 @@ class Trunk(nn.Module):
     def answer(
         self, mixed: Float[Tensor, 'batch tokens width'], blocks: nn.ModuleList
     ) -> Float[Tensor, 'batch queries width']:
-        """Applies the last blocks to tokens and queries at their end, the very last to these alone."""
+        """Applies the last blocks; tokens end with the queries, all that the last one keeps."""
         count = self.queries.shape[0]
         for block in blocks[:-1]:
             mixed = block(mixed)
