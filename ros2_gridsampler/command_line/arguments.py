@@ -21,8 +21,9 @@ class BoardOptions:
 
     Attributes:
         board: Kind of board.
-        columns: Inner corners of a chessboard, squares of a ChArUco board. Use a chessboard with
-            an even and an odd number, such as 9 and 6: others look the same upside down.
+        columns: Inner corners of a chessboard, squares of a ChArUco board; pictures need columns,
+            rows and square. Use a chessboard with an even and an odd number, such as 9 and 6:
+            others look the same upside down.
         rows: Corners or squares in the other direction, counted in the same way.
         square: Side of a square, measured on the print [m].
         marker: Side of a ChArUco marker [m].

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler calibrate arm`, `hand-eye`: URDF and recordings -> limits, delay, camera pose."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,24 +14,51 @@ from .outputs import json_output
 if TYPE_CHECKING:
     from ..acting.arm_limits import ArmLimits
     from ..calibrating.arm_motion import ArmMotion
+    from ..calibrating.calibration_board import Board
     from ..calibrating.hand_eye import HandEye
+    from ..calibrating.pose_pairs import PosePairs
     from ..calibrating.urdf import Urdf
 
 # Joints that differ by more have drives of different kinds [s].
 _SPREAD = 0.05
 
 
+@dataclass(frozen=True)
+class ArmEvidence:
+    """What is compared.
+
+    Attributes:
+        urdf: URDF file of the arm (xacro already run).
+        bag: A recording in which every joint moves.
+        limits: The arm's limits: YAML file or the name of one in calibration/.
+        command_topic: JointTrajectory or Float64MultiArray of positions in the bag.
+        command_joints: Joints of a Float64MultiArray, in its order.
+        states_topic: JointState topic in the bag.
+        pose_topic: PoseStamped of `tip` in `base` in the bag, to check signs against the URDF.
+        base: Link in whose frame the poses are.
+        tip: Link whose poses they are.
+    """
+
+    urdf: Path | None = None
+    bag: Path | None = None
+    limits: str = ''
+    command_topic: str = ''
+    command_joints: tuple[str, ...] = ()
+    states_topic: str = '/joint_states'
+    pose_topic: str = ''
+    base: str = 'base_link'
+    tip: str = 'tool0'
+
+    def __post_init__(self) -> None:
+        if self.urdf is None and self.bag is None:
+            raise ValueError(
+                'Give --urdf, --bag or both: there must be something to check against.'
+            )
+
+
 def arm(
     name: Name,
-    urdf: Path | None = None,
-    bag: Path | None = None,
-    limits: str = '',
-    command_topic: str = '',
-    command_joints: tuple[str, ...] = (),
-    states_topic: str = '/joint_states',
-    pose_topic: str = '',
-    base: str = 'base_link',
-    tip: str = 'tool0',
+    evidence: Annotated[ArmEvidence, tyro.conf.arg(name='')],
     joints: tuple[str, ...] = (),
     out: Path | None = None,
     json: Json = None,
@@ -41,50 +69,25 @@ def arm(
 
     Args:
         name: Name of the arm.
-        urdf: URDF file of the arm (xacro already run).
-        bag: A recording in which every joint moves.
-        limits: The arm's limits: YAML file or the name of one in calibration/.
-        command_topic: JointTrajectory or Float64MultiArray of positions in the bag.
-        command_joints: Joints of a Float64MultiArray, in its order.
-        states_topic: JointState topic in the bag.
-        pose_topic: PoseStamped of `tip` in `base` in the bag, to check signs against the URDF.
-        base: Link in whose frame the poses are.
-        tip: Link whose poses they are.
+        evidence: What is compared.
         joints: Joints that go into the file; all that move in the URDF if empty.
         out: Where to write the limits, such as calibration/NAME.yaml.
         json: File for the findings, or - for standard output.
     """
     from ..acting.arm_limits import load_arm
-    from ..calibrating.arm_check import compare_limits, compare_state
-    from ..calibrating.calibration_recording import read_motion, read_states
+    from ..calibrating.arm_check import draft_limits
     from ..calibrating.urdf import load_urdf
     from ..files import find
 
-    if urdf is None and bag is None:
-        raise ValueError('Give --urdf, --bag or both: there must be something to check against.')
     with json_output(json) as write:
-        robot = None if urdf is None else load_urdf(urdf)
+        robot = None if evidence.urdf is None else load_urdf(evidence.urdf)
+        limits = evidence.limits
         known = load_arm(find('calibration', limits, '.yaml')) if limits else None
-        findings: list[str] = []
         content: dict[str, Any] = {'arm': name}
-        if robot and known:
-            findings += compare_limits(known, robot)
-        motion = None
-        if bag:
-            names, _, states = read_states(bag, states_topic)
-            content['state_order'] = list(names)
-            if known:
-                findings += compare_state(known, names, states)
-            if robot and pose_topic:
-                findings += _signs(robot, bag, states_topic, pose_topic, (base, tip))
-        if bag and command_topic:
-            motion = read_motion(bag, command_topic, states_topic, command_joints)
-            findings += _measure_delay(motion, content)
+        findings, motion = _compare(evidence, robot, known, content)
         if out:
             if robot is None:
                 raise ValueError('Writing limits needs --urdf; a recording alone shows no limits.')
-            from ..calibrating.arm_check import draft_limits
-
             drafts = draft_limits(robot, joints or robot.movable, motion, known)
             _write(out, name, drafts, robot, known, content.get('actuation_delay_s'))
             load_arm(out)
@@ -99,10 +102,42 @@ def arm(
         checks = {
             'limits (--urdf and --limits)': robot and known,
             'order of the joints and delay (--bag and --command-topic)': motion,
-            'signs (--bag, --urdf and --pose-topic)': bag and robot and pose_topic,
+            'signs (--bag, --urdf and --pose-topic)': evidence.bag
+            and robot
+            and evidence.pose_topic,
         }
         if unchecked := [what for what, there in checks.items() if not there]:
             print(f'Not checked: {"; ".join(unchecked)}.')
+
+
+def _compare(
+    evidence: ArmEvidence,
+    robot: 'Urdf | None',
+    known: 'ArmLimits | None',
+    content: dict[str, Any],
+) -> tuple[list[str], 'ArmMotion | None']:
+    """Returns what does not agree, and the recorded motion; adds measurements to the content."""
+    from ..calibrating.arm_check import compare_limits, compare_state
+    from ..calibrating.calibration_recording import read_motion, read_states
+
+    bag, findings = evidence.bag, list[str]()
+    if robot and known:
+        findings += compare_limits(known, robot)
+    if bag is None:
+        return findings, None
+    names, _, states = read_states(bag, evidence.states_topic)
+    content['state_order'] = list(names)
+    if known:
+        findings += compare_state(known, names, states)
+    if robot and evidence.pose_topic:
+        links = (evidence.base, evidence.tip)
+        findings += _signs(robot, bag, evidence.states_topic, evidence.pose_topic, links)
+    if not evidence.command_topic:
+        return findings, None
+    motion = read_motion(
+        bag, evidence.command_topic, evidence.states_topic, evidence.command_joints
+    )
+    return findings + _measure_delay(motion, content), motion
 
 
 def _measure_delay(motion: 'ArmMotion', content: dict[str, Any]) -> list[str]:
@@ -181,17 +216,59 @@ def _write(
     path.write_text(text)
 
 
+@dataclass(frozen=True)
+class PoseOptions:
+    """Where the poses of gripper and board are in a bag.
+
+    Attributes:
+        camera: The lens of the pictures: a camera_info YAML file, or a CameraInfo topic; by
+            default the topic beside the pictures.
+        topic: Camera topic of a bag with several.
+        pose_topic: PoseStamped of the gripper in the base; empty to use TF.
+        base: Frame of the arm's base, for TF.
+        gripper: Frame of the gripper, for TF.
+        live: Camera topic to record from, with the poses, until there are enough views.
+        views: How many views are recorded with --live.
+    """
+
+    camera: str = ''
+    topic: str = ''
+    pose_topic: str = ''
+    base: str = 'base_link'
+    gripper: str = 'tool0'
+    live: str = ''
+    views: int = 20
+
+    def read(self, bag: Path, board: 'Board') -> 'PosePairs':
+        """Returns the poses of a bag, which is recorded first with --live."""
+        from ..calibrating.board_pictures import recorded_intrinsics
+        from ..calibrating.calibration_recording import read_pose_pairs
+        from ..calibrating.camera_info_file import load_camera_info
+        from ..calibrating.transform_tree import GripperTrack
+
+        if self.live:
+            from ..nodes.calibration_capture_node import capture
+
+            if not self.pose_topic:
+                raise ValueError(
+                    '--live needs --pose-topic; where the arm publishes TF only, record a bag '
+                    'with `ros2 bag record` of the camera, /tf and /tf_static, and give that.'
+                )
+            capture(bag, board, self.live, self.views, self.pose_topic)
+        lens = (
+            load_camera_info(self.camera).intrinsics
+            if Path(self.camera).is_file()
+            else recorded_intrinsics(bag, self.topic, self.camera)
+        )
+        track = GripperTrack(bag, self.pose_topic, self.base, self.gripper)
+        return read_pose_pairs(bag, board, lens, track, self.topic)
+
+
 def hand_eye(
     source: Source,
     board: Annotated[BoardOptions, tyro.conf.arg(name='')],
+    poses: Annotated[PoseOptions, tyro.conf.arg(name='')],
     setup: Literal['auto', 'eye-in-hand', 'eye-to-hand'] = 'auto',
-    camera: str = '',
-    topic: str = '',
-    pose_topic: str = '',
-    base: str = 'base_link',
-    gripper: str = 'tool0',
-    live: str = '',
-    views: int = 20,
     out: Path | None = None,
     json: Json = None,
 ) -> None:
@@ -205,47 +282,20 @@ def hand_eye(
             record first.
         board: The calibration board, where the source is a bag. A board that looks the same
             upside down must not be turned by more than 90 degrees.
+        poses: Where the poses are, where the source is a bag.
         setup: Where the camera sits; 'auto' finds out from the poses.
-        camera: The lens of the pictures in a bag: a camera_info YAML file, or a CameraInfo topic;
-            by default the topic beside the pictures.
-        topic: Camera topic of a bag with several.
-        pose_topic: PoseStamped of the gripper in the base; empty to use TF.
-        base: Frame of the arm's base, for TF.
-        gripper: Frame of the gripper, for TF.
-        live: Camera topic to record from, with the poses, until there are enough views.
-        views: How many views are recorded with --live.
         out: YAML file for the result.
         json: File, or - for standard output, for translation_m, rotation_matrix, spread_mm,
             methods and more.
     """
-    from ..calibrating.board_pictures import recorded_intrinsics
-    from ..calibrating.calibration_recording import read_pose_pairs
-    from ..calibrating.camera_info_file import load_camera_info
     from ..calibrating.hand_eye import solve_hand_eye
     from ..calibrating.pose_pairs import load_pose_pairs
-    from ..calibrating.transform_tree import GripperTrack
 
     with json_output(json) as write:
         if source.suffix in ('.json', '.yaml', '.yml'):
             pairs = load_pose_pairs(source)
         else:
-            target = board.build()
-            if live:
-                from ..nodes.calibration_capture_node import capture
-
-                if not pose_topic:
-                    raise ValueError(
-                        '--live needs --pose-topic; where the arm publishes TF only, record a bag '
-                        'with `ros2 bag record` of the camera, /tf and /tf_static, and give that.'
-                    )
-                capture(source, target, live, views, pose_topic)
-            lens = (
-                load_camera_info(camera).intrinsics
-                if Path(camera).is_file()
-                else recorded_intrinsics(source, topic, camera)
-            )
-            track = GripperTrack(source, pose_topic, base, gripper)
-            pairs = read_pose_pairs(source, target, lens, track, topic)
+            pairs = poses.read(source, board.build())
         result = solve_hand_eye(pairs, None if setup == 'auto' else setup)
         print(_hand_eye_text(result, len(pairs)))
         content = _hand_eye_json(result, len(pairs))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler calibrate camera`, `reference`, `drift`: pictures -> lenses, and moved mounts."""
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -133,7 +134,7 @@ def camera(
     """
     from ..calibrating.board_pictures import find_boards, read_pictures
     from ..calibrating.calibration_board import advise, require_views
-    from ..calibrating.camera_calibration import calibrate_camera, draw_residuals, draw_undistorted
+    from ..calibrating.camera_calibration import calibrate_camera
     from ..calibrating.camera_info_file import from_intrinsics, save_camera_info
 
     board = options.build()
@@ -157,16 +158,22 @@ def camera(
         )
         path = out / f'{name}.yaml'
         save_camera_info(path, from_intrinsics(name, result.intrinsics), provenance)
-        draw_residuals(result, out / f'{name}_residuals.png')
-        for picture_name, rgb in read_pictures(source, topic, files):
-            if picture_name == result.views[0].name:
-                draw_undistorted(result, rgb, out / f'{name}_undistorted.jpg')
-                break
+        _draw(result, read_pictures(source, topic, files), out, name)
         print(_camera_text(result, len(names), unseen, advice))
         print(
             f'Written: {path}; look at {name}_residuals.png and {name}_undistorted.jpg beside it.'
         )
         write(_camera_json(result, unseen, advice, {'model': model, 'board': str(board)}))
+
+
+def _draw(
+    result: 'CameraCalibration', pictures: Iterable[tuple[str, Any]], out: Path, name: str
+) -> None:
+    from ..calibrating.camera_calibration import draw_residuals, draw_undistorted
+
+    draw_residuals(result, out / f'{name}_residuals.png')
+    sample = next(rgb for picture, rgb in pictures if picture == result.views[0].name)
+    draw_undistorted(result, sample, out / f'{name}_undistorted.jpg')
 
 
 def _camera_text(
