@@ -12,8 +12,9 @@ import tyro
 from .arguments import json_argument
 from .arm_calibration_commands import arm, hand_eye
 from .camera_calibration_commands import camera, drift, reference
+from .check_command import check
 from .encoder_commands import compare, list_known, serve, show, verify
-from .engine_commands import benchmark_backends, check, export, flops
+from .engine_commands import benchmark_backends, export, flops
 from .evaluation_commands import evaluate
 from .lerobot_commands import adopt, convert_sampler, export_lerobot, import_lerobot
 from .moved_commands import run_moved

@@ -16,7 +16,7 @@ from ..acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
 from ..acting.action_prefix import Prefix
 from ..acting.arm_limits import ArmLimits
 from ..acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
-from ..acting.controller import Command, Controller
+from ..acting.controller import Controller, Decision
 
 Numbers = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Follower(Protocol):
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """See `ChunkSchedule.prefix`."""
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
         """The command due at `now` [s], the arm having been at `state` at `time` [s]."""
 
 
@@ -77,7 +77,7 @@ class FilteredCommands:
         """See `Follower`."""
         return self._controller.prefix(start_time, period, now)
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
         """See `Follower`."""
         self._controller.measure(state, time, now)
         return self._controller.command(now, period)
@@ -101,12 +101,12 @@ class ScheduledCommands:
         """See `Follower`."""
         return self._schedule.prefix(start_time, period, now)
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
         """See `Follower`."""
         try:
-            return Command(self._schedule.action(now), '', (), False)
+            return Decision(self._schedule.action(now), '', (), False)
         except NoActionDue as error:
-            return Command(state, str(error), (), True)
+            return Decision(state, str(error), (), True)
 
 
 class CommandReplay:

@@ -227,6 +227,11 @@ class DegradationLadder:
         """'stream: fault' -> how often it began, and 'X -> Y' -> how often."""
 
     @property
+    def current(self) -> Rung:
+        """The rung as it was when somebody last looked."""
+        return self._rung
+
+    @property
     def reason(self) -> str:
         """Why the rung is above FOLLOW, the most recent first cause; empty where it is not."""
         if self._rung is Rung.FOLLOW:

@@ -5,12 +5,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acting.controller import Controller
-from ..acting.rest_watch import RestWatch
-from .command_outputs import pose_difference
-from .input_topics import Measured
-from .output_topics import CommandOutput
-from .policy_parameters import PolicyParameters
+from .controller import Controller
+from .led_pose import LedPose, pose_difference
+from .loop_config import LoopConfig
+from .loop_events import Measured
 
 # No encoder is so fine that an arm which stands does not seem to move by this [rad], [m].
 _NOISE = 0.002
@@ -32,24 +30,21 @@ class TrackingWatch:
 
     Args:
         controller: Knows the joints that it commands.
-        output: Knows the pose that it commands.
-        parameters: Bounds, and whether the arm is asked at all: a recorded one never follows.
+        led: The pose that is commanded; None where none is.
+        config: Bounds, and whether the arm is asked at all: a recorded one never follows.
     """
 
-    def __init__(
-        self, controller: Controller, output: CommandOutput, parameters: PolicyParameters
-    ) -> None:
-        """Nothing is known yet."""
+    def __init__(self, controller: Controller, led: LedPose | None, config: LoopConfig) -> None:
         self._controller = controller
-        self._output = output
+        self._led = led
         self._joints = controller.gaps.size
-        leads = [parameters.max_joint_lead] * self._joints
-        self._leads = np.array([*leads, parameters.max_lead, parameters.max_lead_angle])
-        self._error = parameters.max_tracking_error
-        self._checks = parameters.check_following
+        leads = [config.max_joint_lead] * self._joints
+        self._leads = np.array([*leads, config.max_lead, config.max_lead_angle])
+        self._error = config.max_tracking_error
+        self._checks = config.check_following
         if not self._checks:
             self._leads, self._error = np.full(self._leads.shape, np.inf), np.inf
-        self._rest = RestWatch(max(self._error / 5, _NOISE), parameters.rest_time)
+        self._rest = RestWatch(max(self._error / 5, _NOISE), config.rest_time)
         self.begin()
 
     def begin(self) -> None:
@@ -66,13 +61,13 @@ class TrackingWatch:
         self._hung = np.zeros(self._leads.shape)
         self._measured = -np.inf
 
-    def measure(self, state: Measured, pose: Measured | None) -> None:
-        """The arm was measured; `pose` of the end effector where somebody measures it."""
-        hand = np.zeros(0) if pose is None else pose.values
+    def measure(self, state: Measured) -> None:
+        """The arm was measured."""
+        hand = np.zeros(0) if state.pose is None else state.pose
         if hand.size and self._here[1].size and hand[3:] @ self._here[1][3:] < 0:
             # The same rotation.
             hand = np.array([*hand[:3], *-hand[3:]])
-        away = self._output.gap(hand) if hand.size else (0.0, 0.0)
+        away = self._led.gap(hand) if hand.size and self._led else (0.0, 0.0)
         self._gaps = np.array([*self._controller.gaps, *away])
         self._here = (state.values[: self._joints], hand)
         free = self._here[0][self._controller.watched]
@@ -105,7 +100,8 @@ class TrackingWatch:
         self._stood &= ~away
         self._hung[away] = self._gaps[away]
         if self._blocked:
-            joints, pose = self._controller.commanded, self._output.pose
+            joints = self._controller.commanded
+            pose = None if self._led is None else self._led.pose
             self._trial |= away
             self._place = self._here
             self._wanted = (
@@ -185,3 +181,43 @@ def _distances(one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> 
     return np.array(
         [*np.abs(one[0] - other[0]), *(pose_difference(one[1], other[1]) if known else (0.0, 0.0))]
     )
+
+
+class RestWatch:
+    """An arm stands when it was commanded to, and has been measured to, for a while.
+
+    Args:
+        near: Within this the measured arm has not moved [rad], [m].
+        rest_time: The while [s].
+    """
+
+    def __init__(self, near: float, rest_time: float) -> None:
+        self._near = near
+        self._rest_time = rest_time
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything."""
+        self._commanded_since: float | None = None
+        self._measured_at: tuple[NDArray[np.float64], float] | None = None
+
+    def command(self, at_rest: bool, time: float) -> None:
+        """A command was sent at `time` [s]; `at_rest` where it holds an arm that stands."""
+        if not at_rest:
+            self._commanded_since = None
+        elif self._commanded_since is None:
+            self._commanded_since = time
+
+    def measure(self, state: NDArray[np.float64], time: float) -> None:
+        """The arm was measured at `time` [s]; new numbers, and a clock set back, begin anew."""
+        before = self._measured_at
+        anew = before is None or before[0].shape != state.shape or time < before[1]
+        if before is None or anew or np.abs(state - before[0]).max(initial=0.0) > self._near:
+            self._measured_at = (state, time)
+
+    def stands(self, time: float) -> bool:
+        """Whether it stands, by what was measured at `time` [s] or before."""
+        if self._commanded_since is None or self._measured_at is None:
+            return False
+        since = max(self._commanded_since, self._measured_at[1])
+        return time - since > self._rest_time
