@@ -193,7 +193,7 @@ def _fit(
 
 
 def _peak(scores: Float[np.ndarray, ' delays'], index: int) -> float:
-    """Returns the top of the parabola through the best three, in steps from `index`."""
+    """Returns where the parabola through the best three peaks, in steps from `index`."""
     if not 0 < index < len(scores) - 1:
         return 0.0
     left, top, right = scores[index - 1 : index + 2]

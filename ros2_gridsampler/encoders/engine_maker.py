@@ -59,7 +59,7 @@ def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
 
 
 def _read(path: Path) -> bytearray:
-    """Returns a file's bytes without the GIL, in memory that engines may use uncopied."""
+    """Reads a file while others run, into memory that engines may use without a copy."""
     content = bytearray(path.stat().st_size)
     with path.open('rb', buffering=0) as file:
         view = memoryview(content)

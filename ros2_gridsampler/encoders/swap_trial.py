@@ -41,7 +41,7 @@ class SwapTrial:
         return self._begun is not None
 
     def begin(self, now: float, counts: Counts) -> None:
-        """Begins the trial of an encoder that was swapped in [s]."""
+        """Begins the trial of an encoder that was swapped in at `now` [s]."""
         rate = 0.0
         if self._before:
             first = self._before[0][1]

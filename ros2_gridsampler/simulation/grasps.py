@@ -76,7 +76,7 @@ def top_down(yaw: float) -> Vector:
 
 
 def rim_grasp(angle: float, approach_height: float) -> Grasp:
-    """Takes a bowl by its rim, at an angle [rad] about its z axis, one finger inside."""
+    """Returns the grasp of a bowl's rim, at an angle [rad] about z, one finger inside."""
     # The gripper is the same after half a turn: take the smaller one.
     yaw = (angle % np.pi) - np.pi / 2
     offset = np.array([RIM_RADIUS * np.cos(angle), RIM_RADIUS * np.sin(angle), RIM_HEIGHT])
@@ -91,14 +91,14 @@ def rim_grasp(angle: float, approach_height: float) -> Grasp:
 
 
 def lying_grasp(kind: str, release_height: float) -> Grasp:
-    """Takes a thing across its narrow side, to drop it [m] above the goal's origin."""
+    """Returns the grasp of a thing's narrow side, to drop it [m] above the goal's origin."""
     # Cream cheese lies, and the wide hand would come down on the can behind it: take its near end.
     offset = np.array([-0.022 if kind == 'cream_cheese' else 0.0, 0.0, BASKET_HEIGHTS[kind]])
     return Grasp(offset, top_down(0.0), release_height, travel_height=0.25, opening=0.08)
 
 
 def neck_grasp() -> Grasp:
-    """Takes a bottle by its neck: lower down, its cork would meet the hand."""
+    """Returns the grasp of a bottle's neck: lower down, its cork would meet the hand."""
     offset = np.array([0.0, 0.0, 0.135])
     return Grasp(offset, top_down(0.0), release_height=0.03, travel_height=0.2, opening=0.08)
 

@@ -160,7 +160,7 @@ class MiMae(nn.Module):
         images: UInt8[Tensor, 'images height width 3'],
         places: Int[Tensor, 'images masks visible'],
     ) -> Views:
-        """Returns the rows of every mask of every picture."""
+        """Encodes every mask of every picture on its own; returns what the losses read."""
         tokens = self.encoder.sparse(
             images.repeat_interleave(places.shape[1], 0), places.flatten(0, 1)
         )

@@ -52,7 +52,7 @@ class TowerCells:
 
     @classmethod
     def of(cls, policy: Any, prepared: ImagePreparation) -> 'TowerCells':
-        """Returns how a policy is shown such a picture."""
+        """Returns the cells of a policy's tower on such a picture."""
         config, size = policy.config, np.array([prepared.width, prepared.height], np.float64)
         if config.type == 'act':
             side = 16 if config.replace_final_stride_with_dilation else 32
