@@ -91,7 +91,7 @@ def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> Fram
 
 
 def store_key(bags: Sequence[Path], config: Any) -> str:
-    """Changes with everything that changes what is decoded."""
+    """Returns a key that changes with everything that changes what is decoded."""
     stamps = [[str(bag.resolve()), bag_stamps(bag)] for bag in bags]
     content = [STORE_FORMAT, stamps, cattrs.unstructure(config)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
