@@ -72,6 +72,7 @@ class LoopView:
     Attributes:
         state: What the loop is doing.
         holding: Why the arm is not moved; empty where it is.
+        doubt: Why it is not believed to be where it is measured; empty where it is.
         instruction: The sentence that is obeyed.
         rung: Of the ladder.
         reason: Why it is above FOLLOW.
@@ -85,6 +86,7 @@ class LoopView:
 
     state: LoopState
     holding: str
+    doubt: str
     instruction: str
     rung: Rung
     reason: str
@@ -397,6 +399,7 @@ class CommandLoop:
         return LoopView(
             self._state,
             holding,
+            self._belief.doubt,
             self._instruction,
             ladder.current,
             ladder.reason,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..evaluating.video_packets import VIDEO_TYPES, with_pictures
 from ..seeing.camera_message import camera_info_topic
 from .bag_files import DamagedBag, is_storage
 from .bag_storage import RecordedMessage, read_connections, read_storage
@@ -74,7 +75,7 @@ def unreadable_topics(bag: Path) -> dict[str, str]:
 
 
 def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
-    """Messages in order of their log time.
+    """Messages in order of their log time; of a video, its pictures.
 
     Args:
         bag: A bag folder, or an .mcap, .db3 or .bag file.
@@ -83,7 +84,7 @@ def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedM
     Raises:
         DamagedBag: At the end, if the bag was cut off or lacks messages.
     """
-    return read_storage(bag, topics, deserialised=True)
+    return with_pictures(read_storage(bag, topics, deserialised=True))
 
 
 def read_camera_infos(bag: Path, cameras: Mapping[str, str]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def read_serialised(bag: Path, topics: Collection[str] = ()) -> Iterator[Recorde
     return read_storage(bag, topics, deserialised=False)
 
 
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage', *VIDEO_TYPES)
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 JOINT_STATE = 'sensor_msgs/msg/JointState'
 POSE = 'geometry_msgs/msg/PoseStamped'

@@ -12,6 +12,16 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 
 Unpack = Callable[[bytes, str], Any]
 _HEADER = 'std_msgs/msg/Header'
+# Older recorders wrote no definitions; these are no part of ROS 2, and cameras use them.
+_VIDEO_PACKETS = {
+    'ffmpeg_image_transport_msgs/msg/FFMPEGPacket': (
+        'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
+        'uint8 flags\nbool is_bigendian\nuint8[] data\n'
+    ),
+    'foxglove_msgs/msg/CompressedVideo': (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'
+    ),
+}
 _IDL_SEPARATOR = '=' * 80 + '\n'
 
 
@@ -119,4 +129,7 @@ class BagTypes:
 
 @cache
 def _jazzy() -> Any:
-    return get_typestore(Stores.ROS2_JAZZY)
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for name, text in _VIDEO_PACKETS.items():
+        store.register(get_types_from_msg(text, name))
+    return store

@@ -4,24 +4,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from ..evaluating.evaluation_config import TimeSource
 from ..seeing.camera_message import stamp_seconds
+from ..seeing.joint_states import JointNames
 from ..seeing.observation import NotObservable, Observation
 from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.stream_health import Fault
 from .bag_files import DamagedBag
 from .bag_reader import read_camera_infos, read_messages
 from .bag_storage import RecordedMessage
-
-TimeSource = Literal['recorded', 'header', 'log']
-"""Whose time an offline reading believes.
-
-'recorded': header stamps against log times, as the live node would have seen them. 'header': the
-header stamps alone, for a bag whose recorder had another clock. 'log': the log times alone, for
-drivers that do not stamp.
-"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +29,7 @@ class StreamTopics:
         pose: PoseStamped of the end effector; empty where it is not used.
         instruction: String; empty where `fixed_instruction` serves.
         fixed_instruction: The sentence of a recording that carries none.
+        joint_names: What the recorded robot calls the joints of the policy.
     """
 
     cameras: Mapping[str, str]
@@ -42,6 +37,7 @@ class StreamTopics:
     pose: str = ''
     instruction: str = '/instruction'
     fixed_instruction: str = ''
+    joint_names: JointNames = field(default_factory=JointNames)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,6 +104,8 @@ class ObservationReplay:
         """Time of the newest message, as the live node's clock would have said [s]."""
         self.reason = 'it holds no message of the topics in use'
         """Why there was no observation when last looked for."""
+        self.stuck = ''
+        """The camera that repeats itself while the arm moves, so that there is no observation."""
         self.refused: Counter[str] = Counter()
         """What could not be used, by the sentence that says why."""
 
@@ -158,7 +156,9 @@ class ObservationReplay:
             decode = self._buffer.take(self.now)
         except NotObservable as error:
             self.reason = str(error)
+            self.stuck = error.stream if error.fault is Fault.FROZEN else ''
             return None
+        self.stuck = ''
         if decode is None:
             return None
         try:

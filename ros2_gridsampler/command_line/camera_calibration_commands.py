@@ -37,7 +37,8 @@ def reference(
     from ..bags.bag_reader import find_bags, read_topics
     from ..calibrating.camera_records import take_reference_views
     from ..calibrating.reference_views import FOLDER
-    from ..evaluating.topic_map import TopicChoice, map_cameras, with_cameras
+    from ..evaluating.topic_choice import TopicChoice, with_cameras
+    from ..evaluating.topic_map import map_cameras
     from ..files import find
     from ..policy.manifest import load_manifest
 

@@ -54,7 +54,7 @@ def success(
     perturbation: Literal['none', 'camera', 'light', 'distractor', 'start', 'paraphrase'] = 'none',
     encoder: str = '',
 ) -> None:
-    """Measure how often a policy solves LIBERO's tasks, without ROS.
+    """Measure how often a policy solves LIBERO's tasks.
 
     Args:
         policy: Checkpoint folder, or the name of one that comes with the package.

@@ -141,7 +141,8 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     with disk_of(folder, advice), (folder / 'frames.bin').open('wb') as frames:
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
             _check_labels(bag, config)
-            buffer = ObservationBuffer(config.observation, StreamBudget())
+            names = config.topics.joint_names
+            buffer = ObservationBuffer(config.observation, StreamBudget(), names)
             labels = _Labels(bag, config, buffer)
             times = []
             # One observation in memory at a time: a bag may be hours long.
@@ -250,7 +251,8 @@ class _Labels:
         if space.kind == 'end_effector_twist':
             target = read_twist(message, space.frame)
         else:
-            target = read_joint_trajectory(message, space.names)[0]
+            names = self._config.topics.joint_names.of_robot(space.names)
+            target = read_joint_trajectory(message, names)[0]
         # A stamp of 0 means "on arrival", as for trajectories.
         time = stamp_seconds(message.header.stamp) or recorded.time
         self._actions.add(time, target)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from ..bags.bag_writer import BagWriter, build, build_header
+from ..evaluating.rotations import name_rotations
 from ..seeing.camera_message import encode_jpeg
 
 VERSIONS = ('v2.1', 'v3.0')
@@ -238,9 +239,13 @@ def import_dataset(dataset: LeRobotDataset, out: Path) -> list[Path]:
     Returns:
         The bags.
     """
-    bags = []
+    bags: list[Path] = []
     for episode in tqdm(dataset.episodes(), total=len(dataset), desc='episodes', unit='episode'):
         bag = out / f'episode_{episode.index:06d}'
+        if not bags:
+            for feature, rows in ((STATE, episode.state), (ACTION, episode.action)):
+                for sentence in name_rotations(dataset.names(feature), np.asarray(rows, float)):
+                    tqdm.write(f'{feature}: {sentence}')
         bags.append(bag)
         if not bag.exists():
             _write(bag, episode, dataset)

@@ -103,7 +103,7 @@ def build(
             that are not finite.
         EngineRefused: No backend is left, or the first refused and `strict` is set.
     """
-    from .exported_graph import Graph, export, probes, reduced, run_eagerly
+    from .exported_graph import Graph, export, fingerprint, probes, reduced, run_eagerly
 
     unknown = [name for name in backends if name not in NAMES]
     if unknown or not backends:
@@ -120,12 +120,24 @@ def build(
         progress('Exporting the policy as one graph.')
         return export(policy if kind == 'fp32' else reduced(policy, kind), inputs[0])
 
+    @remember
+    def hashes(kind: Precision) -> tuple[str, str]:
+        # The same policy was exported before, most often; that takes seconds.
+        known = f'{fingerprint(policy, inputs[0])}-{kind}'
+        found = None if cache is None else cache.graph(known)
+        if found is None:
+            exported = graph(kind)
+            found = exported.graph_sha256, exported.weights_sha256
+            if cache is not None:
+                cache.keep_graph(known, *found)
+        return found
+
     refusals: list[Refusal] = []
     for name in backends:
         try:
             machine = _check(name, precision)
             engine, files, origin = _obtain(
-                name, policy, graph, machine, precision, threads, cache, progress
+                name, policy, graph, hashes, machine, precision, threads, cache, progress
             )
             agreement = verify(engine, inputs, expected, policy.config, precision)
         except EngineRefused as error:
@@ -172,6 +184,7 @@ def _obtain(
     name: Name,
     policy: Policy,
     graph: Callable[[Precision], ExportedGraph],
+    hashes: Callable[[Precision], tuple[str, str]],
     machine: Machine,
     precision: Precision,
     threads: int,
@@ -184,9 +197,10 @@ def _obtain(
     if name == 'eager':
         return eager.EagerEngine(policy, precision, threads), {}, 'The policy itself.'
     # On a CPU the library itself lowers the precision; TensorRT takes the types of the graph.
-    source = graph(precision if name == 'tensorrt' else 'fp32')
+    kind: Precision = precision if name == 'tensorrt' else 'fp32'
 
     def convert() -> Built:
+        source = graph(kind)
         progress(f'Building the {name} engine in {precision}; it is kept for the next start.')
         if name == 'tensorrt':
             return tensorrt.build(source)
@@ -201,8 +215,7 @@ def _obtain(
         return *open_files(convert()), 'Built.'
     key = EngineKey(
         name,
-        source.graph_sha256,
-        source.weights_sha256,
+        *hashes(kind),
         precision,
         machine.flags,
         machine.engine,

@@ -3,10 +3,12 @@
 """Policy -> the one graph that every engine compiles, and the inputs that try it out."""
 
 import copy
+import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -159,6 +161,40 @@ def export(policy: Policy, example: Inputs) -> ExportedGraph:
     return ExportedGraph(program, hash_graph(program), hash_weights(program), example)
 
 
+def fingerprint(policy: Policy, example: Inputs) -> str:
+    """sha256 over all that `export` makes a graph of: known without the seconds that it takes.
+
+    PyTorch's version, the source of this package, the modules and their settings, every tensor,
+    and the shapes of the inputs.
+    """
+    digest = hashlib.sha256(f'{torch.__version__} {_source_sha256()}'.encode())
+    digest.update(f'{policy.config!r}\n{policy!r}\n'.encode())
+    for array in example.arrays:
+        digest.update(f'{array.shape} {array.dtype} '.encode())
+    _add_tensors(digest, {**dict(policy.named_parameters()), **dict(policy.named_buffers())})
+    return digest.hexdigest()
+
+
+@functools.cache
+def _source_sha256() -> str:
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob('*.py')):
+        digest.update(f'{path.relative_to(package)} '.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: 'hashlib._Hash', tensors: Mapping[str, object]) -> None:
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        if isinstance(tensor, Tensor):
+            digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
+            digest.update(
+                tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
+
+
 def hash_graph(program: ExportedProgram) -> str:
     """sha256 over every operator with its arguments, shapes and types."""
     digest = hashlib.sha256()
@@ -175,14 +211,7 @@ def hash_graph(program: ExportedProgram) -> str:
 def hash_weights(program: ExportedProgram) -> str:
     """sha256 over all parameters, buffers and constants."""
     digest = hashlib.sha256()
-    tensors = {**program.state_dict, **program.constants}
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        if isinstance(tensor, Tensor):
-            digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
-            digest.update(
-                tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            )
+    _add_tensors(digest, {**program.state_dict, **program.constants})
     return digest.hexdigest()
 
 

@@ -7,9 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
@@ -31,7 +32,7 @@ class CommandConfig:
         max_state_age: The arm is stopped when its measured state is older [s].
     """
 
-    rate: float = 50.0
+    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = 50.0
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     max_state_age: float = 0.5
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk
-from .critical_error import CriticalConfig, GripperWatch, Intervals
+from .critical_error import GripperWatch, Intervals
+from .evaluation_config import CriticalConfig
 from .gripper_events import GripperScale
 from .policy_scores import PolicyScores
 from .recorded_actions import RecordedActions
@@ -95,12 +96,11 @@ class FrameComparison:
             self.unlabelled += 1
             return
         previous = self._actions.previous(frame.time)
-        both = None
-        if frame.state is not None and previous is not None:
-            both = frame.state, previous
         critical = self._is_critical(frame.time, begin)
+        if frame.state is None or previous is None:
+            return  # No score without its baselines.
         for score, chunk in zip(self._scores, frame.chunks, strict=True):
-            score.compare(chunk, recorded, both, critical)
+            score.compare(chunk, recorded, (frame.state, previous), critical)
 
     def _is_critical(self, time: float, begin: float) -> bool:
         if self._intervals is None:

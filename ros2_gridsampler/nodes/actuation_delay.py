@@ -20,8 +20,8 @@ from ..acting.safety_filter import JointSafetyFilter
 from ..calibrating.delay_estimate import Delay, DelayConfig, estimate_delay
 from ..files import find
 from ..seeing.camera_message import stamp_seconds
+from ..seeing.joint_states import NewestJoints
 from ..stop_request import StopRequest
-from .input_topics import order_positions
 from .node_setup import prepare_process
 from .topics import EVERY, NEWEST_RELIABLE
 
@@ -49,7 +49,9 @@ class DelayNode(Node):
         self._config = config
         self.commanded: list[tuple[float, float]] = []
         self.measured: list[tuple[float, float]] = []
+        self._joints = NewestJoints(self._limits.names)
         self.newest: Any = None
+        """Positions of all joints; None before each has come."""
         self._output = self.create_publisher(JointTrajectory, config.command, NEWEST_RELIABLE)
         self.create_subscription(JointState, config.joint_states, self._hear, EVERY)
 
@@ -83,8 +85,11 @@ class DelayNode(Node):
         return made
 
     def _hear(self, message: Any) -> None:
-        self.newest = order_positions(message.name, message.position, self._limits.names)
-        self.measured.append((stamp_seconds(message.header.stamp), float(self.newest[self._row])))
+        time = stamp_seconds(message.header.stamp)
+        if self._joints.add(message.name, message.position, time):
+            self.newest = self._joints.positions
+        if self._config.joint in message.name:
+            self.measured.append((time, float(self._joints.positions[self._row])))
 
 
 def measure_delay(config: DelayConfig) -> Delay:

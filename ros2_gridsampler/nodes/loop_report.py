@@ -48,6 +48,7 @@ class LoopReport:
             'instruction': view.instruction,
             'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
             **{f'frames received: {c.name}': c.received for c in self._inputs.cameras.all},
+            'state of the arm from': self._inputs.state_publishers(),
             'observations decoded': self._inference.decoded,
             'loop': view.state.name,
             'commands': self._statistics.commands,

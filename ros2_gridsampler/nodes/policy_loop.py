@@ -4,6 +4,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,19 @@ from ..encoders.swap_trial import Counts
 from ..engines import Backend
 from ..policy.prediction import Prediction
 from ..seeing.camera_record import CameraRecord
+from ..seeing.joint_states import parse_joint_names
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import Fault, Rung
 from ..vla.deployed_policy import DeployedConfig
 from .camera_checks import CameraChecks
+from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output
 from .command_statistics import CommandStatistics
 from .command_thread import Clocks, CommandThread
 from .inference_thread import InferenceThread, TimedPrediction
 from .input_topics import InputTopics
+from .loop_findings import LoopFindings
 from .loop_report import LoopReport
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
@@ -34,6 +38,14 @@ from .problems import Problems
 _WATCHDOG_PERIOD = 0.05
 # The graph of the topics is asked less often: that takes a while [s].
 _RIVAL_PERIOD = 0.5
+# What nobody else writes into the log, and under which name.
+_LOGGED = {
+    Cause.CLOCK: 'clock',
+    Cause.SILENT: 'silent topic',
+    Cause.STAMPS: 'stamps',
+    Cause.INSTRUCTION: 'no instruction',
+    Cause.UNHEARD: 'no subscriber',
+}
 
 
 class PolicyLoop:
@@ -48,6 +60,7 @@ class PolicyLoop:
         parameters: Topics, rates, budgets.
         config: Of the checkpoint.
         backend: Predicts.
+        check_instruction: See `DeployedPolicy`.
         arm: Limits.
         records: What the checkpoint knows of its cameras.
         views: Its reference views.
@@ -66,6 +79,7 @@ class PolicyLoop:
         *,
         config: DeployedConfig,
         backend: Backend,
+        check_instruction: Callable[[str], object],
         arm: ArmLimits,
         records: Mapping[str, CameraRecord],
         views: Mapping[str, UInt8[np.ndarray, 'height width 3']],
@@ -90,14 +104,20 @@ class PolicyLoop:
         space = config.action_space
         self.output = choose_output(parameters.output, space)
         by_joints = space.kind == 'joint_position'
+        names = parse_joint_names(parameters.joint_names, parameters.joint_prefix)
+        called = replace(space, names=names.of_robot(space.names)) if by_joints else space
         # Where something that comes later is refused, nothing of what came before may stay.
         with contextlib.ExitStack() as undo:
             self._output = make_output(
-                node, self.output, space, parameters.period, parameters.separate_joints
+                node,
+                self.output,
+                called,
+                parameters.period,
+                names.of_robot(parameters.separate_joints),
             )
             undo.callback(self._output.destroy)
             self._inference = InferenceThread(
-                ObservationBuffer(config.observation, parameters.streams),
+                ObservationBuffer(config.observation, parameters.streams, names),
                 self._predict,
                 now=self._now,
                 deliver=self._deliver,
@@ -108,6 +128,7 @@ class PolicyLoop:
                 node,
                 parameters,
                 config=config.observation,
+                joint_names=names,
                 measured_joints=space.names if by_joints else parameters.gripper_joints,
                 gripper=None if by_joints else arm.gripper,
                 base_frame=arm.base_frame,
@@ -115,6 +136,7 @@ class PolicyLoop:
                 problems=problems,
                 steady=steady,
                 on_instruction=self._obey,
+                check_instruction=check_instruction,
             )
             undo.callback(self._inputs.destroy)
             self.checks = CameraChecks(
@@ -134,17 +156,30 @@ class PolicyLoop:
                 needed=self._inputs.needed,
             )
             undo.pop_all()
+        self._findings = LoopFindings(
+            node,
+            parameters,
+            view=lambda: self.view,
+            inference=self._inference,
+            inputs=self._inputs,
+            output=self._output,
+            steady=steady,
+        )
         self.statistics = CommandStatistics(self._now, reports.timing)
         self._report = LoopReport(config, self.statistics, self._inference, self._inputs, problems)
         self.before_command: Callable[[], None] = lambda: None
         """Called in the command thread before each command."""
         self._instruction = ''
+        self.commanding = False
+        """Whether the arm is commanded, or still has to be sent a safe command."""
         self._commands: CommandThread | None = None
         self._watchdog: Any = None
         self._rivals_checked = steady()
 
     def start(self) -> None:
         """Begins to predict and, once the state of the arm is known, to command."""
+        self._findings.stopped = False
+        self.commanding = True
         parameters = self._parameters
         self._loop.start(self._steady())
         self.statistics.begin()
@@ -186,6 +221,7 @@ class PolicyLoop:
                     "arm's controller has to stop by its own timeout."
                 )
         finally:
+            self.commanding = False
             self._inference.stop()
 
     def destroy(self) -> None:
@@ -202,11 +238,21 @@ class PolicyLoop:
 
     def pause(self) -> None:
         """Decelerates and holds."""
+        self._findings.stopped = True
         self._post(StopAsked())
 
     def resume(self) -> None:
         """Goes on after a pause, from where the arm is, with what is predicted from now on."""
+        self._findings.stopped = False
         self._post(ResumeAsked())
+
+    def instruct(self, sentence: str) -> str:
+        """Obeys a sentence from now on; '' holds the arm.
+
+        Returns:
+            Why that cannot be, and nothing changes; empty where it is obeyed.
+        """
+        return self._inputs.instruct(sentence)
 
     @property
     def view(self) -> LoopView:
@@ -226,20 +272,12 @@ class PolicyLoop:
         view = self.view
         return view.reason if view.rung is Rung.DEACTIVATE else ''
 
-    def status(self) -> tuple[list[str], dict[str, Any], dict[str, dict[str, Any]]]:
+    def status(self) -> tuple[list[Finding], dict[str, Any], dict[str, dict[str, Any]]]:
         """What is wrong now, numbers for people, and more of them by part."""
-        for text in (wrong := self._inputs.cameras.silent()):
-            self._problems.report('silent camera', text)
-        if self._commands is not None:
-            # No hold: nothing moves anyway, and who only watches what would be commanded may.
-            for topic in self._output.unheard:
-                wrong.append(
-                    f'{topic} has no subscriber: nobody executes the commands; check the '
-                    'remapping, that the controller is active, and its QoS.'
-                )
-                self._problems.report('no subscriber', wrong[-1])
-            if self.view.holding:
-                wrong.append(self.view.holding)
+        wrong = self._findings.look(active=self._commands is not None)
+        for finding in wrong:
+            if finding.cause in _LOGGED:
+                self._problems.report(_LOGGED[finding.cause], finding.sentence)
         main = {'output': self.output, **self._report.main(self.view)}
         parts = self._report.parts(self.view, self._now())
         return wrong, main, {**parts, 'cameras': self.checks.report()}
@@ -272,6 +310,7 @@ class PolicyLoop:
         return self._backend.predict(observation, prefix)
 
     def _deliver(self, timed: TimedPrediction) -> None:
+        self._findings.delivered()
         self._post(Predicted(timed.prediction.chunk, timed.observation.instruction, timed))
         self._reports.prediction(timed, self._config)
 
@@ -325,5 +364,6 @@ class PolicyLoop:
                     {f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers}
                 )
                 text = f'{topic} has {others} more publisher(s), {names}; end all but one.'
+                self._findings.rivals(text)
                 lasting = 2 * _RIVAL_PERIOD
                 self._post(FaultSeen(Fault.RIVAL, 'command topic', text, lasting))

@@ -12,6 +12,7 @@ from ..encoders.swap_config import SwapConfig
 from ..engines.compiled_policy import Choice
 from ..engines.engine import Precision
 
+GripperState = Literal['joint_state', 'float64']
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 
 
@@ -90,6 +91,13 @@ class PolicyParameters(LoopConfig):
         default='',
         metadata={'help': 'YAML with the limits of the arm, or the name of one in calibration/'},
     )
+    instruction: str = field(
+        default='',
+        metadata={
+            'help': 'Sentence to obey until another one comes on ~/instruction; empty to wait for '
+            'one. May be set while the node runs'
+        },
+    )
     backend: Choice = field(
         default='automatic',
         metadata={
@@ -123,11 +131,44 @@ class PolicyParameters(LoopConfig):
         metadata={'help': 'Without a picture for so long: warn', 'unit': 's', 'minimum': 0.1},
     )
     joint_states_topic: str = field(
-        default='/joint_states', metadata={'help': 'JointState with all joints of the checkpoint'}
+        default='joint_states',
+        metadata={
+            'help': 'JointState of the arm, whole or in parts, each with some of the joints; '
+            'relative to the namespace of the node'
+        },
+    )
+    gripper_state_topic: str = field(
+        default='',
+        metadata={
+            'help': 'State of a gripper that is not on joint_states_topic; empty for none; '
+            'relative to the namespace of the node'
+        },
+    )
+    gripper_state_type: GripperState = field(
+        default='joint_state',
+        metadata={
+            'help': 'Message on gripper_state_topic: joint_state, or float64 with the position of '
+            'the one joint of separate_joints (for twists: of gripper_joints); its time is that '
+            'of its arrival'
+        },
+    )
+    joint_names: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            'help': 'What the robot calls joints of the policy, in states and commands, each like '
+            'elbow=elbow_joint; those that are not named are called alike'
+        },
+    )
+    joint_prefix: str = field(
+        default='',
+        metadata={'help': "Before every joint of the robot, like 'left_'"},
     )
     pose_topic: str = field(
-        default='/end_effector_pose',
-        metadata={'help': 'PoseStamped of the end effector in the base frame of the arm'},
+        default='end_effector_pose',
+        metadata={
+            'help': 'PoseStamped of the end effector in the base frame of the arm; relative to '
+            'the namespace of the node'
+        },
     )
     gripper_joints: tuple[str, ...] = field(
         default=('panda_finger_joint1', 'panda_finger_joint2'),

@@ -18,6 +18,7 @@ from ..engines import Backend
 from ..engines.compiled_policy import Choice
 from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import Precision
+from ..policy.instruction import tokenise
 from ..policy.manifest import Manifest, golden_observation
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation, ObservationConfig
@@ -85,6 +86,8 @@ class DeployedPolicy:
         about: What people want to know of it: names, hashes, sizes.
         cameras: What is known of the cameras of the training.
         views: Reference views of the cameras that stand still.
+        check_instruction: Refuses, by a ValueError, a sentence that the policy does not read
+            whole.
     """
 
     config: DeployedConfig
@@ -93,6 +96,7 @@ class DeployedPolicy:
     about: dict[str, Any]
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
     views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
+    check_instruction: Callable[[str], object] = tokenise
 
 
 def load_policy(
@@ -187,7 +191,11 @@ def _lerobot(folder: Path) -> DeployedPolicy:
     policy, adoption = load_lerobot_policy(folder)
     about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
     return DeployedPolicy(
-        policy.config, policy, example(policy.config), about | _describe(folder, policy.config)
+        policy.config,
+        policy,
+        example(policy.config),
+        about | _describe(folder, policy.config),
+        check_instruction=policy.check_instruction,
     )
 
 

@@ -98,6 +98,7 @@ class LerobotConfig:
         tokens: Visual tokens kept per camera.
         dense_tokens: Tokens per camera before sampling.
         encoder: For drawing points.
+        reads_language: Whether its processors turn a sentence into tokens.
     """
 
     robot: Robot
@@ -106,6 +107,7 @@ class LerobotConfig:
     tokens: int
     dense_tokens: int
     encoder: PictureCells = PictureCells()
+    reads_language: bool = True
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -137,7 +139,11 @@ class LerobotConfig:
         """The streams that the policy reads."""
         robot = self.robot
         return ObservationConfig(
-            self.preparations, robot.resolution, robot.joints, robot.uses_pose
+            self.preparations,
+            robot.resolution,
+            robot.joints,
+            robot.uses_pose,
+            uses_instruction=self.reads_language,
         )
 
 
@@ -183,6 +189,22 @@ class LerobotPolicy:
         targets = self.config.robot.action.physical(numbers)
         chunk = ActionChunk(observation.time, self.config.period, targets)
         return Prediction(chunk, self._points())
+
+    def check_instruction(self, sentence: str) -> None:
+        """Refuses a sentence of which lerobot would drop the end without a word.
+
+        Raises:
+            ValueError: It has more tokens than the policy reads.
+        """
+        for step in self._model.preprocess.steps:
+            if 'Tokenizer' not in type(step).__name__:
+                continue
+            count = len(step.input_tokenizer(sentence)['input_ids'])
+            if count > step.max_length:
+                raise ValueError(
+                    f'The instruction has {count} tokens, and this policy reads at most '
+                    f'{step.max_length}: {sentence!r}. Say it in fewer words.'
+                )
 
     def features(self, observation: Observation) -> dict[str, Any]:
         """Returns an observation under lerobot's names, in the numbers of the dataset."""
@@ -310,4 +332,13 @@ def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
     first = next(iter(preparations.values()))
     dense = int(TowerCells.of(model.policy, first).count.prod())
     tokens = dense if model.plan is None else model.plan.tokens
-    return LerobotConfig(robot, preparations, policy.chunk_size, tokens, dense)
+    # ACT and its like have no step for text.
+    steps = [type(step).__name__ for step in model.preprocess.steps]
+    return LerobotConfig(
+        robot,
+        preparations,
+        policy.chunk_size,
+        tokens,
+        dense,
+        reads_language=any('Tokenizer' in name for name in steps),
+    )
