@@ -127,9 +127,10 @@ def _unknown(given: list[str], words: list[str]) -> str:
     asked = ' '.join(words) or given[0]
     below = _below(words[0]) if words else []
     # A typing error in the first word must not hide behind a long second one.
-    candidates = [*difflib.get_close_matches(asked, below or COMMANDS, 1, 0.6)]
-    candidates += difflib.get_close_matches(words[0] if words else asked, COMMANDS, 1, 0.6)
-    hint = f'did you mean `gridsampler {candidates[0]}`? ' if candidates else ''
+    candidates = difflib.get_close_matches(asked, below or COMMANDS, 2, 0.6)
+    candidates += difflib.get_close_matches(words[0] if words else asked, COMMANDS, 2, 0.6)
+    near = ' or '.join(f'`gridsampler {name}`' for name in list(dict.fromkeys(candidates))[:2])
+    hint = f'did you mean {near}? ' if near else ''
     listing = f'`gridsampler {words[0]}`' if below else '`gridsampler`'
     return f'There is no command {asked!r}; {hint}{listing} lists them.'
 
