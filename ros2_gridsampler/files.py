@@ -115,13 +115,23 @@ def _say(error: BaseException, kind: type[Any] | None) -> str:
     return str(error) if own_words else format_exception(error, kind)
 
 
+_MAKES = {
+    'models': ' `gridsampler train` makes a policy from recordings.',
+    'calibration': (
+        ' `gridsampler calibrate arm NAME --urdf FILE --out calibration/NAME.yaml` drafts the '
+        'limits of an arm.'
+    ),
+}
+"""What makes the things of a folder that are not there yet."""
+
+
 def find(folder: str, name: str, suffix: str = '') -> Path:
     """Find what the package brings along, or what the user names by its path.
 
     Args:
         folder: 'calibration' or 'models'.
         name: A path, or the name of something in that folder, for instance 'panda'.
-        suffix: Of the files in that folder, for instance '.yaml'.
+        suffix: Ending of the files in that folder, for instance '.yaml'.
 
     Raises:
         FileNotFoundError: There is no such path and no such name.
@@ -135,7 +145,7 @@ def find(folder: str, name: str, suffix: str = '') -> Path:
             return place / folder / f'{name}{suffix}'
     raise FileNotFoundError(
         f'{name!r} is neither a path nor one of {names(folder, suffix)} in {folder}; name one of '
-        'them or write a path.'
+        f'them or write a path.{_MAKES.get(folder, "")}'
     )
 
 

@@ -96,7 +96,7 @@ def run_command(bags, policy, out, **options):
     """Exit status of `gridsampler evaluate`; what configures it is taken from the options."""
     from ros2_gridsampler.command_line.evaluation_commands import evaluate as command
     from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
-    from ros2_gridsampler.evaluating.topic_map import TopicChoice
+    from ros2_gridsampler.evaluating.topic_choice import TopicChoice
 
     def made(kind):
         names = {field.name for field in dataclasses.fields(kind)} & set(options)

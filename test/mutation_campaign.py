@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from ros2_gridsampler.bags.bag_files import DamagedBag
 from ros2_gridsampler.bags.bag_reader import read_messages, read_serialised
-from ros2_gridsampler.datasets.lerobot import LeRobotDataset
+from ros2_gridsampler.datasets.lerobot_dataset import LeRobotDataset
 from ros2_gridsampler.datasets.lerobot_import import JOINT_STATES, import_dataset
 
 MOST_MEMORY = 300e6

@@ -11,7 +11,8 @@ from arm_recordings import CAMERA, JOINTS, arm_policy, run_command, wanted, writ
 from ros2_gridsampler.bags.bag_reader import read_messages
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header, build_numbers
 from ros2_gridsampler.datasets.frames import FrameConfig, camera_topics, read_frames
-from ros2_gridsampler.evaluating.topic_map import TopicChoice, map_topics
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice
+from ros2_gridsampler.evaluating.topic_map import map_topics
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 

@@ -31,7 +31,8 @@ from ros2_gridsampler.evaluating.evaluation import evaluate_bag
 from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
 from ros2_gridsampler.evaluating.evaluation_report import check_gate, merge, read_gate, verdict
 from ros2_gridsampler.evaluating.policy_scores import Contestant
-from ros2_gridsampler.evaluating.topic_map import TopicChoice, load_topic_choice, map_topics
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice, load_topic_choice
+from ros2_gridsampler.evaluating.topic_map import map_topics
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.prediction import Prediction
 

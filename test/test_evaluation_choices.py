@@ -22,7 +22,8 @@ from ros2_gridsampler.evaluating.evaluation import evaluate_bag
 from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
 from ros2_gridsampler.evaluating.live_answers import LiveAnswers, Unanswered
 from ros2_gridsampler.evaluating.policy_scores import Contestant
-from ros2_gridsampler.evaluating.topic_map import TopicChoice, map_topics
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice
+from ros2_gridsampler.evaluating.topic_map import map_topics
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.policy.manifest import golden_observation

@@ -25,7 +25,13 @@ from test_lerobot import (
 )
 
 from ros2_gridsampler.command_line import main
-from ros2_gridsampler.datasets.lerobot import ACTION, IMAGES, STATE, LeRobotDataset, entry_names
+from ros2_gridsampler.datasets.lerobot_dataset import (
+    ACTION,
+    IMAGES,
+    STATE,
+    LeRobotDataset,
+    entry_names,
+)
 from ros2_gridsampler.datasets.lerobot_export import export_dataset
 from ros2_gridsampler.datasets.lerobot_import import (
     INSTRUCTION,

@@ -18,7 +18,8 @@ from ros2_gridsampler.evaluating.gripper_events import GripperEvents, GripperSca
 from ros2_gridsampler.evaluating.metric import ComparedFrame, Metric, Row, Setting
 from ros2_gridsampler.evaluating.metrics import METRICS
 from ros2_gridsampler.evaluating.policy_scores import Contestant
-from ros2_gridsampler.evaluating.topic_map import TopicChoice, map_topics
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice
+from ros2_gridsampler.evaluating.topic_map import map_topics
 
 PERIOD = 0.1
 

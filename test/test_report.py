@@ -21,7 +21,8 @@ from ros2_gridsampler.evaluating.overlay import OverlayFilm
 from ros2_gridsampler.evaluating.policy_scores import Contestant
 from ros2_gridsampler.evaluating.report_page import write_index, write_page
 from ros2_gridsampler.evaluating.svg_plot import histogram, lines, timeline
-from ros2_gridsampler.evaluating.topic_map import TopicChoice, map_topics
+from ros2_gridsampler.evaluating.topic_choice import TopicChoice
+from ros2_gridsampler.evaluating.topic_map import map_topics
 
 NAMES = ('first', '<b>second</b>')
 

@@ -33,14 +33,14 @@ _OUTLIER = 2.5
 
 @dataclass(frozen=True, eq=False)
 class CameraCalibration:
-    """A solved camera.
+    """A calibrated camera, and how well the views fit it.
 
     Attributes:
-        intrinsics: The result.
+        intrinsics: Camera matrix and distortion that were found.
         rms: Distance between where corners are and where they should be, root mean square over
             all corners in use [px].
-        view_errors: Likewise per view in use [px].
-        views: In use.
+        view_errors: The same for each view in use [px].
+        views: Views in use.
         dropped: Outliers: name and error under the final camera [px].
         board_to_camera: Where the board was in each view, 4x4, metres, optical frame.
         deviations: Standard deviations of fx, fy, cx, cy [px]; None for a fisheye.
@@ -60,7 +60,7 @@ class CameraCalibration:
 def calibrate_camera(
     views: Sequence[BoardView], model: Model = 'pinhole', *, drop_outliers: bool = True
 ) -> CameraCalibration:
-    """Solve for the camera, drop views that do not fit, one after another, and solve again.
+    """Solves for the camera, drops views that do not fit, one by one, and solves again.
 
     Args:
         views: At least 3, of one size; see `require_views`.
@@ -95,7 +95,7 @@ def residuals(
     view: BoardView,
     board_to_camera: Float[np.ndarray, '4 4'] | None = None,
 ) -> Float[np.ndarray, 'corners 2']:
-    """From where the corners should be to where they are [px].
+    """Returns the vectors from where the corners should be to where they are [px].
 
     Args:
         camera: The camera.
@@ -111,7 +111,7 @@ def residuals(
 
 
 def locate_board(camera: CameraIntrinsics, view: BoardView) -> Float[np.ndarray, '4 4']:
-    """Where the board is, in the optical frame (x right, y down, z forward) [m].
+    """Returns where the board is, in the optical frame (x right, y down, z forward) [m].
 
     Raises:
         ValueError: Its place cannot be told from its corners.
@@ -141,7 +141,7 @@ def project(
     points: Float[np.ndarray, 'points 3'],
     board_to_camera: Float[np.ndarray, '4 4'],
 ) -> Float[np.ndarray, 'points 2']:
-    """Where points of the board [m] appear in the picture [px]."""
+    """Returns where points of the board [m] appear in the picture [px]."""
     rotation, translation = cv2.Rodrigues(board_to_camera[:3, :3])[0], board_to_camera[:3, 3]
     if camera.distortion_model == 'equidistant':
         pixels, _ = cv2.fisheye.projectPoints(
@@ -185,7 +185,16 @@ def _solve(views: Sequence[BoardView], model: Model) -> CameraCalibration:
     ]
     errors = tuple(float(np.sqrt(square.mean())) for square in squares)
     rms = float(np.sqrt(np.concatenate(squares).mean()))
-    return CameraCalibration(camera, rms, errors, tuple(views), (), boards, deviations, ())
+    return CameraCalibration(
+        intrinsics=camera,
+        rms=rms,
+        view_errors=errors,
+        views=tuple(views),
+        dropped=(),
+        board_to_camera=boards,
+        deviations=deviations,
+        warnings=(),
+    )
 
 
 def _solve_fisheye(points: Any, pixels: Any, size: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
@@ -200,7 +209,7 @@ def _solve_fisheye(points: Any, pixels: Any, size: tuple[int, int]) -> tuple[Any
 
 
 def _refuse_nonsense(matrix: Any, distortion: Any, size: tuple[int, int], model: Model) -> None:
-    """Views that are all alike fit any focal length; OpenCV then returns some number."""
+    """Refuses views so alike that they fit any focal length, and any number comes out."""
     focal, centre = matrix[[0, 1], [0, 1]], matrix[:2, 2]
     sane = np.isfinite(matrix).all() and np.isfinite(distortion).all() and (focal > 0).all()
     if (
@@ -216,7 +225,7 @@ def _refuse_nonsense(matrix: Any, distortion: Any, size: tuple[int, int], model:
 
 
 def _two_cameras(solution: CameraCalibration, model: Model) -> tuple[str, ...]:
-    """A warning where file names fall into groups that fit much better apart than together."""
+    """Returns a warning where groups of file names fit much better apart than together."""
     groups: dict[str, list[BoardView]] = {}
     for view in solution.views:
         groups.setdefault(re.sub(r'\d+$', '', view.name.rsplit('.', 1)[0]), []).append(view)
@@ -302,7 +311,7 @@ def draw_residuals(calibration: CameraCalibration, path: Path) -> None:
 def draw_undistorted(
     calibration: CameraCalibration, rgb: UInt8[np.ndarray, 'height width 3'], path: Path
 ) -> None:
-    """A sample as taken and as the policy sees it rectified, side by side, with straight lines."""
+    """Draws a sample as taken and as it is rectified, side by side, with straight lines."""
     camera = calibration.intrinsics
     preparation = ImagePreparation(camera.width, camera.height, rectify=True)
     both = [rgb.copy(), prepare_image(rgb, preparation, camera).copy()]

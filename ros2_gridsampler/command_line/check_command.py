@@ -13,14 +13,14 @@ def check(
     threads: int = 1,
     runs: int = 20,
 ) -> None:
-    """Verify a checkpoint or a converted policy and predict its golden chunk.
+    """Verify a policy, predict its golden chunk, and time it.
 
     A converted policy (`gridsampler export --out`) needs no PyTorch here.
 
     Args:
         policy: Folder, or the name of one under models/.
         backend: Engine, as the node's parameter.
-        threads: Of one inference.
+        threads: CPU threads of one inference.
         runs: Timed predictions.
     """
     import sys

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..evaluating.evaluation_config import EvaluationConfig
-from ..evaluating.topic_map import TopicChoice, load_topic_choice, with_cameras
+from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
 from .arguments import Bags, usual_arm
 from .outputs import check_folder
 
@@ -40,7 +40,9 @@ def evaluate(
     bag: bool = True,
     real_time: bool = False,
 ) -> None:
-    """Replay recordings through a policy, by the stages that run live, and judge it.
+    """Replay recordings through a policy, and judge it.
+
+    The recordings pass the stages that run live.
 
     Writes report.html, report.json (the same bytes every time, see docs/evaluation.md),
     measured.json (what depends on this machine) and a bag with the predictions. A call with

@@ -13,7 +13,9 @@ def adopt(
     checkpoint: Folder,
     robot: Robot,
 ) -> None:
-    """Say what the numbers of a lerobot checkpoint mean, so that it can drive an arm.
+    """Describe a lerobot checkpoint so that it can drive an arm.
+
+    What its numbers mean stands in a file of yours.
 
     Args:
         checkpoint: Folder with config.json, model.safetensors and the processors.
@@ -35,7 +37,9 @@ def convert_sampler(
     convention: Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding'],
     border: Literal['corrected', 'as_released'] = 'corrected',
 ) -> None:
-    """Turn the sampler of a published GridS checkpoint into one that reads the same here.
+    """Turn a published GridS sampler into one of this package.
+
+    It then reads the same points here.
 
     Args:
         weights: Safetensors file with scout_mlp and coord_encoder, alone or in a policy.
@@ -58,7 +62,9 @@ def import_lerobot(
     names: str = '',
     episodes: str = '',
 ) -> None:
-    """Turn a LeRobot dataset folder (v2.0, v2.1, v3.0) into one bag per episode.
+    """Turn a LeRobot dataset into bags, one per episode.
+
+    The dataset may be v2.0, v2.1 or v3.0.
 
     Exit status: 1 where an episode could not be read or is not listed; the others are there.
 
@@ -75,7 +81,7 @@ def import_lerobot(
             lists under state and action.
         episodes: Such as 80-99,103; all by default.
     """
-    from ..datasets.lerobot import ACTION, STATE, LeRobotDataset
+    from ..datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
     from ..datasets.lerobot_import import ImportChoice, import_dataset
 
     source = LeRobotDataset(dataset)
@@ -98,7 +104,9 @@ def import_lerobot(
 
 
 def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3.0') -> None:
-    """Turn bags of one arm into a LeRobot dataset folder, an episode per bag.
+    """Turn bags of one arm into a LeRobot dataset.
+
+    Each bag becomes an episode.
 
     Args:
         bags: Bags, or folders of bags.

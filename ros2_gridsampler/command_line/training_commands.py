@@ -3,13 +3,17 @@
 """`gridsampler pretrain`, `adapt`, `import-encoder`, `train`: recordings -> encoders, policies."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from ..bags.camera_health import DarkCameras
+from ..training.adapt_config import AdaptConfig
 from .arguments import Bags, Encoder, Policy, Recipe, Weights
 from .outputs import check_folder
+
+Changes = tyro.conf.UseAppendAction[tuple[str, ...]]
+Method = Literal['recipe', 'mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']
 
 
 def adapt(
@@ -17,55 +21,40 @@ def adapt(
     encoder: Encoder,
     bags: Bags,
     out: Path,
+    config: Annotated[AdaptConfig, tyro.conf.arg(name='')],
     cache: Path | None = None,
     recipe: Path | None = None,
-    steps: int = 400,
-    batch: int = 32,
-    cloning_steps: int = 0,
-    every: int = 4,
-    seed: int = 0,
 ) -> None:
-    """Fit an encoder to a policy, so that it can be swapped in: by features, then by actions.
+    """Fit an encoder to a policy, to be swapped in.
+
+    First its features are fitted, then, with --cloning-steps, the actions.
 
     Args:
         policy: Checkpoint folder, or the name of one that comes with the package.
         encoder: Encoder folder, or the name of one.
         bags: Bags, or folders of bags; for the features no labels are needed.
         out: Folder of the adapted encoder.
+        config: How the encoder is fitted.
         cache: Where decoded bags are kept; default OUT/cache.
-        recipe: Of a policy; says where cameras and actions are in the bags.
-        steps: Of feature alignment.
-        batch: Pictures per step.
-        cloning_steps: Of behaviour cloning after it, all but the encoder frozen.
-        every: One in so many frames is used for the features.
-        seed: Of the order of the frames.
+        recipe: Recipe of a policy, which says where cameras and actions are in the bags.
     """
     from ..bags.bag_reader import find_bags
     from ..encoders.encoder_store import default_folder
     from ..encoders.known_encoders import find_encoder
     from ..files import find
-    from ..training.adapt_config import AdaptConfig
     from ..training.adapt_encoder import adapt
     from ..training.recipe import load_recipe
 
     check_folder(out)
     check_folder(cache)
-    config = AdaptConfig(
-        steps=steps,
-        batch=batch,
-        cloning_steps=cloning_steps,
-        cloning_batch=batch,
-        every=every,
-        seed=seed,
-    )
     found = adapt(
         find('models', policy),
         find_encoder(encoder, default_folder()),
         find_bags(bags),
         out,
-        cache or out / 'cache',
-        config,
-        None if recipe is None else load_recipe(recipe).episodes,
+        cache=cache or out / 'cache',
+        config=config,
+        episodes=None if recipe is None else load_recipe(recipe).episodes,
     )
     for name, value in found.items():
         print(f'{name}: {value:.4f}')
@@ -79,14 +68,16 @@ def import_encoder(
     heads: int = 0,
     source: str = '',
 ) -> None:
-    """Turn published MAE weights (facebookresearch/mae or timm naming) into an encoder.
+    """Turn published MAE weights into an encoder.
+
+    The names of the weights are those of facebookresearch/mae or of timm.
 
     Args:
         weights: A .safetensors file, or a .pth file with tensors only; nothing is unpickled.
         out: Folder of the encoder.
-        height: Of the pictures that the policy sees; positions are interpolated [px].
-        width: Likewise [px].
-        heads: Of attention; 0 for the usual number at that width.
+        height: Height of the policy's pictures; positions are interpolated [px].
+        width: Width of the policy's pictures [px].
+        heads: Number of attention heads; 0 for the usual number at that width.
         source: Where the weights are from, for the manifest.
     """
     from ..encoders.encoder_checkpoint import save_encoder
@@ -119,10 +110,6 @@ def import_encoder(
     )
 
 
-Method = Literal['recipe', 'mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']
-Changes = tyro.conf.UseAppendAction[tuple[str, ...]]
-
-
 def pretrain(
     recipe: Recipe,
     bags: Bags,
@@ -133,7 +120,7 @@ def pretrain(
     change: Changes = (),
     dark_cameras: DarkCameras = 'refuse',
 ) -> None:
-    """Pretrain an encoder on the frames of any bags; go on where it stopped.
+    """Pretrain an encoder on any bags; go on where it stopped.
 
     Several processes: `torchrun --nproc-per-node 8 -m ros2_gridsampler.command_line pretrain ...`
 
@@ -173,11 +160,13 @@ def train(
     bags: Bags,
     out: Path,
     cache: Path | None = None,
-    change: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    change: Changes = (),
     base: Path | None = None,
     dark_cameras: DarkCameras = 'refuse',
 ) -> None:
-    """Train a policy on bags by behaviour cloning; go on where it stopped.
+    """Train a policy on bags; go on where it stopped.
+
+    It learns by behaviour cloning.
 
     Args:
         recipe: YAML file, see models/recipes.

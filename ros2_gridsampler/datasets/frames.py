@@ -31,8 +31,8 @@ class FrameConfig:
     """Which frames are read, and how they are prepared.
 
     Attributes:
-        preparation: The same for every camera.
-        topics: Of Image or CompressedImage; empty for every such topic of a bag.
+        preparation: How pictures are prepared, the same for every camera.
+        topics: Topics of Image or CompressedImage; empty for every such topic of a bag.
         every: One in so many frames of each topic is kept; neighbours are nearly equal.
     """
 
@@ -41,7 +41,7 @@ class FrameConfig:
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse to keep nothing, and lens models that are not read here."""
+        """Refuses to keep nothing, and lens models that are not read here."""
         if self.every < 1:
             raise ValueError(f'"every" is at least 1, got {self.every}.')
         if self.preparation.rectify:
@@ -52,7 +52,7 @@ class FrameStore:
     """Frames of many bags; they stay on disk, and the system reads what is drawn.
 
     Attributes:
-        bags: Names of the bags that they are from.
+        bags: Names of the bags from which the frames are.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,18 +61,17 @@ class FrameStore:
         self._frames = np.memmap(folder / 'frames.bin', np.uint8, 'r', shape=tuple(index['shape']))
 
     def __len__(self) -> int:
-        """Frames."""
         return len(self._frames)
 
     def images(
         self, samples: Int[np.ndarray, ' batch']
     ) -> UInt8[np.ndarray, 'batch height width 3']:
-        """Copies of these frames."""
+        """Returns copies of these frames."""
         return np.array(self._frames[samples])
 
 
 def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> FrameStore:
-    """Read bags once, frame by frame, or find that they have been read.
+    """Reads bags once, frame by frame, or finds that they have been read.
 
     Args:
         bags: Bag folders or files.
@@ -93,14 +92,14 @@ def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> Fram
 
 
 def store_key(bags: Sequence[Path], config: Any) -> str:
-    """Changes with everything that changes what is decoded."""
+    """Returns a key that changes with everything that changes what is decoded."""
     stamps = [[str(bag.resolve()), bag_stamps(bag)] for bag in bags]
     content = [STORE_FORMAT, stamps, cattrs.unstructure(config)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def camera_topics(bag: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Topics of pictures in a bag.
+    """Returns the topics of pictures in a bag.
 
     Raises:
         ValueError: It has none, or lacks one of those wanted.
@@ -137,7 +136,7 @@ def is_depth(message: Any) -> bool:
 
 
 def read_frames(bag: Path, config: FrameConfig) -> Iterator[UInt8[np.ndarray, 'height width 3']]:
-    """Prepared frames of one bag in order of their log time, one in memory at a time."""
+    """Yields the prepared frames of a bag in order of log time, one in memory at a time."""
     topics = camera_topics(bag, config.topics)
     seen = dict.fromkeys(topics, 0)
     for recorded in read_messages(bag, topics):

@@ -21,14 +21,14 @@ from .episode_recording import (
     read_episode,
     refuse_other_arm,
 )
-from .lerobot import ACTION, IMAGES, STATE
+from .lerobot_dataset import ACTION, IMAGES, STATE
 
 # Pictures that an episode's statistics are computed from.
 _SAMPLED = 20
 
 
 def episode_statistics(recording: EpisodeRecording) -> dict[str, Any]:
-    """Feature -> its statistics in one episode, pictures as [0, 1] per channel."""
+    """Returns each feature's statistics in one episode, pictures as [0, 1] per channel."""
     found = {}
     for key, values in ((STATE, recording.state), (ACTION, recording.action)):
         found[key] = _summary(values.astype(float), (0,))
@@ -53,7 +53,7 @@ def _summary(values: NDArray[Any], axes: tuple[int, ...], *, keep: bool = False)
 
 
 def pooled_statistics(stats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Statistics of all episodes together."""
+    """Returns the statistics of all episodes together."""
     pooled = {}
     for key in stats[0]:
         parts = [each[key] for each in stats]
@@ -77,7 +77,7 @@ Version = Literal['v2.1', 'v3.0']
 
 
 def data_place(version: Version, episode: int) -> str:
-    """Where the rows of an episode are, below the dataset's folder."""
+    """Returns where the rows of an episode are, below the dataset's folder."""
     if version == 'v2.1':
         return f'data/chunk-{episode // 1000:03d}/episode_{episode:06d}.parquet'
     return f'data/chunk-000/file-{episode:03d}.parquet'
@@ -92,16 +92,16 @@ def write_meta(
     stats: Sequence[Mapping[str, Any]],
     total: int,
 ) -> None:
-    """Write `meta/`.
+    """Writes the files in `meta/` that describe a dataset.
 
     Args:
         root: Folder of the dataset.
-        version: Of the format.
+        version: Version of LeRobot's format.
         first: Any episode, for names and sizes.
         tasks: Sentence -> its number.
-        rows: One per episode: its number, tasks, length and place.
-        stats: One per episode.
-        total: Frames of all.
+        rows: Number, tasks, length and place of each episode.
+        stats: Statistics of each episode.
+        total: Number of frames of all episodes.
     """
     meta = root / 'meta'
     meta.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def write_meta(
 
 
 def _indexed(tasks: Mapping[str, int]) -> pa.Table:
-    """The tasks with the sentence as what pandas takes for the index, as LeRobot looks it up."""
+    """Returns the tasks with the sentence as pandas' index, as LeRobot looks it up."""
     index = '__index_level_0__'
     columns = [
         {'name': name, 'field_name': field, 'pandas_type': kind, 'numpy_type': its}
@@ -191,12 +191,12 @@ _IMAGE = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
 
 
 def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -> None:
-    """Write a dataset; pictures go in as files, bit for bit where the bag has JPEG or PNG.
+    """Writes a dataset; pictures go in as files, bit for bit where the bag has JPEG or PNG.
 
     Args:
-        bags: One episode each, all of the same arm and cameras.
-        out: A new folder.
-        version: Of the format.
+        bags: Bags of one episode each, all of the same arm and cameras.
+        out: Folder of the dataset, which must be new.
+        version: Version of LeRobot's format.
 
     Raises:
         ValueError: A bag lacks a stream, or differs from the first in names or cameras.
@@ -237,7 +237,7 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         total += length
     if first is None:
         raise ValueError('There is no bag to export.')
-    write_meta(partial, version, first, tasks, rows, stats, total)
+    write_meta(partial, version, first=first, tasks=tasks, rows=rows, stats=stats, total=total)
     partial.rename(out)
 
 

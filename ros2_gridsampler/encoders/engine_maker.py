@@ -28,7 +28,7 @@ REPORT = 'report.json'
 
 
 def hand_over(made: Verified, folder: Path) -> None:
-    """Write the engine's files, what tries it out, and how it came about."""
+    """Writes the engine's files, what tries it out, and how it came about."""
     for name, content in made.files.items():
         (folder / name).write_bytes(content)
     (folder / PROBES).write_bytes(pack_probes(made.inputs, made.expected))
@@ -37,11 +37,11 @@ def hand_over(made: Verified, folder: Path) -> None:
 
 
 def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
-    """Open what `hand_over` wrote, and compare it here too with what PyTorch made of the probes.
+    """Opens what `hand_over` wrote, and compares it here too with PyTorch's results.
 
     Args:
-        folder: Nothing of it is needed afterwards.
-        config: Of the policy that was handed over.
+        folder: Folder that was handed over; nothing of it is needed afterwards.
+        config: Config of the policy that was handed over.
 
     Raises:
         EngineRefused: It cannot be opened, or computes something else.
@@ -59,7 +59,7 @@ def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
 
 
 def _read(path: Path) -> bytearray:
-    """A file; others run meanwhile, and engines may use the memory without a copy."""
+    """Reads a file while others run, into memory that engines may use without a copy."""
     content = bytearray(path.stat().st_size)
     with path.open('rb', buffering=0) as file:
         view = memoryview(content)
@@ -72,11 +72,11 @@ class EngineMaker:
     """Makes all engines of one policy; the first decides of which kind the others are.
 
     Args:
-        folder: Of the policy.
-        choice: Which engine.
-        precision: Of its arithmetic.
-        threads: Of one inference.
-        progress: Told what is being built, in a sentence.
+        folder: Folder of the policy.
+        choice: Engine that was asked for.
+        precision: Number format of its arithmetic.
+        threads: CPU threads of one inference.
+        progress: Is told what is being built, in a sentence.
     """
 
     def __init__(
@@ -87,17 +87,16 @@ class EngineMaker:
         threads: int,
         progress: Callable[[str], object],
     ) -> None:
-        """None was made."""
         self._folder = folder
         self._choice = choice
         self._precision: Precision = precision
         self._threads = threads
         self._progress = progress
         self.kind: Name | None = None
-        """Of the engines; None before the first."""
+        """Kind of the engines; None before the first was made."""
 
     def here(self, policy: Policy) -> CompiledPolicy:
-        """Trace, convert, compile and compare in this thread.
+        """Traces, converts, compiles and compares in this thread.
 
         Raises:
             EngineRefused: No engine computes the policy.
@@ -122,7 +121,7 @@ class EngineMaker:
 
         Args:
             encoder: Its folder; None for the policy's own.
-            config: Of the policy on it.
+            config: Config of the policy on it.
             wait: Returns after a short while; where it raises, nothing is built any more.
 
         Raises:
@@ -156,7 +155,7 @@ class _Task:
 
 
 def main() -> None:
-    """Make the engine that the command line describes; see `EngineMaker.apart`."""
+    """Makes the engine that the command line describes; see `EngineMaker.apart`."""
     answer(lambda: _make(cattrs.structure(json.loads(sys.argv[1]), _Task)))
 
 

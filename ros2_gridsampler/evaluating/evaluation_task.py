@@ -38,7 +38,8 @@ from .live_answers import LiveAnswers
 from .overlay import OverlayFilm, draw
 from .policy_scores import Contestant
 from .report_page import PAGE, write_page
-from .topic_map import TopicChoice, TopicMap, describe, map_topics
+from .topic_choice import TopicChoice
+from .topic_map import TopicMap, describe, map_topics
 
 # Everything that is added begins like this, so that it is never taken for a recording.
 PREFIX = '/evaluation'

@@ -3,7 +3,6 @@
 """A joint stepped within its limits and read back -> the actuation delay of the arm."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_joint_trajectory
 from ..acting.safety_filter import JointSafetyFilter
-from ..calibrating.actuation_delay import Delay, estimate_delay
+from ..calibrating.delay_estimate import Delay, DelayConfig, estimate_delay
 from ..files import find
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.joint_states import NewestJoints
@@ -30,26 +29,6 @@ _PERIOD = 0.02
 # Each step has so long to be followed [s].
 _STEP_TIME = 1.0
 _PATIENCE = 15.0
-
-
-@dataclass(frozen=True)
-class DelayConfig:
-    """See `gridsampler calibrate delay`; lengths in [rad], [m]."""
-
-    joint: str
-    arm: str
-    amplitude: float
-    repetitions: int
-    joint_states: str
-    command: str
-
-    def __post_init__(self) -> None:
-        """Refuse what measures nothing."""
-        if not (np.isfinite(self.amplitude) and self.amplitude != 0) or self.repetitions < 2:
-            raise ValueError(
-                f'The amplitude must not be 0 and there must be 2 repetitions or more, got '
-                f'{self.amplitude} and {self.repetitions}.'
-            )
 
 
 class DelayNode(Node):

@@ -25,13 +25,13 @@ class Normaliser(nn.Module):
     def normalise(
         self, physical: Float[Tensor, '*batch numbers']
     ) -> Float[Tensor, '*batch numbers']:
-        """To about unit size."""
+        """Returns numbers of about unit size."""
         return (physical - self.mean) / self.scale
 
     def physical(
         self, normalised: Float[Tensor, '*batch numbers']
     ) -> Float[Tensor, '*batch numbers']:
-        """Back to physical units."""
+        """Returns normalised numbers in physical units again."""
         return normalised.float() * self.scale + self.mean
 
 
@@ -46,7 +46,7 @@ class ActionHead(nn.Module):
     def forward(
         self, context: Float[Tensor, 'batch steps width']
     ) -> Float[Tensor, 'batch steps actions']:
-        """Actions in normalised units, as training compares them."""
+        """Returns the actions in normalised units, as training compares them."""
         return self.linear(context)
 
     def loss(
@@ -54,13 +54,13 @@ class ActionHead(nn.Module):
         context: Float[Tensor, 'batch steps width'],
         actions: Float[Tensor, 'batch steps actions'],
     ) -> Float[Tensor, '']:
-        """Mean absolute error against physical `actions`, in normalised units."""
+        """Returns the mean absolute error against physical `actions`, in normalised units."""
         return (self(context).float() - self.units.normalise(actions)).abs().mean()
 
     def actions(
         self, context: Float[Tensor, 'batch steps width']
     ) -> Float[Tensor, 'batch steps actions']:
-        """Actions in physical units."""
+        """Returns the actions in physical units."""
         return self.units.physical(self(context))
 
 
@@ -69,7 +69,7 @@ class ContinuingHead(nn.Module):
 
     Args:
         width: Channels of the context.
-        statistics: Of the actions, in physical units.
+        statistics: Mean and scale of each action, in physical units.
         heads: Attention heads of the block that mixes the steps.
     """
 
@@ -88,7 +88,7 @@ class ContinuingHead(nn.Module):
         known: Float[Tensor, 'batch steps actions'],
         given: Bool[Tensor, 'batch steps'],
     ) -> Float[Tensor, 'batch steps actions']:
-        """Actions in normalised units; `known` is read where `given` only."""
+        """Returns the actions in normalised units; `known` is read where `given` only."""
         seen = torch.where(given[..., None], known, torch.zeros_like(known))
         told = torch.cat([seen, given[..., None].to(seen.dtype)], -1)
         return self.linear(self.norm(self.block(context + self.lift(told))))
@@ -98,7 +98,7 @@ class ContinuingHead(nn.Module):
         context: Float[Tensor, 'batch steps width'],
         actions: Float[Tensor, 'batch steps actions'],
     ) -> Float[Tensor, '']:
-        """Mean absolute error against physical `actions`, where they were not told."""
+        """Returns the mean absolute error against physical `actions`, where they were not told."""
         target = self.units.normalise(actions)
         given = draw_given(target)
         error = (self(context, target, given).float() - target).abs().mean(-1)
@@ -110,7 +110,7 @@ class ContinuingHead(nn.Module):
         prefix: Float[Tensor, 'batch steps actions'] | None = None,
         given: Bool[Tensor, 'batch steps'] | None = None,
     ) -> Float[Tensor, 'batch steps actions']:
-        """Actions in physical units; those given come back as they are.
+        """Returns the actions in physical units; those given come back as they are.
 
         Args:
             context: One vector per step.
@@ -137,7 +137,7 @@ class FlowHead(nn.Module):
 
     Args:
         width: Channels of the context.
-        statistics: Of the actions, in physical units.
+        statistics: Mean and scale of each action, in physical units.
         steps: Targets per chunk.
         heads: Attention heads of the two blocks that mix the steps.
     """
@@ -161,7 +161,7 @@ class FlowHead(nn.Module):
         noisy: Float[Tensor, 'batch steps actions'],
         time: Float[Tensor, 'batch steps'],
     ) -> Float[Tensor, 'batch steps actions']:
-        """Where the actions flow to; `time` in [0, 1], of each step by itself."""
+        """Returns where the actions flow to; `time` in [0, 1], of each step by itself."""
         tokens = context + self.lift(noisy) + self.time(time[..., None])
         for block in self.blocks:
             tokens = block(tokens)
@@ -172,7 +172,7 @@ class FlowHead(nn.Module):
         context: Float[Tensor, 'batch steps width'],
         actions: Float[Tensor, 'batch steps actions'],
     ) -> Float[Tensor, '']:
-        """Mean squared error of the velocity at a random time, in normalised units.
+        """Returns the mean squared error of the velocity at a random time, in normalised units.
 
         A random prefix is given clean, at time 1, and does not count: so the head learns to go
         on from steps that are already being executed (arXiv:2512.05964).
@@ -194,7 +194,7 @@ class FlowHead(nn.Module):
         prefix: Float[Tensor, 'batch steps actions'] | None = None,
         given: Bool[Tensor, 'batch steps'] | None = None,
     ) -> Float[Tensor, 'batch steps actions']:
-        """Actions in physical units.
+        """Returns the actions in physical units.
 
         Args:
             context: One vector per step.

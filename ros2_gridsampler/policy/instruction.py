@@ -16,7 +16,7 @@ BUCKETS = 4096  # 0 means "nothing here"
 
 
 def tokenise(sentence: str) -> Int[np.ndarray, '20 12']:
-    """Number the words of a sentence in any language.
+    """Numbers the words of a sentence in any language.
 
     A word becomes itself and its letter trigrams, each hashed to a row of an embedding table
     (as in fastText, arXiv:1607.04606), so that an unknown word still shares parts with known

@@ -31,7 +31,7 @@ class WordEmbedding(nn.Module):
     def forward(
         self, words: Int[Tensor, 'batch words pieces']
     ) -> Float[Tensor, 'batch words width']:
-        """Sum the pieces of each word."""
+        """Sums the pieces of each word."""
         return self.pieces(words).sum(2) + self.places
 
 
@@ -48,7 +48,7 @@ class Trunk(nn.Module):
     def forward(
         self, tokens: Float[Tensor, 'batch tokens width']
     ) -> Float[Tensor, 'batch queries width']:
-        """Let every token and every query look at each other, return the queries."""
+        """Lets every token and every query look at each other; returns the queries."""
         queries = self.queries.expand(len(tokens), -1, -1)
         mixed = torch.cat([tokens, queries.to(tokens.dtype)], 1)
         return self.answer(mixed, self.blocks)
@@ -56,7 +56,7 @@ class Trunk(nn.Module):
     def answer(
         self, mixed: Float[Tensor, 'batch tokens width'], blocks: nn.ModuleList
     ) -> Float[Tensor, 'batch queries width']:
-        """The last blocks on tokens that end with the queries; the very last for those alone."""
+        """Applies the last blocks; tokens end with the queries, all that the last one keeps."""
         count = self.queries.shape[0]
         for block in blocks[:-1]:
             mixed = block(mixed)
@@ -95,7 +95,7 @@ class Policy(nn.Module):
         proprioception: Float[Tensor, 'batch numbers'],
         words: Int[Tensor, 'batch words pieces'],
     ) -> tuple[Float[Tensor, 'batch queries width'], Float[Tensor, 'batch cameras tokens 2']]:
-        """All stages up to the trunk.
+        """Runs all stages up to the trunk.
 
         Args:
             images: RGB at the encoder's size.
@@ -124,7 +124,7 @@ class Policy(nn.Module):
         images: UInt8[Tensor, 'batch height width 3'],
         task: Float[Tensor, 'batch context'] | None,
     ) -> tuple[Float[Tensor, 'batch tokens width'], Float[Tensor, 'batch tokens 2']]:
-        """Pictures -> the few tokens of each and where they were read."""
+        """Returns the few tokens of each picture and where they were read."""
         config = self.config
         if config.reducer == 'blind':
             # The tower need not run for nobody.
@@ -142,7 +142,7 @@ class Policy(nn.Module):
         prefix: Float[Tensor, 'batch steps actions'] | None = None,
         given: Float[Tensor, 'batch steps'] | None = None,
     ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:
-        """Actions in physical units and the sampled points; the graph that backends compile.
+        """Returns actions in physical units and the sampled points; the graph of the engines.
 
         A policy that `continues` may be told a prefix; `given` is 1 for its steps.
         """
@@ -155,7 +155,7 @@ class Policy(nn.Module):
     def origin(
         self, proprioception: Float[Tensor, 'batch numbers']
     ) -> Float[Tensor, 'batch 1 actions']:
-        """What the head's actions are relative to, physical units; zero where to nothing."""
+        """Returns what the head's actions are relative to, in physical units, or zero."""
         actions = len(self.config.action_space.names)
         if not self.config.relative:
             return proprioception.new_zeros(1, 1, actions)
@@ -164,7 +164,7 @@ class Policy(nn.Module):
 
     @torch.inference_mode()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk, which begins with the prefix.
+        """Predicts one chunk from one observation; it begins with the prefix.
 
         Raises:
             ValueError: The network gave numbers that no arm may follow, or cannot go on from a
@@ -185,11 +185,11 @@ def _make_head(config: PolicyConfig) -> ActionHead | ContinuingHead | FlowHead:
 
 
 def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
-    """The arguments of `Policy.forward`, batch of one."""
+    """Returns the arguments of `Policy.forward` for a batch of one."""
     images, body, words = (torch.from_numpy(each) for each in as_arrays(config, observation))
     return images, body, words
 
 
 def prefix_tensors(config: PolicyConfig, prefix: Prefix | None) -> tuple[Tensor, ...]:
-    """What `Policy.forward` takes after that, see `prefix_arrays`."""
+    """Returns what `Policy.forward` takes after that, see `prefix_arrays`."""
     return tuple(torch.from_numpy(array) for array in prefix_arrays(config, prefix))

@@ -40,8 +40,8 @@ class LoopConfig:
     """How the loop is closed.
 
     Attributes:
-        latency: From capture to the command that answers it [s]; the arm follows the old chunk
-            meanwhile.
+        latency: Time from capture to the command that answers it [s]; meanwhile the arm follows
+            the old chunk.
         replan_every: Control periods between two predictions.
         maximum_steps: Control periods before an episode counts as failed.
     """
@@ -53,16 +53,16 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Success:
-    """Measured success.
+    """How many evaluation states a policy solved, and under which conditions.
 
     Attributes:
         suite: LIBERO suite.
         policy: Name of the checkpoint.
-        weights_sha256: Of its weights.
-        encoder: Name of the encoder that it saw through; '' is its own.
+        weights_sha256: Hash of the checkpoint's weights.
+        encoder: Name of the encoder through which it saw; '' is its own.
         placements: 'official' or 'widened'.
-        episodes: In all.
-        successes: In all.
+        episodes: Number of all episodes.
+        successes: Number of all solved episodes.
         interval: Wilson's 95% interval of the rate.
         per_task: Instruction -> successes and episodes.
         outcomes: Instruction -> whether each evaluation state was solved, in order.
@@ -88,7 +88,7 @@ class Success:
     perturbation: str
 
     def to_json(self) -> str:
-        """All of it."""
+        """Returns all attributes as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
@@ -115,20 +115,20 @@ def measure_success(
     perturbation: Perturbation = 'none',
     loop: LoopConfig | None = None,
 ) -> Success:
-    """Run every task from its first `episodes` evaluation states.
+    """Runs every task from its first `episodes` evaluation states.
 
     Args:
         policy: The engine.
-        config: Of the policy.
-        limits: Of the arm, in [m], [s], [rad].
-        name: Of the checkpoint, for the table.
-        weights_sha256: Of its weights, for whoever reads the result later.
+        config: Config of the policy.
+        limits: Limits of the arm, in [m], [s], [rad].
+        name: Name of the checkpoint, for the table.
+        weights_sha256: Hash of its weights, by which the result is known later.
         encoder: Name of another encoder that the engine sees through; '' is its own.
         suite: LIBERO suite.
-        tasks: Numbers from 0.
-        episodes: Per task.
+        tasks: Numbers of the tasks, from 0.
+        episodes: Evaluation states per task.
         placements: Official initial states, or those widened by 5 cm with fixed seeds.
-        rendering: Of the cameras.
+        rendering: How the cameras' pictures are drawn.
         perturbation: What is changed in every episode after its reset.
         loop: How the loop is closed.
 
@@ -154,25 +154,25 @@ def measure_success(
     )
     tally = Tally(outcomes)
     return Success(
-        suite,
-        name,
-        weights_sha256,
-        encoder,
-        placements,
-        tally.episodes,
-        tally.successes,
-        tally.interval,
-        tally.per_task,
-        outcomes,
-        config.tokens,
-        config.dense_tokens,
-        rendering,
-        perturbation,
+        suite=suite,
+        policy=name,
+        weights_sha256=weights_sha256,
+        encoder=encoder,
+        placements=placements,
+        episodes=tally.episodes,
+        successes=tally.successes,
+        interval=tally.interval,
+        per_task=tally.per_task,
+        outcomes=outcomes,
+        tokens_per_camera=config.tokens,
+        dense_tokens_per_camera=config.dense_tokens,
+        rendering=rendering,
+        perturbation=perturbation,
     )
 
 
 def check_embodiment(config: PolicyConfig, name: str) -> None:
-    """Refuse a policy that was trained for another arm than the simulated one."""
+    """Refuses a policy that was trained for another arm than the simulated one."""
     space = config.action_space
     foreign = [each for each in config.joints if each not in JOINT_NAMES]
     unseen = [each for each in config.cameras if each not in CAMERAS]
@@ -191,7 +191,7 @@ def drive(
     loop: LoopConfig,
     instruction: str,
 ) -> Iterator[tuple[ArmState, Prediction | None] | None]:
-    """One episode: what was seen and what was predicted at each control period.
+    """Yields one episode: what was seen and what was predicted at each control period.
 
     The pictures go through the arm's messages and the observation buffer, the chunks through
     schedule and safety filter, as on the live topics.

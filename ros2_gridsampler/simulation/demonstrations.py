@@ -20,8 +20,9 @@ from . import arm_messages
 from .arm_state import ArmState
 from .benchmark import check_tasks
 from .experts import ScriptedExpert
+from .job_configs import RecordConfig
 from .libero_arm import OPEN, LiberoArm
-from .placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
+from .placements import Placement, Sampled, Widened
 
 SPEED = 0.6
 """Of the arm that goes on without its object, as commanded [m/s]."""
@@ -47,7 +48,7 @@ class ExecutionNoise:
         self._active = False
 
     def __call__(self) -> Float[np.ndarray, '6']:
-        """The next push [m/s], [rad/s]."""
+        """Returns the next push [m/s], [rad/s]."""
         if self._generator.random() < (0.08 if self._active else 0.05):
             self._active = not self._active
         drive = self._generator.normal(size=6) * self._deviation * self._active
@@ -61,8 +62,8 @@ class Slip:
     A policy that has only seen hands that hold what they carry puts nothing down with great care.
 
     Args:
-        share: Of the episodes.
-        generator: Decides whether, when and for how long.
+        share: Share of the episodes in which this happens.
+        generator: Source of the random numbers that say whether, when and for how long.
     """
 
     def __init__(self, share: float, generator: np.random.Generator) -> None:
@@ -79,14 +80,14 @@ class Slip:
         to_goal: Float[np.ndarray, '3'],
         opening: float,
     ) -> tuple[Float[np.ndarray, '6'], float]:
-        """What is executed instead of the expert's command, one period after the other.
+        """Returns what is executed instead of the expert's command, period by period.
 
         Args:
             carrying: Whether the expert carries the object now.
-            twist: The expert's [m/s], [rad/s].
-            gripper: The expert's opening [m].
-            to_goal: From the hand [m].
-            opening: Of open fingers [m].
+            twist: Twist that the expert commands [m/s], [rad/s].
+            gripper: Opening of the gripper that the expert commands [m].
+            to_goal: Vector from the hand to the goal [m].
+            opening: Opening of the open gripper [m].
         """
         if self._carried_first > 0:
             self._carried_first -= carrying
@@ -100,60 +101,10 @@ class Slip:
 
 MAXIMUM_STEPS = 320
 START_TIME = 1.0
-MAX_NOISE = 5.0
-"""No expert finds its way back from more [m/s]."""
-MAX_WANDER = 40
-"""In 2 s the hand can be out of every picture [periods]."""
-
-
-@dataclass(frozen=True)
-class RecordConfig:
-    """What to record.
-
-    Attributes:
-        suite: LIBERO suite.
-        tasks: Task numbers, from 0.
-        episodes: Successful episodes per task.
-        widened: Share of placements widened by 5 cm; the rest as LIBERO's own problem files.
-        noise: Deviation of the noise in the executed twist [m/s], 0.6 of it [rad/s].
-        wander: The hand moves somewhere for fewer than so many periods of 0.05 s before each
-            episode, at up to 0.5 m/s commanded along each axis.
-        slips: Share of episodes in which the hand loses the object once and goes on without it.
-        seed: Of the first try of every task, counted up from there.
-    """
-
-    suite: str
-    tasks: tuple[int, ...]
-    episodes: int
-    widened: float
-    noise: float
-    wander: int = 12
-    slips: float = 0.0
-    seed: int = FIRST_TRAINING_SEED
-
-    def __post_init__(self) -> None:
-        """Refuse what records nothing, and shares that are none."""
-        if self.episodes < 1 or not (0 <= self.widened <= 1 and 0 <= self.noise <= MAX_NOISE):
-            raise ValueError(
-                'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
-                f'{MAX_NOISE:g} m/s, not '
-                f'{self.episodes}, {self.widened} and {self.noise}.'
-            )
-        if self.seed < FIRST_TRAINING_SEED:
-            raise ValueError(
-                f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
-                f'may see; got {self.seed}.'
-            )
-        if not 0 <= self.slips <= 1:
-            raise ValueError(f'A share of episodes is 0 to 1, not {self.slips}.')
-        if not 1 <= self.wander <= MAX_WANDER:
-            raise ValueError(
-                f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'
-            )
 
 
 def record(config: RecordConfig, out: Path) -> None:
-    """Record until every task has its episodes; what is there already stays.
+    """Records until every task has its episodes; what is there already stays.
 
     Tries are logged in `tries_<task>.jsonl`; a seed that was tried is not tried again.
 
@@ -205,7 +156,7 @@ def record(config: RecordConfig, out: Path) -> None:
 
 
 def _read_tries(log: Path) -> list[dict[str, Any]]:
-    """Entries of the log; a line that was torn is taken out, and its seed tried again."""
+    """Returns the entries of the log; a torn line is taken out, and its seed tried again."""
     tries, torn = [], False
     for line in log.read_text('utf-8', 'replace').splitlines() if log.exists() else []:
         try:
@@ -219,20 +170,20 @@ def _read_tries(log: Path) -> list[dict[str, Any]]:
 
 
 def _recorded_steps(bag: Path) -> int | None:
-    """Steps of an episode that is there already; None where it is not."""
+    """Returns the steps of an episode that is there already; None where it is not."""
     if not bag.exists():
         return None
     return (find_files(bag).expected or {}).get(arm_messages.EXPERT_TWIST)
 
 
 def placement_of(seed: int, widened: float) -> Placement:
-    """The placement that a training seed stands for."""
+    """Returns the placement that a training seed stands for."""
     chosen = _draw(seed, 'placement').random() < widened
     return Widened(seed) if chosen else Sampled(seed)
 
 
 def disturbances(seed: int) -> np.random.Generator:
-    """What start and noise of a training seed are drawn from."""
+    """Returns the generator from which start and noise of a training seed are drawn."""
     return _draw(seed, 'disturbances')
 
 
@@ -253,11 +204,11 @@ class _Step:
 def record_episode(
     arm: LiberoArm, seed: int, config: RecordConfig, bag: Path, check: Callable[[], None]
 ) -> int | None:
-    """Run the expert once and write the bag if it succeeded.
+    """Runs the expert once and writes the bag if it succeeded.
 
     Args:
-        arm: Of the task.
-        seed: Of placement, start and noise.
+        arm: Simulated arm, built for the task.
+        seed: Seed of placement, start and noise.
         config: What to record.
         bag: Folder to write.
         check: Called before every period; what it raises ends the episode, and there is no bag.
@@ -298,7 +249,7 @@ def record_episode(
 
 
 def write_step(writer: BagWriter, step: _Step, time: float) -> None:
-    """What was seen, what the expert wanted, what was done; `time` in seconds."""
+    """Writes what was seen, what the expert wanted and what was done; `time` in seconds."""
     for topic, message in arm_messages.state_messages(step.state, time, compressed=True):
         writer.write(topic, message, time)
     for topic, message in arm_messages.command_messages(
@@ -315,7 +266,7 @@ def write_step(writer: BagWriter, step: _Step, time: float) -> None:
 
 
 def _random_start(arm: LiberoArm, generator: np.random.Generator, wander: int) -> None:
-    """Move the hand somewhere near before the recording starts."""
+    """Moves the hand somewhere near before the recording starts."""
     twist = np.concatenate([generator.uniform(-0.5, 0.5, 3), np.zeros(3)])
     for _ in range(int(generator.integers(0, wander))):
         arm.step(twist, 0.08)

@@ -21,7 +21,7 @@ Attempt = Callable[[LiberoArm, int], bool]
 
 @dataclass(frozen=True)
 class Tally:
-    """Outcomes, counted.
+    """Counts of the evaluation states that were tried and solved.
 
     Attributes:
         outcomes: Instruction -> whether each evaluation state was solved, in order.
@@ -31,12 +31,12 @@ class Tally:
 
     @property
     def episodes(self) -> int:
-        """In all."""
+        """Number of all episodes."""
         return sum(map(len, self.outcomes.values()))
 
     @property
     def successes(self) -> int:
-        """In all."""
+        """Number of all solved episodes."""
         return sum(map(sum, self.outcomes.values()))
 
     @property
@@ -63,7 +63,7 @@ class Tally:
 
 
 def check_episodes(episodes: int) -> None:
-    """Refuse more than there are evaluation states of a task, and none."""
+    """Refuses more than there are evaluation states of a task, and none."""
     if not 1 <= episodes <= len(EVALUATION_SEEDS):
         raise ValueError(
             f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
@@ -72,7 +72,7 @@ def check_episodes(episodes: int) -> None:
 
 
 def task_name(instruction: str, task: int, others: Collection[str]) -> str:
-    """An instruction, with the task's number where another one has the same: some suites do."""
+    """Returns an instruction, with the task's number where another task has the same."""
     return f'{instruction} (task {task})' if instruction in others else instruction
 
 
@@ -86,16 +86,16 @@ def try_states(
     image_size: int = 128,
     rendering: Literal['simplified', 'original'] = 'simplified',
 ) -> dict[str, tuple[bool, ...]]:
-    """Try every task from its first `episodes` evaluation states.
+    """Tries every task from its first `episodes` evaluation states.
 
     Args:
-        attempt: What tries.
+        attempt: Tries one state, given its number; returns whether it was solved.
         suite: LIBERO suite.
-        tasks: Numbers from 0.
-        episodes: Per task.
+        tasks: Numbers of the tasks, from 0.
+        episodes: Evaluation states per task.
         placements: Official initial states, or those widened by 5 cm with fixed seeds.
-        image_size: Of the cameras [px].
-        rendering: Of the cameras.
+        image_size: Width and height of the cameras' pictures [px].
+        rendering: How the cameras' pictures are drawn.
 
     Returns:
         Instruction, with its number where another task has the same -> whether each state was

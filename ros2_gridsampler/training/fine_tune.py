@@ -70,7 +70,7 @@ class FineTuneConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
+        """Refuses numbers that train nothing."""
         check_bounds(self)
 
 
@@ -82,7 +82,7 @@ def fine_tune(
     cache: Path,
     dark_cameras: DarkCameras = 'refuse',
 ) -> LerobotPolicy:
-    """Fine-tune, or go on with a run that was stopped.
+    """Fine-tunes, or goes on with a run that was stopped.
 
     The statistics are those of the bags, not of the base. What comes out is a lerobot folder
     that is adopted for the same robot.
@@ -173,7 +173,7 @@ def fine_tune(
 def state_vectors(
     proprioception: Float[np.ndarray, 'samples numbers'], uses_pose: bool
 ) -> Float[np.ndarray, 'samples numbers']:
-    """Rows of an `EpisodeStore` -> rows of `lerobot_policy.state_vector`."""
+    """Returns rows of an `EpisodeStore` as rows of `lerobot_policy.state_vector`."""
     if not uses_pose:
         return proprioception
     first, second = proprioception[:, 3:6], proprioception[:, 6:9]

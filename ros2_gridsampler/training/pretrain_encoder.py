@@ -39,7 +39,7 @@ from .run_state import RunState
 
 
 def draw_losses(lines: Sequence[dict[str, float]], path: Path) -> None:
-    """One curve per loss, each on an axis of its own."""
+    """Draws one curve per loss, each on an axis of its own."""
     names = [name for name in lines[-1] if name != 'step'] if lines else []
     figure = Figure(figsize=(4 * max(len(names), 1), 3), layout='constrained')
     for index, name in enumerate(names):
@@ -54,7 +54,7 @@ def draw_losses(lines: Sequence[dict[str, float]], path: Path) -> None:
 def draw_reconstructions(
     model: MiMae, images: UInt8[Tensor, 'images height width 3'], path: Path
 ) -> None:
-    """Rows: the pictures, what one mask leaves of them, what the decoder makes of that.
+    """Draws rows: pictures, what one mask leaves of them, what the decoder makes of that.
 
     The decoder predicts normalised patches; mean and deviation are put back from the picture.
     """
@@ -79,14 +79,14 @@ def draw_reconstructions(
 def join_patches(
     patches: Float[Tensor, 'images patches numbers'], rows: int, columns: int, side: int
 ) -> Float[Tensor, 'images height width 3']:
-    """The inverse of `patch_pixels`."""
+    """Returns the inverse of `patch_pixels`."""
     tiles = patches.view(-1, rows, columns, side, side, 3).transpose(2, 3)
     return tiles.reshape(-1, rows * side, columns * side, 3)
 
 
 @contextmanager
 def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
-    """Join the processes that torchrun has started; without torchrun there is this one.
+    """Joins the processes that torchrun has started; without torchrun there is this one.
 
     Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
 
@@ -116,13 +116,13 @@ def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
 
 
 def slice_of(count: int, rank: int, processes: int) -> slice:
-    """The part of a batch that a process works on."""
+    """Returns the part of a batch that a process works on."""
     share = count // processes
     return slice(rank * share, (rank + 1) * share)
 
 
 def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
-    """Rows of all processes, with gradients to each."""
+    """Returns the rows of all processes, with gradients to each."""
     if fabric.world_size == 1:
         return tensor
     gathered: Any = fabric.all_gather(tensor, sync_grads=True)
@@ -132,7 +132,7 @@ def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
 
 
 def mean_over_ranks(fabric: Fabric, value: Tensor) -> float:
-    """The mean of a number that every process has."""
+    """Returns the mean of a number that every process has."""
     return float(torch.as_tensor(fabric.all_reduce(value.detach(), reduce_op='mean')))
 
 
@@ -147,7 +147,7 @@ def pretrain(
     cache: Path,
     dark_cameras: DarkCameras = 'refuse',
 ) -> Encoder:
-    """Pretrain, or go on with a run that was stopped.
+    """Pretrains, or goes on with a run that was stopped.
 
     Writes `log.jsonl`, `config.yaml`, pictures, the state to go on from and the encoder.
 
@@ -176,7 +176,7 @@ def run_in(
     cache: Path,
     dark_cameras: DarkCameras,
 ) -> Encoder:
-    """`pretrain` in one of the processes."""
+    """Runs `pretrain` in one of the processes."""
     check_kind(out, ENCODER_WEIGHTS)
     training = training_bags(config, bags)
     if fabric.is_global_zero:
@@ -221,7 +221,7 @@ class Pretraining:
         self.state = RunState(nn.ModuleDict(trained), self.optimiser.optimizer, further=further)
 
     def __call__(self, store: FrameStore, out: Path) -> None:
-        """All steps that are left."""
+        """Makes all steps that are left."""
         config, fabric, state = self.config, self.fabric, self.state
         self.model.train()
         batches = order(
@@ -258,7 +258,7 @@ class Pretraining:
                     )
 
     def step(self, store: FrameStore, samples: Any) -> dict[str, Tensor]:
-        """One step of q, then one of the encoder; the losses of this process, in nats."""
+        """Makes one step of q, then one of the encoder; returns this process's losses, in nats."""
         config, fabric = self.config, self.fabric
         masks = np.random.default_rng((config.seed, 2, self.state.step))
         places = draw_masks(len(samples), config.model, masks)
@@ -281,7 +281,7 @@ class Pretraining:
         return losses
 
     def losses(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
-        """The encoder's losses, after q has made its own step on the same latents."""
+        """Makes a step of q; returns the encoder's losses on the same latents."""
         config = self.config.model
         views = self.model(images, places)
         losses = {}
@@ -307,7 +307,7 @@ class Pretraining:
 def survey_frames(
     bags: Sequence[Path], frames: FrameConfig, dark_cameras: DarkCameras, cache: Path
 ) -> BagSurvey:
-    """Look at the cameras of all bags."""
+    """Looks at the cameras of all bags."""
     cameras = [camera_topics(bag, frames.topics) for bag in bags]
     streams = [{f'camera {topic}': topic for topic in topics} for topics in cameras]
     return survey_bags(bags, streams, cameras, dark_cameras, cache)
@@ -316,7 +316,7 @@ def survey_frames(
 def finish(
     config: PretrainConfig, trained: MiMae, store: FrameStore, survey: BagSurvey, out: Path
 ) -> Encoder:
-    """Measure a stem's norms on whole pictures, save the encoder, draw the run."""
+    """Measures a stem's norms on whole pictures, saves the encoder and draws the run."""
     # Norms that are shared by processes work on a GPU only, and with all of them.
     model = MiMae(config.model)
     model.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
@@ -358,13 +358,13 @@ def finish(
 
 
 def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:
-    """Frames in batches of 32."""
+    """Yields the frames in batches of 32."""
     for part in np.array_split(samples, math.ceil(len(samples) / 32)):
         yield torch.from_numpy(store.images(part))
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
-    """Lines of the log by step; of a step that was done twice, the last.
+    """Returns the lines of the log by step; of a step that was done twice, the last.
 
     A line that a full disk or a power cut has torn is left out.
     """
@@ -378,7 +378,7 @@ def read_log(out: Path) -> list[dict[str, float]]:
 
 
 def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> None:
-    """Refuse a batch that cannot be drawn or shared."""
+    """Refuses a batch that cannot be drawn or shared."""
     if len(store) < config.pictures:
         raise ValueError(
             f'The bags hold {len(store)} frames, a step takes {config.pictures}; give more bags, '
@@ -391,7 +391,7 @@ def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> No
 
 
 def make_optimiser(model: MiMae, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW; biases, norms and embeddings do not decay."""
+    """Returns AdamW; biases, norms and embeddings do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {'params': [p for p in trained if p.ndim in (2, 4)], 'weight_decay': config.weight_decay},

@@ -90,7 +90,7 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse numbers that train nothing, and parts that do not fit each other."""
+        """Refuses numbers that train nothing, and parts that do not fit each other."""
         check_bounds(self)
         check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
         check_parts(self.encoder, self.trunk, self.sample_after)
@@ -100,12 +100,12 @@ Config = TypeVar('Config')
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
-    """The configuration of a policy's training; see `read_recipe`."""
+    """Returns the configuration of a policy's training; see `read_recipe`."""
     return read_recipe(path, TrainConfig, changes)
 
 
 def read_recipe(path: Path, kind: type[Config], changes: Sequence[str] = ()) -> Config:
-    """Read a recipe; what it does not name keeps its default.
+    """Reads a recipe; what it does not name keeps its default.
 
     Args:
         path: YAML file.

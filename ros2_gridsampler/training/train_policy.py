@@ -34,7 +34,7 @@ from .run_state import RunState, keep_recipe
 
 
 def start_from(policy: Policy, folder: Path) -> None:
-    """Take over every weight of a checkpoint but the statistics.
+    """Takes over every weight of a checkpoint but the statistics.
 
     The reducer's weights are taken where both have the same one at the same place, the stem's
     where it has the same channels; else they begin afresh.
@@ -64,7 +64,7 @@ def start_from(policy: Policy, folder: Path) -> None:
 
 
 def take_encoder(policy: Policy, folder: Path) -> None:
-    """Begin with a pretrained encoder.
+    """Begins with a pretrained encoder.
 
     Raises:
         ValueError: It is of another architecture, or saw pictures prepared in another way.
@@ -95,7 +95,7 @@ def train(
     cache: Path,
     dark_cameras: DarkCameras = 'refuse',
 ) -> Policy:
-    """Train, or go on with a run that was stopped.
+    """Trains, or goes on with a run that was stopped.
 
     Writes `log.jsonl`, `config.json`, the state to go on from and, at the end, the checkpoint.
 
@@ -201,7 +201,7 @@ def train(
 
 
 def report(step: int, scores: dict[str, float], log: TextIO) -> None:
-    """Write a validation to the log and to the terminal."""
+    """Writes a validation to the log and to the terminal."""
     log.write(json.dumps({'step': step, 'validation': scores}) + '\n')
     tqdm.write(f'step {step}: validation {scores}')
 
@@ -209,7 +209,7 @@ def report(step: int, scores: dict[str, float], log: TextIO) -> None:
 def policy_config(
     config: TrainConfig, store: EpisodeStore, training: Int[np.ndarray, ' samples']
 ) -> PolicyConfig:
-    """The policy that these bags call for."""
+    """Builds the policy that these bags call for."""
     episodes = config.episodes
     streams = episodes.observation
     preparations = list(streams.cameras.values())
@@ -243,7 +243,7 @@ def policy_config(
 
 
 def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
-    """Mean absolute action error [standard deviations] and landmark error [m]."""
+    """Returns the mean absolute action error [standard deviations] and landmark error [m]."""
     queries, _ = policy.context(batch.images, batch.proprioception, batch.words)
     steps = policy.config.steps
     losses = {'action': policy.action_head.loss(queries[:, :steps], batch.actions)}
@@ -258,7 +258,7 @@ def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
 def validate(
     policy: Policy, batches: Batches, samples: Int[np.ndarray, ' samples']
 ) -> dict[str, float]:
-    """The losses on bags that were not trained on; the same whenever they are measured."""
+    """Returns the losses on bags that were not trained on; the same whenever they are measured."""
     chosen = np.random.default_rng(0).permutation(samples)[:1024]
     parts = np.array_split(chosen, max(len(chosen) // 64, 1))
     # Some heads and reducers draw numbers, and the training draws from the same generator.
@@ -272,7 +272,7 @@ def validate(
 
 
 def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; matrices decay, embeddings among them; convolutions and vectors do not."""
+    """Returns AdamW; matrices and embeddings decay, convolutions and vectors do not."""
     decayed = [p for p in policy.parameters() if p.requires_grad and p.ndim == 2]
     others = [p for p in policy.parameters() if p.requires_grad and p.ndim != 2]
     groups: list[dict[str, Any]] = [
@@ -283,7 +283,7 @@ def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def averaged(policy: Policy, run: RunState) -> Policy:
-    """A copy of the policy with the averaged weights."""
+    """Returns a copy of the policy with the averaged weights."""
     # Its first weights, drawn and thrown away, must not move on what the training draws from.
     with torch.random.fork_rng(devices=[]):
         copy = Policy(policy.config).eval()

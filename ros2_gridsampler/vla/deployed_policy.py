@@ -44,11 +44,11 @@ class DeployedConfig(Protocol):
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names, in order."""
+        """Names of the cameras, in order."""
 
     @property
     def action_space(self) -> ActionSpace:
-        """What it commands."""
+        """The action space in which it commands the arm."""
 
     @property
     def observation(self) -> ObservationConfig:
@@ -72,7 +72,7 @@ class DeployedConfig(Protocol):
 
     @property
     def encoder(self) -> Cells:
-        """For drawing points."""
+        """The encoder's cells, by which sampled points are drawn."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class DeployedPolicy:
 
     Attributes:
         config: What it reads and commands.
-        backend: Predicts.
+        backend: Engine that predicts.
         example: An observation to warm up with.
         about: What people want to know of it: names, hashes, sizes.
-        cameras: What is known of those of the training.
-        views: Reference views of those that stand still.
+        cameras: What is known of the cameras of the training.
+        views: Reference views of the cameras that stand still.
         check_instruction: Refuses, by a ValueError, a sentence that the policy does not read
             whole.
     """
@@ -107,15 +107,15 @@ def load_policy(
     precision: Precision = 'fp32',
     threads: int = 1,
 ) -> DeployedPolicy:
-    """Load whatever checkpoint is in a folder, verified.
+    """Loads whatever checkpoint is in a folder, verified.
 
     Args:
         folder: A checkpoint of this package, a converted one, or an adopted one of lerobot.
         backend: Name of the engine; lerobot's policies are computed by 'eager' only, converted
             ones by 'openvino'.
         compute: Makes that engine from a policy of this package; not asked for others.
-        precision: Of a converted policy's arithmetic.
-        threads: Of one inference.
+        precision: Number format of a converted policy's arithmetic.
+        threads: CPU threads of one inference.
 
     Raises:
         BadCheckpoint: The folder must not drive an arm; the text says why.
@@ -145,12 +145,12 @@ def load_policy(
 def reference_views(
     folder: Path, manifest: Manifest
 ) -> dict[str, UInt8[np.ndarray, 'height width 3']]:
-    """Those of a checkpoint; none without OpenCV, for nothing could be compared with them."""
+    """Returns a checkpoint's views; none without OpenCV, which is what compares them."""
     return load_reference_views(folder, manifest.cameras) if has_opencv() else {}
 
 
 def require_torch(folder: Path) -> None:
-    """Refuse a policy that cannot be computed here.
+    """Refuses a policy that cannot be computed here.
 
     Raises:
         ValueError: PyTorch is not installed; says what to do.

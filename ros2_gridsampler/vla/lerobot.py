@@ -40,7 +40,7 @@ class WindowSampler(nn.Module):
     def forward(
         self, feature_map: Float[Tensor, 'batch rows columns channels']
     ) -> tuple[Float[Tensor, 'batch cells channels'], Float[Tensor, 'batch tokens 2']]:
-        """Read the windows.
+        """Reads the cells of the windows around the points.
 
         Returns:
             K * side * side cells, window by window and in each row by row, and K points.
@@ -89,7 +89,7 @@ class WindowAttachment(TowerAttachment):
         self._connector.pixel_shuffle = MethodType(_join_windows, connector)
 
     def remove(self) -> None:
-        """Give the dense tower and its connector back."""
+        """Gives the dense tower and its connector back."""
         super().remove()
         del self._connector.pixel_shuffle
 
@@ -120,7 +120,7 @@ class SamplerPlan:
     reducer: str = 'grid_sampler'
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be attached."""
+        """Refuses what cannot be attached."""
         if self.after is not None and self.per_camera:
             raise ValueError('Inside the vision tower there is one reducer for all cameras.')
 
@@ -132,18 +132,18 @@ class SeenPoints:
         self._points: deque[Float[Tensor, 'batch tokens 2']] = deque(maxlen=cameras)
 
     def add(self, points: Float[Tensor, 'batch tokens 2']) -> None:
-        """Of the next camera."""
+        """Adds the points of the next camera."""
         self._points.append(points)
 
     def take(self) -> list[Float[Tensor, 'batch tokens 2']]:
-        """Of all cameras, (x, y) in [0, 1]; asked once per prediction."""
+        """Returns the points of all cameras, (x, y) in [0, 1]; asked once per prediction."""
         taken = list(self._points)
         self._points.clear()
         return taken
 
 
 def attach(policy: Any, plan: SamplerPlan) -> SeenPoints:
-    """Put reducers into a policy; they train, move and are saved with it.
+    """Puts reducers into a policy; they train, move and are saved with it.
 
     Args:
         policy: A `SmolVLAPolicy`, `PI0Policy`, `PI05Policy` or `ACTPolicy`.
@@ -200,7 +200,7 @@ class _Reducers(nn.Module):
     def forward(
         self, feature_map: Float[Tensor, 'batch rows columns channels']
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Reduce the next camera's map."""
+        """Reduces the next camera's map."""
         reducer = self.reducers[self.camera % len(self.reducers)]
         self.camera += 1
         return reducer(feature_map)

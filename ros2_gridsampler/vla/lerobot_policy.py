@@ -52,7 +52,7 @@ class TowerCells:
 
     @classmethod
     def of(cls, policy: Any, prepared: ImagePreparation) -> 'TowerCells':
-        """Of a policy that is shown such a picture."""
+        """Returns the cells of a policy's tower on such a picture."""
         config, size = policy.config, np.array([prepared.width, prepared.height], np.float64)
         if config.type == 'act':
             side = 16 if config.replace_final_stride_with_dilation else 32
@@ -71,7 +71,7 @@ class TowerCells:
         return cls(tower // side, side, side / 2, corner, scale)
 
     def pixels(self, points: Float[np.ndarray, 'tokens 2']) -> Float[np.ndarray, 'tokens 2']:
-        """Where points (x, y) in [0, 1] lie in the prepared picture [px]."""
+        """Returns where points (x, y) in [0, 1] lie in the prepared picture [px]."""
         in_tower = self.first + points * (self.count - 1) * self.side
         return (in_tower - self.corner) / self.scale
 
@@ -121,7 +121,7 @@ class LerobotConfig:
 
     @property
     def action_space(self) -> ActionSpace:
-        """What it commands."""
+        """The action space in which it commands the arm."""
         return self.robot.action_space
 
     @property
@@ -175,7 +175,7 @@ class LerobotPolicy:
 
     @torch.inference_mode()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk.
+        """Predicts one chunk from one observation.
 
         Raises:
             ValueError: The network gave numbers that no arm may follow, or there is a prefix.
@@ -207,7 +207,7 @@ class LerobotPolicy:
                 )
 
     def features(self, observation: Observation) -> dict[str, Any]:
-        """An observation under lerobot's names, in the numbers of the dataset."""
+        """Returns an observation under lerobot's names, in the numbers of the dataset."""
         robot = self.config.robot
         features: dict[str, Any] = {
             feature: torch.from_numpy(observation.images[name]).permute(2, 0, 1).float() / 255
@@ -231,7 +231,7 @@ class LerobotPolicy:
     def _in_picture(
         self, camera: str, points: Float[np.ndarray, 'tokens 2']
     ) -> Float[np.ndarray, 'tokens 2']:
-        """Points of the tower's map -> points of the prepared picture, without its padding."""
+        """Returns points of the tower's map as points of the picture without its padding."""
         prepared = self.config.preparations[camera]
         cells = TowerCells.of(self._model.policy, prepared)
         size = np.array([prepared.width, prepared.height])
@@ -239,7 +239,7 @@ class LerobotPolicy:
 
 
 def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
-    """The arm's state as lerobot's datasets hold it, in rad and m.
+    """Returns the arm's state as lerobot's datasets hold it, in rad and m.
 
     Joints; before them, where the pose is used, position and rotation vector, whose angle is at
     most pi.
@@ -255,7 +255,7 @@ def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
 
 
 def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
-    """Say what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
+    """Says what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
 
     Writes `robot.json` with the hashes of all other files and the chunk that a made-up
     observation gives.
@@ -272,7 +272,7 @@ def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
 
 
 def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
-    """Read a lerobot policy, believe it only after every hash and its golden chunk.
+    """Reads a lerobot policy, and believes it only after every hash and its golden chunk.
 
     Raises:
         BadCheckpoint: Anything does not agree.
@@ -293,7 +293,7 @@ def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
 
 
 def golden_observation(config: LerobotConfig) -> Observation:
-    """A made-up observation that is the same on every machine."""
+    """Returns a made-up observation that is the same on every machine."""
     width, height = config.robot.resolution
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     images = {}

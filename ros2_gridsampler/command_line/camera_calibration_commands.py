@@ -1,7 +1,8 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler calibrate camera`, and the others: pictures and recordings -> calibrations."""
+"""`gridsampler calibrate camera`, `reference`, `drift`: pictures -> lenses, and moved mounts."""
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ..files import write_whole
-from .arguments import Bags, BoardOptions, Live, Policy, Reference, Source
-from .arm_check_commands import arm
-from .hand_eye_commands import hand_eye
-from .outputs import prepare_output, write_json
+from .arguments import Bags, BoardOptions, Json, Live, Policy, Reference, Source
+from .outputs import json_output, prepare_output
 
 if TYPE_CHECKING:
     from ..calibrating.camera_calibration import CameraCalibration
@@ -23,10 +22,11 @@ def reference(
     bags: Bags,
     camera: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
 ) -> None:
-    """Keep views of the place with a policy, for the check at activate.
+    """Keep reference views of the place with a policy.
 
-    The first picture of each camera becomes its reference view, if the camera stands still in
-    the recordings; its CameraInfo is kept too. Training does the same with its own bags.
+    They are what the node compares its cameras with when it is activated. The first picture of
+    each camera becomes its reference view, if the camera stands still in the recordings; its
+    CameraInfo is kept too. Training does the same with its own bags.
 
     Args:
         policy: Checkpoint folder, or the name of one under models/.
@@ -37,7 +37,8 @@ def reference(
     from ..bags.bag_reader import find_bags, read_topics
     from ..calibrating.camera_records import take_reference_views
     from ..calibrating.reference_views import FOLDER
-    from ..evaluating.topic_map import TopicChoice, map_cameras, with_cameras
+    from ..evaluating.topic_choice import TopicChoice, with_cameras
+    from ..evaluating.topic_map import map_cameras
     from ..files import find
     from ..policy.manifest import load_manifest
 
@@ -61,13 +62,15 @@ def drift(
     camera: Path | None = None,
     save: Path | None = None,
 ) -> None:
-    """Compare the view of a camera with a reference view; fails if the mount has moved.
+    """Compare a camera's view with a reference view.
+
+    Fails if the mount of the camera has moved.
 
     Args:
         reference: Picture, folder of pictures or bag; its first picture counts.
-        live: Likewise.
-        reference_topic: Camera topic of a bag with several.
-        live_topic: Likewise.
+        live: Picture, folder or bag to compare with it; its first picture counts.
+        reference_topic: Camera topic of a reference bag with several.
+        live_topic: Camera topic of a live bag with several.
         max_shift: Allowed shift of the picture [px].
         max_rotation: Allowed rotation about the line of sight [deg].
         camera: camera_info YAML file, to tell the angle too.
@@ -109,10 +112,12 @@ def camera(
     views: int = 25,
     name: str = 'camera',
     out: Path = Path('build/calibration'),
-    json: Path | None = None,
+    json: Json = None,
     keep_outliers: bool = False,
 ) -> None:
-    """Calibrate a camera: intrinsics and distortion as a ROS camera_info file.
+    """Calibrate a camera: lens and distortion.
+
+    They are written as a ROS camera_info file.
 
     Args:
         source: Folder of pictures, or a bag; with --live the bag to record first.
@@ -121,45 +126,55 @@ def camera(
         files: Pattern of file names in a folder.
         topic: Camera topic of a bag with several.
         live: Camera topic to record from, until there are enough views.
-        views: So many are recorded with --live.
-        name: Of the camera.
+        views: How many views are recorded with --live.
+        name: Name of the camera.
         out: Folder for NAME.yaml, the picture of the residuals and an undistorted sample.
-        json: File for rms_px, camera_matrix, distortion, views_used and more.
+        json: File, or - for standard output, for rms_px, camera_matrix, distortion, views_used
+            and more.
         keep_outliers: Use views that do not fit the others too.
     """
     from ..calibrating.board_pictures import find_boards, read_pictures
     from ..calibrating.calibration_board import advise, require_views
-    from ..calibrating.camera_calibration import calibrate_camera, draw_residuals, draw_undistorted
+    from ..calibrating.camera_calibration import calibrate_camera
     from ..calibrating.camera_info_file import from_intrinsics, save_camera_info
 
     board = options.build()
-    if live:
-        from ..nodes.calibration_capture_node import capture
+    with json_output(json) as write:
+        if live:
+            from ..nodes.calibration_capture_node import capture
 
-        capture(source, board, live, views)
-    found, names = find_boards(source, board, topic, files)
-    unseen = [name for name, view in zip(names, found, strict=True) if view is None]
-    result = calibrate_camera(
-        require_views(found, names, board), model, drop_outliers=not keep_outliers
-    )
-    advice = advise(result.views, result.board_to_camera)
-    now = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
-    provenance = (
-        f'Calibrated {now} with `gridsampler calibrate camera`, model {model}.',
-        f'Board: {board}.',
-        f'{len(result.views)} of {len(names)} pictures of {source.name} used, RMS '
-        f'{result.rms:.3f} px.',
-    )
-    path = out / f'{name}.yaml'
-    save_camera_info(path, from_intrinsics(name, result.intrinsics), provenance)
+            capture(source, board, live, views)
+        found, names = find_boards(source, board, topic, files)
+        unseen = [name for name, view in zip(names, found, strict=True) if view is None]
+        result = calibrate_camera(
+            require_views(found, names, board), model, drop_outliers=not keep_outliers
+        )
+        advice = advise(result.views, result.board_to_camera)
+        now = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+        provenance = (
+            f'Calibrated {now} with `gridsampler calibrate camera`, model {model}.',
+            f'Board: {board}.',
+            f'{len(result.views)} of {len(names)} pictures of {source.name} used, RMS '
+            f'{result.rms:.3f} px.',
+        )
+        path = out / f'{name}.yaml'
+        save_camera_info(path, from_intrinsics(name, result.intrinsics), provenance)
+        _draw(result, read_pictures(source, topic, files), out, name)
+        print(_camera_text(result, len(names), unseen, advice))
+        print(
+            f'Written: {path}; look at {name}_residuals.png and {name}_undistorted.jpg beside it.'
+        )
+        write(_camera_json(result, unseen, advice, {'model': model, 'board': str(board)}))
+
+
+def _draw(
+    result: 'CameraCalibration', pictures: Iterable[tuple[str, Any]], out: Path, name: str
+) -> None:
+    from ..calibrating.camera_calibration import draw_residuals, draw_undistorted
+
     draw_residuals(result, out / f'{name}_residuals.png')
-    for picture_name, rgb in read_pictures(source, topic, files):
-        if picture_name == result.views[0].name:
-            draw_undistorted(result, rgb, out / f'{name}_undistorted.jpg')
-            break
-    print(_camera_text(result, len(names), unseen, advice))
-    print(f'Written: {path}; look at {name}_residuals.png and {name}_undistorted.jpg beside it.')
-    write_json(json, _camera_json(result, unseen, advice, {'model': model, 'board': str(board)}))
+    sample = next(rgb for picture, rgb in pictures if picture == result.views[0].name)
+    draw_undistorted(result, sample, out / f'{name}_undistorted.jpg')
 
 
 def _camera_text(
@@ -204,11 +219,3 @@ def _camera_json(
         'advice': advice,
         **more,
     }
-
-
-calibrate = tyro.extras.SubcommandApp()
-calibrate.command(camera)
-calibrate.command(name='hand-eye')(hand_eye)
-calibrate.command(arm)
-calibrate.command(reference)
-calibrate.command(drift)

@@ -9,8 +9,36 @@ from jaxtyping import Float
 
 
 @dataclass(frozen=True)
+class DelayConfig:
+    """Which joint to step, and how; the flags of `gridsampler calibrate delay`.
+
+    Attributes:
+        joint: Name of the joint; only this one moves, by the amplitude and back.
+        arm: YAML file with the limits of the arm, or the name of one in calibration/.
+        amplitude: Height of the step [rad], [m].
+        repetitions: Number of steps.
+        joint_states: Topic of the joint states.
+        command: JointTrajectory topic of the controller.
+    """
+
+    joint: str
+    arm: str = 'panda'
+    amplitude: float = 0.05
+    repetitions: int = 6
+    joint_states: str = '/joint_states'
+    command: str = '/joint_trajectory_controller/joint_trajectory'
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.amplitude) and self.amplitude != 0) or self.repetitions < 2:
+            raise ValueError(
+                f'The amplitude must not be 0 and there must be 2 repetitions or more, got '
+                f'{self.amplitude} and {self.repetitions}.'
+            )
+
+
+@dataclass(frozen=True)
 class Delay:
-    """How an arm follows.
+    """How late and how closely an arm follows its commands.
 
     Attributes:
         seconds: The shift at which measured and commanded motion fit best [s].
@@ -37,7 +65,7 @@ def estimate_delay(
     longest: float = 1.0,
     resolution: float = 0.001,
 ) -> Delay:
-    """Shift the command until it fits the measurement best; an offset between both is let be.
+    """Shifts the command until it fits the measurement best; a constant offset does not count.
 
     A first-order lag counts as about its time constant, which is what a schedule has to know.
 
@@ -46,8 +74,8 @@ def estimate_delay(
         commanded: Positions of one joint [rad], [m].
         measured_times: Capture times, same clock [s].
         measured: Positions of that joint.
-        longest: Delay that is looked for [s].
-        resolution: Of the answer [s].
+        longest: Longest delay that is looked for [s].
+        resolution: Step between the delays that are tried [s].
 
     Raises:
         ValueError: The joint was not moved, too little was measured, or the arm does not follow.
