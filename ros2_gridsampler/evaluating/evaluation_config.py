@@ -8,9 +8,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from ..bags.observation_replay import TimeSource
 from ..bounds import check_bounds
-from ..seeing.stream_health import StreamBudget
+from ..seeing.stream_health import StreamBudget, TimeSource
 from .command_replay import CommandConfig
 
 
