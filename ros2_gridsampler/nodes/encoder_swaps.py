@@ -161,7 +161,7 @@ class EncoderSwaps:
         return reason
 
     def allow_unvalidated(self, allowed: bool) -> None:
-        """From now on encoders may, or may not, be taken that were not measured with the policy."""
+        """From now on an encoder need not, or has to, have been measured with the policy."""
         if self._candidates is not None:
             self._candidates.allow_unvalidated = allowed
 
