@@ -154,7 +154,7 @@ def test_a_joint_that_never_comes_is_named_with_those_that_do(start_arm, watcher
     assert "no position of ['finger'] has come on /left/joint_states" in said
     assert "where there are ['left_finger', 'other']" in said
     assert not heard['/left']['twists']
-    assert "joint states of ['finger'] on /left/joint_states" in node.text
+    assert 'waiting for joint states on /left/joint_states and end-effector pose' in node.text
     assert node.end() == 0
 
 
