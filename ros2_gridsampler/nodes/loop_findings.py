@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running policy -> everything that is wrong with it now; `causes` says what is told first."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
