@@ -157,6 +157,36 @@ def test_a_full_disk_leaves_the_recipe_of_a_run_as_it_was(bags, tmp_path, full_d
     train(dataclasses.replace(CONFIG, steps=2), bags, run, tmp_path / 'cache')
 
 
+def darkened(bag, out):
+    """The same bag, its pictures black."""
+
+    def change(messages):
+        for topic, message, moment in messages:
+            if topic == '/agentview/image_raw':
+                message.data = np.zeros_like(message.data)
+            yield topic, message, moment
+
+    return rewritten(bag, out, change)
+
+
+def test_an_episode_without_pictures_is_refused_before_anything_is_kept_or_left_out(
+    bags, tmp_path
+):
+    dark = [*bags, darkened(bags[0], tmp_path / 'dark')]
+    config, cache = dataclasses.replace(CONFIG, steps=2), tmp_path / 'cache'
+    with pytest.raises(
+        ValueError, match=r'In 1 of 4 episodes .*: dark \(/agentview/image_raw: 15'
+    ):
+        train(config, dark, tmp_path / 'run', cache)
+    assert not (tmp_path / 'run/config.json').exists()
+    train(config, dark, tmp_path / 'run', cache, 'leave-out')
+    record = json.loads((tmp_path / 'run/manifest.json').read_text())['training']
+    assert record['bags'] == 3
+    assert record['recordings']['left_out'] == record['recordings']['dark_episodes'] == ['dark']
+    assert record['recordings']['black'] == 15
+    assert json.loads((tmp_path / 'run/bag_health.json').read_text())['choice'] == 'leave-out'
+
+
 def rewritten(bag, out, change):
     """The same bag, its messages changed on the way."""
     with BagWriter(out) as writer:

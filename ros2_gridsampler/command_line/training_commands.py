@@ -7,6 +7,7 @@ from typing import Literal
 
 import tyro
 
+from ..bags.camera_health import DarkCameras
 from .arguments import Bags, Encoder, Policy, Recipe, Weights
 from .outputs import check_folder
 
@@ -130,6 +131,7 @@ def pretrain(
     cache: Path | None = None,
     compute: float | None = None,
     change: Changes = (),
+    dark_cameras: DarkCameras = 'refuse',
 ) -> None:
     """Pretrain an encoder on the frames of any bags; go on where it stopped.
 
@@ -143,6 +145,8 @@ def pretrain(
         cache: Where decoded frames are kept for all runs; default OUT/cache.
         compute: Forward operations [TFLOP], instead of the recipe's steps.
         change: A key of the recipe with another value, like `--change seed=1`; repeatable.
+        dark_cameras: What becomes of episodes in which a camera shows nothing, or one picture,
+            from begin to end.
     """
     from dataclasses import replace
     from math import inf
@@ -161,7 +165,7 @@ def pretrain(
         if not 0 < compute < inf:
             raise ValueError(f'--compute is {compute:g} TFLOP; expected more than 0.')
         config = with_compute(config, compute * 1e12)
-    pretrain(config, find_bags(bags), out, cache or out / 'cache')
+    pretrain(config, find_bags(bags), out, cache or out / 'cache', dark_cameras)
 
 
 def train(
@@ -171,6 +175,7 @@ def train(
     cache: Path | None = None,
     change: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     base: Path | None = None,
+    dark_cameras: DarkCameras = 'refuse',
 ) -> None:
     """Train a policy on bags by behaviour cloning; go on where it stopped.
 
@@ -182,6 +187,8 @@ def train(
         change: A key of the recipe with another value, like `--change tokens=16`; repeatable.
         base: Adopted lerobot checkpoint to fine-tune; the recipe is then of its own kind, see
             models/recipes/fine_tune_smolvla.yaml.
+        dark_cameras: What becomes of episodes in which a camera shows nothing, or one picture,
+            from begin to end.
     """
     from ..bags.bag_reader import find_bags
     from ..training.recipe import load_recipe, read_recipe
@@ -193,6 +200,7 @@ def train(
         from ..training.fine_tune import FineTuneConfig, fine_tune
 
         config = read_recipe(recipe, FineTuneConfig, change)
-        fine_tune(base, config, find_bags(bags), out, cache or out / 'cache')
+        fine_tune(base, config, find_bags(bags), out, cache or out / 'cache', dark_cameras)
         return
-    train(load_recipe(recipe, change), find_bags(bags), out, cache or out / 'cache')
+    store = cache or out / 'cache'
+    train(load_recipe(recipe, change), find_bags(bags), out, store, dark_cameras)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags of any robot -> one memory-mapped file of prepared camera frames."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
-from ..bags.bag_files import bag_stamps
+from ..bags.bag_files import DamagedBag, bag_stamps
 from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
 from ..files import disk_of, write_whole
 from ..seeing.calibration import ImagePreparation, prepare_image
@@ -104,14 +105,35 @@ def camera_topics(bag: Path, wanted: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: It has none, or lacks one of those wanted.
     """
-    found = sorted(topic for topic, kind in read_topics(bag).items() if kind in IMAGE_TYPES)
+    there = sorted(topic for topic, kind in read_topics(bag).items() if kind in IMAGE_TYPES)
+    depth = depth_topics(bag, there) if len(there) > 1 else set()
+    found = [topic for topic in there if topic not in depth]
     missing = sorted(set(wanted) - set(found))
     if missing or not found:
+        besides = f' ({sorted(depth)} are depth images)' if depth else ''
         raise ValueError(
-            f'{bag} has no pictures on {missing or "any topic"}; its camera topics are {found}. '
-            'Name other topics in the recipe, or leave this bag out.'
+            f'{bag} has no pictures on {missing or "any topic"}; its camera topics are {found}'
+            f'{besides}. Name other topics in the recipe, or leave this bag out.'
         )
     return tuple(wanted) or tuple(found)
+
+
+def depth_topics(bag: Path, topics: Sequence[str]) -> set[str]:
+    """Those of the picture topics whose first message is a depth image."""
+    depth = set()
+    for topic in topics:
+        # What is lost of a damaged bag is told by whoever reads all of it.
+        with contextlib.suppress(DamagedBag):
+            first = next(read_messages(bag, (topic,)), None)
+            if first is not None and is_depth(first.message):
+                depth.add(topic)
+    return depth
+
+
+def is_depth(message: Any) -> bool:
+    """Whether an Image or CompressedImage holds distances, not colours."""
+    label = str(getattr(message, 'encoding', getattr(message, 'format', '')))
+    return label.startswith(('16UC1', '32FC1')) or 'compressedDepth' in label
 
 
 def read_frames(bag: Path, config: FrameConfig) -> Iterator[UInt8[np.ndarray, 'height width 3']]:

@@ -7,9 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
@@ -31,7 +32,7 @@ class CommandConfig:
         max_state_age: The arm is stopped when its measured state is older [s].
     """
 
-    rate: float = 50.0
+    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = 50.0
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     max_state_age: float = 0.5
 
@@ -149,6 +150,13 @@ class CommandReplay:
         self._ages = array('d')
         self._seams = array('d')
         self._ticks = self._held = self._limited = self._skipped = self._used = 0
+
+    def cut(self) -> None:
+        """What comes now has nothing to do with what was; the counts go on."""
+        self._tick = self._busy_until = -np.inf
+        self._measured = self._waiting = self._newest = self.command = None
+        self._coming.clear()
+        self._unseen = False
 
     def measure(self, state: Numbers, time: float) -> None:
         """Where the arm is; see `Controller.measure`."""

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import load_arm
 from ..bags.bag_files import bag_stamps, find_files
-from ..bags.bag_reader import read_messages, read_topics
+from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
 from ..bags.bag_storage import RecordedMessage
 from ..bags.bag_writer import TYPES, BagWriter, build, build_header
+from ..datasets.frames import depth_topics
 from ..files import write_whole
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
@@ -30,11 +31,12 @@ from ..seeing.observation import Observation
 from .contestants import PolicyChoice, load_contestants
 from .critical_error import read_intervals
 from .evaluation import evaluate_bag
+from .evaluation_config import EvaluationConfig
 from .evaluation_outcome import Evaluation, Listener
 from .evaluation_report import REPORT, SCHEMA, conclude, dump
 from .live_answers import LiveAnswers
 from .overlay import OverlayFilm, draw
-from .policy_scores import Contestant, EvaluationConfig
+from .policy_scores import Contestant
 from .report_page import PAGE, write_page
 from .topic_map import TopicChoice, TopicMap, describe, map_topics
 
@@ -245,8 +247,10 @@ def _receipt(key: str, report: bytes) -> str:
 def _map(
     bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
 ) -> TopicMap:
+    pictures = [topic for topic, kind in recorded.items() if kind in IMAGE_TYPES]
+    depth = depth_topics(bag, pictures) if len(pictures) > 1 else set()
     try:
-        return map_topics(recorded, config, choice)
+        return map_topics(recorded, config, choice, depth)
     except ValueError as error:
         missing = find_files(bag).missing
         if not missing:

@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics of a bag and what a policy reads -> which topic is which stream, said once."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
+
+from ..bags.bag_reader import IMAGE_TYPES
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
 from ..files import read_yaml
@@ -18,31 +22,39 @@ from ..seeing.joint_states import JointNames
 class TopicChoice:
     """What the user says of the topics; what is empty is guessed where that is obvious.
 
+    The flags of `gridsampler evaluate` are made from it, and `--topics FILE` has its attributes
+    as keys.
+
     Attributes:
         cameras: Camera name -> topic.
-        joint_states: JointState.
-        pose: PoseStamped of the end effector.
-        instruction: String.
+        joint_states: Topic of the joint states (JointState).
+        pose: Topic of the end effector's pose (PoseStamped).
+        instruction: Topic of the instruction (String).
         fixed_instruction: The sentence of a bag that carries none.
-        action: Topic of the recorded action: JointTrajectory, Float64MultiArray or TwistStamped;
-            a JointState takes the positions that the arm reached.
-        gripper: Float64MultiArray with the gripper opening [m], for twists.
+        action: Topic of the recorded action (JointTrajectory, Float64MultiArray, TwistStamped),
+            or of a JointState, to compare with where the arm went.
+        gripper: Topic of the recorded gripper opening of twist actions (Float64MultiArray) [m].
         gripper_joints: Joints that add up to the gripper's opening, for twists.
         joint_names: Joint of the policy -> what the recorded robot calls it; the same joint where
             it is not here.
         joint_prefix: Before every joint of the robot, like 'left_'.
     """
 
-    cameras: Mapping[str, str] | None = None
-    joint_states: str = ''
-    pose: str = ''
-    instruction: str = ''
-    fixed_instruction: str = ''
-    action: str = ''
-    gripper: str = ''
+    cameras: Annotated[Mapping[str, str] | None, tyro.conf.Suppress] = None
+    joint_states: Annotated[str, tyro.conf.arg(name='joint-states-topic')] = ''
+    pose: Annotated[str, tyro.conf.arg(name='pose-topic')] = ''
+    instruction: Annotated[str, tyro.conf.arg(name='instruction-topic')] = ''
+    fixed_instruction: Annotated[str, tyro.conf.arg(name='instruction')] = ''
+    action: Annotated[str, tyro.conf.arg(name='action-topic')] = ''
+    gripper: Annotated[str, tyro.conf.arg(name='gripper-topic')] = ''
     gripper_joints: tuple[str, ...] = ()
     joint_names: Mapping[str, str] | None = None
     joint_prefix: str = ''
+
+    def over(self, other: 'TopicChoice') -> 'TopicChoice':
+        """Returns this choice, and what it leaves open from another one."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(other, **{name: value for name, value in said.items() if value})
 
 
 def load_topic_choice(path: Path) -> TopicChoice:
@@ -74,7 +86,6 @@ def with_cameras(choice: TopicChoice, pairs: Sequence[str]) -> TopicChoice:
     return replace(choice, cameras=cameras)
 
 
-_IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 JOINT_STATE = 'sensor_msgs/msg/JointState'
 JOINT_TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
 NUMBERS = 'std_msgs/msg/Float64MultiArray'
@@ -99,6 +110,7 @@ class TopicMap:
         measured_pose: PoseStamped with where the hand is; empty for joint actions.
         gripper_joints: Joints that add up to the gripper's opening.
         guessed: What was guessed, a line each.
+        action_named: Whether the user named the topic of the action.
     """
 
     streams: StreamTopics
@@ -108,6 +120,7 @@ class TopicMap:
     measured_pose: str
     gripper_joints: tuple[str, ...]
     guessed: tuple[str, ...]
+    action_named: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,18 +147,24 @@ class TopicMap:
         }
 
 
-def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice) -> TopicMap:
+def map_topics(
+    recorded: Mapping[str, str],
+    config: PolicyConfig,
+    choice: TopicChoice,
+    depth: Collection[str] = (),
+) -> TopicMap:
     """Complete what the user chose by what is obvious.
 
     Args:
         recorded: Topic -> type, as in the bag.
-        config: Of the policy.
-        choice: Of the user.
+        config: What the policy reads and commands.
+        choice: What the user says.
+        depth: Picture topics that hold distances, not colours.
 
     Raises:
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
-    guess = _Guess(recorded)
+    guess = _Guess(recorded, depth)
     cameras = guess.cameras(config.cameras, choice.cameras or {})
     twist = config.action_space.kind == 'end_effector_twist'
     joints = choice.joint_states
@@ -176,6 +195,7 @@ def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicC
         pose,
         choice.gripper_joints or (('panda_finger_joint1', 'panda_finger_joint2') if twist else ()),
         tuple(guess.lines),
+        bool(choice.action),
     )
 
 
@@ -202,8 +222,9 @@ def describe(choice: TopicChoice, topics: TopicMap) -> dict[str, Any]:
 class _Guess:
     """The topics of a bag, and what was guessed from them."""
 
-    def __init__(self, recorded: Mapping[str, str]) -> None:
+    def __init__(self, recorded: Mapping[str, str], depth: Collection[str] = ()) -> None:
         self._recorded = recorded
+        self._depth = depth
         self.lines: list[str] = []
 
     def one(self, stream: str, kind: str, chosen: str, usual: Sequence[str]) -> str:
@@ -221,12 +242,17 @@ class _Guess:
 
     def camera(self, name: str, chosen: str, cameras: int) -> str:
         stream = f'camera {name}'
+        if chosen in self._depth:
+            raise ValueError(
+                f'The topic of {stream} is {chosen}, which holds depth images; name the topic of '
+                'the colour camera.'
+            )
         if chosen:
-            return self._chosen(stream, chosen, _IMAGES)
+            return self._chosen(stream, chosen, IMAGE_TYPES)
         there = sorted(
             topic
             for topic, kind in self._recorded.items()
-            if kind in _IMAGES and 'depth' not in topic.lower()
+            if kind in IMAGE_TYPES and topic not in self._depth and 'depth' not in topic.lower()
         )
         named = [topic for topic in there if name in topic.split('/')]
         return self._obvious(
@@ -235,9 +261,19 @@ class _Guess:
 
     def action(self, kinds: Sequence[str], chosen: str) -> str:
         if chosen:
-            return self._chosen('action', chosen, (*kinds, JOINT_STATE))
+            self._chosen('action', chosen, (*kinds, JOINT_STATE))
+            if self._recorded[chosen] == NUMBERS and (other := _no_positions(chosen)):
+                raise ValueError(
+                    f'The topic of action is {chosen}, which by its name carries {other}; the '
+                    f'policy commands positions.{_INSTEAD["action"]}'
+                )
+            return chosen
         there = [
-            sorted(t for t, k in self._recorded.items() if k == kind and 'gripper' not in t)
+            sorted(
+                t
+                for t, k in self._recorded.items()
+                if k == kind and 'gripper' not in t and not (k == NUMBERS and _no_positions(t))
+            )
             for kind in kinds
         ]
         topics = next((found for found in there if found), [])
@@ -277,6 +313,13 @@ class _Guess:
 
     def _listing(self) -> str:
         return ', '.join(f'{t} ({k.split("/")[-1]})' for t, k in sorted(self._recorded.items()))
+
+
+def _no_positions(topic: str) -> str:
+    """What the numbers on a controller's topic are where its name says that: no positions."""
+    words = re.split(r'[^a-z]+', topic.lower())
+    named = {'velocity': 'velocities', 'velocities': 'velocities', 'effort': 'efforts'}
+    return next((named[word] for word in words if word in named), '')
 
 
 def _of_expert(topics: Sequence[str]) -> Sequence[str]:

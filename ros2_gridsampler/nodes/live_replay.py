@@ -57,6 +57,11 @@ class LiveReplay:
                 'One policy with its own encoder can be played to the live node; leave '
                 '--real-time, or --compare, --encoder and --compare-encoder.'
             )
+        if task.config.without_pictures:
+            raise ValueError(
+                'The live node cannot be kept from looking; leave --real-time, or '
+                '--without-pictures.'
+            )
         if task.config.time != 'recorded':
             raise ValueError(
                 'The live node believes header stamps and /clock; with --real-time leave --time '

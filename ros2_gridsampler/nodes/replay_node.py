@@ -252,14 +252,15 @@ class ReplayNode(Node):
         asked = False
         self._newest_answer = float('-inf')
         begin: float | None = None
-        origin = 0.0
+        origin, moment, stretch = 0.0, 0.0, 0
         recorded: RecordedMessage
         self.get_logger().info(f'Playing {sorted(self._outputs)} of {self._bag}.')
         moment = 0.0
         for recorded in read_serialised(self._bag, tuple(self._outputs)):
-            moment = recorded.time + shift
-            if begin is None:
-                begin, origin = time.monotonic(), moment
+            if begin is None or (recorded.stretch > stretch and recorded.time + shift < moment):
+                # At the beginning, and where the recorder's clock was set back.
+                begin, origin = time.monotonic(), recorded.time + shift
+            stretch, moment = recorded.stretch, recorded.time + shift
             self._sleep_until(begin, origin, moment)
             if self._chosen.lockstep and recorded.topic == self._pace:
                 waiting = time.monotonic()

@@ -85,7 +85,9 @@ def camera_info_topic(picture_topic: str) -> str:
 
     Beside the pictures: '/front/image_raw/compressed' has '/front/camera_info'.
     """
-    return picture_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+    transports = ('compressed', 'ffmpeg', 'h264', 'h265')
+    base, _, last = picture_topic.rpartition('/')
+    return (base if last in transports else picture_topic).rpartition('/')[0] + '/camera_info'
 
 
 def stamp_seconds(stamp: Any) -> float:
@@ -105,6 +107,8 @@ def decode_image(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     Raises:
         ValueError: Unknown encoding, empty, too short, or not a whole JPEG or PNG file.
     """
+    if refused := getattr(message, 'refused', ''):
+        raise ValueError(refused)  # a packet of a video, see `video_packets`
     if hasattr(message, 'encoding'):
         return _decode_raw(message)
     return _decode_compressed(message)

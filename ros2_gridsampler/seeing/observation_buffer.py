@@ -135,6 +135,11 @@ class ObservationBuffer:
         """Name -> the stream, to see its `newest`, `repeated` and `restarts`."""
         return {stream.name: stream for stream in self._streams()}
 
+    @property
+    def instruction(self) -> str:
+        """The sentence that holds; empty before one was set."""
+        return self._instruction
+
     def set_instruction(self, instruction: str) -> None:
         """Replace the sentence."""
         self._instruction = instruction.strip()

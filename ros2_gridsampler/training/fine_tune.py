@@ -15,9 +15,11 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..bounds import check_bounds
 from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ..evaluating.bag_survey import survey_episodes
 from ..stop_request import StopRequest
 from ..vla.lerobot import SamplerPlan
 from ..vla.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder
@@ -73,7 +75,12 @@ class FineTuneConfig:
 
 
 def fine_tune(
-    base: Path, config: FineTuneConfig, bags: Sequence[Path], out: Path, cache: Path
+    base: Path,
+    config: FineTuneConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras = 'refuse',
 ) -> LerobotPolicy:
     """Fine-tune, or go on with a run that was stopped.
 
@@ -86,6 +93,7 @@ def fine_tune(
         bags: One episode each.
         out: Folder of the run.
         cache: Where decoded bags are kept for all runs.
+        dark_cameras: What becomes of episodes in which a camera shows nothing.
 
     Raises:
         BadCheckpoint: The base must not be used.
@@ -94,6 +102,9 @@ def fine_tune(
     """
     torch.set_num_threads(config.threads)
     adoption = load_adoption(base)
+    survey = survey_episodes(bags, config.topics, config.labels, dark_cameras, cache)
+    survey.keep(out)
+    bags = survey.used(bags)
     content = json.dumps(cattrs.unstructure(adoption), sort_keys=True)
     keep_recipe(out, config, bags, hashlib.sha256(content.encode()).hexdigest())
     robot = adoption.robot

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from ..datasets.frames import FrameStore, store_frames
+from ..bags.camera_health import DarkCameras
+from ..datasets.frames import FrameConfig, FrameStore, camera_topics, store_frames
 from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ..evaluating.bag_survey import BagSurvey, survey_bags
 from ..policy.encoder import Encoder
 from ..policy.manifest import check_kind
 from ..stop_request import StopRequest
@@ -138,7 +140,13 @@ NORM_FRAMES = 256
 """Frames from which the norms of a stem are measured anew at the end."""
 
 
-def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Encoder:
+def pretrain(
+    config: PretrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras = 'refuse',
+) -> Encoder:
     """Pretrain, or go on with a run that was stopped.
 
     Writes `log.jsonl`, `config.yaml`, pictures, the state to go on from and the encoder.
@@ -148,6 +156,7 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
         bags: Recordings with cameras; those held out are left out here.
         out: Folder of the run.
         cache: Where decoded frames are kept for all runs.
+        dark_cameras: What becomes of episodes in which a camera shows nothing.
 
     Raises:
         InterruptedError: A signal stopped the run; its state is saved.
@@ -156,19 +165,29 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
     """
     torch.set_num_threads(config.threads)
     with joined_processes(config) as fabric:
-        return run_in(fabric, config, bags, out, cache)
+        return run_in(fabric, config, bags, out, cache, dark_cameras)
 
 
 def run_in(
-    fabric: Fabric, config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path
+    fabric: Fabric,
+    config: PretrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras,
 ) -> Encoder:
     """`pretrain` in one of the processes."""
     check_kind(out, ENCODER_WEIGHTS)
     training = training_bags(config, bags)
     if fabric.is_global_zero:
+        survey = survey_frames(training, config.frames, dark_cameras, cache)
+        survey.keep(out)
+        training = survey.used(training)
         keep_config(config, training, out)
         store_frames(training, config.frames, cache)
     fabric.barrier()
+    survey = survey_frames(training_bags(config, bags), config.frames, dark_cameras, cache)
+    training = survey.used(training_bags(config, bags))
     store = store_frames(training, config.frames, cache)
     check_batch(config, store, fabric.world_size)
     torch.manual_seed(config.seed)
@@ -178,7 +197,7 @@ def run_in(
     run = Pretraining(config, model, fabric)
     run.state.restore(out)
     run(store, out)
-    encoder = finish(config, model, store, out) if fabric.is_global_zero else model.encoder
+    encoder = finish(config, model, store, survey, out) if fabric.is_global_zero else model.encoder
     fabric.barrier()
     return encoder
 
@@ -285,7 +304,18 @@ class Pretraining:
         return losses
 
 
-def finish(config: PretrainConfig, trained: MiMae, store: FrameStore, out: Path) -> Encoder:
+def survey_frames(
+    bags: Sequence[Path], frames: FrameConfig, dark_cameras: DarkCameras, cache: Path
+) -> BagSurvey:
+    """Look at the cameras of all bags."""
+    cameras = [camera_topics(bag, frames.topics) for bag in bags]
+    streams = [{f'camera {topic}': topic for topic in topics} for topics in cameras]
+    return survey_bags(bags, streams, cameras, dark_cameras, cache)
+
+
+def finish(
+    config: PretrainConfig, trained: MiMae, store: FrameStore, survey: BagSurvey, out: Path
+) -> Encoder:
     """Measure a stem's norms on whole pictures, save the encoder, draw the run."""
     # Norms that are shared by processes work on a GPU only, and with all of them.
     model = MiMae(config.model)
@@ -310,6 +340,7 @@ def finish(config: PretrainConfig, trained: MiMae, store: FrameStore, out: Path)
         compute=float(config.steps * forward_operations(config)),
         training={
             'bags': store.bags,
+            'recordings': survey.card(),
             'frames': len(store),
             'held_out': config.held_out,
             'pictures_per_step': config.pictures,

@@ -14,11 +14,13 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..calibrating.camera_records import record_cameras
 from ..datasets.episodes import EpisodeStore, store_episodes
 from ..encoders.encoder_checkpoint import load_encoder
 from ..encoders.encoder_store import default_folder
 from ..encoders.known_encoders import find_encoder
+from ..evaluating.bag_survey import survey_episodes
 from ..files import find
 from ..policy.checkpoint import load_checkpoint, save_checkpoint
 from ..policy.manifest import WEIGHTS, check_kind
@@ -86,7 +88,13 @@ def _reducer(config: PolicyConfig) -> tuple[str, int, int, bool]:
     return config.reducer, config.tokens, config.sample_after, config.conditioned
 
 
-def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Policy:
+def train(
+    config: TrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras = 'refuse',
+) -> Policy:
     """Train, or go on with a run that was stopped.
 
     Writes `log.jsonl`, `config.json`, the state to go on from and, at the end, the checkpoint.
@@ -96,6 +104,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         bags: One episode each.
         out: Folder of the run.
         cache: Where decoded bags are kept for all runs.
+        dark_cameras: What becomes of episodes in which a camera shows nothing.
 
     Returns:
         The policy with averaged weights.
@@ -107,6 +116,10 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     """
     torch.set_num_threads(config.threads)
     check_kind(out, WEIGHTS)
+    episodes = config.episodes
+    survey = survey_episodes(bags, episodes.topics, episodes.labels, dark_cameras, cache)
+    survey.keep(out)
+    bags = survey.used(bags)
     keep_recipe(out, config, bags)
     store = store_episodes(bags, config.episodes, cache)
     # Before the steps: what is wrong with a recording must not be found when they are done.
@@ -167,6 +180,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         'pretrained': config.pretrained,
         'frozen_encoder': config.frozen_encoder,
         'bags': len(store.bags),
+        'recordings': survey.card(),
         'samples': len(store),
         'steps': config.steps,
         'batch': config.batch,
