@@ -39,6 +39,9 @@ from .loop_states import TRANSITIONS, LoopEvent, LoopState
 from .state_belief import StateBelief, travel_time
 from .tracking import TrackingWatch
 
+# So often an arm that stands is told to, before nothing is sent while it is elsewhere.
+_LAST_WORDS = 5
+
 
 @dataclass(frozen=True, eq=False)
 class Command:
@@ -177,6 +180,8 @@ class CommandLoop:
         self._measured: Measured | None = None
         self._begun = self._held = False
         self._sends = True
+        # How often in a row the arm was told to stand.
+        self._said = 0
         # When a command was last sent, in steady time [s].
         self._sent_at = -math.inf
         self._waiting: list[Predicted] = []
@@ -346,9 +351,13 @@ class CommandLoop:
         sends = True
         if decision.holding and decision.at_rest:
             self._go(LoopEvent.AT_REST)
-            lost = self._lost(now)
+            # Whoever executes has to hear where to stand, whatever is known of the arm.
+            lost = self._said >= _LAST_WORDS and self._lost(now)
             self._go(LoopEvent.LOST if lost else LoopEvent.FOUND)
             sends = not lost
+            self._said += 1
+        else:
+            self._said = 0
         if self._led is not None and sends:
             self._led.advance(decision.values[:6])
         return Command(
@@ -380,6 +389,7 @@ class CommandLoop:
         return now.steady - self._sent_at >= needed
 
     def _begin_where_it_is(self) -> None:
+        self._said = 0
         self._tracking.restart()
         near = self._config.max_tracking_error
         self._controller.start_from_measured(near)

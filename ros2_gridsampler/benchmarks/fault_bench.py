@@ -102,6 +102,8 @@ class FaultBench(Node):
         names = [*JOINTS, *FINGERS]
         if self.spoil.missing_joint:
             names, positions = names[1:-1], positions[1:-1]
+        if self.spoil.zero_joints:
+            positions = [0.0] * len(positions)
         if self.spoil.nan_joints:
             positions = [float('nan')] * len(positions)
         if self.spoil.reversed_joints:
@@ -177,6 +179,7 @@ class FaultBench(Node):
         pose.header.stamp, pose.header.frame_id = ros_time(stamp), FRAME
         at = pose.pose.position
         at.x, at.y, at.z = self.arm.position.tolist()
+        at.y += self.spoil.pose_jump
         pose.pose.orientation.w = 1.0
         if 'joints' not in self.spoil.silent:
             self._pose.publish(pose)

@@ -4,6 +4,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -68,6 +69,32 @@ def _flood(bench: FaultBench) -> None:
     bench.spoil.every_step.append(burst)
 
 
+def _for(seconds: float, **changes: Any) -> Act:
+    """Streams that are spoiled for a while only, and are as they were afterwards."""
+
+    def begin(bench: FaultBench) -> None:
+        until = time.monotonic() + seconds
+        _spoil(**changes)(bench)
+
+        def end() -> None:
+            if time.monotonic() > until:
+                for name in changes:
+                    setattr(bench.spoil, name, getattr(Spoil(), name))
+
+        bench.spoil.every_step.append(end)
+
+    return begin
+
+
+def _two_drivers(bench: FaultBench) -> None:
+    def other() -> None:
+        bench.spoil.zero_joints = True
+        bench.publish_joints(bench.get_clock().now().nanoseconds * 1e-9)
+        bench.spoil.zero_joints = False
+
+    bench.spoil.every_step.append(other)
+
+
 def _garbage(bench: FaultBench) -> None:
     bench.spoil.every_step.append(bench.publish_garbage)
 
@@ -116,6 +143,12 @@ FAULTS: Mapping[str, FaultCase] = {
     'wrong size': FaultCase(_spoil(small={'front'}), 'hold'),
     'JPEG cut': FaultCase(_spoil(cut=True), 'hold'),
     'NaN joints': FaultCase(_spoil(nan_joints=True), 'hold'),
+    'joints say 0': FaultCase(_spoil(zero_joints=True), 'hold'),
+    'joints say 0 for 0.2 s': FaultCase(_for(0.2, zero_joints=True), 'either'),
+    'joints say 0 for 1 s': FaultCase(_for(1.0, zero_joints=True), 'either'),
+    'joints say 0 for 2 s': FaultCase(_for(2.0, zero_joints=True), 'either'),
+    'a second driver says 0': FaultCase(_two_drivers, 'either'),
+    'pose jumps by 0.3 m for 1 s': FaultCase(_for(1.0, pose_jump=0.3), 'either'),
     'reordered joints': FaultCase(_spoil(reversed_joints=True), 'go on'),
     'missing joint': FaultCase(_spoil(missing_joint=True), 'hold'),
     'joint states stop': FaultCase(_spoil(silent={'joints'}), 'hold'),

@@ -22,6 +22,10 @@ class Spoil:
     cut: bool = False
     """The compressed picture is cut in the middle."""
     nan_joints: bool = False
+    zero_joints: bool = False
+    """Every joint says 0, as drivers do that have lost their arm."""
+    pose_jump: float = 0.0
+    """How far to the side the end effector is said to be [m]."""
     reversed_joints: bool = False
     missing_joint: bool = False
     clock_offset: float = 0.0

@@ -82,7 +82,8 @@ def import_dataset(
     entries = {feature: _Entries.of(dataset, feature, choice) for feature in (STATE, ACTION)}
     numbers = chosen_episodes(choice.episodes, dataset.numbers)
     _refuse_other_bags(dataset, out, choice)
-    bags, failed = [], {}
+    bags: list[Path] = []
+    failed: dict[int, str] = {}
     for number in tqdm(numbers, desc='episodes', unit='episode'):
         bag = out / f'episode_{number:06d}'
         try:
