@@ -319,6 +319,14 @@ def test_a_picture_that_stays_while_nothing_moves_is_a_still_scene():
     assert buffer.newest(times[-1]).images['wrist'][0, 0, 0] == 7
 
 
+@pytest.mark.parametrize('begin', [0.1, 0.5])
+@pytest.mark.parametrize('end', [0.8, 9.0])
+def test_a_joint_state_that_jumps_is_no_motion_that_a_still_scene_has_to_show(begin, end):
+    buffer, times = filled(10.0), 10.0 + 0.05 * np.arange(1, 30)
+    show(buffer, 7, times, joint=lambda time: 0.0 if begin < time - 10 < end else 0.3)
+    assert buffer.newest(times[-1]).images['wrist'][0, 0, 0] == 7
+
+
 def test_a_stream_that_stops_is_named_though_nothing_new_can_be_taken():
     buffer = filled(10.0)
     assert buffer.take(10.05) is not None

@@ -119,6 +119,8 @@ class PictureWatch:
         self._checksum: int | None = None
         self._since = 0.0
         self._state: Float[np.ndarray, ' numbers'] | None = None
+        self._here: Float[np.ndarray, ' numbers'] = np.empty(0)
+        self._jumps: list[Float[np.ndarray, ' numbers']] = []
         self.frozen = False
         """Whether the newest picture has been the same one for too long."""
 
@@ -135,13 +137,27 @@ class PictureWatch:
         checksum = zlib.crc32(data)
         if checksum != self._checksum or time < self._since:
             self._checksum, self._since, self._state = checksum, time, None
+            self._jumps = []
             self.frozen = False
             return
         # An older state would count a motion that the first of these pictures has seen.
-        if self._state is None and state is not None and state[0] >= self._since:
-            self._state = state[1]
+        if state is not None and state[0] >= self._since:
+            self._follow(state[1])
         moved = 0.0
-        if state is not None and self._state is not None:
-            moved = float(np.abs(state[1] - self._state).max(initial=0.0))
+        if self._state is not None:
+            moved = float(np.abs(self._here - self._state - sum(self._jumps)).max(initial=0.0))
         long = time - self._since >= self._config.time
-        self.frozen |= long and moved >= self._config.motion
+        self.frozen = long and moved >= self._config.motion
+
+    def _follow(self, state: Float[np.ndarray, ' numbers']) -> None:
+        """The arm is there now. Its two largest steps are no motion that a camera has to show.
+
+        A driver that says zeros for a while jumps there and back; an arm moves in many steps.
+        """
+        if self._state is None:
+            self._state = self._here = state
+            return
+        self._jumps.append(state - self._here)
+        self._jumps.sort(key=lambda step: float(np.abs(step).max(initial=0.0)), reverse=True)
+        del self._jumps[2:]
+        self._here = state
