@@ -21,6 +21,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk
+from ..bounds import checked
 
 Numbers = NDArray[np.float64]
 Intervals = Sequence[tuple[float, float]]
@@ -29,6 +30,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
+@checked
 class CriticalConfig:
     """What is critical, and how chunks are compared there.
 
@@ -41,12 +43,12 @@ class CriticalConfig:
         interpolation: Points per target on which chunks are warped.
     """
 
-    before: float = 1.0
-    after: float = 0.5
-    movement: float = 0.1
-    window: float = 0.2
-    ensemble: int = 4
-    interpolation: int = 5
+    before: float = field(default=1.0, metadata={'unit': 's', 'minimum': 0})
+    after: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
+    movement: float = field(default=0.1, metadata={'above': 0, 'maximum': 1})
+    window: float = field(default=0.2, metadata={'unit': 's', 'above': 0})
+    ensemble: int = field(default=4, metadata={'minimum': 1})
+    interpolation: int = field(default=5, metadata={'minimum': 1})
 
 
 def read_intervals(path: Path) -> dict[str, list[tuple[float, float]]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import ArmLimits
 from ..bags.observation_replay import TimeSource
+from ..bounds import checked
 from ..engines import Backend
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
@@ -35,6 +36,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+@checked
 class EvaluationConfig:
     """How recordings are judged.
 
@@ -49,21 +51,14 @@ class EvaluationConfig:
         critical: What frames are critical.
     """
 
-    latency: float = 0.05
-    injected: tuple[float, ...] = (0.06, 0.12, 0.25)
+    latency: float = field(default=0.05, metadata={'unit': 's', 'minimum': 0})
+    injected: tuple[float, ...] = field(
+        default=(0.06, 0.12, 0.25), metadata={'unit': 's', 'minimum': 0}
+    )
     commands: CommandConfig = field(default_factory=CommandConfig)
     streams: StreamBudget = field(default_factory=StreamBudget)
     time: TimeSource = 'recorded'
     critical: CriticalConfig = field(default_factory=CriticalConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse times that nothing can take."""
-        for latency in (self.latency, *self.injected):
-            if not 0 <= latency < np.inf:
-                raise ValueError(
-                    f'A latency is {1e3 * latency:g} ms, expected 0 ms or more; give times that '
-                    'an inference can take.'
-                )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 """A joint stepped within its limits and read back -> the actuation delay of the arm."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_joint_trajectory
 from ..acting.safety_filter import JointSafetyFilter
+from ..bounds import checked
 from ..calibrating.actuation_delay import Delay, estimate_delay
 from ..files import find
 from ..seeing.camera_message import stamp_seconds
@@ -33,23 +34,21 @@ _PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
+@checked
 class DelayConfig:
     """See `gridsampler calibrate delay`; lengths in [rad], [m]."""
 
     joint: str
     arm: str
     amplitude: float
-    repetitions: int
+    repetitions: int = field(metadata={'minimum': 2})
     joint_states: str
     command: str
 
     def __post_init__(self) -> None:
         """Refuse what measures nothing."""
-        if not (np.isfinite(self.amplitude) and self.amplitude != 0) or self.repetitions < 2:
-            raise ValueError(
-                f'The amplitude must not be 0 and there must be 2 repetitions or more, got '
-                f'{self.amplitude} and {self.repetitions}.'
-            )
+        if self.amplitude == 0:
+            raise ValueError('amplitude is 0, which moves nothing; give another one.')
 
 
 class DelayNode(Node):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
+from ..bounds import checked
 from ..evaluating.demonstration import Demonstration
 from ..evaluating.demonstration_page import write_page
 from ..evaluating.hardware import describe_hardware
@@ -39,6 +40,7 @@ _REPORT_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True)
+@checked
 class DemonstrationConfig:
     """What is shown.
 
@@ -53,7 +55,7 @@ class DemonstrationConfig:
 
     policy: str
     tasks: Sequence[int]
-    episodes: int = 1
+    episodes: int = field(default=1, metadata={'minimum': 1})
     placements: Literal['official', 'widened'] = 'official'
     suite: str = 'libero_spatial'
     arm: str = 'panda'

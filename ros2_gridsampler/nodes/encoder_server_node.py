@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
+from ..bounds import checked
 from ..encoders.chunk_message import fill_chunk
 from ..encoders.served_folder import check_folder_apart
 from ..encoders.weight_chunks import chunk_count, split
@@ -22,6 +23,7 @@ PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
 
 
 @dataclass(frozen=True)
+@checked
 class EncoderServerParameters:
     """See the fields' help."""
 

@@ -4,8 +4,11 @@
 
 from dataclasses import dataclass, field
 
+from ..bounds import checked
+
 
 @dataclass(frozen=True)
+@checked
 class StreamBudget:
     """How old and how far apart the streams of one observation may be."""
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from ..bounds import checked
+
 
 class Rung(IntEnum):
     """How much the arm is still trusted to the policy; the higher, the less."""
@@ -73,6 +75,7 @@ was there before) is dropped and counted; its stream then ages, which is OLD and
 
 
 @dataclass(frozen=True)
+@checked
 class LadderConfig:
     """How long each rung is kept."""
 

@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass, field
 
-from ..bounds import check_bounds
+from ..bounds import checked
 
 
 @dataclass(frozen=True)
+@checked
 class AdaptConfig:
     """How an encoder is fitted to a policy; the defaults suit two CPU cores."""
 
@@ -35,7 +36,3 @@ class AdaptConfig:
     )
     seed: int = field(default=0, metadata={'help': 'Of the order', 'minimum': 0})
     threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
-        check_bounds(self)

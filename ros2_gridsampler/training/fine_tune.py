@@ -16,7 +16,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from ..bags.observation_replay import StreamTopics
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..stop_request import StopRequest
 from ..vla.lerobot import SamplerPlan
@@ -35,6 +35,7 @@ from .run_state import RunState, keep_recipe
 
 
 @dataclass(frozen=True)
+@checked
 class FineTuneConfig:
     """How a lerobot policy is fine-tuned; `gridsampler train` reads it with `--base`."""
 
@@ -66,10 +67,6 @@ class FineTuneConfig:
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
     )
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that train nothing."""
-        check_bounds(self)
 
 
 def fine_tune(

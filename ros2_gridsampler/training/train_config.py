@@ -5,13 +5,14 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..datasets.episodes import EpisodeConfig
 from ..policy.policy_config import EncoderConfig, TrunkConfig, check_parts
 from ..policy.token_reducers import check_reducer
 
 
 @dataclass(frozen=True)
+@checked
 class TrainConfig:
     """How a policy is trained; the defaults suit two CPU cores."""
 
@@ -86,6 +87,5 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that train nothing, and parts that do not fit each other."""
-        check_bounds(self)
         check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
         check_parts(self.encoder, self.trunk, self.sample_after)
