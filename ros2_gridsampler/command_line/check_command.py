@@ -29,7 +29,8 @@ def check(
     import numpy as np
 
     from .. import engines as backends
-    from ..engines.compiled_policy import preference
+    from ..engines.engine import Settings
+    from ..engines.table import preference
     from ..files import find
     from ..policy.golden_observation import golden_observation
     from ..policy.manifest import load_manifest
@@ -48,7 +49,7 @@ def check(
             threads=threads,
             strict=backend != 'automatic',
         ),
-        threads=threads,
+        Settings(threads=threads),
     )
     times = []
     for _ in range(runs):

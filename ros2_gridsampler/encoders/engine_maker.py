@@ -12,14 +12,16 @@ from pathlib import Path
 import cattrs
 
 from ..engines import build, load
-from ..engines.compiled_policy import Choice, CompiledPolicy, Name, preference
-from ..engines.engine import Precision
+from ..engines.compiled_policy import CompiledPolicy
+from ..engines.engine import Settings
 from ..engines.engine_cache import EngineCache, default_folder
 from ..engines.hand_over import hand_over, take_over
+from ..engines.table import AUTOMATIC, ENGINES, Choice, Name, find_engines, preference
 from ..policy.checkpoint import load_checkpoint
 from ..policy.golden_observation import golden_observation
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig
+from ..policy.prediction import PolicyInterface
 from .apart import answer, run_apart
 from .compatibility import with_encoder
 from .encoder_checkpoint import load_encoder
@@ -31,8 +33,7 @@ class EngineMaker:
     Args:
         folder: Of the policy.
         choice: Which engine.
-        precision: Of its arithmetic.
-        threads: Of one inference.
+        settings: How it computes.
         progress: Told what is being built, in a sentence.
     """
 
@@ -40,18 +41,21 @@ class EngineMaker:
         self,
         folder: Path,
         choice: Choice,
-        precision: Precision,
-        threads: int,
+        settings: Settings,
         progress: Callable[[str], object],
     ) -> None:
         """None was made."""
         self._folder = folder
         self._choice = choice
-        self._precision: Precision = precision
-        self._threads = threads
+        self._settings = settings
         self._progress = progress
         self.kind: Name | None = None
         """Of the engines; None before the first."""
+
+    @property
+    def comes_in_files(self) -> bool:
+        """Whether another process can make the engines; what PyTorch computes it cannot."""
+        return self.kind is not None and bool(ENGINES[self.kind].files)
 
     def here(self, policy: Policy) -> CompiledPolicy:
         """Trace, convert, compile and compare in this thread.
@@ -63,9 +67,10 @@ class EngineMaker:
             policy,
             [golden_observation(policy.config)],
             backends=preference(self._choice) if self.kind is None else (self.kind,),
-            precision=self._precision,
-            threads=self._threads,
-            strict=self.kind is not None or self._choice != 'automatic',
+            precision=self._settings.precision,
+            threads=self._settings.threads,
+            device=self._settings.device,
+            strict=self.kind is not None or self._choice != AUTOMATIC,
             cache=EngineCache(default_folder()),
             progress=self._progress,
         )
@@ -93,11 +98,10 @@ class EngineMaker:
                 '' if encoder is None else str(encoder.absolute()),
                 out,
                 self.kind,
-                self._precision,
-                self._threads,
+                self._settings,
             )
             run_apart(__name__, [json.dumps(asdict(task))], wait)
-            return take_over(Path(out), config)
+            return take_over(Path(out), PolicyInterface(config))
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,8 @@ class _Task:
     policy: str
     encoder: str
     out: str
-    kind: Name
-    precision: Precision
-    threads: int
+    kind: str
+    settings: Settings
 
 
 def main() -> None:
@@ -120,16 +123,15 @@ def main() -> None:
 def _make(task: _Task) -> str:
     import torch
 
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(task.settings.threads)
     policy, _ = load_checkpoint(Path(task.policy))
     if task.encoder:
         policy = with_encoder(policy, load_encoder(Path(task.encoder))[0])
     made = build(
         policy,
         [golden_observation(policy.config)],
-        backends=(task.kind,),
-        precision=task.precision,
-        threads=task.threads,
+        find_engines([task.kind]),
+        task.settings,
         strict=True,
         cache=EngineCache(default_folder()),
     )

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import cattrs
 
-from ..policy.policy_config import PolicyConfig
-from . import Verified, open_engine
-from .compiled_policy import CompiledPolicy, Report
+from . import Verified
+from .compiled_policy import CompiledPolicy, Interface, Report
 from .engine import EngineRefused
 from .probe_file import PROBES, pack_probes, unpack_probes
+from .table import ENGINES
 from .verification import verify
 
 REPORT = 'report.json'
@@ -31,12 +31,12 @@ def hand_over(made: Verified, folder: Path) -> None:
     (folder / REPORT).write_text(json.dumps(about))
 
 
-def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
+def take_over(folder: Path, interface: Interface) -> CompiledPolicy:
     """Open what `hand_over` wrote, and compare it here too with what PyTorch made of the probes.
 
     Args:
         folder: Nothing of it is needed afterwards.
-        config: Of the policy that was handed over.
+        interface: Of the policy that was handed over.
 
     Raises:
         EngineRefused: It cannot be opened, or computes something else.
@@ -44,13 +44,15 @@ def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
     try:
         about = json.loads((folder / REPORT).read_text())
         report = cattrs.structure(about['report'], Report)
-        inputs, expected = unpack_probes((folder / PROBES).read_bytes())
+        probes = (folder / PROBES).read_bytes()
+        inputs, expected = unpack_probes(probes, interface.signature)
         files = {str(name): _read(folder / name) for name in about['files']}
     except (OSError, ValueError, KeyError, cattrs.BaseValidationError) as error:
         raise EngineRefused(f'The engine was not handed over as a whole: {error!r}.') from error
-    engine = open_engine(report.backend, files, report.precision, report.threads)
-    agreement = verify(engine, inputs, expected, config, report.precision)
-    return CompiledPolicy(config, engine, replace(report, agreement=agreement))
+    signature, settings = interface.signature, report.settings
+    session = ENGINES[report.backend].open(files, signature, settings)
+    agreement = verify(session, inputs, expected, signature, settings.precision)
+    return CompiledPolicy(interface, session, replace(report, agreement=agreement))
 
 
 def _read(path: Path) -> bytearray:

@@ -9,39 +9,35 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .engine import Inputs, Outputs
+from ..policy.signature import Arrays, Signature
 
 PROBES = 'probes.safetensors'
 
 
-def pack_probes(inputs: Sequence[Inputs], outputs: Sequence[Outputs]) -> bytes:
-    """The content of the file."""
+def pack_probes(inputs: Sequence[Arrays], results: Sequence[Arrays]) -> bytes:
+    """Returns the content of the file."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for number, (given, expected) in enumerate(zip(inputs, outputs, strict=True)):
-        arrays |= {f'{number}.{name}': np.ascontiguousarray(a) for name, a in given.named.items()}
-        arrays |= {f'{number}.actions': expected.actions, f'{number}.points': expected.points}
+    for number, (given, expected) in enumerate(zip(inputs, results, strict=True)):
+        for name, array in {**given, **expected}.items():
+            arrays[f'{number}.{name}'] = np.ascontiguousarray(array)
     return save(arrays)
 
 
-def unpack_probes(data: bytes) -> tuple[list[Inputs], list[Outputs]]:
-    """What `pack_probes` packed.
+def unpack_probes(data: bytes, signature: Signature) -> tuple[list[Arrays], list[Arrays]]:
+    """Returns what `pack_probes` packed: arguments and results of a network.
 
     Raises:
-        ValueError: Something is missing.
+        ValueError: Something is missing, or has another form than the signature says.
     """
     try:
         arrays = load(data)
         count = 1 + max(int(name.partition('.')[0]) for name in arrays)
-        inputs = [
-            Inputs(
-                arrays[f'{i}.images'],
-                arrays[f'{i}.proprioception'],
-                arrays[f'{i}.words'],
-                *(arrays.get(f'{i}.{name}') for name in ('point_shift', 'prefix', 'given')),
-            )
-            for i in range(count)
-        ]
-        outputs = [Outputs(arrays[f'{i}.actions'], arrays[f'{i}.points']) for i in range(count)]
+        inputs, results = (
+            [{name: arrays[f'{number}.{name}'] for name in names} for number in range(count)]
+            for names in (signature.inputs, signature.outputs)
+        )
+        for given in inputs:
+            signature.check(given)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f'It is incomplete: {error!r}.') from error
-    return inputs, outputs
+    return [*inputs], [*results]
