@@ -12,7 +12,7 @@ from ros2_gridsampler.command_line.json_output import prepare_output, write_json
 from ros2_gridsampler.command_line.simulation_commands import task_numbers
 from ros2_gridsampler.simulation.benchmark import all_tasks
 from ros2_gridsampler.simulation.experts import ScriptedExpert
-from ros2_gridsampler.simulation.libero_arm import LiberoArm
+from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
 from ros2_gridsampler.simulation.solved_states import Placements, Tally, try_states
 
 from . import run
@@ -64,7 +64,7 @@ def measure_experts(
         placements: Official initial states, or widened ones.
     """
     outcomes = try_states(
-        _attempt, suite=suite, tasks=tasks, episodes=episodes, placements=placements
+        _attempt, Libero(suite), tasks=tasks, episodes=episodes, placements=placements
     )
     return ExpertSuccess(suite, placements, Tally(outcomes))
 

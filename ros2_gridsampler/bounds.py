@@ -3,8 +3,9 @@
 """A dataclass whose fields say their bounds -> one that cannot be made outside of them.
 
 A bound is declared once, in the metadata of its field: 'minimum', 'maximum', or 'above' (a minimum
-that is itself too small), with its 'unit' and, where it needs one, the reason 'why'. From there come the refusal here, the ranges of ROS
-parameters and the help of flags. Numbers must be finite in any case.
+that is itself too small), with its 'unit' and, where it needs one, the reason 'why'. From there
+come the refusal here, the ranges of ROS parameters and the help of flags. Numbers must be finite
+in any case.
 """
 
 import math

@@ -46,7 +46,7 @@ def place(tmp_path_factory):
         (f'{EVALUATE} --injected-ms 60 inf', 'injected is inf s'),
         (
             f'{EVALUATE} --command-rate 0',
-            'rate is 0.0 Hz, expected at least 1 Hz and at most 2000 Hz',
+            'rate is 0.0 Hz, expected at least 1 Hz and at most',
         ),
         (f'{EVALUATE} --command-rate nan', 'rate is nan Hz'),
         (f'{EVALUATE} --jobs 0', "--jobs is a number of processes .* got '0'"),
@@ -92,7 +92,7 @@ def place(tmp_path_factory):
         (f'{RECORD} --suite libero_moon', "LIBERO has no suite 'libero_moon'; choose one of"),
         (
             f'{RECORD} --seed 3',
-            'seed is 3, expected at least 1000 .smaller ones are those of evaluation',
+            'seed is 3, expected at least 1000 .smaller ones are',
         ),
         (f'{RECORD} --wander 0', 'wander is 0, expected at least 1 and at most 40'),
         ('record --out file', 'file cannot be a folder'),

@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ from tqdm import tqdm
 
 from ..bags.bag_files import find_files
 from ..bags.bag_writer import BagWriter, build
+from ..bounds import checked
 from ..files import write_whole
 from ..stop_request import StopRequest
 from . import arm_messages
-from .arm_state import ArmState
+from .arm_state import OPEN, ArmState
 from .benchmark import check_tasks
 from .disturbances import ExecutionNoise, Slip
 from .experts import ScriptedExpert
-from .libero_arm import OPEN, LiberoArm
+from .libero_arm import LiberoArm
 from .placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
 
 MAXIMUM_STEPS = 320
@@ -33,6 +34,7 @@ MAX_WANDER = 40
 
 
 @dataclass(frozen=True)
+@checked
 class RecordConfig:
     """What to record.
 
@@ -50,32 +52,18 @@ class RecordConfig:
 
     suite: str
     tasks: tuple[int, ...]
-    episodes: int
-    widened: float
-    noise: float
-    wander: int = 12
-    slips: float = 0.0
-    seed: int = FIRST_TRAINING_SEED
-
-    def __post_init__(self) -> None:
-        """Refuse what records nothing, and shares that are none."""
-        if self.episodes < 1 or not (0 <= self.widened <= 1 and 0 <= self.noise <= MAX_NOISE):
-            raise ValueError(
-                'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
-                f'{MAX_NOISE:g} m/s, not '
-                f'{self.episodes}, {self.widened} and {self.noise}.'
-            )
-        if self.seed < FIRST_TRAINING_SEED:
-            raise ValueError(
-                f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
-                f'may see; got {self.seed}.'
-            )
-        if not 0 <= self.slips <= 1:
-            raise ValueError(f'A share of episodes is 0 to 1, not {self.slips}.')
-        if not 1 <= self.wander <= MAX_WANDER:
-            raise ValueError(
-                f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'
-            )
+    episodes: int = field(metadata={'minimum': 1})
+    widened: float = field(metadata={'minimum': 0, 'maximum': 1})
+    noise: float = field(metadata={'unit': 'm/s', 'minimum': 0, 'maximum': MAX_NOISE})
+    wander: int = field(default=12, metadata={'minimum': 1, 'maximum': MAX_WANDER})
+    slips: float = field(default=0.0, metadata={'minimum': 0, 'maximum': 1})
+    seed: int = field(
+        default=FIRST_TRAINING_SEED,
+        metadata={
+            'minimum': FIRST_TRAINING_SEED,
+            'why': 'smaller ones are those of evaluation, which no training may see',
+        },
+    )
 
 
 def record(config: RecordConfig, out: Path) -> None:

@@ -4,19 +4,16 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 from tqdm import tqdm
 
 from ..evaluating.success_rate import wilson_interval
-from .benchmark import check_tasks
-from .libero_arm import LiberoArm
-from .placements import EVALUATION_SEEDS, Official, Placement, Widened
+from .simulator import SimulatedArm, Simulator, check_episodes
 
 Placements = Literal['official', 'widened']
-PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
-Attempt = Callable[[LiberoArm, int], bool]
-"""An arm that was reset into evaluation state `number` -> whether the task was solved."""
+PLACEMENTS: tuple[Placements, ...] = get_args(Placements)
+Tried = TypeVar('Tried', bound=SimulatedArm)
 
 
 @dataclass(frozen=True)
@@ -62,40 +59,30 @@ class Tally:
         return '\n'.join([*rows, summary])
 
 
-def check_episodes(episodes: int) -> None:
-    """Refuse more than there are evaluation states of a task, and none."""
-    if not 1 <= episodes <= len(EVALUATION_SEEDS):
-        raise ValueError(
-            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
-            'episodes; ask for 1 to that many.'
-        )
-
-
 def task_name(instruction: str, task: int, others: Collection[str]) -> str:
     """An instruction, with the task's number where another one has the same: some suites do."""
     return f'{instruction} (task {task})' if instruction in others else instruction
 
 
 def try_states(
-    attempt: Attempt,
+    attempt: Callable[[Tried, int], bool],
+    simulator: Simulator[Tried],
     *,
-    suite: str,
     tasks: Sequence[int],
     episodes: int,
-    placements: Placements,
+    placements: str,
     image_size: int = 128,
-    rendering: Literal['simplified', 'original'] = 'simplified',
 ) -> dict[str, tuple[bool, ...]]:
-    """Try every task from its first `episodes` evaluation states.
+    """Tries every task from its first `episodes` evaluation states.
 
     Args:
-        attempt: What tries.
-        suite: LIBERO suite.
+        attempt: An arm that has begun with evaluation state `number` -> whether it was solved.
+        simulator: Whose tasks.
         tasks: Numbers from 0.
         episodes: Per task.
-        placements: Official initial states, or those widened by 5 cm with fixed seeds.
+        placements: Kind of the initial states; LIBERO's official ones, or those widened by 5 cm
+            with fixed seeds.
         image_size: Of the cameras [px].
-        rendering: Of the cameras.
 
     Returns:
         Instruction, with its number where another task has the same -> whether each state was
@@ -104,17 +91,17 @@ def try_states(
     Raises:
         ValueError: There are not so many evaluation states, or no such tasks.
     """
-    check_episodes(episodes)
-    check_tasks(suite, tasks)
+    check_episodes(episodes, simulator.states)
+    simulator.check_tasks(tasks)
     outcomes: dict[str, tuple[bool, ...]] = {}
-    title = f'{suite} {placements}'
+    title = f'{simulator.name} {placements}'
     with tqdm(total=len(tasks) * episodes, desc=title, unit='episode') as progress:
         for task in tasks:
-            arm = LiberoArm(suite, task, image_size=image_size, rendering=rendering)
+            arm = simulator.open(task, image_size)
             solved: list[bool] = []
             try:
                 for number in range(episodes):
-                    arm.reset(PLACEMENTS[placements](number))
+                    arm.begin(placements, number)
                     solved.append(attempt(arm, number))
                     progress.update()
             finally:
