@@ -61,6 +61,7 @@ def examples():
     from ros2_gridsampler.training.mi_mae import MiMaeConfig
     from ros2_gridsampler.training.pretrain_config import PretrainConfig
     from ros2_gridsampler.training.train_config import TrainConfig
+    from ros2_gridsampler.vla.lerobot_policy import LerobotConfig
 
     policy = tiny_policy().config
     topics = StreamTopics({'front': '/front'}, '/joint_states')
@@ -81,6 +82,7 @@ def examples():
         PretrainConfig(frames, model),
         TrainConfig(episodes, EncoderConfig(), TrunkConfig()),
         FineTuneConfig(topics, None),
+        LerobotConfig(None, {}, 5, 16, 64),
     )
     return {type(each): each for each in found}
 
@@ -111,7 +113,7 @@ def test_every_configuration_enforces_what_its_fields_declare():
     numeric = {
         name
         for name, kind in all_dataclasses().items()
-        if CONFIGURATION.search(name) and _numbers(kind) and not name.startswith('benchmarks.vla')
+        if CONFIGURATION.search(name) and _numbers(kind)
     }
     assert numeric <= enforced, 'a configuration with numbers stands below @checked'
 

@@ -16,7 +16,7 @@ from ..engines.compiled_policy import CompiledPolicy
 from ..engines.engine import Settings
 from ..engines.engine_cache import EngineCache, default_folder
 from ..engines.hand_over import hand_over, take_over
-from ..engines.table import AUTOMATIC, ENGINES, Choice, Name, find_engines, preference
+from ..engines.table import AUTOMATIC, ENGINES, Choice, find_engines, preference
 from ..policy.checkpoint import load_checkpoint
 from ..policy.golden_observation import golden_observation
 from ..policy.policy import Policy
@@ -49,7 +49,7 @@ class EngineMaker:
         self._choice = choice
         self._settings = settings
         self._progress = progress
-        self.kind: Name | None = None
+        self.kind: str | None = None
         """Of the engines; None before the first."""
 
     @property

@@ -59,7 +59,7 @@ def load(
     policy: CompilablePolicy,
     examples: Sequence[Observation],
     *,
-    backends: Sequence[Name] = tuple(ENGINES),
+    backends: Sequence[Name] | None = None,
     precision: Precision = 'fp32',
     threads: int = 1,
     device: str = 'auto',
@@ -67,7 +67,18 @@ def load(
     cache: EngineCache | None = None,
     progress: Callable[[str], object] = lambda text: None,
 ) -> CompiledPolicy:
-    """Returns the call of the engine that `build` gives; the arguments are explained there.
+    """Returns the call of the engine that `build` gives, which explains the other arguments.
+
+    Args:
+        policy: The reference, in float32.
+        examples: At least one.
+        backends: Names in order of preference; all of the table where there are none.
+        precision: See `Settings`.
+        threads: See `Settings`.
+        device: See `Settings`.
+        strict: Whether the first refusal is an error.
+        cache: Where built engines are kept; None builds anew.
+        progress: Told what is being built, in a sentence.
 
     Raises:
         ValueError: There is no such backend or device, no example, or the policy itself gives
@@ -77,7 +88,7 @@ def load(
     made = build(
         policy,
         examples,
-        find_engines(backends),
+        find_engines(tuple(ENGINES) if backends is None else backends),
         Settings(precision, threads, device),
         strict=strict,
         cache=cache,

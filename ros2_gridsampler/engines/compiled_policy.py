@@ -10,7 +10,6 @@ from ..policy.prediction import Prediction
 from ..policy.signature import Arrays, Signature
 from ..seeing.observation import Observation
 from .engine import Machine, Session, Settings
-from .table import Name
 from .verification import Agreement
 
 
@@ -43,7 +42,7 @@ class Interface(Protocol):
 class Refusal:
     """A backend that was not taken, and why."""
 
-    backend: Name
+    backend: str
     reason: str
 
 
@@ -60,7 +59,7 @@ class Report:
         refusals: Backends that were tried before.
     """
 
-    backend: Name
+    backend: str
     settings: Settings
     machine: Machine
     agreement: Agreement

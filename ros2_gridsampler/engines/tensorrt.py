@@ -9,6 +9,7 @@ rest on a machine that has one.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,13 @@ class TensorRt:
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
         """See `Engine`."""
+        import torch
+
         by_torch = _route() == 'torch-tensorrt'
-        return {PLAN: _by_torch(graph) if by_torch else _by_onnx(to_onnx(graph))}
+        # Building alone is possible without a GPU, by TensorRT-RTX.
+        gpu = _gpu(settings) if torch.cuda.is_available() else None
+        with contextlib.nullcontext() if gpu is None else torch.cuda.device(gpu):
+            return {PLAN: _by_torch(graph) if by_torch else _by_onnx(to_onnx(graph))}
 
     def open(
         self,
@@ -200,7 +206,9 @@ class TensorRtSession:
             self._host[name] = torch.empty(shape, dtype=kind).pin_memory()
             self._device[name] = torch.empty(shape, dtype=kind, device=gpu)
             self._context.set_tensor_address(name, self._device[name].data_ptr())
-        # Torch-tensorrt puts them in an order of its own.
+        # Torch-tensorrt puts inputs in an order of its own, and gives results names of its own.
+        if set(self._results) == signature.outputs.keys():
+            self._results = list(signature.outputs)
         known = len(self._results) == len(signature.outputs)
         if not set(self._given) <= signature.inputs.keys() or not known:
             raise EngineRefused(

@@ -12,7 +12,7 @@ from ..evaluating.success_rate import wilson_interval
 from .simulator import SimulatedArm, Simulator, check_episodes
 
 Placements = Literal['official', 'widened']
-PLACEMENTS: tuple[Placements, ...] = get_args(Placements)
+PLACEMENTS: tuple[str, ...] = get_args(Placements)
 Tried = TypeVar('Tried', bound=SimulatedArm)
 
 

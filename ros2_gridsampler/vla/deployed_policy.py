@@ -128,6 +128,11 @@ def load_policy(
     torch.set_num_threads(settings.threads)
     if all((folder / name).is_file() for name in _LEROBOT_FILES):
         _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
+        if settings.device.startswith('cuda'):
+            raise ValueError(
+                f'A lerobot policy computes on the CPU here, device {settings.device!r} was asked '
+                "for; set device to 'cpu' or leave it."
+            )
         return _lerobot(folder)
     from ..policy.checkpoint import load_checkpoint
 
