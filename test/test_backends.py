@@ -266,7 +266,7 @@ def test_weights_that_are_not_finite_are_named(value):
     [
         ({'backends': ('telepathy',)}, 'telepathy'),
         ({'backends': ()}, 'use some of'),
-        ({'threads': 0}, 'at least one thread'),
+        ({'threads': 0}, 'threads is 0, expected at least 1'),
         ({'device': 'gpu'}, "Device 'gpu' is not known; use 'auto', 'cpu', 'cuda' or 'cuda:1'"),
         ({'device': 'cuda:-1'}, 'is not known'),
     ],
