@@ -102,7 +102,7 @@ def place(tmp_path_factory):
         (f'{SUCCESS} --json file/x.json', 'file cannot be a folder'),
         ('success --policy policy', 'policy commands joint_position .* trained on its recordings'),
         ('check libero_spatial --runs 0', '0 predictions cannot be timed'),
-        ('check libero_spatial --threads 0', 'at least one thread, got 0'),
+        ('check libero_spatial --threads 0', 'threads is 0, expected at least 1'),
         ('adapt policy empty bag --out out --batch 0', 'batch is 0, expected at least 1'),
         ('adapt policy empty bag --out out --steps -1', 'steps is -1, expected at least 0'),
         (
