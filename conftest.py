@@ -50,6 +50,19 @@ def shared_bag():
 
 
 @pytest.fixture
+def shared_data():
+    """Finds an odd recording or dataset; skips where it is not there."""
+
+    def find(name):
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f'{path} is not here: it is not part of this repository')
+        return path
+
+    return find
+
+
+@pytest.fixture
 def full_disk():
     """Makes a file one whose disk is always full."""
 

@@ -123,7 +123,7 @@ setup(
     entry_points={
         'console_scripts': [
             f'gridsampler = {NAME}.command_line:main',
-            *(f'{node} = {NAME}.nodes.{node}:main' for node in NODES),
+            *(f'{node} = {NAME}.nodes.executables:{node}' for node in NODES),
         ],
     },
     zip_safe=False,

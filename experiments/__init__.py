@@ -4,12 +4,11 @@
 
 from collections.abc import Callable
 
-import tyro
-
 from ros2_gridsampler.command_line import answer
+from ros2_gridsampler.command_line.running import parse
 
 
 def run(command: Callable[..., None]) -> None:
     """Runs a command with the arguments of the process; a mistake is one sentence."""
     name = command.__module__
-    answer(lambda: tyro.cli(command, prog=f'python -m {name}'), name)
+    answer(lambda: parse(command, f'python -m {name}')(), name)

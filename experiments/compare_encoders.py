@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from ros2_gridsampler.bags.bag_reader import find_bags
-from ros2_gridsampler.command_line.positionals import Bags, Recipe
+from ros2_gridsampler.command_line.arguments import Bags, Recipe
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.files import write_whole
 from ros2_gridsampler.policy.encoder import Encoder

@@ -10,13 +10,12 @@ from typing import Any
 
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.bags.bag_reader import find_bags
-from ros2_gridsampler.command_line.output_folder import check_folder
-from ros2_gridsampler.command_line.positionals import Bags, Recipe
+from ros2_gridsampler.command_line.arguments import Bags, Recipe
+from ros2_gridsampler.command_line.outputs import check_folder
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find, read_yaml, structure
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import MANIFEST
+from ros2_gridsampler.policy.manifest import MANIFEST, golden_observation
 from ros2_gridsampler.simulation.closed_loop import measure_success
 from ros2_gridsampler.simulation.libero_arm import Libero
 from ros2_gridsampler.simulation.simulator import check_episodes

@@ -16,8 +16,7 @@ from jaxtyping import Bool
 from ros2_gridsampler.evaluating.success_rate import paired_difference, wilson_interval
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.flop_count import count_flops
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import MANIFEST
+from ros2_gridsampler.policy.manifest import MANIFEST, golden_observation
 from ros2_gridsampler.policy.policy import Policy, as_tensors
 from ros2_gridsampler.simulation.solved_states import PLACEMENTS
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from ros2_gridsampler.calibrating.board_pictures import read_pictures
 from ros2_gridsampler.calibrating.mount_drift import DriftLimits, NotComparable, measure_drift
-from ros2_gridsampler.command_line.positionals import Bags
-from ros2_gridsampler.command_line.simulation_commands import task_numbers
+from ros2_gridsampler.command_line.arguments import Bags, Json
+from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
 
 from . import run
@@ -182,11 +182,10 @@ def format_rates(trials: Sequence[DriftTrial]) -> str:
     return '\n'.join(lines)
 
 
-def write_trials(path: Path, trials: Sequence[DriftTrial]) -> None:
-    """All trials as JSON."""
+def as_json(trials: Sequence[DriftTrial]) -> str:
+    """Returns all trials as JSON."""
     rows = [[trial.shift, trial.measured, trial.refused] for trial in trials]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({'columns': ['shift_px', 'measured_px', 'refused'], 'rows': rows}))
+    return json.dumps({'columns': ['shift_px', 'measured_px', 'refused'], 'rows': rows})
 
 
 def _shift(
@@ -203,12 +202,12 @@ def main(
     topic: str = '',
     rendered: bool = False,
     pairs: int = 12,
-    tasks: str = '0,3,7',
+    tasks: tuple[int, ...] = (0, 3, 7),
     image_size: int = 320,
     shifts: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0),
     max_shift: float = 2.0,
     seed: int = 0,
-    json: Path | None = None,
+    json: Json = None,
 ) -> None:
     """Measure how often a moved camera is noticed, by known shifts and changed light.
 
@@ -223,19 +222,19 @@ def main(
         shifts: By which the live view is moved [px]; `--shifts 0` counts false alarms only.
         max_shift: Allowed shift [px].
         seed: Of shifts and light.
-        json: File for all trials.
+        json: File for all trials, or - for standard output.
     """
     if bool(bags) == rendered:
         raise ValueError('Name bags, or use --rendered; one of the two.')
-    if rendered:
-        views = rendered_pairs(task_numbers(tasks), pairs, seed, shifts, image_size)
-    else:
-        views = recorded_pairs(bags, topic, pairs, seed, shifts)
-    limits = DriftLimits(max_shift)
-    trials = [compare(pair, limits) for pair in tqdm(views, unit='pair')]
-    print(format_rates(trials))
-    if json:
-        write_trials(json, trials)
+    with json_output(json) as write:
+        if rendered:
+            views = rendered_pairs(tasks, pairs, seed, shifts, image_size)
+        else:
+            views = recorded_pairs(bags, topic, pairs, seed, shifts)
+        limits = DriftLimits(max_shift)
+        trials = [compare(pair, limits) for pair in tqdm(views, unit='pair')]
+        print(format_rates(trials))
+        write(as_json(trials))
 
 
 if __name__ == '__main__':

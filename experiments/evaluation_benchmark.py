@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any
 
 from ros2_gridsampler.bags.bag_reader import read_messages
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
+from ros2_gridsampler.command_line.arguments import Json
+from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.engines import Backend
 from ros2_gridsampler.evaluating.contestants import PolicyChoice, load_contestants
 from ros2_gridsampler.evaluating.evaluation_task import EvaluationTask, evaluate_to_folder
@@ -196,7 +197,7 @@ def main(
     size: tuple[int, int] = (320, 240),
     raw: bool = False,
     rounds: int = 3,
-    json: Path | None = None,
+    json: Json = None,
 ) -> None:
     """Count what an evaluation costs beside the policy, on a bag made here, at 30 Hz.
 
@@ -207,19 +208,19 @@ def main(
         size: Of the pictures [px].
         raw: Uncompressed pictures; with --frames 1740 --size 1600 1200 the bag has 10 GB.
         rounds: With and without film and bag of predictions, in turn.
-        json: File for the result.
+        json: File for the result, or - for standard output.
     """
-    prepare_output(json)
-    cost = measure_cost(
-        find('models', policy),
-        find('calibration', arm, '.yaml'),
-        frames=frames,
-        size=size,
-        raw=raw,
-        rounds=rounds,
-    )
-    print(cost)
-    write_json(json, cost.to_json())
+    with json_output(json) as write:
+        cost = measure_cost(
+            find('models', policy),
+            find('calibration', arm, '.yaml'),
+            frames=frames,
+            size=size,
+            raw=raw,
+            rounds=rounds,
+        )
+        print(cost)
+        write(cost.to_json())
 
 
 if __name__ == '__main__':

@@ -5,11 +5,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
-from ros2_gridsampler.command_line.simulation_commands import task_numbers
+from ros2_gridsampler.command_line.arguments import Json
+from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.simulation.benchmark import all_tasks
 from ros2_gridsampler.simulation.experts import ScriptedExpert
 from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
@@ -81,24 +80,24 @@ def _attempt(arm: LiberoArm, number: int) -> bool:
 def main(
     suite: str = 'libero_spatial',
     placements: Literal['official', 'widened'] = 'official',
-    tasks: str = '',
+    tasks: tuple[int, ...] = (),
     episodes: int = 10,
-    json: Path | None = None,
+    json: Json = None,
 ) -> None:
     """Measure how often the scripted demonstrators succeed, without noise.
 
     Args:
         suite: LIBERO suite.
         placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
-        tasks: Task numbers from 0, separated by commas; all if empty.
+        tasks: Numbers of the tasks, from 0; all of them if left out.
         episodes: Evaluation states per task, up to 50.
-        json: File for the result.
+        json: File for the result, or - for standard output.
     """
-    prepare_output(json)
-    numbers = task_numbers(tasks) if tasks else all_tasks(suite)
-    result = measure_experts(suite, numbers, episodes, placements)
-    print(result)
-    write_json(json, result.to_json())
+    with json_output(json) as write:
+        numbers = tasks or all_tasks(suite)
+        result = measure_experts(suite, numbers, episodes, placements)
+        print(result)
+        write(result.to_json())
 
 
 if __name__ == '__main__':

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ros2_gridsampler.bags.bag_reader import find_bags
-from ros2_gridsampler.command_line.arm_choice import usual_arm
-from ros2_gridsampler.command_line.output_folder import check_folder
-from ros2_gridsampler.command_line.positionals import Folder
+from ros2_gridsampler.command_line.arguments import Folder, usual_arm
+from ros2_gridsampler.command_line.outputs import check_folder
 from ros2_gridsampler.evaluating.contestants import PolicyChoice
 from ros2_gridsampler.evaluating.evaluation_jobs import check_jobs, evaluate_bags
 from ros2_gridsampler.evaluating.evaluation_task import EvaluationTask

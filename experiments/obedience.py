@@ -10,13 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ros2_gridsampler.acting.arm_limits import ArmLimits, load_arm
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
-from ros2_gridsampler.command_line.simulation_commands import task_numbers
+from ros2_gridsampler.command_line.arguments import Json
+from ros2_gridsampler.command_line.outputs import json_output, prepare_output
 from ros2_gridsampler.engines import Backend, load
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy_config import PolicyConfig
 from ros2_gridsampler.simulation.closed_loop import LoopConfig, check_embodiment, drive
 from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
@@ -167,9 +167,9 @@ def _obeyed(counts: dict[str, dict[str, int]]) -> str:
 def main(
     policy: str,
     suite: str = 'libero_goal',
-    tasks: str = '1,2,4,6,8',
+    tasks: tuple[int, ...] = (1, 2, 4, 6, 8),
     episodes: int = 10,
-    json: Path | None = None,
+    json: Json = None,
     picture: Path | None = None,
 ) -> None:
     """Measure whether a policy does what the sentence says, in rooms where more can be done.
@@ -177,30 +177,29 @@ def main(
     Args:
         policy: Checkpoint folder, or the name of one that comes with the package.
         suite: LIBERO suite whose tasks share one room.
-        tasks: Task numbers separated by commas.
+        tasks: Numbers of the tasks, from 0.
         episodes: Per sentence and room.
-        json: File for the result.
+        json: File for the result, or - for standard output.
         picture: PNG file for where the policy looks under every sentence.
     """
-    prepare_output(json)
-    prepare_output(picture)
-    numbers = task_numbers(tasks)
-    simulator = Libero(suite)
-    check_episodes(episodes, simulator.states)
-    simulator.check_tasks(numbers)
-    model, manifest = load_checkpoint(find('models', policy))
-    result = measure_obedience(
-        load(model, [golden_observation(manifest.policy)], backends=('eager',)),
-        manifest.policy,
-        load_arm(find('calibration', 'panda', '.yaml')),
-        name=policy,
-        suite=suite,
-        tasks=numbers,
-        episodes=episodes,
-        picture=picture,
-    )
-    print(result)
-    write_json(json, result.to_json())
+    with json_output(json) as write:
+        prepare_output(picture)
+        simulator = Libero(suite)
+        check_episodes(episodes, simulator.states)
+        simulator.check_tasks(tasks)
+        model, manifest = load_checkpoint(find('models', policy))
+        result = measure_obedience(
+            load(model, [golden_observation(manifest.policy)], backends=('eager',)),
+            manifest.policy,
+            load_arm(find('calibration', 'panda', '.yaml')),
+            name=policy,
+            suite=suite,
+            tasks=tasks,
+            episodes=episodes,
+            picture=picture,
+        )
+        print(result)
+        write(result.to_json())
 
 
 if __name__ == '__main__':

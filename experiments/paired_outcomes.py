@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
-from ros2_gridsampler.command_line.positionals import Files
+from ros2_gridsampler.command_line.arguments import Files, Json
+from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.evaluating.success_rate import paired_difference, wilson_interval
 from ros2_gridsampler.files import structure
 from ros2_gridsampler.simulation.solved_states import PLACEMENTS
@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
     return UNCHANGED | dict(named) | said | {'outcomes': outcomes}
 
 
-def main(files: Files, against: tuple[Path, ...], json: Path | None = None) -> None:
+def main(files: Files, against: tuple[Path, ...], json: Json = None) -> None:
     """Say how two policies differ on the same evaluation states, with paired 95% intervals.
 
     Several files are counted together, each paired with the one at its place after --against:
@@ -148,12 +148,12 @@ def main(files: Files, against: tuple[Path, ...], json: Path | None = None) -> N
         files: Of the first policy, as `gridsampler success --json` and `comparison` write them;
             the ones of the published controls are in models/controls.
         against: As many files of the second policy.
-        json: File for the result.
+        json: File for the result, or - for standard output.
     """
-    prepare_output(json)
-    result = compare_outcomes(files, against)
-    print(result)
-    write_json(json, result.to_json())
+    with json_output(json) as write:
+        result = compare_outcomes(files, against)
+        print(result)
+        write(result.to_json())
 
 
 if __name__ == '__main__':

@@ -18,7 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ros2_gridsampler.bags.bag_reader import find_bags
-from ros2_gridsampler.command_line.json_output import write_json
+from ros2_gridsampler.command_line.arguments import Json
+from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
@@ -236,7 +237,7 @@ def bootstrap(values: Float[np.ndarray, ' episodes']) -> tuple[float, tuple[floa
 def main(
     encoder: str,
     data: tuple[Path, ...],
-    json: Path | None = None,
+    json: Json = None,
     recipe: Path = EPISODES,
     cache: Path = Path('build/cache'),
     held_out: float = 0.2,
@@ -249,29 +250,30 @@ def main(
         encoder: Folder of an encoder, or the name of one that comes with the package.
         data: Fashion-MNIST's folder (Debian: /usr/share/datasets/fashion-mnist), folders of
             pictures per class, or bags with landmarks; any number of them.
-        json: File for the result.
+        json: File for the result, or - for standard output.
         recipe: How bags are read: the `episodes` of a policy's recipe.
         cache: Where decoded bags are kept.
         held_out: Share of bags, by their names, to measure on; never those of the pretraining.
         every: One in so many frames of the bags.
         most: Labelled pictures to fit on and to measure on, each.
     """
-    model, manifest = load_encoder(find('models/encoders', encoder))
-    scores = prober(data, recipe, cache, held_out, every, most)(model, manifest)
-    for score in scores:
-        low, high = score.interval
-        print(
-            f'{score.probe}, {score.features}: {score.value:.2f} {score.unit} '
-            f'(95% {low:.2f} to {high:.2f}, {score.samples})'
-        )
-    content = {
-        'encoder': encoder,
-        'method': manifest.method,
-        'encoder_sha256': manifest.encoder_sha256,
-        'data': [str(path) for path in data],
-        'scores': [asdict(score) for score in scores],
-    }
-    write_json(json, content)
+    with json_output(json) as write:
+        model, manifest = load_encoder(find('models/encoders', encoder))
+        scores = prober(data, recipe, cache, held_out, every, most)(model, manifest)
+        for score in scores:
+            low, high = score.interval
+            print(
+                f'{score.probe}, {score.features}: {score.value:.2f} {score.unit} '
+                f'(95% {low:.2f} to {high:.2f}, {score.samples})'
+            )
+        content = {
+            'encoder': encoder,
+            'method': manifest.method,
+            'encoder_sha256': manifest.encoder_sha256,
+            'data': [str(path) for path in data],
+            'scores': [asdict(score) for score in scores],
+        }
+        write(content)
 
 
 def prober(

@@ -6,7 +6,8 @@ import os
 import sys
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
+from launch.events import Shutdown
 from launch_ros.actions import Node
 
 # The ros2 command itself is the system's, though an environment with the dependencies is active.
@@ -15,6 +16,15 @@ PYTHON = (
     if os.environ.get('VIRTUAL_ENV')
     else sys.executable
 )
+
+
+def ended(event, context):
+    """The launch ends with a node, and with an error where the node did."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} ended with {event.returncode}; its last line says why.'
+        )
+    return [EmitEvent(event=Shutdown(reason=f'{event.process_name} ended'))]
 
 
 def start(context):
@@ -28,6 +38,7 @@ def start(context):
             arguments=['-m', 'ros2_gridsampler.nodes.encoder_server_node'],
             parameters=[{'folder': given['folder'], 'active': given['active']}],
             output='screen',
+            on_exit=ended,
         )
     ]
 

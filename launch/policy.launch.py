@@ -6,7 +6,8 @@ import os
 import sys
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
+from launch.events import Shutdown
 from launch_ros.actions import Node
 
 # The ros2 command itself is the system's, though an environment with the dependencies is active.
@@ -25,12 +26,17 @@ ARGUMENTS = (
     ('encoder', '', "Encoder folder or name; empty for the checkpoint's own"),
     ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
     ('allow_unvalidated_encoder', '', 'true: take encoders never measured with this policy'),
+    ('instruction', '', 'Sentence to obey until another comes on instruction_topic'),
     ('backend', '', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
     ('device', '', 'Where the engine computes: auto, cpu, cuda or cuda:1'),
     ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
     ('command_rate', '', 'Commands per second [Hz]'),
-    ('joint_states_topic', '', 'JointState of the arm'),
-    ('pose_topic', '', 'PoseStamped of the end effector'),
+    ('joint_states_topic', '', 'JointState of the arm, in its namespace'),
+    ('gripper_state_topic', '', 'State of a gripper with a topic of its own; empty for none'),
+    ('gripper_state_type', '', 'Of that topic: joint_state or float64'),
+    ('joint_names', '', 'Joints of policy=robot, like elbow=elbow_joint; commas between'),
+    ('joint_prefix', '', "Before every joint of the robot, like 'left_'"),
+    ('pose_topic', '', 'PoseStamped of the hand, in its namespace'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
     ('separate_joints', '', 'Commanded joints of another controller, on gripper_topic; commas'),
     ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
@@ -77,6 +83,22 @@ def truth(given, name):
     return known[given[name].lower()]
 
 
+def number(given, name):
+    try:
+        return float(given[name])
+    except ValueError:
+        raise ValueError(f'{name} is {given[name]!r}; write a number.') from None
+
+
+def ended(event, context):
+    """The launch ends with a node, and with an error where the node did."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} ended with {event.returncode}; its last line says why.'
+        )
+    return [EmitEvent(event=Shutdown(reason=f'{event.process_name} ended'))]
+
+
 def start(context):
     given = context.launch_configurations
     parameters = {
@@ -86,15 +108,19 @@ def start(context):
             'arm',
             'encoder',
             'encoder_server',
+            'instruction',
             'backend',
             'device',
             'output',
             'joint_states_topic',
+            'gripper_state_topic',
+            'gripper_state_type',
+            'joint_prefix',
             'pose_topic',
         )
         if given[name]
     }
-    for name in ('camera_topics', 'gripper_joints', 'separate_joints'):
+    for name in ('camera_topics', 'gripper_joints', 'separate_joints', 'joint_names'):
         if given[name]:
             parameters[name] = words(given[name])
     if given['camera_calibrations']:
@@ -104,7 +130,12 @@ def start(context):
             parameters[parameter] = truth(given, name)
     for name, parameter in NUMBERS.items():
         if given[name]:
-            parameters[parameter] = float(given[name])
+            parameters[parameter] = number(given, name)
+    more = given['parameters_file']
+    if more and not os.path.isfile(more):
+        raise ValueError(
+            f'parameters_file is {more!r}, and there is no such file; check its path.'
+        )
     return [
         # As a module: found alike in a colcon workspace and in a virtual environment.
         Node(
@@ -118,9 +149,10 @@ def start(context):
                 '--log-level',
                 given['log_level'],
             ],
-            parameters=[parameters, *filter(None, [given['parameters_file']])],
+            parameters=[parameters, *filter(None, [more])],
             remappings=[(topic, given[name]) for name, topic in TOPICS.items()],
             output='screen',
+            on_exit=ended,
         )
     ]
 

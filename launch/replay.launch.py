@@ -3,6 +3,7 @@
 """A recording played to the policy node, on the recording's own time; no arm moves."""
 
 import os
+import subprocess
 import sys
 
 from launch import LaunchDescription
@@ -11,9 +12,7 @@ from launch.actions import (
     EmitEvent,
     IncludeLaunchDescription,
     OpaqueFunction,
-    RegisterEventHandler,
 )
-from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import ThisLaunchFileDir
@@ -62,8 +61,41 @@ def truth(given, name):
     return known[given[name].lower()]
 
 
+def number(given, name):
+    try:
+        return float(given[name])
+    except ValueError:
+        raise ValueError(f'{name} is {given[name]!r}; write a number.') from None
+
+
+def refuse_missing(modules, extra):
+    """Before anything starts: what the environment of the nodes lacks, and how it is installed."""
+    code = (
+        'import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if not u.find_spec(m)])'
+    )
+    command = [PYTHON, '-c', code, *modules]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    if missing := asked.stdout.split():
+        raise RuntimeError(
+            f"{PYTHON} has no {', '.join(missing)}: pip install '.[{extra}]' there, or activate "
+            'the environment that has it before ros2 launch.'
+        )
+
+
+def ended(event, context):
+    """The launch ends with a node, and with an error where the node did."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} ended with {event.returncode}; its last line says why.'
+        )
+    return [EmitEvent(event=Shutdown(reason=f'{event.process_name} ended'))]
+
+
 def start(context):
     given = context.launch_configurations
+    refuse_missing(('rosbags', 'mcap', 'rclpy'), 'full')
+    if not os.path.exists(os.path.expanduser(given['bag'])):
+        raise ValueError(f'bag is {given["bag"]!r}, and there is no such file; check its path.')
     cameras = words(given['camera_topics'])
     replay = {
         'bag': given['bag'],
@@ -71,9 +103,12 @@ def start(context):
         # No recorded command: an arm may listen.
         'topics': words(given['topics']) if given['topics'] else cameras,
         **{name: truth(given, name) for name in ('loop', 'lockstep') if given[name]},
+        # Configuring may build an engine first.
+        'patience': 120.0,
+        'expect_answers': True,
     }
     if given['rate']:
-        replay['rate'] = float(given['rate'])
+        replay['rate'] = number(given, 'rate')
     if not given['topics']:
         others = ('joint_states_topic', 'pose_topic', 'instruction_topic')
         replay['optional_topics'] = [
@@ -85,6 +120,7 @@ def start(context):
         arguments=['-m', 'ros2_gridsampler.nodes.replay_node'],
         parameters=[replay],
         output='screen',
+        on_exit=ended,
     )
     own = ('bag', 'rate', 'loop', 'lockstep', 'topics')
     passed = {name: given[name] for name, _, _ in ARGUMENTS if name not in own}
@@ -101,9 +137,6 @@ def start(context):
                 'check_mounts': 'false',
                 'check_following': 'false',
             }.items(),
-        ),
-        RegisterEventHandler(
-            OnProcessExit(target_action=player, on_exit=[EmitEvent(event=Shutdown())])
         ),
     ]
 

@@ -3,10 +3,17 @@
 """A LIBERO task as a robot, and the policy node that drives it over its topics."""
 
 import os
+import subprocess
 import sys
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import ThisLaunchFileDir
 from launch_ros.actions import Node
@@ -34,8 +41,39 @@ ARGUMENTS = (
 )
 
 
+def integers(given, name):
+    try:
+        return [int(word) for word in given[name].strip(' []').split(',')]
+    except ValueError:
+        raise ValueError(f'{name} is {given[name]!r}; write whole numbers.') from None
+
+
+def refuse_missing(modules, extra):
+    """Before anything starts: what the environment of the nodes lacks, and how it is installed."""
+    code = (
+        'import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if not u.find_spec(m)])'
+    )
+    command = [PYTHON, '-c', code, *modules]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    if missing := asked.stdout.split():
+        raise RuntimeError(
+            f"{PYTHON} has no {', '.join(missing)}: pip install '.[{extra}]' there, or activate "
+            'the environment that has it before ros2 launch.'
+        )
+
+
+def ended(event, context):
+    """The launch ends with a node, and with an error where the node did."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(
+            f'{event.process_name} ended with {event.returncode}; its last line says why.'
+        )
+    return [EmitEvent(event=Shutdown(reason=f'{event.process_name} ended'))]
+
+
 def start(context):
     given = context.launch_configurations
+    refuse_missing(('mujoco', 'robosuite', 'libero', 'rosbags', 'rclpy'), 'full,sim')
     suffix = '/compressed' if given['image_transport'] == 'compressed' else ''
     cameras = ','.join(f'/{camera}/image_raw{suffix}' for camera in ('agentview', 'wrist'))
     simulation = {
@@ -43,9 +81,9 @@ def start(context):
         for name in ('suite', 'placements', 'rendering', 'image_transport')
         if given[name]
     }
-    simulation['tasks'] = [int(task) for task in given['tasks'].split(',')]
+    simulation['tasks'] = integers(given, 'tasks')
     if given['episodes_per_task']:
-        simulation['episodes_per_task'] = int(given['episodes_per_task'])
+        (simulation['episodes_per_task'],) = integers(given, 'episodes_per_task')
     own = ('policy', 'arm', 'encoder', 'backend', 'device', 'output')
     passed = {name: given[name] for name in own}
     topics = {
@@ -62,6 +100,7 @@ def start(context):
             # Mesa's own threads would fight those of the policy.
             additional_env={'LP_NUM_THREADS': '1'},
             output='screen',
+            on_exit=ended,
         ),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource([ThisLaunchFileDir(), '/policy.launch.py']),

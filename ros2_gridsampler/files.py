@@ -3,6 +3,7 @@
 """Files: found where they were installed, read as a dataclass, written whole or not at all."""
 
 import errno
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,18 @@ from typing import Any, TypeVar
 import cattrs
 import yaml
 from cattrs.v import format_exception
+
+_READ_BYTES = 1 << 20
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file, one part in memory at a time."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -102,13 +115,23 @@ def _say(error: BaseException, kind: type[Any] | None) -> str:
     return str(error) if own_words else format_exception(error, kind)
 
 
+_MAKES = {
+    'models': ' `gridsampler train` makes a policy from recordings.',
+    'calibration': (
+        ' `gridsampler calibrate arm NAME --urdf FILE --out calibration/NAME.yaml` drafts the '
+        'limits of an arm.'
+    ),
+}
+"""What makes the things of a folder that are not there yet."""
+
+
 def find(folder: str, name: str, suffix: str = '') -> Path:
     """Find what the package brings along, or what the user names by its path.
 
     Args:
         folder: 'calibration' or 'models'.
         name: A path, or the name of something in that folder, for instance 'panda'.
-        suffix: Of the files in that folder, for instance '.yaml'.
+        suffix: Ending of the files in that folder, for instance '.yaml'.
 
     Raises:
         FileNotFoundError: There is no such path and no such name.
@@ -122,7 +145,7 @@ def find(folder: str, name: str, suffix: str = '') -> Path:
             return place / folder / f'{name}{suffix}'
     raise FileNotFoundError(
         f'{name!r} is neither a path nor one of {names(folder, suffix)} in {folder}; name one of '
-        'them or write a path.'
+        f'them or write a path.{_MAKES.get(folder, "")}'
     )
 
 

@@ -168,8 +168,9 @@ class SimulatedClock:
 class FakeArm:
     """Cameras, joints and pose of a resting arm, for the tiny policy; each part can be spoiled."""
 
-    def __init__(self, watcher, *, cameras=('front', 'wrist'), size=(96, 72)):
+    def __init__(self, watcher, *, cameras=('front', 'wrist'), size=(96, 72), namespace=''):
         self.node = watcher.node
+        self.namespace = namespace
         self.now = lambda: self.node.get_clock().now().to_msg()
         """What the streams are stamped with."""
         self.size = size
@@ -178,18 +179,32 @@ class FakeArm:
         self.position = [0.5, 0.0, 0.3]
         self.encoding = 'rgb8'
         self.cut = 0
+        self.muted = set()
+        """Of 'joints', 'pose' and the cameras: those that say nothing."""
+        self.stamped = {}
+        """Stream -> what makes its stamp of the true one, both in [s]."""
+        self.frame = 'panda_link0'
         self.frames = 0
         self.scenes = {}
         self.infos = {}
         self.info_publishers = {}
         self.pictures = {
-            name: self.node.create_publisher(Image, f'/{name}/image', STATE) for name in cameras
+            name: self.node.create_publisher(Image, f'{namespace}/{name}/image', STATE)
+            for name in cameras
         }
         self.compressed = {}
-        self.joints = self.node.create_publisher(JointState, '/joint_states', EVERY)
-        self.pose = self.node.create_publisher(PoseStamped, '/end_effector_pose', EVERY)
-        self.sentence = self.node.create_publisher(String, '/instruction', LATCHED)
+        self.joints = self.node.create_publisher(JointState, f'{namespace}/joint_states', EVERY)
+        self.pose = self.node.create_publisher(
+            PoseStamped, f'{namespace}/end_effector_pose', EVERY
+        )
+        self.sentence = self.node.create_publisher(String, f'{namespace}/instruction', LATCHED)
         self.timer = self.node.create_timer(0.05, self.publish)
+
+    def stamp(self, stream):
+        stamp = self.now()
+        if stream not in self.stamped:
+            return stamp
+        return ros_time(self.stamped[stream](stamp.sec + stamp.nanosec * 1e-9))
 
     def say(self, sentence):
         self.sentence.publish(String(data=sentence))
@@ -197,13 +212,15 @@ class FakeArm:
     def publish(self):
         stamp = self.now()
         joints = JointState(name=self.joint_names, position=self.joint_positions)
-        joints.header.stamp = stamp
-        self.joints.publish(joints)
+        joints.header.stamp = self.stamp('joints')
+        if 'joints' not in self.muted:
+            self.joints.publish(joints)
         pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = stamp, 'panda_link0'
+        pose.header.stamp, pose.header.frame_id = self.stamp('pose'), self.frame
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = self.position
         pose.pose.orientation.w = 1.0
-        self.pose.publish(pose)
+        if 'pose' not in self.muted:
+            self.pose.publish(pose)
         width, height = self.size
         rgb = np.full((height, width, 3), 90, np.uint8)
         rgb[10:30, 20:50] = (200, 40, 10)
@@ -212,14 +229,16 @@ class FakeArm:
         rgb[0, 0] = self.frames % 256
         for name, info in self.infos.items():
             if name not in self.info_publishers:
-                topic = f'/{name}/camera_info'
+                topic = f'{self.namespace}/{name}/camera_info'
                 self.info_publishers[name] = self.node.create_publisher(CameraInfo, topic, STATE)
             info.header.stamp = stamp
             self.info_publishers[name].publish(info)
         for name, publisher in self.pictures.items():
+            if name in self.muted:
+                continue
             rgb = self.scenes.get(name, rgb)
             picture = Image(height=height, width=width, encoding=self.encoding, step=3 * width)
-            picture.header.stamp = stamp
+            picture.header.stamp = self.stamp(name)
             picture.data = rgb.tobytes()[: rgb.size - self.cut]
             publisher.publish(picture)
         for publisher in self.compressed.values():

@@ -38,7 +38,7 @@ from ros2_gridsampler.engines.exported_graph import export
 from ros2_gridsampler.engines.onnxruntime import to_onnx
 from ros2_gridsampler.engines.tensorrt import PLAN, TensorRt
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 
 # torch-tensorrt-rtx gives TensorRT-RTX that name when it is imported.
 trt = importlib.import_module('tensorrt')

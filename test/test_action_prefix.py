@@ -15,9 +15,8 @@ from policies import tiny_policy
 from ros2_gridsampler.acting.action_chunk import ActionChunk
 from ros2_gridsampler.acting.action_prefix import draw_given, padded
 from ros2_gridsampler.acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
-from ros2_gridsampler.policy.continuing_head import ContinuingHead
-from ros2_gridsampler.policy.flow_head import FlowHead
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.action_head import ContinuingHead, FlowHead
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy_config import Statistics
 
 LOG = logging.getLogger(__name__)

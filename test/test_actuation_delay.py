@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.calibrating.actuation_delay import estimate_delay
+from ros2_gridsampler.calibrating.delay_estimate import estimate_delay
 from ros2_gridsampler.simulation.kinematic_arm import KinematicArm
 
 TIMES = np.arange(0, 8, 0.01)

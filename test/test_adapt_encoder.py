@@ -12,8 +12,8 @@ from policies import tiny_policy
 from safetensors.torch import save_file
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.command_line.adaptation_commands import import_encoder as import_command
 from ros2_gridsampler.command_line.encoder_commands import list_known, show, verify
+from ros2_gridsampler.command_line.training_commands import import_encoder as import_command
 from ros2_gridsampler.encoders.compatibility import PolicyNeeds
 from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
 from ros2_gridsampler.encoders.published_encoders import (

@@ -22,15 +22,13 @@ from ros2_gridsampler.encoders.encoder_checkpoint import (
     load_encoder_manifest,
     save_encoder,
 )
-from ros2_gridsampler.encoders.engine_maker import EngineMaker
+from ros2_gridsampler.encoders.engine_maker import EngineMaker, hand_over, take_over
 from ros2_gridsampler.encoders.received_folder import check_received, check_received_apart
 from ros2_gridsampler.engines import build
 from ros2_gridsampler.engines.engine import EngineRefused, Settings
-from ros2_gridsampler.engines.hand_over import hand_over, take_over
 from ros2_gridsampler.engines.table import find_engines
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import BadCheckpoint
+from ros2_gridsampler.policy.manifest import BadCheckpoint, golden_observation
 
 PATIENT = """
 import sys, time

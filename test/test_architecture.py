@@ -24,7 +24,7 @@ MAY_IMPORT = {
     'datasets': ('seeing', 'acting', 'policy', 'bags'),
     'evaluating': ('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'datasets'),
     'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'evaluating'),
-    'training': ('policy', 'encoders', 'bags', 'calibrating', 'vla', 'datasets'),
+    'training': ('policy', 'encoders', 'bags', 'calibrating', 'vla', 'datasets', 'evaluating'),
     'nodes': (
         *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'calibrating', 'vla'),
         *('evaluating', 'simulation'),
@@ -41,7 +41,7 @@ DOORS = {
     'rosbags': ('bags/',),
     'mcap': ('bags/',),
     'pyarrow': ('datasets/',),
-    'av': ('datasets/',),
+    'av': ('bags/', 'datasets/'),
     'distributed': ('evaluating/',),
     'rclpy': ROS,
     'libero': ('simulation/',),

@@ -15,18 +15,18 @@ import pytest
 import torch
 from policies import tiny_policy
 
+from ros2_gridsampler.encoders.engine_maker import hand_over, take_over
 from ros2_gridsampler.engines import EngineRefused, build, load
 from ros2_gridsampler.engines.eager import Eager
 from ros2_gridsampler.engines.engine import Machine, Settings
 from ros2_gridsampler.engines.engine_cache import EngineCache
 from ros2_gridsampler.engines.exported_graph import export, run_eagerly
-from ros2_gridsampler.engines.hand_over import hand_over, take_over
 from ros2_gridsampler.engines.onnxruntime import to_onnx
 from ros2_gridsampler.engines.table import ENGINES, find_engines, preference
 from ros2_gridsampler.engines.verification import verify
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
 from ros2_gridsampler.policy.graph import PROBES
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.signature import ArraySpec, ResultSpec, Signature
 from ros2_gridsampler.policy.token_reducers import CONDITIONED
 from ros2_gridsampler.vla.deployed_policy import load_policy
@@ -306,11 +306,7 @@ BUILDS = """
 import os, sys
 from policies import tiny_policy
 from ros2_gridsampler.engines import load
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.graph import PROBES
-from ros2_gridsampler.policy.signature import ArraySpec, ResultSpec, Signature
-from ros2_gridsampler.policy.token_reducers import CONDITIONED
-from ros2_gridsampler.vla.deployed_policy import load_policy
+from ros2_gridsampler.policy.manifest import golden_observation
 
 forks = []
 os.register_at_fork(before=lambda: forks.append(1))
@@ -348,11 +344,7 @@ DROPS = """
 import signal, sys, threading
 from policies import tiny_policy
 from ros2_gridsampler.engines import load
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.graph import PROBES
-from ros2_gridsampler.policy.signature import ArraySpec, ResultSpec, Signature
-from ros2_gridsampler.policy.token_reducers import CONDITIONED
-from ros2_gridsampler.vla.deployed_policy import load_policy
+from ros2_gridsampler.policy.manifest import golden_observation
 
 heard = []
 signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))

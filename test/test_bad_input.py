@@ -87,7 +87,7 @@ def place(tmp_path_factory):
         (f'{RECORD} --episodes 0', 'episodes is 0, expected at least 1'),
         (f'{RECORD} --noise inf', 'noise is inf m/s, expected at least 0 m/s and at most 5'),
         (f'{RECORD} --tasks 0,99', 'libero_spatial has no task 99; choose 0 to 9'),
-        (f'{RECORD} --tasks ""', 'Tasks are numbers from 0 separated by commas'),
+        (f'{RECORD} --tasks ""', 'Whole numbers are separated by commas'),
         (f'{RECORD} --tasks 1,1', r'Tasks \[1, 1\] of libero_spatial name one twice'),
         (f'{RECORD} --suite libero_moon', "LIBERO has no suite 'libero_moon'; choose one of"),
         (

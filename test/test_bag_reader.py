@@ -16,7 +16,7 @@ from ros2_gridsampler.seeing.calibration import ImagePreparation, prepare_image
 from ros2_gridsampler.seeing.camera_message import intrinsics
 from ros2_gridsampler.seeing.observation import ObservationConfig
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import StreamBudget
 from ros2_gridsampler.simulation.arm_messages import camera_info, image_topic, state_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 

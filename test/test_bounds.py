@@ -49,18 +49,16 @@ def all_dataclasses():
 def examples():
     """An object of each configuration that has no defaults."""
     from ros2_gridsampler.bags.observation_replay import StreamTopics
+    from ros2_gridsampler.calibrating.delay_estimate import DelayConfig
     from ros2_gridsampler.datasets.episodes import EpisodeConfig
     from ros2_gridsampler.datasets.frames import FrameConfig
-    from ros2_gridsampler.nodes.actuation_delay import DelayConfig
-    from ros2_gridsampler.nodes.demonstration import DemonstrationConfig
     from ros2_gridsampler.policy.policy_config import EncoderConfig, TrunkConfig
     from ros2_gridsampler.seeing.calibration import ImagePreparation
     from ros2_gridsampler.seeing.sample_stream import FrozenConfig
-    from ros2_gridsampler.simulation.demonstrations import FIRST_TRAINING_SEED, RecordConfig
     from ros2_gridsampler.training.fine_tune import FineTuneConfig
     from ros2_gridsampler.training.mi_mae import MiMaeConfig
     from ros2_gridsampler.training.pretrain_config import PretrainConfig
-    from ros2_gridsampler.training.train_config import TrainConfig
+    from ros2_gridsampler.training.recipe import TrainConfig
     from ros2_gridsampler.vla.lerobot_policy import LerobotConfig
 
     policy = tiny_policy().config
@@ -76,9 +74,7 @@ def examples():
         model,
         episodes,
         FrozenConfig(0.5, 0.01),
-        DemonstrationConfig('policy', (0,)),
-        DelayConfig('joint', 'arm', 0.1, 3, '/joint_states', '/command'),
-        RecordConfig('suite', (0,), 2, 0.5, 0.1, seed=FIRST_TRAINING_SEED),
+        DelayConfig('joint'),
         PretrainConfig(frames, model),
         TrainConfig(episodes, EncoderConfig(), TrunkConfig()),
         FineTuneConfig(topics, None),
@@ -190,7 +186,7 @@ def test_numbers_within_the_bounds_are_taken_and_own_checks_come_after(value):
 @pytest.mark.parametrize(
     ('kind', 'wrong', 'sentence'),
     [
-        ('seeing.stream_budget.StreamBudget', {'max_age': -5}, 'max_age is -5 s, expected at le'),
+        ('seeing.stream_health.StreamBudget', {'max_age': -5}, 'max_age is -5 s, expected at le'),
         ('seeing.stream_health.LadderConfig', {'max_tail': -3}, 'max_tail is -3 s, expected at l'),
         ('encoders.swap_config.SwapConfig', {'trial_commands': -1}, 'trial_commands is -1, exp'),
     ],

@@ -23,7 +23,7 @@ from board_scene import (
 )
 
 from ros2_gridsampler.calibrating.board_pictures import find_boards
-from ros2_gridsampler.calibrating.calibration_board import Board, require_views
+from ros2_gridsampler.calibrating.calibration_board import Board, advise, require_views
 from ros2_gridsampler.calibrating.camera_agreement import (
     CameraDisagrees,
     check_camera,
@@ -35,7 +35,6 @@ from ros2_gridsampler.calibrating.camera_info_file import (
     load_camera_info,
     save_camera_info,
 )
-from ros2_gridsampler.calibrating.view_coverage import advise
 from ros2_gridsampler.seeing.camera_message import CameraIntrinsics
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared/data/calibration'

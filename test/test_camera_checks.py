@@ -292,7 +292,7 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
     from ros2_gridsampler.bags.bag_writer import BagWriter, build
     from ros2_gridsampler.bags.observation_replay import StreamTopics, read_observations
     from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-    from ros2_gridsampler.seeing.stream_budget import StreamBudget
+    from ros2_gridsampler.seeing.stream_health import StreamBudget
     from ros2_gridsampler.simulation import arm_messages
     from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 

@@ -135,6 +135,68 @@ def test_a_file_cut_anywhere_is_refused(extension):
             decode_image(compressed('jpeg', data[:size]))
 
 
+@settings(deadline=None)
+@given(
+    extension=st.sampled_from(['.jpg', '.png']),
+    progressive=st.booleans(),
+    restarts=st.sampled_from([0, 1, 7]),
+    behind=st.one_of(st.binary(max_size=300), st.just(b'\xff\xd8 the rest of an older one')),
+)
+def test_a_whole_file_with_bytes_behind_its_end_is_whole(extension, progressive, restarts, behind):
+    options = {
+        '.jpg': [
+            cv2.IMWRITE_JPEG_PROGRESSIVE,
+            int(progressive),
+            cv2.IMWRITE_JPEG_RST_INTERVAL,
+            restarts,
+        ],
+        '.png': [],
+    }[extension]
+    data = cv2.imencode(extension, scene(), options)[1].tobytes()
+    expected = decode_image(compressed('', data))
+    np.testing.assert_array_equal(decode_image(compressed('', data + behind)), expected)
+    with pytest.raises(ValueError, match='cut short'):
+        decode_image(compressed('', data[: -len(data) // 3]))
+
+
+def test_a_thumbnail_inside_a_jpeg_is_not_its_end():
+    data = cv2.imencode('.jpg', scene())[1].tobytes()
+    small = cv2.imencode('.jpg', scene(8, 8))[1].tobytes()
+    exif = b'\xff\xe1' + (len(small) + 2).to_bytes(2, 'big') + small
+    held = data[:2] + exif + data[2:]
+    np.testing.assert_array_equal(
+        decode_image(compressed('', held + b'xyz')), decode_image(compressed('', data))
+    )
+
+
+@pytest.mark.parametrize(
+    ('label', 'extension'),
+    [
+        ('16UC1; png compressed', '.png'),
+        ('16UC1; jpeg compressed ', '.jpg'),
+        ('32FC1; compressedDepth png', '.png'),
+        ('16UC1; compressedDepth', '.png'),
+        ('16SC1; png compressed 16SC1', '.png'),
+    ],
+)
+def test_depth_is_no_picture_though_its_bytes_could_be_one(label, extension):
+    data = cv2.imencode(extension, scene())[1].tobytes()
+    with pytest.raises(ValueError, match='holds depth or other numbers, not a picture'):
+        decode_image(compressed(label, data))
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'as_ros'), [('8UC3', 'bgr8'), ('8UC1', 'mono8'), ('8UC4', 'bgra8')]
+)
+def test_the_names_of_opencv_are_those_of_ros(encoding, as_ros):
+    channels = int(encoding[-1])
+    data = np.random.default_rng(0).integers(0, 256, (6, 8 * channels), np.uint8).tobytes()
+    found, expected = (
+        decode_image(image(name, 8, 6, 8 * channels, data)) for name in (encoding, as_ros)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_picture_of_a_size_that_no_camera_has_is_refused():
     picture = cv2.imencode('.png', np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     header = b'IHDR' + (100_000).to_bytes(4, 'big') * 2 + picture[24:29]
@@ -175,7 +237,8 @@ def test_a_damaged_file_is_refused():
         (image('rgb8', 4, 4, 12, b''), 'empty'),
         (image('16UC1', 4, 4, 8, bytes(32)), "'16UC1' is not supported; publish one of"),
         (compressed('jpeg', b''), 'empty'),
-        (compressed('16UC1; compressedDepth', bytes(90)), 'neither JPEG nor PNG'),
+        (compressed('16UC1; compressedDepth', bytes(90)), 'depth or other numbers'),
+        (compressed('jpeg', bytes(90)), 'neither JPEG nor PNG'),
     ],
 )
 def test_what_cannot_be_a_picture_is_refused_with_words(message, words):

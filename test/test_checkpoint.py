@@ -12,8 +12,7 @@ from policies import tiny_policy
 
 from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import MANIFEST, WEIGHTS, BadCheckpoint
+from ros2_gridsampler.policy.manifest import MANIFEST, WEIGHTS, BadCheckpoint, golden_observation
 from ros2_gridsampler.policy.policy import Policy
 from ros2_gridsampler.policy.policy_config import Statistics
 from ros2_gridsampler.seeing.calibration import ImagePreparation

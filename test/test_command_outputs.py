@@ -47,7 +47,7 @@ class Node:
 def test_joints_of_another_controller_go_out_beside_the_trajectory_of_the_others(separate):
     node, values = Node(), dict(zip(ARM.names, (0.1, 0.2, 0.3, 0.4), strict=True))
     output = make_output(node, 'joint_trajectory', ARM, 0.02, separate)
-    output.publish(np.array([*values.values()]), 5.0)
+    output.publish(np.array([*values.values()]), None, 5.0, 0.0)
     (trajectory,), (array,) = node.sent['~/joint_trajectory'], node.sent['~/gripper_command']
     rest = [name for name in ARM.names if name not in separate]
     assert list(trajectory.joint_names) == rest
@@ -62,7 +62,7 @@ def test_joints_of_another_controller_go_out_beside_the_trajectory_of_the_others
 def test_an_array_of_positions_keeps_the_order_of_the_joints_that_stay():
     node = Node()
     output = make_output(node, 'joint_position_array', ARM, 0.02, ('shoulder',))
-    output.publish(np.array([0.1, 0.2, 0.3, 0.4]), 5.0)
+    output.publish(np.array([0.1, 0.2, 0.3, 0.4]), None, 5.0, 0.0)
     assert list(node.sent['~/joint_positions'][0].data) == [0.2, 0.3, 0.4]
     assert list(node.sent['~/gripper_command'][0].data) == [0.1]
 

@@ -1,22 +1,71 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thread of the commands begins in time, keeps its grid, and says what ended it."""
+"""The owner of the commands keeps its grid, and hands the arm over when it hangs."""
 
+import threading
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
-from ros2_gridsampler.nodes.command_thread import CommandThread
+from command_bench import JOINTS, SO101
 
-PERIOD = 0.02
+from ros2_gridsampler.acting.action_chunk import ActionChunk
+from ros2_gridsampler.acting.command_loop import CommandLoop
+from ros2_gridsampler.acting.loop_config import LoopConfig
+from ros2_gridsampler.acting.loop_events import Measured, Predicted, Told
+from ros2_gridsampler.acting.loop_states import LoopState
+from ros2_gridsampler.nodes.command_thread import Clocks, CommandThread
+
+CONFIG = LoopConfig(check_following=False, stop_time=30.0)
+PLACE = np.array([0.3, -0.3, 0.3, 0.3, 0.3, 0.5])
 
 
-def run(tick, lead=0.0):
-    thread = CommandThread(PERIOD, lead, 0, tick)
+class Output:
+    """Keeps what is sent, when, and by which thread."""
+
+    def __init__(self):
+        self.sent, self.hangs = [], threading.Event()
+        self.hangs.set()
+
+    def publish(self, values, pose, now, reach_time):
+        self.hangs.wait()
+        self.sent.append((values, time.monotonic(), threading.current_thread().name))
+
+    def wait_until_received(self):
+        pass
+
+
+def run(lead=0.0, watch=lambda command, view, due: None):
+    """An arm that is where it was sent last, and a policy that wants it 1 rad away."""
+    output = Output()
+    clocks = Clocks(time.time, time.monotonic)
+
+    def measured():
+        return Measured(output.sent[-1][0] if output.sent else PLACE, time.time())
+
+    thread = CommandThread(
+        CommandLoop(JOINTS, SO101, CONFIG),
+        CONFIG,
+        output,
+        clocks,
+        measured=measured,
+        watch=watch,
+        lead=lead,
+        niceness=0,
+    )
+    thread.post(Told('go'))
     thread.start()
-    return thread
+    return thread, output
+
+
+def predict(thread):
+    targets = np.tile(PLACE + 1.0, (400, 1))
+    for _ in range(4):
+        thread.post(Predicted(ActionChunk(time.time(), 0.1, targets), 'go'))
+        time.sleep(0.01)
 
 
 def wait_for(condition):
@@ -27,38 +76,79 @@ def wait_for(condition):
 
 
 @pytest.mark.parametrize('lead', [0.0, 0.008])
-def test_a_command_is_begun_before_it_is_due_and_due_on_a_grid(lead):
-    calls = []
-    thread = run(lambda due: calls.append((time.monotonic(), due)), lead)
-    wait_for(lambda: len(calls) >= 20)
-    assert thread.stop(60.0)
+def test_commands_are_sent_on_a_grid_and_never_before_they_are_due(lead):
+    dues = []
+    thread, output = run(lead, lambda command, view, due: dues.append(due))
+    wait_for(lambda: len(output.sent) >= 20)
+    assert thread.stop(30.0)
     assert thread.failure is None
-    begun, due = zip(*calls, strict=True)
-    assert all(begin >= end - lead for begin, end in calls), 'never earlier than the lead'
-    assert begun[0] <= due[0] or lead == 0.0
-    steps = [(later - earlier) / PERIOD for earlier, later in pairwise(due)]
-    assert all(abs(step - round(step)) < 1e-6 and step > 0.5 for step in steps)
+    steps = [(later - earlier) / CONFIG.period for earlier, later in pairwise(dues)]
+    assert all(step > 0.4 for step in steps), 'no burst after a slow one'
 
 
-def test_what_a_slow_command_has_missed_is_left_out():
-    calls = []
+def test_an_exception_ends_the_thread_and_the_arm_is_stopped():
+    def fail(command, view, due):
+        if len(output.sent) > 10:
+            raise RuntimeError('no more')
 
-    def tick(due):
-        calls.append(due)
-        if len(calls) == 3:
-            time.sleep(5.5 * PERIOD)
-
-    thread = run(tick)
-    wait_for(lambda: len(calls) >= 6)
-    assert thread.stop(60.0)
-    assert calls[3] - calls[2] > 4.5 * PERIOD, 'no burst after the slow one'
-
-
-def test_an_exception_ends_the_thread_and_is_kept():
-    def tick(due):
-        raise RuntimeError('no more')
-
-    thread = run(tick)
+    thread, output = run(watch=fail)
+    predict(thread)
     wait_for(lambda: thread.failure is not None)
     assert str(thread.failure) == 'no more'
-    assert thread.stop(60.0)
+    assert thread.stop(30.0)
+    values = np.array([values for values, _, _ in output.sent])
+    np.testing.assert_array_equal(values[-1], values[-2])
+
+
+def test_stopping_decelerates_and_says_so_more_than_once():
+    thread, output = run()
+    predict(thread)
+    wait_for(lambda: thread.view.state is LoopState.FOLLOWING and len(output.sent) > 20)
+    assert thread.stop(30.0)
+    values = np.array([values for values, _, _ in output.sent])
+    np.testing.assert_array_equal(values[-1], values[-2])
+    check_limits(values)
+
+
+def test_an_owner_that_hangs_is_stopped_by_a_watchdog_and_goes_on_when_it_is_back():
+    thread, output = run()
+    hangs = threading.Event()
+    hangs.set()
+    thread.before_command = hangs.wait
+    predict(thread)
+    wait_for(lambda: thread.view.state is LoopState.FOLLOWING and len(output.sent) > 20)
+    hangs.clear()
+    wait_for(lambda: thread.silence > 0.2)
+    moving = len(output.sent)
+    assert thread.take_over(30.0)
+    assert {name for _, _, name in output.sent[moving:]} == {'MainThread'}
+    stopped = len(output.sent)
+    np.testing.assert_array_equal(output.sent[-1][0], output.sent[-2][0])
+    # Once more changes nothing: the arm stands.
+    assert thread.take_over(30.0)
+    assert len(output.sent) == stopped
+    hangs.set()
+    wait_for(lambda: thread.view.state is not LoopState.FOLLOWING)
+    assert any('hung' in reason for reason in [thread.view.reason])
+    predict(thread)
+    wait_for(lambda: thread.view.state is LoopState.FOLLOWING)
+    assert thread.stop(30.0)
+    check_limits(np.array([values for values, _, _ in output.sent]))
+
+
+def test_an_owner_that_hangs_inside_a_message_cannot_be_replaced_and_says_so():
+    thread, output = run()
+    wait_for(lambda: len(output.sent) > 5)
+    output.hangs.clear()
+    wait_for(lambda: thread.silence > 0.2)
+    assert not thread.take_over(0.1)
+    output.hangs.set()
+    assert thread.stop(30.0)
+
+
+def check_limits(values):
+    """Whoever sends: no step over the limits of velocity, and none of acceleration."""
+    rates = np.diff(values, axis=0) / CONFIG.period
+    assert (np.abs(rates) <= SO101.joints.max_velocity * (1 + 1e-6)).all()
+    changes = np.abs(np.diff(rates, axis=0)) / CONFIG.period
+    assert (changes <= SO101.joints.max_acceleration * (1 + 1e-3)).all()

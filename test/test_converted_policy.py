@@ -23,8 +23,13 @@ from ros2_gridsampler.engines.converted_policy import (
     load_converted,
 )
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation, golden_picture
-from ros2_gridsampler.policy.manifest import BadCheckpoint, load_manifest, write_manifest
+from ros2_gridsampler.policy.manifest import (
+    BadCheckpoint,
+    golden_observation,
+    golden_picture,
+    load_manifest,
+    write_manifest,
+)
 from ros2_gridsampler.seeing.camera_record import CameraRecord
 
 ROOT = Path(__file__).parents[1]

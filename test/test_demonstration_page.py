@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 
 from ros2_gridsampler.acting.latency import STAGES
-from ros2_gridsampler.evaluating.demonstration import CameraTraffic, Demonstration, EpisodeSeen
 from ros2_gridsampler.evaluating.demonstration_page import write_page
+from ros2_gridsampler.evaluating.demonstration_record import (
+    CameraTraffic,
+    Demonstration,
+    EpisodeSeen,
+)
 from ros2_gridsampler.evaluating.film import RATE, VERDICT_FRAMES, Clip, Picture, write_film
 from ros2_gridsampler.seeing.camera_message import encode_jpeg
 

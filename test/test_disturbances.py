@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from ros2_gridsampler.simulation.disturbances import (
+from ros2_gridsampler.simulation.demonstrations import (
     CARRIED,
     LET_GO,
     SPEED,

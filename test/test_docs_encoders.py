@@ -13,7 +13,7 @@ from camera_bags import write_bag
 from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
-from ros2_gridsampler.command_line import application
+from ros2_gridsampler.command_line import main
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
@@ -48,7 +48,7 @@ def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
     # The last one serves until it is stopped; test_encoder_server has it.
     for words in commands[:-1]:
         assert words[0] == 'gridsampler'
-        application.cli(args=words[1:])
+        main(words[1:])
     said = capsys.readouterr().out
     assert 'features after' in said
     assert 'all checks passed' in said

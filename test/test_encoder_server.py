@@ -65,7 +65,7 @@ def talk(watcher):
     """Publishes as a server would, that need not be honest."""
     from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
-    from ros2_gridsampler.encoders.chunk_message import fill_chunk
+    from ros2_gridsampler.encoders.weight_chunks import fill_chunk
     from ros2_gridsampler.nodes.encoder_server_node import weights_quality
     from ros2_gridsampler.nodes.topics import LATCHED
 

@@ -18,11 +18,10 @@ from policies import tiny_policy
 from ros2_gridsampler.encoders.action_drift import Answer, Drift
 from ros2_gridsampler.encoders.candidate_maker import CandidateMaker
 from ros2_gridsampler.encoders.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
-from ros2_gridsampler.encoders.encoder_changes import EncoderChanges
+from ros2_gridsampler.encoders.encoder_changes import EncoderChanges, ShadowRefused, run_shadow
 from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, save_encoder
 from ros2_gridsampler.encoders.engine_maker import EngineMaker
 from ros2_gridsampler.encoders.known_encoders import KnownEncoder, find_encoder
-from ros2_gridsampler.encoders.shadow_run import ShadowRefused, run_shadow
 from ros2_gridsampler.encoders.swap_config import SwapConfig
 from ros2_gridsampler.encoders.swap_trial import Counts, SwapTrial
 from ros2_gridsampler.encoders.swappable_backend import Candidate, SwappableBackend
@@ -30,8 +29,7 @@ from ros2_gridsampler.engines import load
 from ros2_gridsampler.engines.engine import Settings
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.policy.manifest import golden_observation, load_manifest
 from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 

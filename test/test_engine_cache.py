@@ -219,3 +219,40 @@ def test_two_processes_at_once_build_one_engine(tmp_path):
     outputs = [process.communicate()[0] for process in processes]
     assert all(output.startswith('4194304 ') for output in outputs)
     assert (tmp_path / 'log').read_text() == 'built\n'
+
+
+def test_a_policy_that_was_exported_before_is_not_exported_again(tmp_path):
+    from policies import tiny_policy
+
+    from ros2_gridsampler.engines import load
+    from ros2_gridsampler.policy.manifest import golden_observation
+
+    def origin(policy):
+        told = []
+        example = golden_observation(policy.config)
+        engine = load(
+            policy,
+            [example],
+            backends=('openvino',),
+            cache=EngineCache(tmp_path),
+            progress=told.append,
+        )
+        exported = sum('Exporting' in text for text in told)
+        return exported, engine.report.origin.split(' ')[0], engine.predict(example).chunk.targets
+
+    policy = tiny_policy()
+    first, second = origin(policy), origin(policy)
+    assert first[0] == 1
+    assert second[:2] == (0, 'Loaded')
+    assert (first[2] == second[2]).all()
+    # One number of one tensor makes it another policy.
+    with torch.no_grad():
+        policy.action_head.units.scale[0] += 0.01
+    assert origin(policy)[0] == 1
+    assert origin(tiny_policy(steps=6))[0] == 1
+    # A memory that was cut is none.
+    for path in tmp_path.glob('*.graph'):
+        path.write_bytes(path.read_bytes()[:20])
+    exported, source, targets = origin(tiny_policy())
+    assert (exported, source) == (1, 'Loaded')
+    assert (targets == first[2]).all()

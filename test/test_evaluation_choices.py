@@ -19,13 +19,14 @@ from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, 
 from ros2_gridsampler.evaluating import evaluation_task
 from ros2_gridsampler.evaluating.command_replay import CommandConfig
 from ros2_gridsampler.evaluating.evaluation import evaluate_bag
+from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
 from ros2_gridsampler.evaluating.live_answers import LiveAnswers, Unanswered
-from ros2_gridsampler.evaluating.policy_scores import Contestant, EvaluationConfig
+from ros2_gridsampler.evaluating.policy_scores import Contestant
 from ros2_gridsampler.evaluating.topic_choice import TopicChoice
 from ros2_gridsampler.evaluating.topic_map import map_topics
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 
 FRAMES = 15
 
@@ -105,14 +106,12 @@ def test_a_stream_that_is_in_no_file_that_is_there_may_be_in_those_that_are_miss
     metadata = bag / 'metadata.yaml'
     text = metadata.read_text().replace('- arm.mcap', '- arm.mcap\n  - arm_1.mcap')
     metadata.write_text(text)
-    assert run_command((bag,), policy, tmp_path / 'out', bag=False, action_topic='/gone') == 1
+    assert run_command((bag,), policy, tmp_path / 'out', bag=False, action='/gone') == 1
     assert 'Files of the bag are missing: arm_1.mcap' in capsys.readouterr().err
 
 
 def test_the_arm_is_guessed_where_only_one_has_the_joints(tmp_path, policy, bag, capsys):
-    from ros2_gridsampler.command_line.evaluation_commands import evaluate as command
-
-    command((bag,), str(policy), tmp_path / 'out', film=False, bag=False)
+    assert run_command((bag,), policy, tmp_path / 'out', arm='', bag=False) == 0
     assert 'guessed arm: so101' in capsys.readouterr().out
     assert read_report(tmp_path / 'out')['arm'] == load_arm(ARM).name
 
@@ -200,7 +199,7 @@ def evaluate(bag, contestant, **schedule):
         map_topics(read_topics(bag), contestant.config, TopicChoice()),
         load_arm(ARM),
         EvaluationConfig(
-            latency=0.02,
+            latency_ms=20.0,
             commands=CommandConfig(schedule=ScheduleConfig(blend_time=0.0, **schedule)),
         ),
         clock=lambda: 0.0,

@@ -6,18 +6,28 @@ import copy
 
 import pytest
 
-from ros2_gridsampler.evaluating.evaluation_report import comparison
-from ros2_gridsampler.evaluating.findings import findings
+from ros2_gridsampler.evaluating.evaluation_report import comparison, findings
 
 GOOD = {
     'arm': 'so101',
+    'frames': 100,
     'frames_compared': 100,
+    'frames_dark': 0,
+    'pictures': 100,
+    'least_share': 0.5,
+    'look_at': [],
+    'withheld': '',
+    'actions_refused': '',
+    'critical_interval_mse': 0.01,
+    'critical_interval_mse_baselines': {'hold_action': 0.02, 'hold_state': 0.03},
     'beats_hold_state': True,
     'beats_hold_action': True,
     'actions_worse_than_hold_action': [],
     'mean_absolute_error_by_action': {'policy': {'shoulder': 0.1, 'elbow': 0.1}},
     'gripper_events': {
-        'recorded': 2, 'predicted': 2, 'met': 2, 'lateness_s': {'median': 0.1, 'largest': 0.2}
+        'recorded': 2, 'predicted': 2, 'met': 2, 'lateness_s': {'median': 0.1, 'largest': 0.2},
+        'hold_action': {'recorded': 2, 'predicted': 0, 'met': 0, 'lateness_s': None},
+        'hold_state': {'recorded': 2, 'predicted': 0, 'met': 0, 'lateness_s': None},
     },
     'deadlines': {
         '50': {'deadline_misses': 0, 'commands': 200},
@@ -61,6 +71,17 @@ def test_of_a_good_policy_there_is_nothing_to_do():
             'up to 40 of 200 commands (20%), most often pos',
         ),
         ('jerk.ratio', 3.0, '3.0 times as much'),
+        ('look_at', ['Look at camera front: 90 of 100 frames are black.'], 'Look at camera front'),
+        (
+            'critical_interval_mse_baselines.hold_action',
+            0.01,
+            'holding the previous action (0.01) is as good as the policy (CI-MSE 0.01)',
+        ),
+        (
+            'gripper_events.hold_state.met',
+            2,
+            'Holding the state foresees as many movements of the gripper as the policy (2 of 2)',
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_number(path, value, words):
@@ -88,7 +109,7 @@ def test_an_arm_without_a_gripper_has_nothing_to_do_with_it():
 )
 def test_two_policies_are_compared_by_both_errors(error, critical, words):
     report = {
-        'frames_compared': 7,
+        **GOOD,
         'mean_absolute_error_overall': {'policy': 0.1},
         'critical_interval_mse': 0.01,
         'compare': {

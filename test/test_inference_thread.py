@@ -11,7 +11,7 @@ from test_observation import CONFIG, picture
 
 from ros2_gridsampler.nodes.inference_thread import InferenceThread
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import StreamBudget
 
 
 @pytest.mark.parametrize('fails', [None, ValueError('too late'), RuntimeError('too late')])

@@ -43,8 +43,7 @@ def start(monkeypatch):
     names = {
         'launch': 'LaunchDescription',
         'launch.actions': 'DeclareLaunchArgument EmitEvent IncludeLaunchDescription '
-        'OpaqueFunction RegisterEventHandler',
-        'launch.event_handlers': 'OnProcessExit',
+        'OpaqueFunction',
         'launch.events': 'Shutdown',
         'launch.launch_description_sources': 'PythonLaunchDescriptionSource',
         'launch.substitutions': 'ThisLaunchFileDir',
@@ -59,6 +58,8 @@ def start(monkeypatch):
 
     def run(name, /, **given):
         module = load(FOLDER / f'{name}.launch.py')
+        # Whether a bag and its reader are there is asked before anything starts.
+        given = {**({'bag': str(FOLDER)} if name == 'replay' else {}), **given}
         defaults = {argument: default for argument, default, _ in module.ARGUMENTS}
         defaults |= getattr(module, 'TOPICS', {})
         assert set(given) <= set(defaults)
@@ -93,8 +94,10 @@ def test_a_camera_may_be_without_a_calibration(start):
     assert node.parameters[0]['cameras.calibrations'] == ['', 'wrist']
     assert node.parameters[0]['schedule.actuation_delay'] == 0.08
     assert len(node.parameters) == 1
-    (node,) = start('policy', **given, parameters_file='more.yaml')
-    assert node.parameters[1] == 'more.yaml'
+    (node,) = start('policy', **given, parameters_file=__file__)
+    assert node.parameters[1] == __file__
+    with pytest.raises(ValueError, match=r"'more\.yaml', and there is no such file"):
+        start('policy', **given, parameters_file='more.yaml')
 
 
 def test_a_check_is_switched_off_by_true_and_false_only(start):
@@ -109,14 +112,14 @@ def test_a_check_is_switched_off_by_true_and_false_only(start):
 
 
 def test_a_recorded_arm_is_not_watched_for_following(start):
-    given = {'bag': 'b', 'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
     included = start('replay', **given)[1].launch_arguments
     assert dict(included)['check_following'] == 'false'
     assert dict(included)['use_sim_time'] == 'true'
 
 
 def test_a_replay_plays_what_the_policy_reads_and_no_command(start):
-    given = {'bag': 'b', 'policy': 'p', 'arm': 'panda', 'camera_topics': '/a/image_raw, /b/image'}
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a/image_raw, /b/image'}
     player = start('replay', **given)[0]
     (played,) = player.parameters
     assert played['topics'] == ['/a/image_raw', '/b/image']
@@ -187,3 +190,39 @@ def test_what_is_not_given_is_left_to_the_node(start):
     assert node.parameters[0]['device'] == 'cuda:1'
     simulated = start('simulation')[0]
     assert simulated.parameters == [{'image_transport': 'compressed', 'tasks': [0, 1, 2]}]
+
+
+def test_what_is_missing_or_no_number_is_said_before_anything_starts(start, monkeypatch, tmp_path):
+    given = {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}
+    with pytest.raises(ValueError, match="command_rate is 'fast'; write a number"):
+        start('policy', **given, command_rate='fast')
+    with pytest.raises(ValueError, match="bag is '/nowhere', and there is no such file"):
+        start('replay', **given, bag='/nowhere')
+    bare = tmp_path / 'bin'
+    bare.mkdir()
+    (bare / 'python').write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    (bare / 'python').chmod(0o755)
+    monkeypatch.setenv('VIRTUAL_ENV', str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"has no mujoco, .*pip install '\.\[full,sim\]'"):
+        start('simulation')
+    with pytest.raises(RuntimeError, match=r"has no rosbags, .*pip install '\.\[full\]'"):
+        start('replay', **given)
+
+
+@pytest.mark.parametrize('name', ['policy', 'encoder_server'])
+def test_a_launch_ends_with_its_node_and_with_an_error_where_the_node_did(start, name):
+    given = {'policy': {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}}.get(name)
+    if given is None:
+        given = {'folder': 'f', 'active': '', 'namespace': '', 'name': 'encoder_server'}
+        module = load(FOLDER / f'{name}.launch.py')
+        (node,) = module.start(SimpleNamespace(launch_configurations=given))
+    else:
+        (node,) = start(name, **given)
+    running = SimpleNamespace(is_shutdown=False)
+    (shutdown,) = node.on_exit(SimpleNamespace(returncode=0, process_name='n'), running)
+    assert shutdown.event.reason == 'n ended'
+    with pytest.raises(RuntimeError, match='n ended with 1; its last line says why'):
+        node.on_exit(SimpleNamespace(returncode=1, process_name='n'), running)
+    # After Ctrl-C that is no news.
+    over = SimpleNamespace(is_shutdown=True)
+    assert node.on_exit(SimpleNamespace(returncode=-2, process_name='n'), over)

@@ -27,7 +27,7 @@ from ros2_gridsampler.training.mi_mae import (
     make_likelihood,
     patch_pixels,
 )
-from ros2_gridsampler.training.pretraining_pictures import join_patches
+from ros2_gridsampler.training.pretrain_encoder import join_patches
 
 PLAIN = EncoderConfig(32, 48, patch=8, width=16, depth=2, heads=2, stem=())
 STEM = dataclasses.replace(PLAIN, stem=(4, 8))

@@ -133,18 +133,25 @@ class Example(Node):
     def __init__(self):
         super().__init__('example')
         self.create_timer(0.05, self.act)
+        if sys.argv[1] == 'build':
+            self.commanding = False
+        if sys.argv[1] == 'move':
+            self.commanding = True
         print('running', flush=True)
     def act(self):
         if sys.argv[1] == 'fail':
             raise RuntimeError('an arm may be moving')
         if sys.argv[1] == 'refuse':
             raise Refused('Write something else.')
+        if sys.argv[1] in ('build', 'build without arm'):
+            print('building', flush=True)
+            time.sleep(3600)
         if sys.argv[1] == 'talk':
             for _ in range(1000):
                 self.get_logger().warning('nobody reads this ' * 30)
         self.finished = sys.argv[1].startswith('finish')
     def stop(self):
-        time.sleep(0.5)
+        time.sleep(6.0 if sys.argv[1] in ('move', 'write') else 0.5)
         assert self.context.ok(), 'publishers must still work'
         self.get_logger().info('stopped')
 
@@ -231,6 +238,29 @@ def test_a_second_signal_does_not_cut_the_stop_short(run_program, number):
     process.send_signal(number)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.25)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert 'stopped' in output
+
+
+@pytest.mark.parametrize('job', ['build', 'build without arm'])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_in_the_middle_of_a_long_callback(run_program, job, number):
+    process = run_program(job)
+    assert process.stdout.readline().strip() == 'running'
+    assert process.stdout.readline().strip() == 'building'
+    process.send_signal(number)
+    # The callback goes on for an hour.
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert 'Ended by a signal in the middle of something; nothing moves.' in output
+
+
+@pytest.mark.parametrize('job', ['move', 'write'])
+def test_a_stop_that_takes_long_is_waited_for(run_program, job):
+    process = run_program(job)
+    assert process.stdout.readline().strip() == 'running'
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from ros2_gridsampler.seeing.calibration import ImagePreparation, prepare_image
 from ros2_gridsampler.seeing.camera_message import decode_image, intrinsics
+from ros2_gridsampler.seeing.joint_states import JointNames, JointStream, parse_joint_names
 from ros2_gridsampler.seeing.observation import NotObservable, ObservationConfig, check_contrast
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
 from ros2_gridsampler.seeing.sample_stream import SampleStream
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
-from ros2_gridsampler.seeing.stream_health import Fault
+from ros2_gridsampler.seeing.stream_health import Fault, StreamBudget
 
 SIZE = (8, 6)
 CONFIG = ObservationConfig(
@@ -52,7 +52,6 @@ def test_joints_are_mapped_by_name_whatever_their_order():
 @pytest.mark.parametrize(
     ('names', 'positions', 'words'),
     [
-        (['a'], [1.0], "lacks \\['b'\\]"),
         (['a', 'b'], [1.0, np.nan], "not finite for joint 'b'"),
         (['a', 'b', 'a'], [1.0, 2.0, 3.0], 'twice'),
         (['a', 'b'], [1.0], '2 names but 1 positions'),
@@ -63,6 +62,91 @@ def test_joint_states_that_cannot_be_trusted_are_refused_and_not_stored(names, p
     with pytest.raises(ValueError, match=words):
         buffer.add_joints(names, positions, 10.1)
     np.testing.assert_array_equal(buffer.newest(10.1).joints, [0.1, 0.2])
+
+
+STEP = st.tuples(st.sampled_from(['a', 'b', 'ab', 'other']), st.integers(0, 40))
+
+
+@given(st.lists(STEP, min_size=1, max_size=30), st.integers(0, 40))
+def test_joints_in_parts_are_each_the_newest_of_its_own_and_none_is_filled_in(steps, asked):
+    names, known = ('a', 'b'), {'a': {}, 'b': {}}
+    stream = JointStream(names, depth=1000, reach=1000.0, span=1000.0)
+    for part, time in steps:
+        there = {'ab': ['b', 'other', 'a']}.get(part, [part])
+        # What a joint is says when it was.
+        stream.add(there, [time + 0.5 * (name == 'b') for name in there], float(time))
+        for name in names:
+            if name in there:
+                known[name][time] = time + 0.5 * (name == 'b')
+    expected = [max((t for t in known[name] if t <= asked), default=None) for name in names]
+    found = stream.positions(float(asked))
+    if None in expected:
+        assert found is None
+        return
+    np.testing.assert_array_equal(found[0], expected)
+    np.testing.assert_array_equal(found[1], [expected[0], expected[1] + 0.5])
+    assert stream.at(float(asked))[0] == min(expected)
+    assert stream.newest == min(max(known[name]) for name in names)
+
+
+def test_a_part_that_falls_silent_is_named_and_the_others_do_not_hide_it():
+    buffer = filled()
+    buffer.add_joints(['a'], [0.1], 10.7)
+    for camera in ('front', 'wrist'):
+        buffer.add_image(camera, picture(3), 10.7)
+    with pytest.raises(NotObservable, match=r"joint states of \['b'\] is 0\.700 s old"):
+        buffer.newest(10.7)
+    buffer.add_joints(['b'], [0.2], 10.7)
+    np.testing.assert_array_equal(buffer.newest(10.7).joints, [0.1, 0.2])
+
+
+def test_a_joint_that_never_came_is_named_with_those_that_did():
+    buffer = ObservationBuffer(CONFIG, StreamBudget())
+    for camera in ('front', 'wrist'):
+        buffer.add_image(camera, picture(0), 1.0)
+    buffer.add_joints(['a', 'left_b'], [0, 0], 1.0)
+    with pytest.raises(NotObservable, match=r"of \['b'\] \(there are \['a', 'left_b'\]\)"):
+        buffer.newest(1.0)
+
+
+def test_parts_from_before_a_clock_was_set_back_are_forgotten():
+    stream = JointStream(('a', 'b'), 100, 0.5, 10.0)
+    stream.add(['a', 'b'], [1, 2], 100.0)
+    stream.add(['a'], [1], 100.1)
+    stream.add(['a', 'b'], [3, 4], 5.0)
+    stream.add(['a', 'b'], [5, 6], 5.1)
+    assert stream.newest == 5.1
+    np.testing.assert_array_equal(stream.at(np.inf)[1], [5, 6])
+
+
+NAME = st.text('abc', min_size=1, max_size=2)
+
+
+@given(st.dictionaries(NAME, NAME, max_size=4), st.sampled_from(['', 'left_']))
+def test_each_joint_of_the_policy_is_one_of_the_robot_or_the_map_is_refused(names, prefix):
+    joints = ('a', 'b', 'aa')
+    called = [prefix + names.get(joint, joint) for joint in joints]
+    if len(set(names.values())) < len(names) or len(set(called)) < len(called):
+        with pytest.raises(ValueError, match='joint_names'):
+            JointNames(names, prefix).of_robot(joints)
+        return
+    map_ = parse_joint_names([f'{policy}={robot}' for policy, robot in names.items()], prefix)
+    assert map_.of_robot(joints) == tuple(called)
+    config = dataclasses.replace(CONFIG, joints=joints)
+    buffer = ObservationBuffer(config, StreamBudget(), map_)
+    buffer.set_instruction('go')
+    for camera in ('front', 'wrist'):
+        buffer.add_image(camera, picture(0), 1.0)
+    # The robot has others too, that are called as the policy calls its own.
+    others = [joint for joint in joints if joint not in called]
+    buffer.add_joints([*others, *called], [9.0] * len(others) + [1.0, 2.0, 3.0], 1.0)
+    np.testing.assert_array_equal(buffer.newest(1.0).joints, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize('pairs', [['elbow'], ['=b'], ['a='], ['a=b', 'a=c']])
+def test_a_joint_name_that_is_no_pair_is_refused(pairs):
+    with pytest.raises(ValueError, match=r'write each joint .* like elbow=elbow_joint'):
+        parse_joint_names(pairs, '')
 
 
 def test_the_observation_carries_the_capture_time_of_its_oldest_stream():

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import ros2_gridsampler
-from ros2_gridsampler.command_line.json_output import prepare_output, write_json
 from ros2_gridsampler.command_line.moved_commands import MOVED
-from ros2_gridsampler.command_line.simulation_commands import success, task_numbers
+from ros2_gridsampler.command_line.outputs import json_output
+from ros2_gridsampler.command_line.simulation_commands import success
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,23 +115,13 @@ def test_a_mistake_is_one_sentence_and_a_failure():
 
 
 def test_a_long_measurement_does_not_begin_where_its_result_cannot_be_kept(tmp_path):
-    prepare_output(tmp_path / 'new' / 'out.json')
-    write_json(tmp_path / 'new' / 'out.json', {'a': 1})
+    with json_output(tmp_path / 'new' / 'out.json') as write:
+        write({'a': 1})
     assert json.loads((tmp_path / 'new' / 'out.json').read_text()) == {'a': 1}
     with pytest.raises(OSError, match='name a file'):
-        prepare_output(tmp_path)
+        json_output(tmp_path).__enter__()
     with pytest.raises(OSError, match='name a file'):
         success(json=tmp_path)
-
-
-@pytest.mark.parametrize('tasks', ['a,b', '1;2', ''])
-def test_task_numbers_that_are_none_are_refused_with_an_example(tasks):
-    with pytest.raises(ValueError, match='like 0,1,2'):
-        task_numbers(tasks)
-
-
-def test_task_numbers_are_read():
-    assert task_numbers('0,3, 9') == (0, 3, 9)
 
 
 def test_a_command_that_became_an_experiment_names_its_new_name_and_runs():

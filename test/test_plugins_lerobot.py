@@ -332,7 +332,7 @@ def test_a_recording_of_the_simulated_arm_becomes_admissible_commands(kind, plan
     from ros2_gridsampler.acting.controller import Controller
     from ros2_gridsampler.bags.observation_replay import read_observations
     from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-    from ros2_gridsampler.seeing.stream_budget import StreamBudget
+    from ros2_gridsampler.seeing.stream_health import StreamBudget
     from ros2_gridsampler.vla.deployed_policy import load_policy
 
     adopt(folder_of(kind, vlm, tmp_path / 'policy', plan), simulated_robot(vlm))

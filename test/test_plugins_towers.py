@@ -19,7 +19,7 @@ from ros2_gridsampler.vla.sequence_sampler import (
 transformers = pytest.importorskip(
     'transformers', reason="transformers is not installed; pip install '.[plugins]'"
 )
-from ros2_gridsampler.vla.smolvlm import WindowAttachment, WindowSampler  # noqa: E402
+from ros2_gridsampler.vla.lerobot import WindowAttachment, WindowSampler  # noqa: E402
 from ros2_gridsampler.vla.vision_tower import SampledTower, TowerAttachment  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::FutureWarning')

@@ -13,11 +13,10 @@ from policies import tiny_policy
 
 from ros2_gridsampler.acting.action_chunk import ActionSpace
 from ros2_gridsampler.policy.encoder import Encoder, sine_positions
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.policy import Policy, as_tensors
+from ros2_gridsampler.policy.manifest import golden_observation
+from ros2_gridsampler.policy.policy import Policy, Trunk, as_tensors
 from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics, TrunkConfig
 from ros2_gridsampler.policy.prediction import proprioception
-from ros2_gridsampler.policy.trunk import Trunk
 from ros2_gridsampler.seeing.observation import Observation
 
 

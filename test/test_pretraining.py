@@ -138,6 +138,9 @@ def test_mixed_precision_learns_nearly_the_same_and_keeps_whole_weights(bags, tm
     assert (mixed != whole).any(), 'nothing was computed in bfloat16'
     manifest = json.loads((tmp_path / 'bf16-mixed' / MANIFEST).read_text())
     assert manifest['training']['precision'] == 'bf16-mixed'
+    looked_at = manifest['training']['recordings']
+    assert looked_at['pictures'] == manifest['training']['frames']
+    assert looked_at['dark_episodes'] == looked_at['left_out'] == []
 
 
 def test_two_processes_have_the_losses_of_one(bags, tmp_path):

@@ -11,7 +11,7 @@ from test_bag_reader import CONFIG, SIZE, state
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, serialise
 from ros2_gridsampler.bags.observation_replay import StreamTopics, read_observations
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import StreamBudget
 from ros2_gridsampler.simulation.arm_messages import image_topic, state_messages
 
 STEPS = 8

@@ -19,7 +19,7 @@ from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.policy import Policy
 from ros2_gridsampler.policy.policy_config import Statistics
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
-from ros2_gridsampler.seeing.stream_budget import StreamBudget
+from ros2_gridsampler.seeing.stream_health import StreamBudget
 from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 
@@ -171,4 +171,56 @@ def test_a_bag_that_is_not_there_is_refused_with_a_sentence(tmp_path, start_node
     player = start_node('ros2_gridsampler.nodes.replay_node', bag=tmp_path / 'nothing')
     assert player.wait() == 1
     assert 'cannot be read' in player.text
+    assert 'Traceback' not in player.text
+
+
+def test_in_a_loop_time_goes_on_with_every_round(tmp_path, watcher, start_node):
+    from arm_recordings import CAMERA as FRONT
+    from arm_recordings import FRAMES, START, write_arm
+    from ros_watcher import ALL
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import CompressedImage, JointState
+
+    from ros2_gridsampler.seeing.camera_message import stamp_seconds
+
+    pictures = watcher.collect(CompressedImage, FRONT, ALL)
+    joints = watcher.collect(JointState, '/joint_states', ALL)
+    clocks = watcher.collect(Clock, '/clock', ALL)
+    player = start_node(
+        'ros2_gridsampler.nodes.replay_node', bag=write_arm(tmp_path / 'bag'), rate=10.0, loop=True
+    )
+    watcher.until(lambda: len(joints) > 3 * FRAMES, player)
+    assert player.end() == 0
+    for messages in (pictures, joints):
+        stamps = [stamp_seconds(message.header.stamp) for message in messages]
+        assert stamps[0] == pytest.approx(START, abs=1.0)
+        assert min(np.diff(stamps)) > 0, 'no round begins before the one before'
+        assert max(np.diff(stamps)) < 1.0
+    assert min(np.diff([stamp_seconds(message.clock) for message in clocks])) >= 0
+    # Nothing but the stamp is another.
+    first, again = joints[3], joints[3 + FRAMES]
+    assert list(first.position) == list(again.position)
+    assert bytes(pictures[3].data) == bytes(pictures[3 + FRAMES].data)
+
+
+def test_a_replay_of_which_nothing_was_observed_is_no_success(tmp_path, watcher, start_node):
+    from arm_recordings import write_arm
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+    from ros2_gridsampler.nodes.topics import STATE
+
+    said = watcher.node.create_publisher(DiagnosticArray, '/diagnostics', STATE)
+    status = DiagnosticStatus(name='/policy_node', message="Camera 'front' publishes 96x72.")
+    watcher.node.create_timer(0.1, lambda: said.publish(DiagnosticArray(status=[status])))
+    player = start_node(
+        'ros2_gridsampler.nodes.replay_node',
+        bag=write_arm(tmp_path / 'bag'),
+        rate=2.0,
+        patience=0.0,
+        expect_answers=True,
+    )
+    watcher.until(lambda: player.process.poll() is not None, player)
+    assert player.wait() == 1
+    assert '/policy_node answered none of its pictures' in player.text
+    assert "It says: Camera 'front' publishes 96x72." in player.text
     assert 'Traceback' not in player.text

@@ -15,9 +15,10 @@ from test_evaluation import ARM, CONFIG, arm_policy, write_arm
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.bags.bag_reader import read_topics
 from ros2_gridsampler.evaluating.evaluation import evaluate_bag
+from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
 from ros2_gridsampler.evaluating.evaluation_report import conclude
 from ros2_gridsampler.evaluating.overlay import OverlayFilm
-from ros2_gridsampler.evaluating.policy_scores import Contestant, EvaluationConfig
+from ros2_gridsampler.evaluating.policy_scores import Contestant
 from ros2_gridsampler.evaluating.report_page import write_index, write_page
 from ros2_gridsampler.evaluating.svg_plot import histogram, lines, timeline
 from ros2_gridsampler.evaluating.topic_choice import TopicChoice

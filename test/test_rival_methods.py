@@ -13,7 +13,7 @@ from ros2_gridsampler.benchmarks.rival_methods import (
     take_over,
     with_reducer,
 )
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy import as_tensors
 from ros2_gridsampler.policy.policy_config import TrunkConfig
 

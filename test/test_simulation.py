@@ -17,18 +17,18 @@ from ros2_gridsampler.bags.bag_reader import read_messages
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
-from ros2_gridsampler.policy.golden_observation import golden_observation
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_state import OPEN
 from ros2_gridsampler.simulation.closed_loop import measure_success
 from ros2_gridsampler.simulation.demonstrations import (
+    LET_GO,
     RecordConfig,
     disturbances,
     placement_of,
     record,
     record_episode,
 )
-from ros2_gridsampler.simulation.disturbances import LET_GO
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb

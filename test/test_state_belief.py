@@ -4,14 +4,12 @@
 
 import numpy as np
 import pytest
+from command_bench import JOINTS, PERIOD, SO101, keep_up, panda, so101
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip('rclpy')
-from command_bench import JOINTS, PERIOD, SO101, keep_up, panda, so101
-
+from ros2_gridsampler.acting.led_pose import pose_difference
 from ros2_gridsampler.acting.state_belief import StateBelief, joint_parts
-from ros2_gridsampler.nodes.command_outputs import JointTrajectoryOutput, pose_difference
 
 PLACE = np.array([0.9, -0.7, 0.8, 0.6, -1.0, 0.8])
 LIES = {
@@ -37,7 +35,7 @@ def tell(bench, lie, seconds):
     truth = [bench.values.copy()]
 
     def lying():
-        truth[0] = np.array(bench.output.sent[-1])
+        truth[0] = np.array(bench.sent[-1])
         bench.values = lie(truth[0])
 
     bench.run(seconds, lying)
@@ -50,34 +48,34 @@ def tell(bench, lie, seconds):
 def test_a_driver_that_says_what_cannot_be_moves_no_arm(lie, while_it, seconds):
     bench = swinging()
     if while_it == 'holds':
-        bench.cycle.obey('')
+        bench.obey('')
     if while_it == 'is stopped':
-        bench.cycle.pause()
+        bench.pause()
     if while_it != 'follows':
         bench.run(1.0, bench.follow)
     before = bench.values.copy()
     truth = tell(bench, lie, seconds)
-    assert bench.cycle.holding
+    assert bench.holding
     if while_it != 'is stopped':
-        assert 'not believed' in bench.cycle.holding
-        assert 'joint' in bench.cycle.holding
+        assert 'not believed' in bench.holding
+        assert 'joint' in bench.holding
     farthest = 0.05 if while_it != 'follows' else 0.6
     assert np.abs(truth - before).max() < farthest
     # The truth again: it goes on by itself from where it was.
     bench.values = truth
-    bench.cycle.obey('go')
+    bench.obey('go')
     if while_it == 'is stopped':
-        bench.cycle.resume()
+        bench.resume()
     bench.run(3.0, bench.follow)
-    assert not bench.cycle.holding
+    assert not bench.holding
 
 
 def test_zeros_at_the_start_are_believed_by_a_persons_word_only():
     bench = so101()
     bench.values = np.zeros(6)
     assert not len(bench.run(2.0))
-    assert 'exactly 0' in bench.cycle.holding
-    bench.cycle.resume()
+    assert 'exactly 0' in bench.holding
+    bench.resume()
     assert len(bench.run(0.5))
     begun = so101(accept_zero_state=True)
     begun.values = np.zeros(6)
@@ -91,7 +89,7 @@ def test_the_truth_after_zeros_at_the_start_needs_nobody():
     bench.values = PLACE.copy()
     sent = bench.run(1.0, bench.follow)
     np.testing.assert_allclose(sent, np.tile(PLACE, (len(sent), 1)), atol=1e-9)
-    assert not bench.cycle.holding
+    assert not bench.holding
 
 
 @pytest.mark.parametrize('seconds', [0.3, 1.0, 1.5, 3.0])
@@ -103,10 +101,10 @@ def test_a_pose_that_jumps_leads_nowhere(seconds):
     bench.values[:3] = bench.pose[:3]
     sent = bench.run(seconds)
     assert all(pose_difference(truth, pose)[0] < 0.01 for pose in sent)
-    assert 'the end effector went from' in bench.cycle.holding
+    assert 'the end effector went from' in bench.holding
     bench.pose = truth
     bench.run(2.0, lambda: keep_up(bench))
-    assert not bench.cycle.holding
+    assert not bench.holding
 
 
 def test_two_publishers_that_disagree_hold_the_arm():
@@ -118,7 +116,7 @@ def test_two_publishers_that_disagree_hold_the_arm():
         bench.values = truth if next(turns) % 3 else truth * 0.5
 
     bench.run(3.0, disagree)
-    assert 'not believed' in bench.cycle.holding
+    assert 'not believed' in bench.holding
 
 
 numbers = st.floats(-10, 10) | st.sampled_from([0.0, np.pi, 2 * np.pi, 57.3, 1e6])
@@ -155,13 +153,13 @@ def test_no_sequence_of_measurements_makes_a_command_step_over_a_limit(sequence)
                 bench.values = other if round(bench.steady / PERIOD) % 2 else PLACE
 
         if act == 'pause':
-            bench.cycle.pause()
+            bench.pause()
         elif act == 'resume':
-            bench.cycle.resume()
+            bench.resume()
         elif act:
-            bench.cycle.obey('go' if act == 'obey' else '')
+            bench.obey('go' if act == 'obey' else '')
         bench.wanted = np.clip(other, -1.5, 1.5)
-        paused = bench.cycle.holding.startswith('Stopped')
+        paused = bench.holding.startswith('Stopped')
         sent = bench.run(steps * PERIOD, move)  # Bench looks at every step.
         if paused and act in ('', 'pause') and len(sent):
             assert np.ptp(sent, axis=0).max() < 1e-9, 'while it is stopped nothing moves'
@@ -174,15 +172,18 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
             return type('Publisher', (), {'publish': lambda _, m: self.sent.append(m)})()
 
     node = Node()
+    pytest.importorskip('rclpy')
+    from ros2_gridsampler.nodes.command_outputs import JointTrajectoryOutput
+
     output = JointTrajectoryOutput(node, JOINTS, PERIOD)
     bench = so101()
     bench.values = PLACE.copy()
     bench.run(0.1, bench.follow)
-    controller = bench.cycle._controller
+    controller = bench.loop._controller
     for away in (0.0, 0.001, 0.5, 3.0):
         measured = PLACE + away
         controller.measure(measured, bench.now, bench.now)
-        output.publish(PLACE, bench.now, controller.reach_time(PLACE))
+        output.publish(PLACE, None, bench.now, controller.reach_time(PLACE))
         due = node.sent[-1].points[0].time_from_start
         seconds = due.sec + due.nanosec * 1e-9
         assert seconds >= PERIOD - 1e-9
@@ -191,7 +192,7 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
 
 def test_a_quaternion_of_the_other_sign_is_the_same_orientation():
     bench = panda()
-    parts = bench.cycle._controller.parts
+    parts = bench.loop._controller.parts
     belief = StateBelief(parts, 0.05, 0.5)
     state = np.array([0.5, 0, 0.3, 0.04, 0, 0, 0.6, 0.8])
     assert belief.believe(state, 1.0)

@@ -8,8 +8,7 @@ import pytest
 from policies import tiny_policy
 
 from ros2_gridsampler.benchmarks.step_times import DENSE, measure, variants
-from ros2_gridsampler.policy.golden_observation import golden_observation
-from ros2_gridsampler.policy.manifest import load_manifest
+from ros2_gridsampler.policy.manifest import golden_observation, load_manifest
 from ros2_gridsampler.policy.policy import Policy
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))

@@ -32,8 +32,7 @@ from ros2_gridsampler.simulation.arm_messages import EXPERT_GRIPPER, EXPERT_TWIS
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.batches import Batches, held, jitter
-from ros2_gridsampler.training.recipe import load_recipe
-from ros2_gridsampler.training.train_config import TrainConfig
+from ros2_gridsampler.training.recipe import TrainConfig, load_recipe
 from ros2_gridsampler.training.train_policy import train
 
 SIZE = (32, 32)
@@ -156,6 +155,36 @@ def test_a_full_disk_leaves_the_recipe_of_a_run_as_it_was(bags, tmp_path, full_d
     assert (run / 'config.json').read_bytes() == before
     (run / 'config.json.partial').unlink()
     train(dataclasses.replace(CONFIG, steps=2), bags, run, tmp_path / 'cache')
+
+
+def darkened(bag, out):
+    """The same bag, its pictures black."""
+
+    def change(messages):
+        for topic, message, moment in messages:
+            if topic == '/agentview/image_raw':
+                message.data = np.zeros_like(message.data)
+            yield topic, message, moment
+
+    return rewritten(bag, out, change)
+
+
+def test_an_episode_without_pictures_is_refused_before_anything_is_kept_or_left_out(
+    bags, tmp_path
+):
+    dark = [*bags, darkened(bags[0], tmp_path / 'dark')]
+    config, cache = dataclasses.replace(CONFIG, steps=2), tmp_path / 'cache'
+    with pytest.raises(
+        ValueError, match=r'In 1 of 4 episodes .*: dark \(/agentview/image_raw: 15'
+    ):
+        train(config, dark, tmp_path / 'run', cache)
+    assert not (tmp_path / 'run/config.json').exists()
+    train(config, dark, tmp_path / 'run', cache, 'leave-out')
+    record = json.loads((tmp_path / 'run/manifest.json').read_text())['training']
+    assert record['bags'] == 3
+    assert record['recordings']['left_out'] == record['recordings']['dark_episodes'] == ['dark']
+    assert record['recordings']['black'] == 15
+    assert json.loads((tmp_path / 'run/bag_health.json').read_text())['choice'] == 'leave-out'
 
 
 def rewritten(bag, out, change):
@@ -390,7 +419,7 @@ def test_bags_without_actions_or_with_other_joints_are_refused(bags, tmp_path):
     with pytest.raises(ValueError, match='no label on /nowhere'):
         store_episodes(bags, dataclasses.replace(episodes, labels=nowhere), tmp_path)
     other = dataclasses.replace(episodes.observation, joints=('elbow',))
-    with pytest.raises(ValueError, match="lacks \\['elbow'\\]"):
+    with pytest.raises(ValueError, match="joint states of \\['elbow'\\]"):
         store_episodes(bags, dataclasses.replace(episodes, observation=other), tmp_path)
     typed = dataclasses.replace(episodes.labels, action='/joint_states')
     with pytest.raises(ValueError, match='TwistStamped, but /joint_states is sensor_msgs'):

@@ -39,11 +39,11 @@ def test_what_is_no_full_disk_stays_what_it_was(tmp_path):
 
 
 def test_a_command_whose_disk_is_full_says_how_to_go_on(monkeypatch, capsys):
-    def fill(**_):
+    def fill():
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(command_line.application, 'cli', fill)
+    monkeypatch.setitem(command_line.COMMANDS, 'check', fill)
     with pytest.raises(SystemExit) as end:
-        command_line.main()
+        command_line.main(['check'])
     assert end.value.code == 1
     assert 'No space left on device; free some space' in capsys.readouterr().err

@@ -120,6 +120,12 @@ class ChunkSchedule:
         """Forget all chunks, for instance because another instruction came."""
         self._entries.clear()
 
+    def copy(self) -> 'ChunkSchedule':
+        """Returns another schedule of the same chunks."""
+        clone = ChunkSchedule(self._config)
+        clone._entries, clone._delays = self._entries.copy(), self._delays.copy()
+        return clone
+
     @property
     def newest(self) -> ActionChunk | None:
         """The chunk that came last."""

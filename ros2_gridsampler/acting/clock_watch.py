@@ -2,18 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ROS clock beside a steady one -> whether it jumped, or stands still."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..seeing.stream_health import Fault
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """The clock that stamps the streams, and one that nobody sets; both give [s]."""
-
-    ros: Callable[[], float]
-    steady: Callable[[], float]
 
 
 @dataclass(frozen=True)

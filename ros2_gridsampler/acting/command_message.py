@@ -159,6 +159,11 @@ def read_joint_trajectory(message: Any, names: Sequence[str]) -> Float[np.ndarra
     if not len(message.points):
         raise ValueError('JointTrajectory has no points; there is no action in it.')
     for step, point in enumerate(message.points):
+        if not len(point.positions) and len(point.velocities):
+            raise ValueError(
+                f'JointTrajectory point {step} has velocities and no positions; record what the '
+                'arm is told as positions.'
+            )
         if len(point.positions) != len(there):
             raise ValueError(
                 f'JointTrajectory point {step} has {len(point.positions)} positions for '

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An action space and an arm's limits -> what judges, admits and stops its commands."""
 
+import copy
 from typing import Protocol
 
 import numpy as np
@@ -63,6 +64,9 @@ class CommandedMotion(Protocol):
 
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration [s]."""
+
+    def copy(self) -> 'CommandedMotion':
+        """Returns another one in the same state, to stop the arm by."""
 
     def travel_time(
         self,
@@ -131,6 +135,11 @@ class _JointMotion:
     def stop(self, period: float) -> SafeCommand:
         return self._filter.stop(period)
 
+    def copy(self) -> '_JointMotion':
+        clone = copy.copy(self)
+        clone._filter = self._filter.copy()
+        return clone
+
     def travel_time(self, values: Numbers, state: Numbers, from_rest: bool = False) -> float:
         return travel_time(self.parts, np.abs(values - state).tolist(), from_rest)
 
@@ -163,6 +172,11 @@ class _TwistMotion:
 
     def stop(self, period: float) -> SafeCommand:
         return self._filter.stop(period)
+
+    def copy(self) -> '_TwistMotion':
+        clone = copy.copy(self)
+        clone._filter = self._filter.copy()
+        return clone
 
     def travel_time(self, values: Numbers, state: Numbers, from_rest: bool = False) -> float:
         return travel_time(self.parts[1:2], [abs(values[6] - state[3])], from_rest)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chunks and where the arm is -> the admissible command due now, or a hold with its reason."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,14 @@ from .action_chunk import ActionChunk, ActionSpace
 from .action_prefix import Prefix
 from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
-from .commanded_motion import commanded_motion
+from .commanded_motion import CommandedMotion, commanded_motion
+from .led_pose import LedPose
 from .safety_filter import NonFiniteTarget, SafeCommand
 from .state_belief import StatePart
 
 
 @dataclass(frozen=True, eq=False)
-class Command:
+class Decision:
     """What to send to the arm.
 
     Attributes:
@@ -35,6 +37,41 @@ class Command:
     interventions: tuple[str, ...]
     at_rest: bool
     fault: Fault | None = None
+
+
+class Brake:
+    """What is left of a stop, from the last command on, apart from whoever made that.
+
+    A thread that finds the owner of the commands hanging brings the arm to rest by it.
+
+    Args:
+        motion: A copy of the filter that admitted the last command.
+        led: The commanded pose; None where none is.
+        period: Between two commands [s].
+        sends: Whether the stop may be sent: not to an arm that is elsewhere.
+    """
+
+    def __init__(
+        self, motion: CommandedMotion, led: LedPose | None, period: float, sends: bool
+    ) -> None:
+        self.motion = motion
+        self.sends = sends
+        self.last: SafeCommand | None = None
+        """What `step` gave last; None before the first."""
+        self._led = led
+        self._period = period
+
+    @property
+    def pose(self) -> Float[np.ndarray, '7'] | None:
+        """Where the twists have led, x y z and a quaternion; None for joints."""
+        return None if self._led is None else self._led.pose
+
+    def step(self) -> SafeCommand:
+        """One step of deceleration; call it every period until it is at rest."""
+        safe = self.last = self.motion.stop(self._period)
+        if self._led is not None:
+            self._led.advance(safe.values[:6])
+        return safe
 
 
 class ImplausibleChunk(ValueError):
@@ -201,6 +238,21 @@ class Controller:
         self._last = None
         return True
 
+    @property
+    def schedule(self) -> ChunkSchedule:
+        """The chunks."""
+        return self._schedule
+
+    def brake(self, led: LedPose | None, period: float, sends: bool) -> Brake:
+        """Returns what stops the arm from its last command, on copies of all that it changes."""
+        return Brake(self._motion.copy(), copy.copy(led), period, sends)
+
+    def adopt(self, brake: Brake) -> None:
+        """Goes on from where `brake` has led."""
+        self._motion = brake.motion
+        if brake.last is not None:
+            self._note(brake.last, moves=False)
+
     def add(self, chunk: ActionChunk, now: float) -> Seam | None:
         """Take a new prediction into use.
 
@@ -233,7 +285,7 @@ class Controller:
         now: float,
         period: float,
         lead: float | Float[np.ndarray, ' joints'] = np.inf,
-    ) -> Command:
+    ) -> Decision:
         """The command due now; call it every `period`.
 
         Args:
@@ -264,12 +316,12 @@ class Controller:
         self._note(safe, moves=True)
         self._told = now
         ahead = () if wanted is target else ('lead',)
-        return Command(safe.values, '', (*safe.interventions, *ahead), safe.at_rest)
+        return Decision(safe.values, '', (*safe.interventions, *ahead), safe.at_rest)
 
-    def hold(self, reason: str, period: float, fault: Fault | None = None) -> Command:
+    def hold(self, reason: str, period: float, fault: Fault | None = None) -> Decision:
         """As `stop`, instead of a command."""
         safe = self.stop(period)
-        return Command(safe.values, reason, safe.interventions, safe.at_rest, fault)
+        return Decision(safe.values, reason, safe.interventions, safe.at_rest, fault)
 
     def stop(self, period: float) -> SafeCommand:
         """One step of deceleration; call it every `period` [s] until it is at rest."""

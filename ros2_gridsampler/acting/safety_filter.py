@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wanted joint positions -> the nearest ones that the arm may follow and can still stop after."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,6 +72,10 @@ class JointSafetyFilter:
         self._acceleration = np.zeros_like(position)
         self._lowest = np.minimum(self._limits.min_position, position)
         self._highest = np.maximum(self._limits.max_position, position)
+
+    def copy(self) -> 'JointSafetyFilter':
+        """Returns another filter in the same state; arrays are replaced here, never written."""
+        return copy.copy(self)
 
     def filter(self, target: Float[np.ndarray, ' joints'], period: float) -> SafeCommand:
         """The command to send for `target` [rad], [m], `period` [s] after the last one.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wanted twist and gripper -> the nearest that keep the end effector slow and in its box."""
 
+import copy
 from collections import deque
 from dataclasses import dataclass
 
@@ -181,6 +182,13 @@ class TwistSafetyFilter:
         self._linear.rest()
         self._angular.rest()
         self._sent.clear()
+
+    def copy(self) -> 'TwistSafetyFilter':
+        """Returns another filter in the same state; arrays are replaced here, never written."""
+        clone = copy.copy(self)
+        clone._linear, clone._angular = copy.copy(self._linear), copy.copy(self._angular)
+        clone._sent = self._sent.copy()
+        return clone
 
     def filter(
         self,

@@ -2,25 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages as they were recorded -> rates, gaps, skew, frozen and black pictures, bad stamps."""
 
-import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ..seeing.camera_message import stamp_seconds
 from .bag_storage import RecordedMessage
+from .camera_health import CameraHealth
 
 # A gap is a silence of so many usual intervals.
 _GAP = 2.5
 # Longer than the network could delay a message: two clocks [s].
 _CLOCK_OFFSET = 1.0
-# A picture whose brightest regions are darker than this shows nothing (of 255).
-_BLACK = 10
 # A stream that ends so much before the bag has stopped [s].
 _EARLY_END = 1.0
 _LISTED = 200
@@ -46,7 +43,7 @@ class BagHealth:
 
     def __init__(self, streams: dict[str, str], cameras: Sequence[str]) -> None:
         self._names = {topic: name for name, topic in streams.items() if topic}
-        self._streams = {topic: _Stream(topic) for topic in self._names}
+        self._streams = {topic: _Stream(topic, topic in cameras) for topic in self._names}
         self._cameras = tuple(cameras)
         self._skew = array('d')
         self._end = self._paced = -np.inf
@@ -66,10 +63,31 @@ class BagHealth:
             if known and np.isfinite(time):
                 self._skew.append(max(known))
 
-    def look(self, topic: str, rgb: UInt8[np.ndarray, 'height width 3'], time: float) -> None:
-        """Look at a decoded picture of a camera, captured at `time` [s]."""
-        if int(rgb[::4, ::4].max()) < _BLACK:
-            self._streams[topic].black(time)
+    @property
+    def pictures(self) -> int:
+        """How many pictures the first camera gave, which is how many frames there could be."""
+        return len(self._streams[self._cameras[0]].times)
+
+    @property
+    def cameras(self) -> dict[str, CameraHealth]:
+        """Topic -> what was seen of each camera."""
+        return {topic: self._streams[topic].camera for topic in self._cameras}
+
+    def stuck(self, camera: str) -> None:
+        """Count the newest picture: the live node would not believe it, as the arm moves.
+
+        Args:
+            camera: The topic of the camera.
+        """
+        self._streams[camera].camera.stick()
+
+    def look_at(self) -> list[str]:
+        """Returns which cameras a person should look at before anything else, and why."""
+        return [
+            f'Look at {self._names[topic]} ({topic}): {text}.'
+            for topic, camera in self.cameras.items()
+            if (text := camera.advice())
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Stream name -> figures; 'skew_ms' is between the cameras."""
@@ -102,18 +120,19 @@ class BagHealth:
 class _Stream:
     """One topic."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, pictures: bool) -> None:
         self._topic = topic
-        self._times = array('d')
+        self.times = array('d')
+        self.camera = CameraHealth()
+        self._pictures = pictures
         self._offsets = array('d')
-        self._checksum = -1
-        self._still = self._out_of_order = self._zero = self._pictures = self._black = 0
+        self._out_of_order = self._zero = 0
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
 
     @property
     def recent(self) -> 'array[float]':
-        return self._times[-4:]
+        return self.times[-4:]
 
     def add(self, recorded: RecordedMessage) -> None:
         header = getattr(recorded.message, 'header', None)
@@ -124,22 +143,17 @@ class _Stream:
             if stamp:
                 self._offsets.append(recorded.time - stamp)
                 time = stamp
-        if self._times and time < self._times[-1]:
+        if self.times and time < self.times[-1]:
             self._out_of_order += 1
-            self._fault('out of order', time, self._times[-1])
-        data = getattr(recorded.message, 'data', None)
-        if header is not None and data is not None:
-            self._pictures += 1
-            checksum = zlib.crc32(data)
-            if checksum == self._checksum:
-                self._still += 1
-                self._fault('frozen', self._times[-1], time)
-            self._checksum = checksum
-        self._times.append(time)
-
-    def black(self, time: float) -> None:
-        self._black += 1
-        self._fault('black', time, time)
+            self._fault('out of order', time, self.times[-1])
+        if self._pictures:
+            frozen = self.camera.frozen
+            kind = self.camera.add(recorded.message)
+            if self.camera.frozen > frozen:
+                self._fault('frozen', self.times[-1], time)
+            if kind:
+                self._fault(kind, time, time)
+        self.times.append(time)
 
     def summary(self) -> dict[str, Any]:
         gaps = self._gaps()
@@ -147,19 +161,21 @@ class _Stream:
         offsets = np.array(self._offsets)
         return {
             'topic': self._topic,
-            'messages': len(self._times),
+            'messages': len(self.times),
             'rate_hz': _rounded(1 / float(np.median(intervals))) if len(intervals) else None,
             'gaps': len(gaps),
             'longest_gap_ms': _rounded(1e3 * float(intervals.max())) if len(intervals) else None,
             'out_of_order': self._out_of_order,
             'zero_stamps': self._zero,
             'log_minus_header_ms': _percentiles(1e3 * offsets),
-            'frozen_frames': self._still if self._pictures else None,
-            'black_frames': self._black if self._pictures else None,
+            'frozen_frames': self.camera.frozen if self._pictures else None,
+            'black_frames': self.camera.black if self._pictures else None,
+            'blank_frames': self.camera.blank if self._pictures else None,
+            'broken_frames': self.camera.broken if self._pictures else None,
         }
 
     def faults(self, end: float) -> list[Fault]:
-        times = np.array(self._times)
+        times = np.array(self.times)
         gaps = [
             Fault(self._topic, 'gap', float(times[i]), float(times[i + 1]))
             for i in self._gaps()[:_LISTED]
@@ -167,11 +183,11 @@ class _Stream:
         early = []
         if self._ends_early(end):
             shift = self._shift()
-            early = [Fault(self._topic, 'silent', self._times[-1], end - shift)]
+            early = [Fault(self._topic, 'silent', self.times[-1], end - shift)]
         return [*self._faults, *gaps, *early]
 
     def obstacles(self) -> list[str]:
-        count = len(self._times)
+        count = len(self.times)
         if not count:
             return ['no message was recorded.']
         found = []
@@ -196,12 +212,9 @@ class _Stream:
         if len(gaps):
             longest = 1e3 * float(self._intervals().max())
             found.append(f'{len(gaps)} gaps, the longest {longest:.0f} ms.')
-        if self._still:
-            found.append(f'{self._still} frames repeat the one before bit for bit (frozen).')
-        if self._black:
-            found.append(f'{self._black} frames are black.')
+        found += self.camera.problems()
         if self._ends_early(end):
-            silence = end - self._shift() - self._times[-1]
+            silence = end - self._shift() - self.times[-1]
             found.append(f'ends {silence:.1f} s before the bag does.')
         return found
 
@@ -209,19 +222,21 @@ class _Stream:
         return float(np.median(self._offsets)) if self._offsets else 0.0
 
     def _ends_early(self, end: float) -> bool:
-        if len(self._times) < 3:  # a sentence is said once
+        if len(self.times) < 3:  # a sentence is said once
             return False
-        return end - self._shift() - self._times[-1] > _EARLY_END
+        return end - self._shift() - self.times[-1] > _EARLY_END
 
     def _intervals(self) -> NDArray[np.float64]:
-        intervals = np.diff(np.array(self._times))
+        intervals = np.diff(np.array(self.times))
         return np.asarray(intervals[intervals > 0])
 
     def _gaps(self) -> NDArray[np.int64]:
-        steps = np.diff(np.array(self._times))
-        if len(steps) < 3:
+        steps = np.diff(np.array(self.times))
+        # Parts of one state share a stamp.
+        intervals = self._intervals()
+        if len(intervals) < 3:
             return np.empty(0, np.int64)
-        usual = float(np.median(steps))
+        usual = float(np.median(intervals))
         return np.nonzero(steps > max(_GAP * usual, 1e-3))[0]
 
     def _fault(self, kind: str, begin: float, end: float) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..seeing.camera_message import camera_info_topic
-from .bag_files import DamagedBag, is_storage
+from .bag_contents import follow_each_other
+from .bag_files import DamagedBag, find_files, is_storage, split_prefix
 from .bag_storage import RecordedMessage, read_connections, read_storage
+from .video_packets import VIDEO_TYPES, with_pictures
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -49,8 +51,15 @@ def _bags_at(path: Path) -> list[Path]:
         and not _partial(file)
         and not folders & set(file.parents)
     }
+    by_folder: dict[Path, list[Path]] = {}
+    for file in loose:
+        by_folder.setdefault(file.parent, []).append(file)
     # The splits of one recording whose metadata was lost belong together.
-    groups = {file if file.suffix == '.bag' else _recording_of(file) for file in loose}
+    groups = {
+        bag
+        for folder, files in by_folder.items()
+        for bag in ([folder] if _is_one_recording(folder, files) else files)
+    }
     return sorted(folders | groups)
 
 
@@ -58,9 +67,18 @@ def _partial(file: Path) -> bool:
     return file.parent.suffix == '.partial'
 
 
-def _recording_of(file: Path) -> Path:
+def _is_one_recording(folder: Path, files: Sequence[Path]) -> bool:
+    """Whether loose files are the splits of one recording, not one recording each."""
+    if any(file.suffix == '.bag' for file in files):
+        return False
     # ros2 bag record names them after their folder: 'run/run_0.mcap'.
-    return file.parent if file.name.startswith(f'{file.parent.name}_') else file
+    if all(file.name.startswith(f'{folder.name}_') for file in files):
+        return True
+    prefixes = {split_prefix(file) for file in files}
+    if len(files) < 2 or len(prefixes) > 1 or None in prefixes:
+        return False
+    # Episodes may be numbered too; but splits go on where the one before ended.
+    return follow_each_other(find_files(folder).there)
 
 
 def read_topics(bag: Path) -> dict[str, str]:
@@ -74,7 +92,7 @@ def unreadable_topics(bag: Path) -> dict[str, str]:
 
 
 def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
-    """Messages in order of their log time.
+    """Messages in order of their log time; of a video, its pictures.
 
     Args:
         bag: A bag folder, or an .mcap, .db3 or .bag file.
@@ -83,7 +101,7 @@ def read_messages(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedM
     Raises:
         DamagedBag: At the end, if the bag was cut off or lacks messages.
     """
-    return read_storage(bag, topics, deserialised=True)
+    return with_pictures(read_storage(bag, topics, deserialised=True))
 
 
 def read_camera_infos(bag: Path, cameras: Mapping[str, str]) -> dict[str, Any]:
@@ -109,3 +127,42 @@ def read_camera_infos(bag: Path, cameras: Mapping[str, str]) -> dict[str, Any]:
 def read_serialised(bag: Path, topics: Collection[str] = ()) -> Iterator[RecordedMessage]:
     """As `read_messages`, but each message is its CDR bytes, ready to be published."""
     return read_storage(bag, topics, deserialised=False)
+
+
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage', *VIDEO_TYPES)
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
+JOINT_STATE = 'sensor_msgs/msg/JointState'
+POSE = 'geometry_msgs/msg/PoseStamped'
+
+
+def read_topic(bag: Path, topic: str, *types: str) -> Iterator[RecordedMessage]:
+    """Messages of one topic.
+
+    Args:
+        bag: A bag folder or file.
+        topic: Its name.
+        types: One of which it must have, such as 'sensor_msgs/msg/JointState'.
+
+    Raises:
+        ValueError: It is not there, is of another type, or holds nothing.
+    """
+    _require_type(bag, topic, types)
+    found = False
+    for message in read_messages(bag, (topic,)):
+        found = True
+        yield message
+    if not found:
+        raise ValueError(f'{bag} has the topic {topic!r}, but no message on it.')
+
+
+def _require_type(bag: Path, topic: str, types: tuple[str, ...]) -> None:
+    recorded = read_topics(bag)
+    if recorded.get(topic) in types:
+        return
+    what = ' or '.join(each.rpartition('/')[2] for each in types)
+    there = f'is a {recorded[topic]}' if topic in recorded else 'is not there'
+    fitting = sorted(name for name, kind in recorded.items() if kind in types)
+    raise ValueError(
+        f'{bag} has no {what} on {topic!r}, which {there}; it has {what} on '
+        f'{fitting or "no topic"}.'
+    )

@@ -1,29 +1,36 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a bag, whole or not -> its messages, and what was lost of them."""
+"""Files of a bag, whole or not -> its messages in the order they happened; what was lost."""
 
-import tempfile
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zstandard
-from rosbags.rosbag1 import Reader as Ros1Reader
-from rosbags.rosbag2 import Reader as Ros2Reader
 
-from ..files import FULL
+from .bag_contents import (
+    BagContents,
+    FileContents,
+    is_damage,
+    open_storage,
+    read_contents,
+    types_of,
+)
 from .bag_files import DamagedBag, find_files
-from .bag_types import BagTypes, Unpack, normal_name
-from .mcap_salvage import salvage
+from .bag_types import BagTypes
+from .stored_messages import StorageFile
 
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _REPAIR = {
     '.db3': 'Try "sqlite3 FILE .recover | sqlite3 NEW.db3", or record again.',
     '.bag': 'Write its index again with "rosbag reindex" of ROS 1, or record again.',
 }
+# Files that are open at once, where splits are read side by side.
+_OPEN = 16
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class RecordedMessage:
         time: When the recorder received it [s].
         message: Its fields.
         serialised: Its CDR bytes.
+        stretch: How often the recording was cut before it; see `BagContents`.
     """
 
     topic: str
@@ -43,12 +51,13 @@ class RecordedMessage:
     time: float
     message: Any
     serialised: bytes = field(default=b'', repr=False)
+    stretch: int = 0
 
 
 def read_storage(
     bag: Path, topics: Collection[str], deserialised: bool
 ) -> Iterator[RecordedMessage]:
-    """Messages of all files in order, of each file by log time.
+    """Messages of all files in the order they happened.
 
     Args:
         bag: A folder or a file.
@@ -56,150 +65,125 @@ def read_storage(
         deserialised: Whether `message` has fields; else it is the CDR bytes.
 
     Raises:
-        DamagedBag: At the end, if anything was lost.
+        DamagedBag: At the end, if anything was lost or may have been.
     """
-    files = find_files(bag)
-    losses: list[str] = []
-    if files.missing:
-        losses.append(
-            f'{bag} lacks {len(files.missing)} of its {len(files.missing) + len(files.there)} '
-            f'files, {files.missing[0]} for one; copy the whole folder, or name the file that is '
-            'there'
-        )
+    contents = read_contents(bag)
     counts: Counter[str] = Counter()
-    for file in files.there:
-        for message in _read_file(file, topics, deserialised, losses):
-            counts[message.topic] += 1
-            yield message
+    bad: Counter[str] = Counter()
+    for message in _messages(contents, topics, deserialised, bad):
+        counts[message.topic] += 1
+        yield message
+    losses = [*contents.losses]
+    if bad:
+        listed = ', '.join(f'{count} of {topic}' for topic, count in sorted(bad.items()))
+        losses.append(f'{bag.name} holds messages that cannot be understood: {listed}')
+    short = '' if losses else _short(bag, topics, contents)
     if losses:
         advice = 'Record again, or go on with what was read.'
         if not counts.total():
-            advice = _REPAIR.get(files.there[-1].suffix if files.there else '', 'Record again.')
+            last = contents.files[-1].file.suffix if contents.files else ''
+            advice = _REPAIR.get(last, 'Record again.')
         raise DamagedBag(
-            f'{". ".join(losses)}. {counts.total()} messages could be read, the rest is lost. '
-            f'{advice}'
+            f'{"; ".join([*losses, *contents.doubts])}. {counts.total()} messages could be read, '
+            f'the rest is lost. {advice}'
         )
-    wanted = {
-        topic: count
-        for topic, count in (files.expected or {}).items()
-        if not topics or topic in topics
-    }
-    short = {t: (n, counts[t]) for t, n in wanted.items() if n != counts[t]}
-    if short:
-        topic, (said, came) = next(iter(short.items()))
-        raise DamagedBag(
-            f'{bag} should hold {sum(wanted.values())} messages by its metadata, '
-            f'{sum(counts[t] for t in wanted)} came: of {topic} {said}, came {came}. Compare the '
-            'files with the robot, or write the metadata again with "ros2 bag reindex".'
-        )
+    if short or contents.doubts:
+        doubts = '; '.join(contents.doubts)
+        said = f'{bag.name}: {doubts}; {counts.total()} messages were read.' if doubts else ''
+        raise DamagedBag(' '.join(filter(None, [short, said])))
+
+
+def _short(bag: Path, topics: Collection[str], contents: BagContents) -> str:
+    """Where the metadata counts other messages than there are."""
+    expected = find_files(bag).expected
+    if expected is None:
+        return ''
+    wanted = {t: n for t, n in expected.items() if not topics or t in topics}
+    there = Counter(dict(zip(contents.topics, np.bincount(contents.topic).tolist(), strict=False)))
+    short = {t: (n, there[t]) for t, n in wanted.items() if n != there[t]}
+    if not short:
+        return ''
+    topic, (said, came) = next(iter(short.items()))
+    return (
+        f'{bag} should hold {sum(wanted.values())} messages by its metadata, '
+        f'{sum(there[t] for t in wanted)} came: of {topic} {said}, came {came}. Compare the '
+        'files with the robot, or write the metadata again with "ros2 bag reindex".'
+    )
 
 
 def read_connections(bag: Path) -> dict[str, tuple[str, bool]]:
-    """Topic -> type, and whether its messages can be understood.
-
-    A file without an index is read as far as that goes.
-    """
+    """Topic -> type, and whether its messages can be understood."""
     found: dict[str, tuple[str, bool]] = {}
-    for file in find_files(bag).there:
-        try:
-            with open_storage(file) as (reader, types):
-                for connection in reader.connections:
-                    name = normal_name(connection.msgtype)
-                    known = types.knows(name)
-                    if connection.msgcount or connection.topic not in found:
-                        found[connection.topic] = (name, known)
-        except Exception as error:  # no index to read; the messages may still be whole
-            if not _is_damage(error):
-                raise
-            types = BagTypes(())
-            for topic, name, _, _ in salvage(file, (), types.learn_schema, {}, []):
-                found.setdefault(topic, (name, types.knows(name)))
+    for contents in read_contents(bag).files:
+        used = set(np.unique(contents.numbers).tolist())
+        for number, (channel, known) in enumerate(
+            zip(contents.channels, contents.known, strict=True)
+        ):
+            if number in used or channel.topic not in found:
+                found[channel.topic] = (channel.type, known)
     return found
 
 
-def _read_file(
-    file: Path, topics: Collection[str], deserialised: bool, losses: list[str]
+def _messages(
+    contents: BagContents, topics: Collection[str], deserialised: bool, bad: Counter[str]
 ) -> Iterator[RecordedMessage]:
-    given: Counter[str] = Counter()
-    bad: Counter[str] = Counter()
-    try:
-        with open_storage(file) as (reader, types):
-            unpack = types.deserialise if deserialised else types.as_bytes
-            wanted = [
-                connection
-                for connection in reader.connections
-                if (not topics or connection.topic in topics)
-                and (not deserialised or topics or types.knows(normal_name(connection.msgtype)))
-            ]
-            # To rosbags an empty list means all connections.
-            for connection, nanoseconds, data in reader.messages(wanted) if wanted else ():
-                given[connection.topic] += 1
-                yield from _unpack(
-                    connection.topic, connection.msgtype, nanoseconds, data, unpack, types, bad
-                )
-    except Exception as error:  # every storage plugin fails in its own way on a cut file
-        if not _is_damage(error):
-            raise
-        reason = f'{file.name} is not whole ({type(error).__name__}: {error})'
-        lost: list[str] = []
-        types = BagTypes(())
-        unpack = types.deserialise if deserialised else types.as_bytes
-        if file.suffix == '.mcap':
-            for topic, kind, nanoseconds, data in salvage(
-                file, topics, types.learn_schema, given, lost
-            ):
-                yield from _unpack(topic, kind, nanoseconds, data, unpack, types, bad)
-        losses.append('; '.join([reason, *lost]))
-    if bad:
-        listed = ', '.join(f'{count} of {topic}' for topic, count in sorted(bad.items()))
-        losses.append(f'{file.name} holds messages that cannot be understood: {listed}')
+    """Messages in order; `bad` counts those that cannot be read, by topic."""
+    wanted = [
+        number for number, name in enumerate(contents.topics) if not topics or name in topics
+    ]
+    line = contents.timeline
+    chosen = np.isin(contents.topic[line.order], wanted)
+    order, stretches = line.order[chosen], line.stretches[chosen]
+    firsts = np.searchsorted(contents.file, np.arange(len(contents.files)))
+    with _OpenFiles(contents.files) as opened:
+        for number, stretch in zip(order, stretches, strict=True):
+            place = contents.file[number]
+            part = contents.files[place]
+            index = number - firsts[place]
+            channel_number = part.numbers[index]
+            channel = part.channels[channel_number]
+            if deserialised and not topics and not part.known[channel_number]:
+                continue
+            try:
+                storage, types = opened[place]
+                cdr = types.to_cdr(_plain(storage.fetch(int(part.places[index]))), channel.type)
+                message = types.deserialise(cdr, channel.type) if deserialised else cdr
+            except Exception as error:  # flipped bytes make any length, text or number of others
+                if not is_damage(error):
+                    raise
+                bad[channel.topic] += 1
+                continue
+            time = 1e-9 * int(part.times[index])
+            yield RecordedMessage(channel.topic, channel.type, time, message, cdr, int(stretch))
 
 
-def _unpack(
-    topic: str,
-    kind: str,
-    nanoseconds: int,
-    data: bytes,
-    unpack: Unpack,
-    types: BagTypes,
-    bad: Counter[str],
-) -> Iterator[RecordedMessage]:
-    name = normal_name(kind)
-    try:
-        raw = bytes(data)
-        if raw.startswith(_ZSTD_MAGIC):
-            # Compression mode "message": no CDR encapsulation begins like that.
-            raw = zstandard.ZstdDecompressor().decompressobj().decompress(raw)
-        cdr = types.to_cdr(raw, name)
-        message = unpack(cdr, name)
-    except Exception as error:  # flipped bytes make any length, text or number out of others
-        if not _is_damage(error):
-            raise
-        bad[topic] += 1
-        return
-    yield RecordedMessage(topic, name, nanoseconds * 1e-9, message, cdr)
+class _OpenFiles:
+    """Opens files as they are needed and closes those that were not for longest."""
+
+    def __init__(self, files: Sequence[FileContents]) -> None:
+        self._files = files
+        self._open: OrderedDict[int, tuple[ExitStack, StorageFile, BagTypes]] = OrderedDict()
+
+    def __enter__(self) -> '_OpenFiles':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for stack, _, _ in self._open.values():
+            stack.close()
+
+    def __getitem__(self, number: int) -> tuple[StorageFile, BagTypes]:
+        if number not in self._open:
+            if len(self._open) >= _OPEN:
+                self._open.popitem(last=False)[1][0].close()
+            with ExitStack() as stack:
+                storage = stack.enter_context(open_storage(self._files[number].file))
+                self._open[number] = stack.pop_all(), storage, types_of(storage)
+        self._open.move_to_end(number)
+        return self._open[number][1:]
 
 
-@contextmanager
-def open_storage(file: Path) -> Iterator[tuple[Any, BagTypes]]:
-    """A reader of rosbags for one file, and the types that its messages need."""
-    with ExitStack() as stack:
-        if file.suffix == '.zstd':
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            plain = Path(folder) / file.name.removesuffix('.zstd')
-            with file.open('rb') as source, plain.open('wb') as target:
-                zstandard.ZstdDecompressor().copy_stream(source, target)
-            file = plain
-        ros1 = file.suffix == '.bag'
-        reader = Ros1Reader(file) if ros1 else Ros2Reader(file)
-        stack.enter_context(reader)
-        yield reader, BagTypes(_definitions(reader), ros1=ros1)
-
-
-def _definitions(reader: Any) -> Sequence[tuple[str, Any]]:
-    return [(normal_name(c.msgtype), c.msgdef) for c in reader.connections]
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether a file is at fault: it makes a parser fail in any way, even for want of memory."""
-    return not isinstance(error, PermissionError) and getattr(error, 'errno', None) not in FULL
+def _plain(data: bytes) -> bytes:
+    if data.startswith(_ZSTD_MAGIC):
+        # Compression mode "message": no CDR encapsulation begins like that.
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    return data

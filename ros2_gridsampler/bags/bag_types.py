@@ -2,16 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message definitions that a bag brings along -> fields of its serialised messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
-Unpack = Callable[[bytes, str], Any]
 _HEADER = 'std_msgs/msg/Header'
+# Older recorders wrote no definitions; these are no part of ROS 2, and cameras use them.
+_VIDEO_PACKETS = {
+    'ffmpeg_image_transport_msgs/msg/FFMPEGPacket': (
+        'std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n'
+        'uint8 flags\nbool is_bigendian\nuint8[] data\n'
+    ),
+    'foxglove_msgs/msg/CompressedVideo': (
+        'builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n'
+    ),
+}
 _IDL_SEPARATOR = '=' * 80 + '\n'
 
 
@@ -67,25 +76,9 @@ class BagTypes:
                 raise
             return message
 
-    def as_bytes(self, data: bytes, name: str) -> bytes:
-        """The CDR bytes as they are, ready to be published."""
-        return data
-
     def to_cdr(self, data: bytes, name: str) -> bytes:
         """CDR of bytes as stored."""
         return bytes(self._store.ros1_to_cdr(data, name)) if self._ros1 else data
-
-    def learn_schema(self, name: str, encoding: str, text: str) -> None:
-        """Take a definition as MCAP stores it; one that is not readable is not taken."""
-        formats = {
-            'ros2msg': MessageDefinitionFormat.MSG,
-            'ros2idl': MessageDefinitionFormat.IDL,
-            'omgidl': MessageDefinitionFormat.IDL,
-        }
-        if encoding in formats and not self.knows(name):
-            self._fields.update(_jazzy().fielddefs)
-            self._learn(name, MessageDefinition(formats[encoding], text))
-            self._store = self._make_store()
 
     def _learn(self, name: str, definition: Any) -> None:
         try:
@@ -119,4 +112,7 @@ class BagTypes:
 
 @cache
 def _jazzy() -> Any:
-    return get_typestore(Stores.ROS2_JAZZY)
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for name, text in _VIDEO_PACKETS.items():
+        store.register(get_types_from_msg(text, name))
+    return store

@@ -23,12 +23,12 @@ TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 def build(message_type: str, **fields: Any) -> Any:
-    """A message by type name, e.g. 'std_msgs/msg/String'; every field must be given."""
+    """Returns a message by type name, e.g. 'std_msgs/msg/String'; every field must be given."""
     return TYPES.types[message_type](**fields)
 
 
 def build_header(time: float, frame: str) -> Any:
-    """A std_msgs/Header; `time` in seconds."""
+    """Returns a std_msgs/Header; `time` in seconds."""
     nanoseconds = round(time * 1e9)
     stamp = build(
         'builtin_interfaces/msg/Time',
@@ -39,13 +39,13 @@ def build_header(time: float, frame: str) -> Any:
 
 
 def build_numbers(values: Any) -> Any:
-    """A std_msgs/Float64MultiArray without dimensions."""
+    """Returns a std_msgs/Float64MultiArray without dimensions."""
     layout = build('std_msgs/msg/MultiArrayLayout', dim=[], data_offset=0)
     return build('std_msgs/msg/Float64MultiArray', layout=layout, data=np.asarray(values, float))
 
 
 def serialise(message: Any) -> bytes:
-    """The message as CDR, as it travels and as it is stored."""
+    """Returns the message as CDR, as it travels and as it is stored."""
     return bytes(TYPES.serialize_cdr(message, message.__msgtype__))
 
 
@@ -67,7 +67,6 @@ class BagWriter:
         self._connections: dict[str, Any] = {}
 
     def __enter__(self) -> 'BagWriter':
-        """Open the file."""
         self._writer.open()
         return self
 
@@ -77,7 +76,7 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it and, if all went well, put it in its place."""
+        """Closes the bag and, if all went well, puts it in its place."""
         self._writer.close()
         if error is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
@@ -91,12 +90,12 @@ class BagWriter:
         self._partial.rename(self._path)
 
     def write(self, topic: str, message: Any, time: float, *, latched: bool = False) -> None:
-        """Append a message.
+        """Appends a message.
 
         Args:
-            topic: Absolute name.
-            message: Made by `build`.
-            time: When it was received [s].
+            topic: Absolute name of the topic.
+            message: Message that `build` made.
+            time: Time at which it was received [s].
             latched: Whether the topic is transient local.
         """
         self.write_serialised(
@@ -106,7 +105,7 @@ class BagWriter:
     def write_serialised(
         self, topic: str, message_type: str, data: bytes, time: float, *, latched: bool = False
     ) -> None:
-        """Append a message that is CDR already; see `write`."""
+        """Appends a message that is CDR already; see `write`."""
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
                 topic, message_type, typestore=TYPES, offered_qos_profiles=(_qos(latched),)
@@ -117,13 +116,13 @@ class BagWriter:
 def _qos(latched: bool) -> Qos:
     forever = QosTime(9223372036, 854775807)
     return Qos(
-        QosHistory.KEEP_LAST,
-        1 if latched else 10,
-        QosReliability.RELIABLE,
-        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        forever,
-        forever,
-        QosLiveliness.AUTOMATIC,
-        forever,
-        False,
+        history=QosHistory.KEEP_LAST,
+        depth=1 if latched else 10,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=forever,
+        lifespan=forever,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=forever,
+        avoid_ros_namespace_conventions=False,
     )

@@ -4,13 +4,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ..seeing.camera_message import stamp_seconds
+from ..seeing.joint_states import JointNames
 from ..seeing.observation import NotObservable, Observation
 from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.stream_health import Fault
+from .bag_contents import clock_steps
 from .bag_files import DamagedBag
 from .bag_reader import read_camera_infos, read_messages
 from .bag_storage import RecordedMessage
@@ -35,6 +38,7 @@ class StreamTopics:
         pose: PoseStamped of the end effector; empty where it is not used.
         instruction: String; empty where `fixed_instruction` serves.
         fixed_instruction: The sentence of a recording that carries none.
+        joint_names: What the recorded robot calls the joints of the policy.
     """
 
     cameras: Mapping[str, str]
@@ -42,6 +46,7 @@ class StreamTopics:
     pose: str = ''
     instruction: str = '/instruction'
     fixed_instruction: str = ''
+    joint_names: JointNames = field(default_factory=JointNames)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +70,7 @@ def read_observations(
         others: Further topics, and what takes their messages on the way.
 
     Raises:
-        DamagedBag: At the end, if the bag is not whole.
+        DamagedBag: At the end, if the bag is not whole, or its clock was set back in between.
         ValueError: The bag lacks a topic, or no observation came of it.
     """
     replay = ObservationReplay(topics, buffer)
@@ -84,6 +89,9 @@ def read_observations(
         raise ValueError(f'{bag} gave no observation: {replay.refusals or replay.reason}')
     if replay.refused:
         raise DamagedBag(f'{bag} holds what cannot be used: {replay.refusals}')
+    back = [step for step in clock_steps(bag) if step.size < 0]
+    if back:
+        raise DamagedBag(f'{bag}: {back[0].sentence} Cut the bag there, or leave it out.')
 
 
 class ObservationReplay:
@@ -108,6 +116,8 @@ class ObservationReplay:
         """Time of the newest message, as the live node's clock would have said [s]."""
         self.reason = 'it holds no message of the topics in use'
         """Why there was no observation when last looked for."""
+        self.stuck = ''
+        """The camera that repeats itself while the arm moves, so that there is no observation."""
         self.refused: Counter[str] = Counter()
         """What could not be used, by the sentence that says why."""
 
@@ -115,6 +125,12 @@ class ObservationReplay:
     def refusals(self) -> str:
         """`refused` in one sentence."""
         return '; '.join(f'{count} x {text}' for text, count in self.refused.most_common(5))
+
+    def restart(self, buffer: ObservationBuffer) -> None:
+        """Go on with an empty buffer; the sentence stays."""
+        buffer.set_instruction(self._buffer.instruction)
+        self._buffer = buffer
+        self.now = -float('inf')
 
     def learn_cameras(self, bag: Path) -> None:
         """Take the CameraInfo of rectified cameras from a recording, as the live node does first.
@@ -158,7 +174,9 @@ class ObservationReplay:
             decode = self._buffer.take(self.now)
         except NotObservable as error:
             self.reason = str(error)
+            self.stuck = error.stream if error.fault is Fault.FROZEN else ''
             return None
+        self.stuck = ''
         if decode is None:
             return None
         try:

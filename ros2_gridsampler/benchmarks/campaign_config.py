@@ -3,35 +3,39 @@
 """What a fault campaign does to which node."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from ..bounds import checked
 from .bench_topics import BenchTopics
-from .fault_table import Tested, faults_of
+
+Tested = Literal['policy', 'naive', 'running']
 
 
 @dataclass(frozen=True)
 @checked
 class CampaignConfig:
-    """What to do to which node.
+    """What to do to which node; the flags of `gridsampler faults` are made from it.
 
     Attributes:
         node: 'policy' is ours, 'naive' the reference that must fail, 'running' whatever runs
             already in this ROS domain and uses the bench's topics.
         kind: 'joints' or 'twist'.
-        faults: Names; all that the node can be made to have if empty.
-        pairs: How many random pairs besides.
-        seed: Of the pairs.
-        arm: Whose limits count.
+        faults: Names of faults; all that the node can be made to have if empty.
+        pairs: How many random pairs of these faults to inject besides.
+        seed: Seed of the pairs and of the random steps.
+        arm: Arm whose limits count, a name in calibration/ or a YAML file.
         rate: Commands per second of the node [Hz].
-        duration: Of each fault [s].
-        patience: For a hold, or for the recovery from a fault [s].
-        start_patience: For the first motion of a new process [s].
-        node_name: For its lifecycle.
+        duration: How long each fault lasts [s].
+        patience: How long to wait for a hold, or for the recovery from a fault [s].
+        start_patience: How long to wait for the first motion of a new process [s].
+        node_name: Name of the node, for its lifecycle.
+        topics: Topics of the bench.
     """
 
     node: Tested = 'policy'
-    kind: Literal['joints', 'twist'] = 'joints'
+    kind: Annotated[Literal['joints', 'twist'], tyro.conf.Suppress] = 'joints'
     faults: tuple[str, ...] = ()
     pairs: int = field(default=0, metadata={'minimum': 0})
     seed: int = field(default=0, metadata={'minimum': 0})
@@ -41,19 +45,23 @@ class CampaignConfig:
     patience: float = field(default=30.0, metadata={'unit': 's', 'above': 0})
     start_patience: float = field(default=120.0, metadata={'unit': 's', 'above': 0})
     node_name: str = '/policy_node'
-    topics: BenchTopics = field(default_factory=BenchTopics)
+    topics: Annotated[BenchTopics, tyro.conf.Suppress] = field(default_factory=BenchTopics)
 
     def __post_init__(self) -> None:
-        """Refuse faults that do not exist, or that nobody can make."""
-        possible = faults_of(self.node)
-        unknown = [name for name in self.faults if name not in possible]
-        if unknown:
-            raise ValueError(
-                f'There are no faults {unknown} for a {self.node} node; choose some of '
-                f'{list(possible)}.'
-            )
+        if self.faults:
+            # The table of faults needs ROS, which `--help` does not.
+            from .fault_table import faults_of
+
+            possible = faults_of(self.node)
+            if unknown := [name for name in self.faults if name not in possible]:
+                raise ValueError(
+                    f'There are no faults {unknown} for a {self.node} node; choose some of '
+                    f'{list(possible)}.'
+                )
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The names of the faults."""
+        """Names of the faults to inject."""
+        from .fault_table import faults_of
+
         return self.faults or faults_of(self.node)

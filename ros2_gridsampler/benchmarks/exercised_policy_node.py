@@ -47,7 +47,7 @@ class ExercisedPolicyNode(PolicyNode):
     def _hang(self) -> None:
         """In the thread of the commands: stand still while that is the fault."""
         inside = self._loop is not None and self._fault == 'hang inside'
-        with self._loop.locked() if inside and self._loop else contextlib.nullcontext():
+        with self._loop.sending() if inside and self._loop else contextlib.nullcontext():
             while self._fault.startswith('hang'):
                 time.sleep(0.02)
 

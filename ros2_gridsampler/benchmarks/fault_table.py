@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .campaign_config import Tested
 from .fault_bench import FaultBench
 from .spoil import Spoil
 
 Expected = Literal['hold', 'go on', 'either', 'silence']
-Tested = Literal['policy', 'naive', 'running']
 Act = Callable[[FaultBench], None]
 
 

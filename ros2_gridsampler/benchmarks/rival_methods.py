@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from ..policy.encoder import Attention, Block, Encoder
 from ..policy.point_locator import cell_centres
-from ..policy.policy import Policy
+from ..policy.policy import Policy, Trunk
 from ..policy.policy_config import PolicyConfig
-from ..policy.trunk import Trunk
 
 
 def with_reducer(policy: Policy, reducer: str, tokens: int, sample_after: int) -> Policy:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engines import CompiledPolicy, Name, load
 from ..engines.engine import EngineRefused
-from ..policy.golden_observation import golden_observation
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from ..policy.signature import Precision
 from .rival_methods import MergingPolicy, PruningPolicy, take_over, with_reducer

@@ -25,7 +25,7 @@ _ROUNDS = 3
 
 
 def compare_limits(arm: ArmLimits, urdf: Urdf) -> list[str]:
-    """Where the arm's file is not inside the URDF, or lacks a joint of it."""
+    """Returns the places where the arm's file is not inside the URDF, or lacks a joint of it."""
     problems = []
     limits = arm.joints
     shared = [name for name in limits.names if name in urdf.movable]
@@ -59,7 +59,7 @@ def compare_limits(arm: ArmLimits, urdf: Urdf) -> list[str]:
 def compare_state(
     arm: ArmLimits, names: Sequence[str], states: Float[np.ndarray, 'times joints']
 ) -> list[str]:
-    """Where the driver's state does not fit the arm's file.
+    """Returns the places where the driver's state does not fit the arm's file.
 
     Args:
         arm: Its limits.
@@ -95,18 +95,18 @@ def check_signs(
     base: str,
     tip: str,
 ) -> list[str]:
-    """Compare the driver's joints with where the driver says the hand is.
+    """Compares the driver's joints with where the driver says the hand is.
 
     To first order a small motion of the hand is the sum of the joints' motions, each times a
     factor that must be 1: -1 is a sign, 0.017 is degrees, near 0 is another joint's state.
 
     Args:
         urdf: The arm.
-        names: Of the states' columns.
+        names: Joint names of the states' columns.
         states: Positions [rad], [m].
         poses: `tip` in `base` at the same times, by another source than this URDF.
-        base: Link.
-        tip: Link.
+        base: Link in whose frame the poses are.
+        tip: Link whose poses they are.
     """
     moving = [joint for joint in urdf.chain(base, tip) if joint.kind != 'fixed']
     missing = [joint.name for joint in moving if joint.name not in names]
@@ -142,7 +142,7 @@ def _fit_factors(
     poses: Float[np.ndarray, 'times 4 4'],
     links: tuple[str, str],
 ) -> Float[np.ndarray, ' moving']:
-    """By how much the hand moved for what each joint of the chain says that it moved."""
+    """Returns by how much the hand moved for what each joint of the chain says that it moved."""
     moving = [joint.name for joint in urdf.chain(*links) if joint.kind != 'fixed']
     equations, right = [], []
     for before, after, state, change in zip(
@@ -162,7 +162,7 @@ def _fit_factors(
 def draft_limits(
     urdf: Urdf, names: Sequence[str], motion: ArmMotion | None, known: ArmLimits | None
 ) -> Mapping[str, Mapping[str, float | str]]:
-    """Joint -> the entries of an arm's file.
+    """Returns the entries of an arm's file by joint.
 
     Positions and velocities are the URDF's, or those of `known` where they are narrower;
     accelerations and jerks, which a URDF lacks, those of `known`, or the largest that the
@@ -207,12 +207,12 @@ def draft_limits(
 def _motion(
     before: Float[np.ndarray, '4 4'], after: Float[np.ndarray, '4 4']
 ) -> Float[np.ndarray, '6']:
-    """Displacement [m] and rotation vector [rad], in the base."""
+    """Returns the displacement [m] and rotation vector [rad], in the base."""
     turn = Rotation.from_matrix(after[:3, :3] @ before[:3, :3].T).as_rotvec()
     return np.concatenate([after[:3, 3] - before[:3, 3], turn])
 
 
 def _round_up(value: float) -> float:
-    """To two digits."""
+    """Rounds up to two significant digits."""
     step = 10 ** (math.floor(math.log10(value)) - 1)
     return float(f'{math.ceil(value / step) * step:.12g}')

@@ -22,14 +22,14 @@ _UNEVEN = 0.15
 
 @dataclass(frozen=True, eq=False)
 class ArmMotion:
-    """A recording.
+    """What an arm was commanded and what it did, over one recording.
 
     Attributes:
-        names: Joints, of commands and states alike.
-        command_times: When commands came [s].
-        commands: Positions, [rad], [m] or fractions.
+        names: Names of the joints, for commands and states alike.
+        command_times: Times at which commands came [s].
+        commands: Commanded positions, [rad], [m] or fractions.
         state_times: Capture times [s].
-        states: Positions.
+        states: Measured positions, in the unit of the commands.
         state_order: Joint names as the driver orders them.
     """
 
@@ -43,14 +43,14 @@ class ArmMotion:
 
 @dataclass(frozen=True)
 class JointResponse:
-    """How one joint follows.
+    """How one joint follows the commands.
 
     Attributes:
-        joint: Its name.
+        joint: Name of the joint.
         follows: The command that it follows best, '' where it follows none or did not move.
         gain: Its motion over that of its own command; 1 is right, negative is turned round.
-        delay: From its own command to its motion [s].
-        correlation: Of its velocity with that of its own command, shifted by the delay.
+        delay: Time from its own command to its motion [s].
+        correlation: Correlation of its velocity with that of its command, shifted by the delay.
     """
 
     joint: str
@@ -61,7 +61,7 @@ class JointResponse:
 
 
 def measure_responses(motion: ArmMotion) -> list[JointResponse]:
-    """Fit every joint's state to every command, at the delay that fits best.
+    """Fits every joint's state to every command, at the delay that fits best.
 
     Raises:
         ValueError: Too short, or nothing moved.
@@ -97,7 +97,7 @@ def measure_responses(motion: ArmMotion) -> list[JointResponse]:
 
 
 def summarise_delay(responses: Sequence[JointResponse]) -> tuple[float, float]:
-    """Median over the joints that follow their own command, and the quartiles' distance [s].
+    """Returns the median delay of the joints that follow, and the quartiles' distance [s].
 
     Raises:
         ValueError: No joint follows its command.
@@ -113,7 +113,7 @@ def summarise_delay(responses: Sequence[JointResponse]) -> tuple[float, float]:
 
 
 def explain_responses(responses: Sequence[JointResponse]) -> list[str]:
-    """What is wrong with order, signs and units, one sentence per joint."""
+    """Returns what is wrong with order, signs and units, one sentence per joint."""
     problems = []
     for response in responses:
         name, gain = response.joint, response.gain
@@ -131,7 +131,7 @@ def explain_responses(responses: Sequence[JointResponse]) -> list[str]:
 
 
 def largest_rates(motion: ArmMotion) -> Mapping[str, Float[np.ndarray, '3']]:
-    """Joint -> largest velocity, acceleration and jerk of its commands, over both sides.
+    """Returns each joint's largest commanded velocity, acceleration and jerk, over both sides.
 
     A controller commands at even times, and a recorder adds its own delay to each; divided by
     uneven times, jerks would be hundreds of times too large. So the times are made even.
@@ -174,7 +174,7 @@ def _fit(
     state_times: Float[np.ndarray, ' states'],
     state: Float[np.ndarray, ' states'],
 ) -> tuple[float, float, float]:
-    """Delay [s], gain and correlation of the velocities, at the delay that fits best."""
+    """Returns the best delay [s], and gain and correlation of the velocities at it."""
     # Over 50 ms: differences of neighbours would be the noise of the encoders.
     window = round(0.05 / _STEP)
     told = command[window:] - command[:-window]
@@ -193,7 +193,7 @@ def _fit(
 
 
 def _peak(scores: Float[np.ndarray, ' delays'], index: int) -> float:
-    """Of the parabola through the best three, in steps from `index`."""
+    """Returns where the parabola through the best three peaks, in steps from `index`."""
     if not 0 < index < len(scores) - 1:
         return 0.0
     left, top, right = scores[index - 1 : index + 2]

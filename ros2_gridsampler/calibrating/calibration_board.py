@@ -8,7 +8,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 # Corners that a ChArUco view needs: four fix the board's pose, the rest check it.
 _MIN_CORNERS = 6
@@ -26,9 +26,9 @@ class BoardView:
     """One picture of the board.
 
     Attributes:
-        name: Of the picture, for messages.
-        width: Of the picture [px].
-        height: Likewise [px].
+        name: Name of the picture, for messages.
+        width: Width of the picture [px].
+        height: Height of the picture [px].
         points: Corners in the frame of the board, whose z is 0 [m].
         pixels: The same corners in the picture, x to the right, y down [px].
     """
@@ -48,10 +48,10 @@ class Board:
         kind: 'chessboard' or 'charuco'.
         columns: Inner corners of a chessboard (one less than squares), squares of a ChArUco
             board: what OpenCV and ROS count.
-        rows: Likewise.
+        rows: Corners or squares in the other direction, counted in the same way.
         square: Side of a square, measured on the print [m].
         marker: Side of a ChArUco marker [m]; unused for a chessboard.
-        dictionary: Of the ChArUco markers, such as 'DICT_5X5_250'.
+        dictionary: Dictionary of the ChArUco markers, such as 'DICT_5X5_250'.
         legacy: ChArUco boards with an even number of rows printed with OpenCV before 4.6.
     """
 
@@ -64,7 +64,7 @@ class Board:
     legacy: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a board that cannot be printed."""
+        """Refuses a board that cannot be printed."""
         if min(self.columns, self.rows) < 3:
             raise ValueError(
                 f'A board of {self.columns}x{self.rows} is too small; count the inner corners of '
@@ -86,14 +86,13 @@ class Board:
             raise ValueError(f'{self.dictionary!r} is no dictionary of OpenCV; one of {known}.')
 
     def __str__(self) -> str:
-        """For provenance and messages."""
         text = f'{self.kind} {self.columns}x{self.rows}, square {self.square} m'
         if self.kind == 'charuco':
             text += f', marker {self.marker} m, {self.dictionary}'
         return text
 
     def find(self, gray: UInt8[np.ndarray, 'height width'], name: str = '') -> BoardView | None:
-        """Look for the board; None where it cannot be seen well enough."""
+        """Returns the view of the board; None where it cannot be seen well enough."""
         height, width = gray.shape
         search = self._find_charuco if self.kind == 'charuco' else self._find_chessboard
         found = search(gray)
@@ -156,13 +155,13 @@ class Board:
 def require_views(
     found: Sequence[BoardView | None], names: Sequence[str], board: Board, least: int = 3
 ) -> list[BoardView]:
-    """The pictures in which the board was found, if they are enough and of one size.
+    """Returns the views in which the board was found, if they are enough and of one size.
 
     Args:
-        found: Per picture what `Board.find` gave.
-        names: Of the pictures.
-        board: That was looked for.
-        least: So many are needed.
+        found: What `Board.find` gave for each picture.
+        names: Names of the pictures.
+        board: Board that was looked for.
+        least: Number of views that are needed.
 
     Raises:
         ValueError: No board, too few, or pictures of several sizes.
@@ -194,3 +193,58 @@ def require_views(
 def _shortest_side(grid: Float[np.ndarray, 'rows columns 2']) -> float:
     sides = (np.diff(grid, axis=0), np.diff(grid, axis=1))
     return float(min(np.linalg.norm(side, axis=-1).min() for side in sides))
+
+
+_ROWS = ('top', 'middle', 'bottom')
+_COLUMNS = ('left', 'centre', 'right')
+# Corners per ninth of the picture below which the lens is a guess there.
+_MIN_CORNERS_SEEN = 20
+# Below such tilts focal length and distance cannot be told apart (Zhang 2000, section 5).
+_MIN_TILT = 15.0
+_TILTED_VIEWS = 4
+_MIN_DISTANCE_RATIO = 1.3
+
+
+def count_corners(views: Sequence[BoardView]) -> Int[np.ndarray, '3 3']:
+    """Returns how many corners lie in each ninth of the picture, rows from the top."""
+    counts = np.zeros((3, 3), int)
+    for view in views:
+        cells = (3 * view.pixels / [view.width, view.height]).astype(int).clip(0, 2)
+        np.add.at(counts, (cells[:, 1], cells[:, 0]), 1)
+    return counts
+
+
+def advise(
+    views: Sequence[BoardView], board_to_camera: Float[np.ndarray, 'views 4 4'] | None = None
+) -> list[str]:
+    """Returns sentences on what to photograph next; none where the views are good.
+
+    Args:
+        views: Views of the board so far.
+        board_to_camera: Where it was, once that is known; then tilt and distance count too [m].
+    """
+    advice = []
+    counts = count_corners(views)
+    poor = [
+        f'{_ROWS[row]} {_COLUMNS[column]} ({counts[row, column]} corners)'
+        for row, column in np.argwhere(counts < _MIN_CORNERS_SEEN)
+    ]
+    if poor:
+        advice.append(f'Hold the board where the picture has too few corners: {", ".join(poor)}.')
+    if board_to_camera is None:
+        return advice
+    # Between the board's normal and the line of sight.
+    tilts = np.degrees(np.arccos(np.clip(np.abs(board_to_camera[:, 2, 2]), 0, 1)))
+    tilted = int((tilts > _MIN_TILT).sum())
+    if tilted < _TILTED_VIEWS:
+        advice.append(
+            f'Only {tilted} views are tilted by more than {_MIN_TILT:.0f} degrees; tilt the board '
+            'by 20 to 45 degrees to the left, right, front and back.'
+        )
+    distances = np.linalg.norm(board_to_camera[:, :3, 3], axis=1)
+    if distances.max() < _MIN_DISTANCE_RATIO * distances.min():
+        advice.append(
+            f'All views are {distances.min():.2f} to {distances.max():.2f} m away; take some '
+            'nearer and some farther.'
+        )
+    return advice

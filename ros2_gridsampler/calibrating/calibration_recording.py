@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..bags.topic_messages import JOINT_STATE, read_topic
+from ..bags.bag_reader import JOINT_STATE, read_topic
 from ..seeing.camera_message import CameraIntrinsics, stamp_seconds
 from .arm_motion import ArmMotion
 from .board_pictures import find_boards
@@ -24,7 +24,7 @@ _COMMAND_TYPES = (_TRAJECTORY, 'std_msgs/msg/Float64MultiArray')
 def read_pose_pairs(
     bag: Path, board: Board, camera: CameraIntrinsics, gripper: GripperTrack, topic: str = ''
 ) -> PosePairs:
-    """Where gripper and board were whenever the board stood still in the picture.
+    """Returns where gripper and board were whenever the board stood still in the picture.
 
     Raises:
         ValueError: Too few views, or no pose of the gripper at their time.
@@ -47,7 +47,7 @@ def read_motion(
     state_topic: str = '/joint_states',
     command_names: tuple[str, ...] = (),
 ) -> ArmMotion:
-    """What an arm was told and what it did.
+    """Returns what an arm was told and what it did.
 
     Args:
         bag: The recording.
@@ -101,7 +101,7 @@ def read_motion(
 def read_states(
     bag: Path, state_topic: str = '/joint_states'
 ) -> tuple[tuple[str, ...], Float[np.ndarray, ' times'], Float[np.ndarray, 'times joints']]:
-    """Joint names, times [s] and positions [rad], [m].
+    """Returns the joint names, times [s] and positions [rad], [m].
 
     Raises:
         ValueError: There are none, or their order changes.

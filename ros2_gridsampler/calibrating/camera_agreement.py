@@ -28,15 +28,15 @@ def check_camera(
     trained: CameraIntrinsics | None = None,
     max_difference: float = MAX_DIFFERENCE,
 ) -> None:
-    """Refuse a camera that contradicts the checkpoint or its calibration file.
+    """Refuses a camera that contradicts the checkpoint or its calibration file.
 
     Args:
-        name: Of the camera.
-        published: Its CameraInfo; None where none has come.
+        name: Name of the camera.
+        published: CameraInfo that it published; None where none has come.
         resolution: Width and height that the checkpoint was trained on [px].
-        calibrated: From the file in `calibration/`; None where there is none.
-        trained: From the manifest; None where it has none.
-        max_difference: See `MAX_DIFFERENCE`.
+        calibrated: Intrinsics in `calibration/`; None where there are none.
+        trained: Intrinsics in the manifest; None where it has none.
+        max_difference: Largest difference that is accepted, as `MAX_DIFFERENCE`.
 
     Raises:
         CameraDisagrees: Says what came, what was expected and what to do.
@@ -73,7 +73,7 @@ def check_camera(
 
 
 def measure_difference(first: CameraIntrinsics, second: CameraIntrinsics) -> float:
-    """How far apart the pixels are at which two calibrations see the same ray, at most [px].
+    """Returns how far apart two calibrations see the same ray, at most [px].
 
     For the rays of a grid of the first one's pixels, as far as it projects them back to there
     (beyond 90 degrees it does not).
@@ -92,7 +92,7 @@ def measure_difference(first: CameraIntrinsics, second: CameraIntrinsics) -> flo
 def _rays(
     camera: CameraIntrinsics, pixels: Float[np.ndarray, 'pixels 2']
 ) -> Float[np.ndarray, 'pixels 2']:
-    """The rays of pixels: x / z and y / z in the optical frame."""
+    """Returns the rays of pixels: x / z and y / z in the optical frame."""
     cv2 = opencv()
     if _is_fisheye(camera):
         rays = cv2.fisheye.undistortPoints(pixels[:, None], camera.matrix, camera.distortion)
@@ -104,7 +104,7 @@ def _rays(
 def _project(
     camera: CameraIntrinsics, rays: Float[np.ndarray, 'pixels 2']
 ) -> Float[np.ndarray, 'pixels 2']:
-    """The pixels of rays."""
+    """Returns the pixels of rays."""
     cv2 = opencv()
     points = np.column_stack([rays, np.ones(len(rays))])[:, None]
     still = np.zeros(3)
@@ -116,7 +116,7 @@ def _project(
 
 
 def _is_fisheye(camera: CameraIntrinsics) -> bool:
-    """Whether OpenCV's functions for fisheye lenses are the ones for it; refuses other models."""
+    """Returns whether OpenCV's fisheye functions are meant; refuses other models."""
     known = ('plumb_bob', 'rational_polynomial', 'equidistant')
     if camera.distortion.any() and camera.distortion_model not in known:
         raise CameraDisagrees(

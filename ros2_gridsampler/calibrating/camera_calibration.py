@@ -6,12 +6,16 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.camera_message import CameraIntrinsics
 from .calibration_board import BoardView
 
@@ -29,14 +33,14 @@ _OUTLIER = 2.5
 
 @dataclass(frozen=True, eq=False)
 class CameraCalibration:
-    """A solved camera.
+    """A calibrated camera, and how well the views fit it.
 
     Attributes:
-        intrinsics: The result.
+        intrinsics: Camera matrix and distortion that were found.
         rms: Distance between where corners are and where they should be, root mean square over
             all corners in use [px].
-        view_errors: Likewise per view in use [px].
-        views: In use.
+        view_errors: The same for each view in use [px].
+        views: Views in use.
         dropped: Outliers: name and error under the final camera [px].
         board_to_camera: Where the board was in each view, 4x4, metres, optical frame.
         deviations: Standard deviations of fx, fy, cx, cy [px]; None for a fisheye.
@@ -56,7 +60,7 @@ class CameraCalibration:
 def calibrate_camera(
     views: Sequence[BoardView], model: Model = 'pinhole', *, drop_outliers: bool = True
 ) -> CameraCalibration:
-    """Solve for the camera, drop views that do not fit, one after another, and solve again.
+    """Solves for the camera, drops views that do not fit, one by one, and solves again.
 
     Args:
         views: At least 3, of one size; see `require_views`.
@@ -91,7 +95,7 @@ def residuals(
     view: BoardView,
     board_to_camera: Float[np.ndarray, '4 4'] | None = None,
 ) -> Float[np.ndarray, 'corners 2']:
-    """From where the corners should be to where they are [px].
+    """Returns the vectors from where the corners should be to where they are [px].
 
     Args:
         camera: The camera.
@@ -107,7 +111,7 @@ def residuals(
 
 
 def locate_board(camera: CameraIntrinsics, view: BoardView) -> Float[np.ndarray, '4 4']:
-    """Where the board is, in the optical frame (x right, y down, z forward) [m].
+    """Returns where the board is, in the optical frame (x right, y down, z forward) [m].
 
     Raises:
         ValueError: Its place cannot be told from its corners.
@@ -137,7 +141,7 @@ def project(
     points: Float[np.ndarray, 'points 3'],
     board_to_camera: Float[np.ndarray, '4 4'],
 ) -> Float[np.ndarray, 'points 2']:
-    """Where points of the board [m] appear in the picture [px]."""
+    """Returns where points of the board [m] appear in the picture [px]."""
     rotation, translation = cv2.Rodrigues(board_to_camera[:3, :3])[0], board_to_camera[:3, 3]
     if camera.distortion_model == 'equidistant':
         pixels, _ = cv2.fisheye.projectPoints(
@@ -181,7 +185,16 @@ def _solve(views: Sequence[BoardView], model: Model) -> CameraCalibration:
     ]
     errors = tuple(float(np.sqrt(square.mean())) for square in squares)
     rms = float(np.sqrt(np.concatenate(squares).mean()))
-    return CameraCalibration(camera, rms, errors, tuple(views), (), boards, deviations, ())
+    return CameraCalibration(
+        intrinsics=camera,
+        rms=rms,
+        view_errors=errors,
+        views=tuple(views),
+        dropped=(),
+        board_to_camera=boards,
+        deviations=deviations,
+        warnings=(),
+    )
 
 
 def _solve_fisheye(points: Any, pixels: Any, size: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
@@ -196,7 +209,7 @@ def _solve_fisheye(points: Any, pixels: Any, size: tuple[int, int]) -> tuple[Any
 
 
 def _refuse_nonsense(matrix: Any, distortion: Any, size: tuple[int, int], model: Model) -> None:
-    """Views that are all alike fit any focal length; OpenCV then returns some number."""
+    """Refuses views so alike that they fit any focal length, and any number comes out."""
     focal, centre = matrix[[0, 1], [0, 1]], matrix[:2, 2]
     sane = np.isfinite(matrix).all() and np.isfinite(distortion).all() and (focal > 0).all()
     if (
@@ -212,7 +225,7 @@ def _refuse_nonsense(matrix: Any, distortion: Any, size: tuple[int, int], model:
 
 
 def _two_cameras(solution: CameraCalibration, model: Model) -> tuple[str, ...]:
-    """A warning where file names fall into groups that fit much better apart than together."""
+    """Returns a warning where groups of file names fit much better apart than together."""
     groups: dict[str, list[BoardView]] = {}
     for view in solution.views:
         groups.setdefault(re.sub(r'\d+$', '', view.name.rsplit('.', 1)[0]), []).append(view)
@@ -247,3 +260,65 @@ def _transform(rotation: Any, translation: Any) -> Float[np.ndarray, '4 4']:
 
 def _fisheye(distortion: Float[np.ndarray, ' coefficients']) -> Float[np.ndarray, '4']:
     return np.resize(distortion, 4) if len(distortion) >= 4 else np.zeros(4)
+
+
+_DPI = 100
+
+
+def draw_residuals(calibration: CameraCalibration, path: Path) -> None:
+    """Arrows from where corners should be, enlarged, and the error of every view."""
+    camera = calibration.intrinsics
+    triples = zip(calibration.views, calibration.board_to_camera, strict=True)
+    pixels = np.concatenate([view.pixels for view in calibration.views])
+    errors = np.concatenate([residuals(camera, view, board) for view, board in triples])
+    sizes = np.linalg.norm(errors, axis=1)
+    figure = Figure(figsize=(13, 5.6), dpi=_DPI, layout='constrained')
+    FigureCanvasAgg(figure)
+    picture, bars = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    # The 99th percentile becomes a twentieth of the width.
+    enlarged = camera.width / 20 / max(float(np.percentile(sizes, 99)), 1e-6)
+    arrows = picture.quiver(
+        *pixels.T,
+        *errors.T,
+        sizes,
+        angles='xy',
+        scale_units='xy',
+        scale=1 / enlarged,
+        cmap='viridis',
+        width=0.002,
+    )
+    figure.colorbar(arrows, ax=picture, label='residual [px]')
+    picture.set(
+        xlim=(0, camera.width),
+        ylim=(camera.height, 0),
+        aspect='equal',
+        xlabel='x [px]',
+        ylabel='y [px]',
+        title=f'Residuals, {enlarged:.0f} times enlarged; RMS {calibration.rms:.3f} px',
+    )
+    names = [view.name for view in calibration.views] + [name for name, _ in calibration.dropped]
+    heights = [*calibration.view_errors, *(error for _, error in calibration.dropped)]
+    colours = ['tab:blue'] * len(calibration.views) + ['tab:red'] * len(calibration.dropped)
+    bars.barh(range(len(names)), heights, color=colours)
+    bars.set_yticks(range(len(names)), names, fontsize=7)
+    bars.invert_yaxis()
+    bars.axvline(calibration.rms, color='black', linewidth=0.8)
+    bars.set(xlabel='RMS of the view [px]', title='Views (red: dropped; line: all in use)')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def draw_undistorted(
+    calibration: CameraCalibration, rgb: UInt8[np.ndarray, 'height width 3'], path: Path
+) -> None:
+    """Draws a sample as taken and as it is rectified, side by side, with straight lines."""
+    camera = calibration.intrinsics
+    preparation = ImagePreparation(camera.width, camera.height, rectify=True)
+    both = [rgb.copy(), prepare_image(rgb, preparation, camera).copy()]
+    for picture in both:
+        for share in np.linspace(0, 1, 9)[1:-1]:
+            x, y = int(share * camera.width), int(share * camera.height)
+            cv2.line(picture, (x, 0), (x, camera.height), (255, 220, 0), 1)
+            cv2.line(picture, (0, y), (camera.width, y), (255, 220, 0), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(np.hstack(both), cv2.COLOR_RGB2BGR))

@@ -18,11 +18,11 @@ _COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8,), 'equidistant'
 
 @dataclass(frozen=True, eq=False)
 class CameraInfoFile:
-    """What such a file says.
+    """What a camera_info file says.
 
     Attributes:
-        name: Of the camera.
-        intrinsics: K and distortion.
+        name: Name of the camera.
+        intrinsics: Camera matrix K and distortion.
         rectification: R, for stereo cameras; else the identity.
         projection: P, of the rectified picture [px].
     """
@@ -34,13 +34,13 @@ class CameraInfoFile:
 
 
 def from_intrinsics(name: str, intrinsics: CameraIntrinsics) -> CameraInfoFile:
-    """A single camera whose rectified picture keeps K, as `prepare_image` makes it."""
+    """Returns a single camera whose rectified picture keeps K, as `prepare_image` makes it."""
     projection = np.hstack([intrinsics.matrix, np.zeros((3, 1))])
     return CameraInfoFile(name, intrinsics, np.eye(3), projection)
 
 
 def load_camera_info(path: Path | str) -> CameraInfoFile:
-    """Read a file of camera_calibration or camera_info_manager.
+    """Reads a file of camera_calibration or camera_info_manager.
 
     Raises:
         ValueError: Names the file, the key and what is wrong.
@@ -85,7 +85,7 @@ def load_camera_info(path: Path | str) -> CameraInfoFile:
 
 
 def save_camera_info(path: Path, info: CameraInfoFile, provenance: Sequence[str] = ()) -> None:
-    """Write the file; `provenance` becomes comments, which every reader skips.
+    """Writes the file; `provenance` becomes comments, which every reader skips.
 
     Raises:
         ValueError: A comment has a line break, a number is not finite.

@@ -28,7 +28,7 @@ _LATER = 3.0
 def record_cameras(
     bags: Sequence[Path], cameras: Mapping[str, str], checkpoint: Path
 ) -> dict[str, CameraRecord]:
-    """Write a reference view of every camera that stands still; say why of the others.
+    """Writes a reference view of every camera that stands still; says why not of the others.
 
     The first picture of the first bag is the view, if the pictures at the begin of other bags
     and a few seconds into them agree with it.
@@ -62,7 +62,7 @@ def record_cameras(
 def take_reference_views(
     checkpoint: Path, bags: Sequence[Path], cameras: Mapping[str, str]
 ) -> dict[str, CameraRecord]:
-    """Give a checkpoint new reference views and lenses; its manifest names them from then on.
+    """Gives a checkpoint new reference views and lenses; its manifest names them from then on.
 
     Raises:
         BadCheckpoint: The manifest cannot be read.
@@ -80,7 +80,7 @@ def take_reference_views(
 
 
 def _two_pictures(bag: Path, topic: str) -> Iterator[UInt8[np.ndarray, 'height width 3']]:
-    """The first picture, and one a few seconds later or, in a short bag, the last."""
+    """Yields the first picture, and one a few seconds later or, in a short bag, the last."""
     first: RecordedMessage | None = None
     last: RecordedMessage | None = None
     with contextlib.suppress(DamagedBag):

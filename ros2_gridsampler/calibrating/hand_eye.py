@@ -34,17 +34,17 @@ _LOOSE, _LOOSE_FLOOR = 4.0, 1e-4
 
 @dataclass(frozen=True, eq=False)
 class HandEye:
-    """Where the camera is.
+    """Where a camera sits, and how sure that is.
 
     Attributes:
         setup: 'eye-in-hand': `camera` is camera to gripper; 'eye-to-hand': camera to base.
-        camera: Refined over all pairs jointly, 4x4, metres.
-        board: Board to base (eye-in-hand) or board to gripper.
+        camera: Pose of the camera, refined over all pairs jointly, 4x4, metres.
+        board: Pose of the board in the base (eye-in-hand) or in the gripper, 4x4, metres.
         methods: Each closed-form method of OpenCV -> its `camera`.
         agreement: Largest distance of a method from the refined position [m].
         spread: Largest move of the position when one pair is left out [m].
-        residual: Root mean square over the pairs [m].
-        rotation_residual: Likewise [rad].
+        residual: Root mean square of the position error over the pairs [m].
+        rotation_residual: Root mean square of the rotation error over the pairs [rad].
         scale: Camera distances times this agree best with the arm's; 1 is right.
         warnings: What the user should know.
     """
@@ -62,7 +62,7 @@ class HandEye:
 
 
 def solve_hand_eye(pairs: PosePairs, setup: Setup | None = None) -> HandEye:
-    """Solve by all of OpenCV's methods, refine jointly, and say how sure it is.
+    """Solves by all of OpenCV's methods, refines jointly, and says how sure it is.
 
     Args:
         pairs: At least 3; 10 to 30 with rotations about two axes are good.
@@ -94,21 +94,21 @@ def solve_hand_eye(pairs: PosePairs, setup: Setup | None = None) -> HandEye:
     )
     distances = [np.linalg.norm(x[:3, 3] - fit.x[:3, 3]) for x in fit.methods.values()]
     return HandEye(
-        setup,
-        fit.x,
-        fit.z,
-        fit.methods,
-        float(max(distances)),
-        max(moves, default=np.nan),
-        fit.residual,
-        float(np.sqrt(np.mean(np.sum(fit.errors[:, 3:] ** 2, axis=1)))),
-        scale,
-        warnings,
+        setup=setup,
+        camera=fit.x,
+        board=fit.z,
+        methods=fit.methods,
+        agreement=float(max(distances)),
+        spread=max(moves, default=np.nan),
+        residual=fit.residual,
+        rotation_residual=float(np.sqrt(np.mean(np.sum(fit.errors[:, 3:] ** 2, axis=1)))),
+        scale=scale,
+        warnings=warnings,
     )
 
 
 def _choose(pairs: PosePairs, wanted: Setup | None) -> tuple[Setup, float, float]:
-    """The setup, and the scale between camera and arm with its deviation.
+    """Returns the setup, and the scale between camera and arm with its deviation.
 
     Raises:
         ValueError: The other setup fits clearly better, or both fit alike.

@@ -20,7 +20,7 @@ _MAX_RESIDUAL = 0.05
 
 
 def refuse_little_rotation(pairs: PosePairs) -> None:
-    """Rotations about one axis leave the camera's position along it open.
+    """Refuses rotations about one axis, which leave the position along it open.
 
     Raises:
         ValueError: Says which motions to add.
@@ -49,7 +49,7 @@ def refuse_little_rotation(pairs: PosePairs) -> None:
 
 
 def refuse_unlike_rotations(pairs: PosePairs) -> None:
-    """The board turns in the camera by as much as the gripper does, whatever the mounting.
+    """Refuses pairs in which the board does not turn by as much as the gripper does.
 
     Raises:
         ValueError: It does not: the poses of a pair are not of the same moment.
@@ -71,7 +71,7 @@ def measure_scale(
     b: Float[np.ndarray, 'pairs 4 4'],
     rotation: Float[np.ndarray, '3 3'],
 ) -> tuple[float, float, float]:
-    """What camera distances must be multiplied by to agree with the arm's.
+    """Returns what camera distances must be multiplied by to agree with the arm's.
 
     With the rotation of X known, A X B = Z is linear in the positions of X and Z and in the
     scale of B: R_A t_X + s R_A R_X t_B - t_Z = -t_A.
@@ -94,7 +94,7 @@ def measure_scale(
 
 
 def warn_of_scale(scale: float, deviation: float) -> tuple[str, ...]:
-    """A wrong square size, millimetres and mirrored frames all show in the scale.
+    """Returns warnings: a wrong square, millimetres and mirrored frames all show in the scale.
 
     Raises:
         ValueError: The scale is that of millimetres or of a left-handed frame.
@@ -123,7 +123,7 @@ def warn_of_scale(scale: float, deviation: float) -> tuple[str, ...]:
 
 
 def refuse_contradiction(residual: float) -> None:
-    """Refuse pairs that fit no camera; `residual` is the root mean square of the fit [m].
+    """Refuses pairs that fit no camera; `residual` is the root mean square of the fit [m].
 
     Raises:
         ValueError: The fit is useless.
@@ -137,7 +137,7 @@ def refuse_contradiction(residual: float) -> None:
 
 
 def _relative(poses: Float[np.ndarray, 'poses 4 4']) -> Float[np.ndarray, 'moves 3']:
-    """Rotation vectors between all pairs of moments, in the frame that moves [rad]."""
+    """Returns the rotation vectors between all pairs of moments, in the frame that moves [rad]."""
     first, second = np.triu_indices(len(poses), 1)
     rotations = poses[:, :3, :3]
     moves = np.swapaxes(rotations[first], 1, 2) @ rotations[second]

@@ -24,10 +24,10 @@ class PoseFit:
     """X and Z of A X B = Z.
 
     Attributes:
-        a: 4x4, metres.
-        b: Likewise.
-        x: Refined.
-        z: Refined.
+        a: The poses A, 4x4, metres.
+        b: The poses B, 4x4, metres.
+        x: X, refined over all pairs, 4x4, metres.
+        z: Z, refined over all pairs, 4x4, metres.
         methods: Each closed-form method of OpenCV -> its X.
         errors: Position [m] and rotation vector [rad] of A X B in Z.
     """
@@ -46,7 +46,7 @@ class PoseFit:
 
     @classmethod
     def of(cls, a: Float[np.ndarray, 'pairs 4 4'], b: Float[np.ndarray, 'pairs 4 4']) -> 'PoseFit':
-        """Solve; the method with the smallest position error starts the refinement."""
+        """Solves; the method with the smallest position error starts the refinement."""
         methods = _closed_form(a, b)
 
         def error(x: Float[np.ndarray, '4 4']) -> float:
@@ -57,7 +57,7 @@ class PoseFit:
         return cls(a, b, x, z, methods, _errors(a, b, x, z))
 
     def without(self, index: int) -> Float[np.ndarray, '4 4']:
-        """X of all pairs but one."""
+        """Returns X of all pairs but one."""
         kept = np.arange(len(self.a)) != index
         return _refine(self.a[kept], self.b[kept], self.x, self.z, rounds=1)[0]
 
@@ -109,7 +109,7 @@ def _errors(
     x: Float[np.ndarray, '4 4'],
     z: Float[np.ndarray, '4 4'],
 ) -> Float[np.ndarray, 'pairs 6']:
-    """Position [m] and rotation vector [rad] of A X B in Z."""
+    """Returns the position [m] and rotation vector [rad] of A X B in Z."""
     seen = a @ x @ b
     turn = Rotation.from_matrix(z[:3, :3].T @ seen[:, :3, :3]).as_rotvec()
     return np.hstack([seen[:, :3, 3] - z[:3, 3], turn])
@@ -122,7 +122,7 @@ def _refine(
     z: Float[np.ndarray, '4 4'],
     rounds: int = 2,
 ) -> tuple[Float[np.ndarray, '4 4'], Float[np.ndarray, '4 4']]:
-    """X and Z together, over all pairs, positions and rotations weighted by their own scatter."""
+    """Refines X and Z together; positions and rotations are weighted by their scatter."""
     start = np.concatenate([_vector(x), _vector(z)])
     errors = _errors(a, b, x, z)
     for _ in range(rounds):

@@ -57,12 +57,12 @@ class DriftLimits:
 
 @dataclass(frozen=True)
 class MountDrift:
-    """What happened to a view.
+    """How a view has changed since its reference view was taken.
 
     Attributes:
-        shift: By how much what does not move in the scene moved in the picture, median [px].
-        rotation: Of the picture, anticlockwise as seen [deg].
-        scale: Of the picture; above 1 the camera came nearer.
+        shift: Median shift in the picture of what does not move in the scene [px].
+        rotation: Rotation of the picture, anticlockwise as seen [deg].
+        scale: Change of the picture's size; above 1 the camera came nearer.
         angle: Turn of the camera that would shift the picture so [deg]; None without intrinsics.
         matches: Corners or features that agree on it.
         by_board: Whether a calibration board was compared, not the scene.
@@ -76,12 +76,11 @@ class MountDrift:
     by_board: bool
 
     def __str__(self) -> str:
-        """Shift and rotation, for people."""
         angle = '' if self.angle is None else f' ({self.angle:.2f} deg of the camera)'
         return f'shifted by {self.shift:.1f} px{angle}, rotated by {self.rotation:.1f} deg'
 
     def complaint(self, camera: str, limits: DriftLimits) -> str:
-        """A sentence if the mount moved too far, else ''."""
+        """Returns a sentence if the mount moved too far, else ''."""
         if self.shift <= limits.max_shift and abs(self.rotation) <= limits.max_rotation:
             return ''
         angle = '' if self.angle is None else f' ({self.angle:.2f} deg of the camera)'
@@ -103,12 +102,12 @@ def measure_drift(
     camera: CameraIntrinsics | None = None,
     board: Board | None = None,
 ) -> MountDrift:
-    """Compare two RGB views of a scene in which the arm, objects and the light may differ.
+    """Compares two RGB views of a scene in which the arm, objects and the light may differ.
 
     Args:
         reference: The view when the policy was trained or last checked.
         live: The view now, of the same size.
-        camera: To tell the angle by which the camera turned.
+        camera: Intrinsics, needed to tell by which angle the camera turned.
         board: Compared alone if it is seen in both views; it must not have been moved.
 
     Raises:
@@ -137,7 +136,7 @@ def measure_drift(
 def _match(
     reference: UInt8[np.ndarray, 'height width'], live: UInt8[np.ndarray, 'height width']
 ) -> tuple[Float[np.ndarray, 'matches 2'], Float[np.ndarray, 'matches 2']]:
-    """Features found again: where they were and where they are [px]."""
+    """Returns the features found again: where they were and where they are [px]."""
     cv2 = opencv()
     scale = min(1.0, _MAX_WIDTH / reference.shape[1])
     # SIFT: OpenCV's only features that keep their place under changed light to 0.1 px. The low
@@ -174,7 +173,7 @@ def _background(
     after: Float[np.ndarray, 'matches 2'],
     size: tuple[int, int],
 ) -> Bool[np.ndarray, ' matches']:
-    """Which matches belong to what does not move in the scene.
+    """Returns which matches belong to what does not move in the scene.
 
     Arm and objects move as well, each in its own way. Of the motions found one after another,
     the background's is the one that is spread over most of the picture.

@@ -23,9 +23,10 @@ class PosePairs:
     """Where the gripper and the board were at the same moments.
 
     Attributes:
-        names: Of the moments, for messages.
-        gripper_to_base: 4x4, metres.
-        board_to_camera: Likewise, in the optical frame (x right, y down, z forward).
+        names: Names of the moments, for messages.
+        gripper_to_base: Pose of the gripper in the base, 4x4, metres.
+        board_to_camera: Pose of the board in the optical frame (x right, y down, z forward), 4x4,
+            metres.
     """
 
     names: tuple[str, ...]
@@ -33,7 +34,7 @@ class PosePairs:
     board_to_camera: Float[np.ndarray, 'pairs 4 4']
 
     def __post_init__(self) -> None:
-        """Refuse what is no pose in metres."""
+        """Refuses what is no pose in metres."""
         for what in ('gripper_to_base', 'board_to_camera'):
             poses = getattr(self, what)
             if poses.shape != (len(self.names), 4, 4):
@@ -42,12 +43,11 @@ class PosePairs:
                 check_pose(pose, f'{name}: {what}')
 
     def __len__(self) -> int:
-        """How many pairs."""
         return len(self.names)
 
 
 def check_pose(pose: Float[np.ndarray, '4 4'], where: str) -> None:
-    """Refuse a matrix that is not a rigid motion in metres.
+    """Refuses a matrix that is not a rigid motion in metres.
 
     Raises:
         ValueError: Says what is wrong and what to do.
@@ -76,7 +76,7 @@ def check_pose(pose: Float[np.ndarray, '4 4'], where: str) -> None:
 def pose_matrix(
     translation: Sequence[float], quaternion: Sequence[float], where: str
 ) -> Float[np.ndarray, '4 4']:
-    """4x4 from x y z [m] and the quaternion x y z w.
+    """Returns a pose, 4x4, from x y z [m] and the quaternion x y z w.
 
     Raises:
         ValueError: These are no numbers, or the quaternion is not a unit.
@@ -104,7 +104,7 @@ def pose_matrix(
 
 
 def load_pose_pairs(path: Path) -> PosePairs:
-    """Read pairs.
+    """Reads pairs of poses from a file.
 
     Two formats, as JSON or YAML. MoveIt's `pose_samples.json`: a list of pairs
     [gripper in base, board in camera] of 4x4 matrices. Ours: a list of
@@ -127,7 +127,7 @@ def load_pose_pairs(path: Path) -> PosePairs:
 
 
 def save_pose_pairs(path: Path, pairs: PosePairs) -> None:
-    """Write MoveIt's format."""
+    """Writes pairs of poses in MoveIt's format."""
     both = np.stack([pairs.gripper_to_base, pairs.board_to_camera], axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(both.tolist()))

@@ -22,7 +22,7 @@ Picture = UInt8[np.ndarray, 'height width 3']
 
 
 def save_reference_view(checkpoint: Path, camera: str, rgb: Picture) -> str:
-    """Keep a view of the place where the policy works; PNG, so not a pixel changes.
+    """Keeps a view of the place where the policy works; PNG, so not a pixel changes.
 
     Returns:
         The sha256 of the file, for the manifest.
@@ -38,7 +38,7 @@ def save_reference_view(checkpoint: Path, camera: str, rgb: Picture) -> str:
 def load_reference_views(
     checkpoint: Path, cameras: Mapping[str, CameraRecord]
 ) -> dict[str, Picture]:
-    """Camera -> its view, RGB, of those cameras that the manifest says have one.
+    """Returns the views, RGB, of those cameras that the manifest says have one.
 
     Raises:
         ValueError: A file is missing, damaged, or not the one that the manifest names.
@@ -76,13 +76,13 @@ def check_mounts(
     limits: DriftLimits,
     lenses: Mapping[str, CameraIntrinsics] | None = None,
 ) -> tuple[dict[str, MountDrift], list[str]]:
-    """Compare the newest picture of every camera with its reference view.
+    """Compares the newest picture of every camera with its reference view.
 
     Args:
         references: Camera -> reference view.
         live: Camera -> RGB, as the driver publishes it.
         limits: How far a mount may have moved.
-        lenses: Of those cameras whose turn is to be told in degrees too.
+        lenses: Camera -> its intrinsics, where its turn is to be told in degrees too.
 
     Returns:
         Per camera with a reference view what was measured, and what is wrong, in sentences.
@@ -102,7 +102,7 @@ def check_mounts(
 
 
 def why_not_fixed(views: Sequence[Picture], limits: DriftLimits) -> str:
-    """Why these views of one camera cannot be compared; empty where they can.
+    """Returns why these views of one camera cannot be compared; empty where they can.
 
     A camera that rides on the arm shows another view each time, and a bare wall shows none that
     could be found again: neither can tell whether its mount has moved.

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
-from ..bags.bag_reader import read_messages
-from ..bags.topic_messages import POSE, read_topic
+from ..bags.bag_reader import POSE, read_messages, read_topic
 from ..seeing.camera_message import stamp_seconds
 from .pose_pairs import pose_matrix
 
@@ -28,12 +27,12 @@ class Track:
         self._poses: list[Float[np.ndarray, '4 4']] = []
 
     def add(self, time: float, pose: Float[np.ndarray, '4 4']) -> None:
-        """Append a pose; times may come in any order [s]."""
+        """Appends a pose; times may come in any order [s]."""
         self._times.append(time)
         self._poses.append(pose)
 
     def at(self, time: float) -> Float[np.ndarray, '4 4']:
-        """The pose at a moment [s], between its neighbours.
+        """Returns the pose at a moment [s], between its neighbours.
 
         Raises:
             ValueError: There is none near that moment.
@@ -111,7 +110,7 @@ class GripperTrack:
         self._chain = chain[::-1]
 
     def at(self, time: float) -> Float[np.ndarray, '4 4']:
-        """Gripper in base at a moment [s]; 4x4, metres."""
+        """Returns the pose of the gripper in the base at a moment [s]; 4x4, metres."""
         pose = np.eye(4)
         for track in self._chain:
             pose = pose @ track.at(time)
@@ -130,7 +129,7 @@ def _read_poses(bag: Path, topic: str) -> Track:
 
 
 def _read_tree(bag: Path) -> tuple[dict[str, tuple[str, Track]], dict[str, str]]:
-    """Child -> its parent and its track; child -> another parent that it had too."""
+    """Returns each child's parent and track, and other parents that a child had too."""
     tree: dict[str, tuple[str, Track]] = {}
     second: dict[str, str] = {}
     for recorded in read_messages(bag, ('/tf', '/tf_static')):

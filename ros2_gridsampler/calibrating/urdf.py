@@ -17,18 +17,18 @@ _MOVABLE = ('revolute', 'continuous', 'prismatic')
 
 @dataclass(frozen=True, eq=False)
 class UrdfJoint:
-    """A joint.
+    """One joint of a URDF, and the links between which it sits.
 
     Attributes:
-        name: Of the joint.
+        name: Name of the joint.
         kind: 'revolute', 'continuous', 'prismatic' or 'fixed'.
-        parent: Link.
-        child: Link.
-        origin: Child in parent at position 0, 4x4, metres.
+        parent: Name of the link that holds the joint.
+        child: Name of the link that the joint moves.
+        origin: Pose of the child in the parent at position 0, 4x4, metres.
         axis: Unit vector in the frame of the joint.
-        min_position: [rad] or [m]; -inf for a continuous joint.
-        max_position: Likewise.
-        max_velocity: [rad/s] or [m/s]; NaN where the file has none.
+        min_position: Lower limit [rad] or [m]; -inf for a continuous joint.
+        max_position: Upper limit [rad] or [m]; inf for a continuous joint.
+        max_velocity: Largest velocity [rad/s] or [m/s]; NaN where the file has none.
     """
 
     name: str
@@ -42,7 +42,7 @@ class UrdfJoint:
     max_velocity: float
 
     def at(self, position: float) -> Float[np.ndarray, '4 4']:
-        """Child in parent."""
+        """Returns the pose of the child in the parent at a position, 4x4, metres."""
         motion = np.eye(4)
         if self.kind == 'prismatic':
             motion[:3, 3] = self.axis * position
@@ -53,10 +53,10 @@ class UrdfJoint:
 
 @dataclass(frozen=True)
 class Urdf:
-    """A robot.
+    """The tree of joints of a robot.
 
     Attributes:
-        name: Of the robot.
+        name: Name of the robot.
         joints: Name -> joint, in the order of the file.
     """
 
@@ -79,7 +79,7 @@ class Urdf:
         return tuple(names)
 
     def chain(self, base: str, tip: str) -> tuple[UrdfJoint, ...]:
-        """Joints from one link down to another.
+        """Returns the joints from one link down to another.
 
         Raises:
             ValueError: There is no such way.
@@ -101,7 +101,7 @@ class Urdf:
     def pose(
         self, positions: Mapping[str, float], base: str, tip: str
     ) -> Float[np.ndarray, '4 4']:
-        """Where `tip` is in `base`; a joint without a position stays at 0 [rad], [m]."""
+        """Returns where `tip` is in `base`; a joint without a position stays at 0 [rad], [m]."""
         pose = np.eye(4)
         for joint in self.chain(base, tip):
             pose = pose @ joint.at(positions.get(joint.name, 0.0))
@@ -109,7 +109,7 @@ class Urdf:
 
 
 def load_urdf(path: Path) -> Urdf:
-    """Read a URDF file.
+    """Reads a URDF file.
 
     Raises:
         ValueError: Names the file, the joint and what is wrong.
@@ -157,11 +157,21 @@ def _joint(element: ElementTree.Element) -> UrdfJoint:
     if kind != 'fixed' and not length > 0:
         raise ValueError(f'joint {name!r} has an axis of length 0.')
     direction = direction / length if length > 0 else direction
-    return UrdfJoint(name, kind, parent, child, frame, direction, low, high, velocity)
+    return UrdfJoint(
+        name=name,
+        kind=kind,
+        parent=parent,
+        child=child,
+        origin=frame,
+        axis=direction,
+        min_position=low,
+        max_position=high,
+        max_velocity=velocity,
+    )
 
 
 def _refuse_no_tree(joints: list[UrdfJoint]) -> None:
-    """Each link hangs on one joint, each name is used once, and there is no ring."""
+    """Refuses links on several joints, names that are used twice, and rings."""
     above = {joint.child: joint for joint in joints}
     if len(above) < len(joints) or len({joint.name for joint in joints}) < len(joints):
         raise ValueError('two joints have the same name or the same child link.')

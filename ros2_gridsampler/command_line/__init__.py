@@ -1,115 +1,151 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler`: one command with a subcommand per job; heavy imports wait in the functions."""
+"""`gridsampler`: a table of commands by task; heavy imports wait in their functions."""
 
-import signal
+import difflib
+import inspect
 import sys
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 import tyro
 
-from ..files import FULL
-from .adaptation_commands import adapt, import_encoder
-from .calibration_commands import calibrate
+from .arguments import json_argument
+from .arm_calibration_commands import arm, hand_eye
+from .camera_calibration_commands import camera, drift, reference
 from .check_command import check
-from .encoder_commands import encoders
-from .engine_commands import benchmark, export, flops
+from .encoder_commands import compare, list_known, serve, show, verify
+from .engine_commands import benchmark_backends, export, flops
 from .evaluation_commands import evaluate
-from .lerobot_commands import export_lerobot, import_lerobot
+from .lerobot_commands import adopt, convert_sampler, export_lerobot, import_lerobot
 from .moved_commands import run_moved
-from .plugin_commands import adopt, convert_sampler
-from .pretraining_commands import pretrain
+from .running import answer, parse
 from .safety_commands import delay, faults, monitor, safety_tables, timing
 from .simulation_commands import demo, record, success
-from .training_commands import train
+from .training_commands import adapt, import_encoder, pretrain, train
 
-application = tyro.extras.SubcommandApp()
-for command in (
-    demo,
-    record,
-    pretrain,
-    adapt,
-    import_encoder,
-    train,
-    evaluate,
-    export_lerobot,
-    success,
-    export,
-    check,
-    flops,
-    adopt,
-    convert_sampler,
-    faults,
-    safety_tables,
-    monitor,
-):
-    application.command(command)
-application.command(name='import')(import_lerobot)
-benchmark.command(timing)
-calibrate.command(delay)
-application.command(benchmark, name='benchmark', help='How fast, on this machine.')
-application.command(encoders, name='encoders', help='List, show, verify and serve encoders.')
-application.command(
-    calibrate, name='calibrate', help='Calibrate cameras and arms; see whether one has moved.'
-)
+__all__ = ['CONTENTS', 'answer', 'main']
+
+CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
+    'Record and train': {
+        'record': record,
+        'import': import_lerobot,
+        'export-lerobot': export_lerobot,
+        'train': train,
+        'adopt': adopt,
+    },
+    'Encoders': {
+        'pretrain': pretrain,
+        'adapt': adapt,
+        'import-encoder': import_encoder,
+        'encoders list': list_known,
+        'encoders show': show,
+        'encoders verify': verify,
+        'encoders compare': compare,
+        'encoders serve': serve,
+    },
+    'Evaluate': {
+        'evaluate': evaluate,
+        'success': success,
+    },
+    'Deploy': {
+        'demo': demo,
+        'check': check,
+        'export': export,
+        'convert-sampler': convert_sampler,
+        'monitor': monitor,
+    },
+    'Calibrate': {
+        'calibrate camera': camera,
+        'calibrate hand-eye': hand_eye,
+        'calibrate arm': arm,
+        'calibrate delay': delay,
+        'calibrate reference': reference,
+        'calibrate drift': drift,
+    },
+    'Benchmarks': {
+        'benchmark backends': benchmark_backends,
+        'benchmark timing': timing,
+        'flops': flops,
+        'faults': faults,
+        'safety-tables': safety_tables,
+    },
+}
+COMMANDS = {name: command for group in CONTENTS.values() for name, command in group.items()}
 
 
-def main() -> None:
-    """Run the command that the arguments of the process name."""
-    run_moved(sys.argv[1:])
-    answer(lambda: application.cli(prog='gridsampler', description='GridS policies on ROS 2.'))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command that the arguments name, by default those of the process."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    run_moved(given)
+    answer(lambda: _run(given))
 
 
-def answer(command: Callable[[], object], name: str = 'gridsampler') -> None:
-    """Run a command; a user's mistake is one sentence, not a traceback.
+def _run(given: list[str]) -> None:
+    words = [word for word in given[:2] if not word.startswith('-')]
+    chosen = next((n for n in (' '.join(words), *words[:1]) if n in COMMANDS), None)
+    if chosen is not None:
+        rest = json_argument(given[len(chosen.split()) :])
+        parse(COMMANDS[chosen], f'gridsampler {chosen}', rest)()
+    elif given and given[0].startswith('--tyro-'):
+        _application().cli(prog='gridsampler', args=given)
+    elif not words and set(given) <= {'-h', '--help'}:
+        print(contents())
+    elif len(words) == 1 and set(given[1:]) <= {'-h', '--help'} and _below(words[0]):
+        print(contents(words[0]))
+    else:
+        raise ValueError(_unknown(given, words))
+
+
+def contents(above: str = '') -> str:
+    """Returns the table of contents, a line per command under its task.
 
     Args:
-        command: Reads the arguments of the process and does what they ask.
-        name: Of the program, before every sentence.
+        above: First word of the commands to list, such as 'calibrate'; all of them if empty.
     """
-    came = [signal.SIGINT]
-
-    def end_in_order(number: int, frame: FrameType | None) -> None:
-        came.append(signal.Signals(number))
-        raise KeyboardInterrupt
-
-    # Python ends at once on SIGTERM, and leaves behind what Ctrl-C would have put in order.
-    before = signal.signal(signal.SIGTERM, end_in_order)
-    try:
-        command()
-    except KeyboardInterrupt:
-        print(
-            f'{name}: stopped. What --help says goes on where it stopped does so with the '
-            'same command.',
-            file=sys.stderr,
-        )
-        sys.exit(128 + came[-1])
-    except InterruptedError as error:
-        print(error, file=sys.stderr)
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        if str(error.name).partition('.')[0] == 'ros2_gridsampler':
-            raise
-        print(
-            f"{name}: {error.name} is not installed; pip install 'ros2_gridsampler[full]', "
-            'or the extra that this command belongs to (setup.py).',
-            file=sys.stderr,
-        )
-        sys.exit(1)
-    except (ValueError, OSError) as error:
-        print(f'{name}: {_sentence(error)}', file=sys.stderr)
-        sys.exit(1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f'usage: gridsampler {above or "COMMAND"} ...']
+    if not above:
+        lines += ['', 'Vision-language-action policies with few visual tokens, on ROS 2.']
+    for task, commands in CONTENTS.items():
+        shown = {n: c for n, c in commands.items() if not above or n in _below(above)}
+        if shown:
+            lines += ['', task]
+        for name, command in shown.items():
+            lines.append(f'  {name:{width}}{_first_line(command)}')
+    return '\n'.join([*lines, '', '`gridsampler COMMAND --help` explains a command.'])
 
 
-def _sentence(error: ValueError | OSError) -> str:
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f'{error.filename} is not there; look at the name.'
-    if isinstance(error, OSError) and error.errno in FULL:
-        return (
-            f'{error}; free some space. What --help says goes on where it stopped does so with '
-            'the same command.'
-        )
-    return str(error)
+def _first_line(command: Callable[..., None]) -> str:
+    return (inspect.getdoc(command) or '').partition('\n')[0].rstrip('.')
+
+
+def _below(word: str) -> list[str]:
+    return [name for name in COMMANDS if name.startswith(f'{word} ')]
+
+
+def _unknown(given: list[str], words: list[str]) -> str:
+    asked = ' '.join(words) or given[0]
+    below = _below(words[0]) if words else []
+    # A typing error in the first word must not hide behind a long second one.
+    candidates = difflib.get_close_matches(asked, below or COMMANDS, 2, 0.6)
+    candidates += difflib.get_close_matches(words[0] if words else asked, COMMANDS, 2, 0.6)
+    near = ' or '.join(f'`gridsampler {name}`' for name in list(dict.fromkeys(candidates))[:2])
+    hint = f'did you mean {near}? ' if near else ''
+    listing = f'`gridsampler {words[0]}`' if below else '`gridsampler`'
+    return f'There is no command {asked!r}; {hint}{listing} lists them.'
+
+
+def _application() -> tyro.extras.SubcommandApp:
+    """The same commands as one parser, from which tyro writes completions for a shell."""
+    application = tyro.extras.SubcommandApp()
+    above: dict[str, tyro.extras.SubcommandApp] = {}
+    for name, command in COMMANDS.items():
+        first, _, second = name.partition(' ')
+        if not second:
+            application.command(name=name)(command)
+            continue
+        if first not in above:
+            above[first] = tyro.extras.SubcommandApp()
+            application.command(above[first], name=first)
+        above[first].command(name=second)(command)
+    return application

@@ -4,7 +4,7 @@
 
 from typing import Literal
 
-from .positionals import Policy
+from .arguments import Policy
 
 
 def check(
@@ -13,14 +13,14 @@ def check(
     threads: int = 1,
     runs: int = 20,
 ) -> None:
-    """Verify a checkpoint or a converted policy and predict its golden chunk.
+    """Verify a policy, predict its golden chunk, and time it.
 
     A converted policy (`gridsampler export --out`) needs no PyTorch here.
 
     Args:
         policy: Folder, or the name of one under models/.
         backend: Engine, as the node's parameter.
-        threads: Of one inference.
+        threads: CPU threads of one inference.
         runs: Timed predictions.
     """
     import sys
@@ -32,8 +32,7 @@ def check(
     from ..engines.engine import Settings
     from ..engines.table import preference
     from ..files import find
-    from ..policy.golden_observation import golden_observation
-    from ..policy.manifest import load_manifest
+    from ..policy.manifest import golden_observation, load_manifest
     from ..vla.deployed_policy import load_policy
 
     if runs < 1:

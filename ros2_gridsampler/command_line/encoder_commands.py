@@ -4,16 +4,13 @@
 
 from pathlib import Path
 
-import tyro
-
-from .positionals import Bags, Encoder, Folder, Policy
-
-encoders = tyro.extras.SubcommandApp()
+from .arguments import Bags, Encoder, Folder, Policy
 
 
-@encoders.command(name='list')
 def list_known(policy: str = '', store: Path | None = None) -> None:
-    """List the encoders on this machine, and what keeps each from a policy.
+    """List the encoders on this machine.
+
+    Of a policy it says, too, what keeps each encoder from it.
 
     Args:
         policy: Checkpoint folder or name; empty to ask about none.
@@ -52,9 +49,10 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
         print('There is no encoder on this machine; pretrain or import one.', file=sys.stderr)
 
 
-@encoders.command
 def show(encoder: Encoder) -> None:
-    """Print what an encoder's manifest says, but for its golden features.
+    """Print what an encoder's manifest says.
+
+    Its golden features, which are long, are left out.
 
     Args:
         encoder: Folder or name.
@@ -72,12 +70,13 @@ def show(encoder: Encoder) -> None:
     print(json.dumps(content, indent=1))
 
 
-@encoders.command
 def verify(folder: Folder) -> None:
-    """Check an encoder as a receiver does; ends with 1 and one sentence on any mismatch.
+    """Check an encoder as a receiver does.
+
+    Ends with 1 and one sentence where anything does not match.
 
     Args:
-        folder: Of the encoder.
+        folder: Folder of the encoder.
     """
     from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, load_encoder_manifest
     from ..encoders.server_manifest import ServedEncoder
@@ -94,7 +93,6 @@ def verify(folder: Folder) -> None:
     print(f'{folder}: {size} bytes, sha256 {manifest.weights_sha256}, all checks passed.')
 
 
-@encoders.command
 def compare(
     policy: Policy,
     encoder: Encoder,
@@ -102,14 +100,16 @@ def compare(
     recipe: Path,
     observations: int = 20,
 ) -> None:
-    """Say what the gate before a swap would say, from recordings; ends with 1 where it refuses.
+    """Say what the gate before a swap would say.
+
+    It is asked about observations from recordings. Ends with 1 where it refuses.
 
     Args:
         policy: Checkpoint folder, or the name of one that comes with the package.
         encoder: Encoder folder, or the name of one.
         bags: Bags, or folders of bags; no labels are needed.
-        recipe: Of a policy; says where cameras, joints and pose are in the bags.
-        observations: From each bag.
+        recipe: Recipe of a policy, which says where cameras, joints and pose are in the bags.
+        observations: How many observations of each bag are looked at.
     """
     import sys
 
@@ -134,12 +134,13 @@ def compare(
     print('The gate would let it pass.')
 
 
-@encoders.command
 def serve(folder: Folder, active: str = '') -> None:
-    """Serve a folder of encoders over ROS 2 until Ctrl-C; as `encoder_server_node`.
+    """Serve a folder of encoders over ROS 2 until Ctrl-C.
+
+    This is what `encoder_server_node` does.
 
     Args:
-        folder: Of encoder folders.
+        folder: Folder of encoder folders.
         active: Name of the encoder that the fleet should use; empty for each policy's own.
     """
     import json

@@ -5,14 +5,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from .simulation_commands import task_numbers
+from .arguments import Json
+from .outputs import json_output
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
-
-benchmark = tyro.extras.SubcommandApp()
 
 BackendName = Literal['tensorrt', 'openvino', 'onnxruntime', 'eager']
 PrecisionName = Literal['fp32', 'fp16', 'bf16', 'int8']
@@ -26,13 +23,15 @@ def export(
     cache: Path | None = None,
     out: Path | None = None,
 ) -> None:
-    """Build a policy's engine ahead of time, compare it with PyTorch, and keep it.
+    """Build a policy's engine ahead of time, and keep it.
+
+    The engine is compared with PyTorch first.
 
     Args:
         backend: Engine.
         policy: Checkpoint folder, or the name of one that comes with the package.
-        precision: Of its arithmetic.
-        threads: Of one inference.
+        precision: Number format of the engine's arithmetic.
+        threads: CPU threads of one inference.
         cache: Folder of the engines; default the user's cache, where the policy node looks.
         out: Write a converted policy there instead, which a robot runs without PyTorch; with
             the backend openvino.
@@ -41,7 +40,7 @@ def export(
     from ..engines.engine_cache import EngineCache, default_folder
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.golden_observation import golden_observation
+    from ..policy.manifest import golden_observation
 
     model, _ = load_checkpoint(find('models', policy))
     if out is not None:
@@ -80,46 +79,46 @@ def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, 
     )
 
 
-@benchmark.command(name='backends')
 def benchmark_backends(
     out: Path = Path('build/benchmark_backends'),
     policies: tuple[str, ...] = ('libero_spatial',),
     backends: tuple[BackendName, ...] = ('openvino', 'onnxruntime', 'eager'),
-    early: str = '1,2',
+    early: tuple[int, ...] = (1, 2),
     threads: tuple[int, ...] = (1, 2),
     precision: PrecisionName = 'fp32',
     rounds: int = 40,
-    json: bool = False,
+    json: Json = None,
 ) -> None:
-    """Time dense, GridS late and early, and other papers' methods on every engine in one run.
+    """Time GridS, dense and other methods on every engine.
+
+    All of them in one run: dense, GridS late and early, and methods of other papers.
 
     Args:
         out: Folder of the table, the plot and the numbers.
         policies: Checkpoint folders, or names of those that come with the package.
         backends: Engines to compare.
-        early: Encoder blocks after which the policy samples, tried besides its own place,
-            separated by commas.
-        threads: Of one inference; one run each.
-        precision: Of all engines.
-        rounds: Of every engine in turn.
-        json: Print the numbers instead of the table.
+        early: Encoder blocks after which the policy samples, tried besides its own place.
+        threads: CPU threads of one inference; one run for each number.
+        precision: Number format of all engines.
+        rounds: Predictions of every engine, in turns.
+        json: File for the numbers, or - for standard output.
     """
     from ..benchmarks.step_time_report import measure_policies, write_report
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
 
-    blocks = task_numbers(early) if early else ()
-    report = measure_policies(
-        {name: load_checkpoint(find('models', name))[0] for name in policies},
-        backends=backends,
-        early=blocks,
-        threads=threads,
-        precision=precision,
-        rounds=rounds,
-        progress=(lambda text: None) if json else print,
-    )
-    table = write_report(report, out)
-    print((out / 'times.json').read_text() if json else table)
+    with json_output(json) as write:
+        report = measure_policies(
+            {name: load_checkpoint(find('models', name))[0] for name in policies},
+            backends=backends,
+            early=early,
+            threads=threads,
+            precision=precision,
+            rounds=rounds,
+            progress=print,
+        )
+        print(write_report(report, out))
+        write((out / 'times.json').read_text())
 
 
 def flops(
@@ -129,10 +128,12 @@ def flops(
     language_tokens: int | None = None,
     sample_after: int | None = None,
     count_loops_once: bool = False,
-    json: bool = False,
+    json: Json = None,
     plot: Path | None = None,
 ) -> None:
-    """Count what a control step costs: vision, language, actions and GridS by themselves.
+    """Count what a control step of a model costs.
+
+    Vision, language, actions and GridS are counted by themselves.
 
     Args:
         model: pi0, pi05, openvla, openvla-oft or smolvla; or a checkpoint: its folder or name.
@@ -142,41 +143,39 @@ def flops(
         sample_after: Block of the vision tower after which GridS samples; after the tower if
             left out.
         count_loops_once: Count the body of each loop once, as the published cuts of pi0 do.
-        json: Print JSON, in GFLOP.
+        json: File for the numbers [GFLOP], or - for standard output.
         plot: PNG of the cost against the block, for several numbers of tokens.
     """
-    import json as json_format
     from dataclasses import asdict
 
-    from ..benchmarks.step_cost import count_model, count_policy
-    from ..benchmarks.step_cost_plot import plot_costs
+    from ..benchmarks.step_cost import count_model, count_policy, plot_costs
     from ..benchmarks.vla_models import MODELS
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
 
     names = {name: name for name in MODELS}
-    if model in names:
-        cost = count_model(
-            names[model],
-            tokens=tokens,
-            cameras=cameras,
-            language_tokens=language_tokens,
-            sample_after=sample_after,
-            once=count_loops_once,
-        )
-        if plot:
-            plot_costs(names[model], plot, cameras=cameras, language_tokens=language_tokens)
-    else:
-        given = (cameras, language_tokens, plot)
-        if count_loops_once or any(value is not None for value in given):
-            raise ValueError(
-                f'{model} is a checkpoint: its cameras and words are fixed, and its loops are '
-                'counted as they run; give --tokens and --sample-after alone.'
+    with json_output(json) as write:
+        if model in names:
+            cost = count_model(
+                names[model],
+                tokens=tokens,
+                cameras=cameras,
+                language_tokens=language_tokens,
+                sample_after=sample_after,
+                once=count_loops_once,
             )
-        policy, _ = load_checkpoint(find('models', model))
-        cost = count_policy(policy, tokens=tokens, sample_after=sample_after)
-    if json:
-        print(json_format.dumps(asdict(cost), indent=1))
-        return
-    for name, value in asdict(cost).items():
-        print(f'{name:20} {100 * value:9.1f} %' if name == 'cut' else f'{name:20} {value:9.3f} G')
+            if plot:
+                plot_costs(names[model], plot, cameras=cameras, language_tokens=language_tokens)
+        else:
+            given = (cameras, language_tokens, plot)
+            if count_loops_once or any(value is not None for value in given):
+                raise ValueError(
+                    f'{model} is a checkpoint: its cameras and words are fixed, and its loops '
+                    'are counted as they run; give --tokens and --sample-after alone.'
+                )
+            policy, _ = load_checkpoint(find('models', model))
+            cost = count_policy(policy, tokens=tokens, sample_after=sample_after)
+        for name, value in asdict(cost).items():
+            shown = f'{100 * value:9.1f} %' if name == 'cut' else f'{value:9.3f} G'
+            print(f'{name:20} {shown}')
+        write(asdict(cost))

@@ -5,13 +5,15 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from .arm_choice import usual_arm
-from .output_folder import check_folder
-from .positionals import Bags
+import tyro
+
+from ..evaluating.evaluation_config import EvaluationConfig
+from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
+from .arguments import Bags, usual_arm
+from .outputs import check_folder
 
 if TYPE_CHECKING:
     from ..evaluating.evaluation_task import EvaluationTask, Preparation
@@ -21,6 +23,8 @@ def evaluate(
     bags: Bags,
     policy: str,
     out: Path,
+    config: Annotated[EvaluationConfig, tyro.conf.arg(name='')],
+    topic: Annotated[TopicChoice, tyro.conf.arg(name='')],
     arm: str = '',
     encoder: Path | None = None,
     compare: str = '',
@@ -28,13 +32,6 @@ def evaluate(
     backend: str = 'eager',
     topics: Path | None = None,
     camera: tuple[str, ...] = (),
-    action_topic: str = '',
-    gripper_topic: str = '',
-    instruction: str = '',
-    latency_ms: float = 50.0,
-    injected_ms: tuple[float, ...] = (60.0, 120.0, 250.0),
-    command_rate: float = 50.0,
-    time: Literal['recorded', 'header', 'log'] = 'recorded',
     intervals: Path | None = None,
     gate: Path | None = None,
     jobs: str = '1',
@@ -43,88 +40,67 @@ def evaluate(
     bag: bool = True,
     real_time: bool = False,
 ) -> None:
-    """Replay recordings through a policy, by the stages that run live, and judge it.
+    """Replay recordings through a policy, and judge it.
+
+    The recordings pass the stages that run live.
 
     Writes report.html, report.json (the same bytes every time, see docs/evaluation.md),
     measured.json (what depends on this machine) and a bag with the predictions. A call with
     the same OUT goes on where the last one stopped.
 
-    Exit status: 0 good; 1 nothing could be read, or a bag failed or is not whole; 2 the gate does
-    not hold.
+    Exit status: 0 good; 1 nothing could be read, a bag failed or is not whole, or there is no
+    verdict; 2 the gate does not hold.
 
     Args:
         bags: Bags of any kind (rosbag2 mcap or sqlite3, ROS 1), or folders of bags.
         policy: Checkpoint folder, or the name of one that comes with the package.
         out: Folder of the results.
+        config: How to judge.
+        topic: Which topic is which stream; what is obvious is guessed.
         arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
         encoder: Encoder folder to use instead of the checkpoint's own.
         compare: Another checkpoint, judged on the same frames; shows the drift between both.
         compare_encoder: Encoder for the other; without --compare, the same checkpoint with it.
         backend: Engine; eager gives the same report on every machine of a kind.
         topics: YAML that maps topics: cameras {name: topic}, joint_states, pose, instruction,
-            fixed_instruction, action, gripper, gripper_joints. What is obvious is guessed.
+            fixed_instruction, action, gripper, gripper_joints. Flags go before it.
         camera: A camera's topic, like wrist=/wrist/image_raw; may be given for each.
-        action_topic: Recorded action (JointTrajectory, Float64MultiArray, TwistStamped), or a
-            JointState topic to compare with where the arm went.
-        gripper_topic: Recorded gripper opening of twist actions (Float64MultiArray).
-        instruction: The sentence of a bag that carries none.
-        latency_ms: Assumed from a frame's arrival to its chunk.
-        injected_ms: What if it took so long.
-        command_rate: Of the command loop [Hz].
-        time: Whose time is believed: recorded (header stamps against log times, as live), header
-            (the recorder had another clock) or log (the drivers do not stamp).
         intervals: JSON with the critical intervals of each bag, see docs/evaluation.md.
         gate: YAML with thresholds; the exit status says whether they hold.
         jobs: Processes, or the address of a Dask scheduler (tcp://...).
-        allow_partial: Do not fail because a bag is not whole.
+        allow_partial: Do not fail because a bag is not whole or gives no verdict.
         film: Film of the cameras with the sampled points.
         bag: Bag with the predictions beside the recorded topics.
         real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge
             what it answers; measured.json then has its times. Logs are in OUT/live.
     """
-    from ..acting.chunk_schedule import ScheduleConfig
     from ..bags.bag_reader import find_bags
-    from ..evaluating.command_replay import CommandConfig
     from ..evaluating.contestants import PolicyChoice
     from ..evaluating.critical_error import read_intervals
     from ..evaluating.evaluation_jobs import check_jobs, evaluate_bags
-    from ..evaluating.evaluation_report import check_gate, read_gate
+    from ..evaluating.evaluation_report import BLIND, COMPARE, check_gate, read_gate
     from ..evaluating.evaluation_task import EvaluationTask
-    from ..evaluating.policy_scores import EvaluationConfig
-    from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
     from ..files import find
 
     check_folder(out)
     check_jobs(jobs)
     thresholds = read_gate(gate) if gate else {}
-    choice = load_topic_choice(topics) if topics else TopicChoice()
-    choice = with_cameras(choice, camera)
-    choice = replace(
-        choice,
-        action=action_topic or choice.action,
-        gripper=gripper_topic or choice.gripper,
-        fixed_instruction=instruction or choice.fixed_instruction,
-    )
+    chosen = topic.over(load_topic_choice(topics) if topics else TopicChoice())
     folder = find('models', policy)
     other = None
     if compare or compare_encoder:
         other_folder = find('models', compare) if compare else folder
         other = PolicyChoice(other_folder, compare_encoder, backend)
     task = EvaluationTask(
-        PolicyChoice(folder, encoder, backend),
-        other,
-        find('calibration', arm or usual_arm(folder), '.yaml'),
-        choice,
-        EvaluationConfig(
-            latency=latency_ms / 1e3,
-            injected=tuple(each / 1e3 for each in injected_ms),
-            commands=CommandConfig(command_rate, ScheduleConfig()),
-            time=time,
-        ),
-        intervals,
-        film,
-        bag,
-        real_time,
+        policy=PolicyChoice(folder, encoder, backend),
+        compare=other,
+        arm=find('calibration', arm or usual_arm(folder), '.yaml'),
+        topics=with_cameras(chosen, camera),
+        config=config,
+        intervals=intervals,
+        film=film,
+        bag=bag,
+        real_time=real_time,
     )
     found = find_bags(bags)
     if intervals is not None:
@@ -140,7 +116,8 @@ def evaluate(
     for problem in report['problems']:
         print(f'- {problem}')
     print(report['verdict'])
-    for text in (*report['findings'], *filter(None, [report.get('compare', {}).get('verdict')])):
+    compared = [report[key]['verdict'] for key in (COMPARE, BLIND) if key in report]
+    for text in (*report['findings'], *compared):
         print(text)
     print(f'The page: {(out / "report.html").resolve().as_uri()}')
     broken = check_gate(report, thresholds)
@@ -148,7 +125,8 @@ def evaluate(
         print(f'gate: {text}', file=sys.stderr)
     if broken:
         sys.exit(2)
-    if failed or not (report['complete'] or allow_partial):
+    whole = report['complete'] and report['judged'] and not report.get('left_out')
+    if failed or not (whole or allow_partial):
         sys.exit(1)
 
 

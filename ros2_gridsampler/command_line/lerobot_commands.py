@@ -1,28 +1,112 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gridsampler import`, `export-lerobot`: LeRobot's datasets <-> bags."""
+"""`gridsampler import`, `export-lerobot`, `adopt`, `convert-sampler`: what others made."""
 
+import sys
 from pathlib import Path
 from typing import Literal
 
-from .positionals import Bags, Folder
+from .arguments import Bags, Folder, Robot, Weights
 
 
-def import_lerobot(dataset: Folder, out: Path) -> None:
-    """Turn a LeRobot dataset folder (v2.1 or v3.0) into one bag per episode.
+def adopt(
+    checkpoint: Folder,
+    robot: Robot,
+) -> None:
+    """Describe a lerobot checkpoint so that it can drive an arm.
+
+    What its numbers mean stands in a file of yours.
+
+    Args:
+        checkpoint: Folder with config.json, model.safetensors and the processors.
+        robot: YAML file: cameras, joints, units, period; see docs/lerobot.md.
+    """
+    from ..vla.lerobot_policy import adopt as adopt_checkpoint
+    from ..vla.robot import load_robot
+
+    config = adopt_checkpoint(checkpoint, load_robot(robot)).config
+    print(
+        f'{checkpoint} is ready: {config.steps} steps of {config.period} s, '
+        f'{config.tokens} of {config.dense_tokens} visual tokens per camera.'
+    )
+
+
+def convert_sampler(
+    weights: Weights,
+    out: Path,
+    convention: Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding'],
+    border: Literal['corrected', 'as_released'] = 'corrected',
+) -> None:
+    """Turn a published GridS sampler into one of this package.
+
+    It then reads the same points here.
+
+    Args:
+        weights: Safetensors file with scout_mlp and coord_encoder, alone or in a policy.
+        out: File of the converted sampler.
+        convention: What the sampler was trained with; the weights do not say.
+        border: 'as_released' keeps what the variant loses at the border of the map.
+    """
+    from ..vla.released_weights import convert_file
+
+    out.write_bytes(convert_file(weights, convention, border))
+    print(f'{out}: {convention}, border {border}')
+
+
+def import_lerobot(
+    dataset: Folder,
+    out: Path,
+    pair_by: Literal['both', 'index', 'time'] = 'both',
+    unit: Literal['same', 'deg', 'percent'] = 'same',
+    calibration: str = '',
+    names: str = '',
+    episodes: str = '',
+) -> None:
+    """Turn a LeRobot dataset into bags, one per episode.
+
+    The dataset may be v2.0, v2.1 or v3.0.
+
+    Exit status: 1 where an episode could not be read or is not listed; the others are there.
 
     Args:
         dataset: Folder with meta/info.json; nothing is loaded from the hub.
         out: Folder of the bags; those that are there are kept.
+        pair_by: What pairs the rows with the frames of a video: their numbers (index), their
+            times (time), or both where they agree.
+        unit: Of states and actions: deg for degrees, percent for lerobot's -100 to 100 (grippers
+            0 to 100); bags have radians.
+        calibration: For percent: the JSON file that lerobot wrote for the arm, or an arm of
+            calibration/.
+        names: YAML file with the names of the joints, a list for states and actions alike or
+            lists under state and action.
+        episodes: Such as 80-99,103; all by default.
     """
-    from ..datasets.lerobot import LeRobotDataset, import_dataset
+    from ..datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
+    from ..datasets.lerobot_import import ImportChoice, import_dataset
 
-    bags = import_dataset(LeRobotDataset(dataset), out)
-    print(f'{len(bags)} bags in {out}')
+    source = LeRobotDataset(dataset)
+    choice = ImportChoice(pair_by, unit, calibration, names, episodes)
+    imported = import_dataset(source, out, choice)
+    if source.depths:
+        print(f'Not read, as they measure distances: {", ".join(source.depths)}')
+    if not names and not all(source.info['features'][f].get('names') for f in (STATE, ACTION)):
+        print('The dataset names no joints: they are numbered; --names FILE names them.')
+    for reason in imported.failed.values():
+        print(reason, file=sys.stderr)
+    if not episodes and source.unlisted:
+        print(source.unlisted, file=sys.stderr)
+    print(f'{len(imported.bags)} bags in {out}')
+    if imported.failed:
+        left = ', '.join(map(str, imported.failed))
+        print(f'Left out: {len(imported.failed)} episodes ({left})', file=sys.stderr)
+    if imported.failed or (source.unlisted and not episodes):
+        sys.exit(1)
 
 
 def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3.0') -> None:
-    """Turn bags of one arm into a LeRobot dataset folder, an episode per bag.
+    """Turn bags of one arm into a LeRobot dataset.
+
+    Each bag becomes an episode.
 
     Args:
         bags: Bags, or folders of bags.

@@ -36,7 +36,7 @@ class EpisodeRecording:
 
 
 def read_episode(bag: Path) -> EpisodeRecording:
-    """Read a bag; every stream is sampled at the frames of the first camera.
+    """Reads a bag; every stream is sampled at the frames of the first camera.
 
     Joints are told by their names: several nodes may publish the states of some of them each.
 
@@ -91,18 +91,18 @@ def read_episode(bag: Path) -> EpisodeRecording:
     if twist:
         actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at), np.float32)])
     return EpisodeRecording(
-        task,
-        times,
-        np.array([_sampled(track, at) for track in states.values()], np.float32).T,
-        actions,
-        {name: _sampled(tracks[topic], at) for name, topic in cameras.items()},
-        tuple(states),
-        action_names,
+        task=task,
+        times=times,
+        state=np.array([_sampled(track, at) for track in states.values()], np.float32).T,
+        action=actions,
+        pictures={name: _sampled(tracks[topic], at) for name, topic in cameras.items()},
+        state_names=tuple(states),
+        action_names=action_names,
     )
 
 
 def _sampled(track: Sequence[tuple[float, Any]], times: NDArray[np.float64]) -> list[Any]:
-    """The newest value at each time; before the first one, the first."""
+    """Returns the newest value at each time; before the first one, the first."""
     # Not by the values: they may be arrays or pictures.
     ordered = sorted(track, key=lambda entry: entry[0])
     indices = np.searchsorted([time for time, _ in ordered], times, 'right') - 1
@@ -123,7 +123,7 @@ def _camera(topic: str) -> str:
 
 
 def _file(message: Any) -> bytes:
-    """A picture as a file: as it is, or lossless."""
+    """Returns a picture as a file: as it is, or lossless."""
     if hasattr(message, 'encoding'):
         bgr = cv2.cvtColor(decode_image(message), cv2.COLOR_RGB2BGR)
         return cv2.imencode('.png', bgr)[1].tobytes()
@@ -131,12 +131,12 @@ def _file(message: Any) -> bytes:
 
 
 def decode_file(data: bytes) -> NDArray[np.uint8]:
-    """A picture file -> RGB."""
+    """Returns the RGB picture of a file's bytes."""
     return decode_image(SimpleNamespace(format='', data=data))
 
 
 def in_order_of(first: EpisodeRecording, recording: EpisodeRecording) -> EpisodeRecording:
-    """The same, its joints and actions in the order of another recording that has the same."""
+    """Returns the recording with its joints and actions in the order of another one."""
     state, state_names = _ordered(recording.state, recording.state_names, first.state_names)
     action, names = _ordered(recording.action, recording.action_names, first.action_names)
     return replace(
@@ -153,7 +153,7 @@ def _ordered(
 
 
 def refuse_other_arm(bag: Path, recording: EpisodeRecording, first: EpisodeRecording) -> None:
-    """Raise ValueError where a bag has other joints, actions or cameras than the first one."""
+    """Raises ValueError where a bag has other joints, actions or cameras than the first one."""
     for what, mine, its in (
         ('joints', recording.state_names, first.state_names),
         ('actions', recording.action_names, first.action_names),

@@ -27,7 +27,7 @@ from ..policy.prediction import proprioception
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.observation import ObservationConfig
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 from .frames import store_key
 from .label_track import HOP, LabelTrack
 
@@ -54,8 +54,8 @@ class EpisodeConfig:
 
     Attributes:
         observation: Streams of an observation.
-        topics: Which topic carries which stream.
-        labels: Which topic carries which label.
+        topics: Topics that carry the streams.
+        labels: Topics that carry the labels.
         action_space: Meaning of the labels.
         steps: Targets per chunk.
         period: Time between two targets [s].
@@ -76,8 +76,8 @@ class EpisodeStore:
         proprioception: One row per sample, physical units.
         chunks: The actions from a sample's time on.
         landmarks: Points in the base frame [m]; NaN where the bag has none.
-        episode: Which bag a sample is from.
-        sentence: Which of `instructions` holds.
+        episode: Number of the bag from which each sample is.
+        sentence: Index of each sample's sentence in `instructions`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,13 +93,12 @@ class EpisodeStore:
         self._frames = os.open(folder / 'frames.bin', os.O_RDONLY)
 
     def __len__(self) -> int:
-        """Samples."""
         return len(self.chunks)
 
     def images(
         self, samples: Int[np.ndarray, ' batch']
     ) -> UInt8[np.ndarray, 'batch cameras height width 3']:
-        """Prepared pictures of these samples."""
+        """Returns the prepared pictures of these samples."""
         batch = np.empty((len(samples), *self._shape), np.uint8)
         size = batch[0].nbytes
         for row, sample in zip(batch, samples, strict=True):
@@ -109,7 +108,7 @@ class EpisodeStore:
 
 
 def store_episodes(bags: Sequence[Path], config: EpisodeConfig, cache: Path) -> EpisodeStore:
-    """Read bags once, or find that they have been read.
+    """Reads bags once, or finds that they have been read.
 
     Args:
         bags: Bag folders or files, one episode each.
@@ -139,7 +138,8 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
     with disk_of(folder, advice), (folder / 'frames.bin').open('wb') as frames:
         for number, bag in enumerate(tqdm(bags, desc='reading bags', unit='bag')):
             _check_labels(bag, config)
-            buffer = ObservationBuffer(config.observation, StreamBudget())
+            names = config.topics.joint_names
+            buffer = ObservationBuffer(config.observation, StreamBudget(), names)
             labels = _Labels(bag, config, buffer)
             times = []
             # One observation in memory at a time: a bag may be hours long.
@@ -177,7 +177,7 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
 
 
 def _check_labels(bag: Path, config: EpisodeConfig) -> None:
-    """Refuse label topics of another type than the one they are read as."""
+    """Refuses label topics of another type than the one they are read as."""
     labels, there = config.labels, read_topics(bag)
     twists = config.action_space.kind == 'end_effector_twist'
     wanted = {
@@ -219,7 +219,7 @@ class _Labels:
         }
 
     def check(self) -> None:
-        """After the whole bag: see that every topic gave labels, and that none was left out.
+        """Checks after a whole bag that every topic gave labels, and that none was left out.
 
         Raises:
             ValueError: A topic gave none, or its clock was set.
@@ -248,7 +248,8 @@ class _Labels:
         if space.kind == 'end_effector_twist':
             target = read_twist(message, space.frame)
         else:
-            target = read_joint_trajectory(message, space.names)[0]
+            names = self._config.topics.joint_names.of_robot(space.names)
+            target = read_joint_trajectory(message, names)[0]
         # A stamp of 0 means "on arrival", as for trajectories.
         time = stamp_seconds(message.header.stamp) or recorded.time
         self._actions.add(time, target)
@@ -271,7 +272,7 @@ class _Labels:
         self._landmarks.add(time, points)
 
     def chunk(self, time: float) -> Float[np.ndarray, 'steps actions']:
-        """The actions due from `time` on; past the end the arm holds."""
+        """Returns the actions due from `time` on; past the end the arm holds."""
         config = self._config
         due = time + config.period * (np.arange(config.steps) + 0.25)
         targets = self._actions.at(due)
@@ -281,7 +282,7 @@ class _Labels:
         return np.hstack([targets, self._gripper.at(due)])
 
     def landmarks_at(self, time: float) -> Float[np.ndarray, 'landmarks 3']:
-        """The points to locate at `time`; NaN where they are not recorded."""
+        """Returns the points to locate at `time`; NaN where they are not recorded."""
         if not self._config.labels.landmarks:
             return np.full((1, 3), np.nan)
         return self._landmarks.at(np.array([time + 1e-6]))[0]

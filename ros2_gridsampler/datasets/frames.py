@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags of any robot -> one memory-mapped file of prepared camera frames."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,8 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
-from ..bags.bag_files import bag_stamps
-from ..bags.bag_reader import read_messages, read_topics
-from ..bags.topic_messages import IMAGE_TYPES
+from ..bags.bag_files import DamagedBag, bag_stamps
+from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
 from ..bounds import checked
 from ..files import disk_of, write_whole
 from ..seeing.calibration import ImagePreparation, prepare_image
@@ -33,8 +33,8 @@ class FrameConfig:
     """Which frames are read, and how they are prepared.
 
     Attributes:
-        preparation: The same for every camera.
-        topics: Of Image or CompressedImage; empty for every such topic of a bag.
+        preparation: How pictures are prepared, the same for every camera.
+        topics: Topics of Image or CompressedImage; empty for every such topic of a bag.
         every: One in so many frames of each topic is kept; neighbours are nearly equal.
     """
 
@@ -43,7 +43,7 @@ class FrameConfig:
     every: int = field(default=1, metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuse lens models that are not read here."""
+        """Refuses lens models that are not read here."""
         if self.preparation.rectify:
             raise ValueError('Frames for pretraining are not rectified; set rectify: false.')
 
@@ -52,7 +52,7 @@ class FrameStore:
     """Frames of many bags; they stay on disk, and the system reads what is drawn.
 
     Attributes:
-        bags: Names of the bags that they are from.
+        bags: Names of the bags from which the frames are.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,18 +61,17 @@ class FrameStore:
         self._frames = np.memmap(folder / 'frames.bin', np.uint8, 'r', shape=tuple(index['shape']))
 
     def __len__(self) -> int:
-        """Frames."""
         return len(self._frames)
 
     def images(
         self, samples: Int[np.ndarray, ' batch']
     ) -> UInt8[np.ndarray, 'batch height width 3']:
-        """Copies of these frames."""
+        """Returns copies of these frames."""
         return np.array(self._frames[samples])
 
 
 def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> FrameStore:
-    """Read bags once, frame by frame, or find that they have been read.
+    """Reads bags once, frame by frame, or finds that they have been read.
 
     Args:
         bags: Bag folders or files.
@@ -93,30 +92,51 @@ def store_frames(bags: Sequence[Path], config: FrameConfig, cache: Path) -> Fram
 
 
 def store_key(bags: Sequence[Path], config: Any) -> str:
-    """Changes with everything that changes what is decoded."""
+    """Returns a key that changes with everything that changes what is decoded."""
     stamps = [[str(bag.resolve()), bag_stamps(bag)] for bag in bags]
     content = [STORE_FORMAT, stamps, cattrs.unstructure(config)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def camera_topics(bag: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Topics of pictures in a bag.
+    """Returns the topics of pictures in a bag.
 
     Raises:
         ValueError: It has none, or lacks one of those wanted.
     """
-    found = sorted(topic for topic, kind in read_topics(bag).items() if kind in IMAGE_TYPES)
+    there = sorted(topic for topic, kind in read_topics(bag).items() if kind in IMAGE_TYPES)
+    depth = depth_topics(bag, there) if len(there) > 1 else set()
+    found = [topic for topic in there if topic not in depth]
     missing = sorted(set(wanted) - set(found))
     if missing or not found:
+        besides = f' ({sorted(depth)} are depth images)' if depth else ''
         raise ValueError(
-            f'{bag} has no pictures on {missing or "any topic"}; its camera topics are {found}. '
-            'Name other topics in the recipe, or leave this bag out.'
+            f'{bag} has no pictures on {missing or "any topic"}; its camera topics are {found}'
+            f'{besides}. Name other topics in the recipe, or leave this bag out.'
         )
     return tuple(wanted) or tuple(found)
 
 
+def depth_topics(bag: Path, topics: Sequence[str]) -> set[str]:
+    """Those of the picture topics whose first message is a depth image."""
+    depth = set()
+    for topic in topics:
+        # What is lost of a damaged bag is told by whoever reads all of it.
+        with contextlib.suppress(DamagedBag):
+            first = next(read_messages(bag, (topic,)), None)
+            if first is not None and is_depth(first.message):
+                depth.add(topic)
+    return depth
+
+
+def is_depth(message: Any) -> bool:
+    """Whether an Image or CompressedImage holds distances, not colours."""
+    label = str(getattr(message, 'encoding', getattr(message, 'format', '')))
+    return label.startswith(('16UC1', '32FC1')) or 'compressedDepth' in label
+
+
 def read_frames(bag: Path, config: FrameConfig) -> Iterator[UInt8[np.ndarray, 'height width 3']]:
-    """Prepared frames of one bag in order of their log time, one in memory at a time."""
+    """Yields the prepared frames of a bag in order of log time, one in memory at a time."""
     topics = camera_topics(bag, config.topics)
     seen = dict.fromkeys(topics, 0)
     for recorded in read_messages(bag, topics):

@@ -19,8 +19,8 @@ class LabelTrack:
     One that is older by more than `HOP` is left out: then a clock was set.
 
     Attributes:
-        times: Of the values [s], in order.
-        lost: How many were left out.
+        times: Times of the values, in order [s].
+        lost: Number of values that were left out.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class LabelTrack:
         return self.times[-1] if self.times else -np.inf
 
     def add(self, time: float, value: Numbers) -> None:
-        """Take a value [any unit] that holds from `time` [s] on."""
+        """Takes a value [any unit] that holds from `time` [s] on."""
         if time < self.end - HOP:
             self.lost += 1
             return
@@ -43,13 +43,13 @@ class LabelTrack:
         self._values.insert(place, value)
 
     def at(self, times: Numbers) -> Numbers:
-        """The newest value at each time [s]; before the first one, the first."""
+        """Returns the newest value at each time [s]; before the first one, the first."""
         return np.array(
             [self._values[max(bisect.bisect_right(self.times, t) - 1, 0)] for t in times]
         )
 
     def forget_before(self, time: float) -> None:
-        """Nothing before `time` [s] will be asked for; what holds then is kept."""
+        """Forgets values before `time` [s], but for the one that holds then."""
         stale = bisect.bisect_right(self.times, time) - 1
         if stale > 512:
             del self.times[:stale], self._values[:stale]

@@ -13,13 +13,13 @@ from .swap_config import SwapConfig
 
 @dataclass(frozen=True)
 class Answer:
-    """What the old and the new made of one observation.
+    """What a policy makes of one observation with the old and with the new encoder.
 
     Attributes:
-        old: Targets in physical units.
-        new: Likewise; of the same shape.
-        old_duration: Of the inference [s].
-        new_duration: Likewise [s].
+        old: Targets with the old encoder, in physical units.
+        new: Targets with the new encoder, in physical units.
+        old_duration: Duration of the inference with the old encoder [s].
+        new_duration: Duration of the inference with the new encoder [s].
     """
 
     old: Float[np.ndarray, 'steps actions']
@@ -33,12 +33,12 @@ class Drift:
     """A comparison over some observations.
 
     Attributes:
-        names: Of the actions.
-        cosine: Of the deviations from the mean action, per action; 1 where both hardly deviate.
+        names: Names of the actions.
+        cosine: Cosine of the deviations from each mean action; 1 where both hardly deviate.
         deviation: Mean absolute difference per action [standard deviations].
-        latency: Fastest inference of the new [s].
-        latency_ratio: Fastest of the new to fastest of the old.
-        observations: How many.
+        latency: Fastest inference with the new encoder [s].
+        latency_ratio: Fastest inference with the new encoder over that with the old one.
+        observations: Number of observations that were compared.
     """
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class Drift:
     def between(
         cls, answers: list[Answer], names: tuple[str, ...], statistics: Statistics
     ) -> 'Drift':
-        """Compare; there is at least one answer."""
+        """Compares; there is at least one answer."""
         mean, scale = np.array(statistics.mean), np.array(statistics.scale)
         old = (np.concatenate([a.old for a in answers]) - mean) / scale
         new = (np.concatenate([a.new for a in answers]) - mean) / scale
@@ -73,7 +73,7 @@ class Drift:
         )
 
     def refusal(self, config: SwapConfig) -> str:
-        """Why the new must not drive the arm, with the numbers; empty where it may."""
+        """Returns why the new encoder must not drive the arm, with figures; empty where it may."""
         found = []
         for name, cosine, deviation in zip(self.names, self.cosine, self.deviation, strict=True):
             # Written so that a number that is not one is refused too.

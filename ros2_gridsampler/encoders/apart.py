@@ -25,11 +25,11 @@ _REFUSED = 3
 def run_apart(
     module: str, arguments: Sequence[str], wait: Callable[[], None] = lambda: time.sleep(_POLL)
 ) -> str:
-    """What the `main` of a module answers, which has to call `answer`.
+    """Returns what the `main` of a module answers, which has to call `answer`.
 
     Args:
-        module: Of this package.
-        arguments: Of its command line.
+        module: Name of a module of this package.
+        arguments: Arguments of its command line.
         wait: Returns after a short while; where it raises, the process is ended.
 
     Raises:
@@ -58,7 +58,7 @@ def run_apart(
 
 
 def answer(work: Callable[[], str]) -> None:
-    """The `main` of a module for `run_apart`; ends with the process that asked.
+    """Serves as the `main` of a module for `run_apart`; ends with the process that asked.
 
     Args:
         work: Gives the answer; what it raises as ValueError or OSError is a refusal.
@@ -77,6 +77,6 @@ def answer(work: Callable[[], str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Nobody writes to the pipe; it ends when the process that holds it does."""
+    """Waits for the end of a pipe, which comes with the end of the process that holds it."""
     sys.stdin.read()
     os._exit(1)

@@ -20,11 +20,11 @@ class CandidateMaker:
     """Puts one policy on other encoders.
 
     Args:
-        policy: On its own encoder.
-        needs: Of that policy.
+        policy: Policy on its own encoder.
+        needs: What that policy asks of an encoder.
         store: Folder of received encoders.
-        engines: Of that policy.
-        announce: Told of every engine that was made; gives what predicts.
+        engines: Maker of that policy's engines.
+        announce: Is told of every engine that was made; returns what predicts.
         allow_unvalidated: Whether an encoder need not have been measured with the policy.
     """
 
@@ -38,7 +38,6 @@ class CandidateMaker:
         *,
         allow_unvalidated: bool,
     ) -> None:
-        """Make nothing yet."""
         # Engines patch the modules that they run, so copies are made from one that never is.
         self._base = copy.deepcopy(policy)
         self._needs = needs
@@ -53,7 +52,7 @@ class CandidateMaker:
         return self._base.config
 
     def refusal(self, name: str) -> str:
-        """Why an encoder cannot be used, as far as its manifest says; empty where it may."""
+        """Returns why an encoder cannot be used, by its manifest; empty where it may."""
         if not name:
             return ''
         try:
@@ -65,7 +64,7 @@ class CandidateMaker:
         return ''
 
     def check(self, manifest: EncoderManifest, name: str) -> None:
-        """Refuse an encoder by its manifest.
+        """Refuses an encoder by its manifest.
 
         Raises:
             EncoderDoesNotFit: It differs in what must agree.
@@ -78,10 +77,10 @@ class CandidateMaker:
         )
 
     def make(self, name: str, wait: Callable[[], None] | None = None) -> Candidate:
-        """Check that an encoder fits, have the policy's engine made on it.
+        """Checks that an encoder fits, and has the policy's engine made on it.
 
         Args:
-            name: Of the encoder; empty for the policy's own.
+            name: Name of the encoder; empty for the policy's own.
             wait: Where nothing may be held up meanwhile: returns after a short while; where it
                 raises, nothing is made any more.
 

@@ -24,10 +24,10 @@ class PolicyNeeds:
     """What a policy asks of an encoder.
 
     Attributes:
-        config: Of the policy.
-        weights_sha256: Of the policy's weights file.
-        encoder_sha256: Of the encoder that it came with.
-        name: For people.
+        config: Config of the policy.
+        weights_sha256: Hash of the policy's weights file.
+        encoder_sha256: Hash of the encoder that the policy came with.
+        name: Name of the policy, for messages.
     """
 
     config: PolicyConfig
@@ -37,11 +37,11 @@ class PolicyNeeds:
 
     @classmethod
     def of(cls, manifest: Manifest, name: str) -> 'PolicyNeeds':
-        """From the policy's manifest."""
+        """Returns what the policy of a manifest asks for."""
         return cls(manifest.policy, manifest.weights_sha256, manifest.encoder_sha256, name)
 
     def differences(self, encoder: EncoderManifest) -> list[str]:
-        """What keeps an encoder from replacing the policy's own; empty where nothing does."""
+        """Returns what keeps an encoder from replacing the policy's own, if anything."""
         own, other = self.config.encoder, encoder.encoder
         found = [
             f'{name} is {getattr(other, name)} instead of {getattr(own, name)}'
@@ -64,7 +64,7 @@ class PolicyNeeds:
         return found
 
     def is_validated(self, encoder: EncoderManifest) -> bool:
-        """Whether the encoder is the policy's own, or was measured with this very policy."""
+        """Returns whether the encoder is the policy's own, or was measured with it."""
         if encoder.encoder_sha256 == self.encoder_sha256:
             return True
         measured = encoder.results.get('policies')
@@ -81,7 +81,7 @@ class PolicyNeeds:
         allow_unvalidated: bool,
         known: Iterable[KnownEncoder],
     ) -> None:
-        """Refuse an encoder that does not fit.
+        """Refuses an encoder that does not fit.
 
         Args:
             encoder: Its manifest.
@@ -114,7 +114,7 @@ class PolicyNeeds:
 
 
 def with_encoder(policy: Policy, encoder: Encoder) -> Policy:
-    """A copy of the policy that sees through another encoder; the policy stays as it is."""
+    """Returns a copy of the policy on another encoder; the policy stays as it is."""
     # The memo puts the encoder where the copy would copy the old one.
     changed = copy.deepcopy(policy, {id(policy.encoder): encoder})
     changed.config = config_with_encoder(policy.config, encoder.config)
@@ -122,13 +122,13 @@ def with_encoder(policy: Policy, encoder: Encoder) -> Policy:
 
 
 def config_with_encoder(own: PolicyConfig, encoder: EncoderConfig) -> PolicyConfig:
-    """That of the policy on another encoder; points read after the tower still are."""
+    """Returns the config with another encoder; points read after the tower still are."""
     after = own.sample_after if own.sample_after < own.encoder.depth else encoder.depth
     return replace(own, encoder=encoder, sample_after=after)
 
 
 def see_through(policy: Policy, needs: PolicyNeeds, name: str) -> Policy:
-    """A copy of a policy on a named encoder that fits in shape, measured with it or not.
+    """Returns a copy of a policy on a named encoder that fits in shape, measured with it or not.
 
     For simulations and measurements; an arm asks `PolicyNeeds.check` for more.
 

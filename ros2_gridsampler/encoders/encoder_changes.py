@@ -8,24 +8,98 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from ..policy.policy_config import Statistics
 from ..seeing.observation import Observation
+from .action_drift import Answer, Drift
 from .candidate_maker import CandidateMaker
-from .shadow_run import run_shadow
 from .swap_config import SwapConfig
 from .swap_trial import Counts, SwapTrial
-from .swappable_backend import SwappableBackend
+from .swappable_backend import Candidate, Seen, SwappableBackend
+
+
+class ShadowRefused(ValueError):
+    """A candidate that does not do what the encoder in use does; the text has the numbers."""
+
+
+def run_shadow(
+    candidate: Candidate,
+    live: SwappableBackend,
+    config: SwapConfig,
+    *,
+    names: tuple[str, ...],
+    statistics: Statistics,
+    relative: bool,
+    clock: Callable[[], float],
+    wait: Callable[[], None],
+    recorded: Callable[[], Sequence[Observation]] = lambda: (),
+) -> Drift:
+    """Lets the candidate answer what the one in use has just answered.
+
+    Args:
+        candidate: Policy on the new encoder, which nobody else uses yet.
+        live: What predicts in another thread.
+        config: How many observations, for how long, and how far they may differ.
+        names: Names of the actions.
+        statistics: Mean and standard deviation of each action.
+        relative: Whether the statistics are those of offsets, see `Observation.origin`.
+        clock: Returns steady time [s].
+        wait: Returns after a short while; raises where the run should end.
+        recorded: Observations to compare on where none come live.
+
+    Raises:
+        ShadowRefused: It differs, fails, or there is nothing to compare on.
+    """
+    answers: list[Answer] = []
+    deadline = clock() + config.shadow_time
+    _, last = live.recent(0)
+
+    def compare(old: Seen) -> None:
+        # What a relative policy learned, and its statistics are of, are offsets.
+        origin = old.observation.origin if relative else 0.0
+        begin = clock()
+        try:
+            new = candidate.backend.predict(old.observation, old.prefix).chunk.targets
+        except ValueError as error:
+            raise ShadowRefused(f'It failed on an observation: {error}') from error
+        duration = clock() - begin
+        # Both repeat what was given to both; only what they chose says how they differ.
+        chosen = slice(0 if old.prefix is None else len(old.prefix), None)
+        targets = old.prediction.chunk.targets
+        answers.append(
+            Answer(targets[chosen] - origin, new[chosen] - origin, old.duration, duration)
+        )
+
+    while len(answers) < config.shadow_observations and clock() < deadline:
+        wait()
+        seen, last = live.recent(last)
+        for old in seen[: config.shadow_observations - len(answers)]:
+            compare(old)
+    if not answers:
+        for observation in recorded()[: config.shadow_observations]:
+            compare(live.answer(observation))
+    if len(answers) < config.shadow_observations:
+        raise ShadowRefused(
+            f'{len(answers)} observations came within {config.shadow_time:g} s, '
+            f'{config.shadow_observations} are needed to compare; activate the node, or name a '
+            'recording by swap.shadow_bag.'
+        )
+    drift = Drift.between(answers, names, statistics)
+    if text := drift.refusal(config):
+        raise ShadowRefused(text)
+    return drift
+
 
 _POLL = 0.02
 
 
 class Log(Protocol):
-    """What is written for people."""
+    """Where sentences for people go."""
 
     def info(self, text: str) -> object:
-        """All is well."""
+        """Writes that all is well."""
 
     def warning(self, text: str) -> object:
-        """Something was refused."""
+        """Writes that something was refused."""
 
 
 class _Stopped(Exception):
@@ -44,11 +118,11 @@ class EncoderChanges:
     while it holds Python's lock would keep the commands waiting.
 
     Args:
-        candidates: Makes them.
+        candidates: Makes the policy on other encoders.
         first: Encoder to begin with; empty for the policy's own.
-        config: Thresholds.
-        steady: Steady time [s].
-        log: For people.
+        config: Thresholds of comparison and trial.
+        steady: Returns steady time [s].
+        log: Where sentences for people go.
 
     Raises:
         ValueError: The first encoder does not fit or must not be believed.
@@ -63,7 +137,6 @@ class EncoderChanges:
         steady: Callable[[], float],
         log: Log,
     ) -> None:
-        """Load the first."""
         self._candidates = candidates
         self._config = config
         self._steady = steady
@@ -78,15 +151,15 @@ class EncoderChanges:
         self._state, self._tried, self._outcome, self._reason = 'idle', '', '', ''
         self._swaps = self._rollbacks = self._refusals = 0
         self.live = SwappableBackend(candidates.make(first), steady)
-        """Predicts."""
+        """What predicts for the arm."""
 
     def start(
         self, counts: Callable[[], Counts], recorded: Callable[[], Sequence[Observation]]
     ) -> None:
-        """Take wishes from now on.
+        """Takes wishes from now on.
 
         Args:
-            counts: Of the running policy.
+            counts: Returns the counts of the running policy.
             recorded: Observations to compare on where none come live.
         """
         self._counts, self._recorded = counts, recorded
@@ -94,7 +167,7 @@ class EncoderChanges:
         self._worker.start()
 
     def stop(self) -> None:
-        """Take no more wishes; return when nothing is loaded any more, or after ten seconds."""
+        """Takes no more wishes; returns when nothing is loaded any more, or after ten seconds."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -103,13 +176,13 @@ class EncoderChanges:
             self._worker = None
 
     def request(self, name: str) -> None:
-        """Swap to an encoder as soon as it has shown itself; '' for the policy's own."""
+        """Swaps to an encoder as soon as it has shown itself; '' for the policy's own."""
         with self._changed:
             self._wanted = name
             self._changed.notify()
 
     def roll_back(self) -> str:
-        """The encoder before comes back from the next inference on; a sentence what happened.
+        """Takes the encoder before back from the next inference on; returns what happened.
 
         What is being loaded or compared, or waits for its turn, is not swapped in any more.
 
@@ -138,7 +211,7 @@ class EncoderChanges:
             return f'{"; ".join(said)}; {self.live.current.name or "own"!r} is in use.'
 
     def watch(self) -> bool:
-        """See whether the encoder on trial has to go; whether nothing is going on."""
+        """Ends the trial of an encoder that has to go; returns whether nothing is going on."""
         counts = self._counts()
         with self._changed:
             ended, reason = self._trial.watch(self._steady(), counts)
@@ -154,7 +227,7 @@ class EncoderChanges:
             return self._state == 'idle' and self._wanted is None
 
     def about(self) -> dict[str, Any]:
-        """For diagnostics and for people."""
+        """Returns the state of the encoders, for diagnostics and for people."""
         with self._changed:
             current, previous = self.live.current, self.live.previous
             return {

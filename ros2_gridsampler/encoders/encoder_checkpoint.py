@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..policy.checkpoint import hash_tensors, load_weights
 from ..policy.encoder import Encoder
-from ..policy.golden_observation import golden_picture
 from ..policy.manifest import (
     FORMAT,
     GOLDEN_TOLERANCE,
     BadCheckpoint,
+    golden_picture,
     read_manifest,
     write_checkpoint,
 )
@@ -41,8 +41,8 @@ class EncoderManifest:
         loss_weights: Loss -> share in the objective.
         steps: Optimiser steps.
         compute: Operations of all forward passes of its training [FLOP].
-        weights_sha256: Of the weights file.
-        encoder_sha256: Of the tensors, see `hash_tensors`; a policy on it names the same.
+        weights_sha256: Hash of the weights file.
+        encoder_sha256: Hash of the tensors by `hash_tensors`; a policy on it names the same.
         golden_features: Mean token that the golden picture must give.
         training: Data, seeds, versions.
         results: Measured, with sample sizes.
@@ -74,18 +74,18 @@ def save_encoder(
     training: dict[str, Any],
     results: dict[str, Any],
 ) -> None:
-    """Write weights (float16) and manifest.
+    """Writes weights (float16) and manifest.
 
     Args:
         encoder: Its parameters are rounded to float16, as the file holds them.
-        folder: Created where needed.
-        preparation: See `EncoderManifest`, as for all that follow.
-        method: What trained it.
-        loss_weights: By loss.
-        steps: Of the optimiser.
-        compute: Forward operations [FLOP].
-        training: JSON.
-        results: JSON.
+        folder: Folder to write, created where needed.
+        preparation: How the pictures of its training were prepared.
+        method: Name of what trained it.
+        loss_weights: Loss -> its share in the objective.
+        steps: Steps of the optimiser.
+        compute: Forward operations of its training [FLOP].
+        training: Data, seeds and versions, as JSON values.
+        results: What was measured, as JSON values.
     """
     encoder = encoder.eval()
     for tensor in encoder.state_dict().values():
@@ -114,7 +114,7 @@ def save_encoder(
 
 
 def load_encoder_manifest(folder: Path) -> EncoderManifest:
-    """Read and check the manifest alone.
+    """Reads and checks the manifest alone.
 
     Raises:
         BadCheckpoint: It is missing, unreadable, incomplete or of another version.
@@ -123,7 +123,7 @@ def load_encoder_manifest(folder: Path) -> EncoderManifest:
 
 
 def load_encoder(folder: Path) -> tuple[Encoder, EncoderManifest]:
-    """Read an encoder, believe it only after every hash and its golden features.
+    """Reads an encoder, and believes it only after every hash and its golden features.
 
     Raises:
         BadCheckpoint: Anything does not agree.
@@ -146,7 +146,7 @@ def load_encoder(folder: Path) -> tuple[Encoder, EncoderManifest]:
 
 @torch.inference_mode()
 def golden_features(encoder: Encoder) -> Float[np.ndarray, ' width']:
-    """Mean token of a made-up picture that is the same on every machine."""
+    """Returns the mean token of a made-up picture that is the same on every machine."""
     config = encoder.config
     picture = golden_picture(config.image_width, config.image_height, 0)
     return encoder(torch.from_numpy(picture)[None]).mean((0, 1, 2)).double().numpy()

@@ -38,12 +38,11 @@ class EncoderStore:
     a process may be killed at any moment. Several processes may share a store.
 
     Args:
-        folder: Created where needed.
-        size_limit: Of all entries [bytes]; what was used least recently gives way.
+        folder: Folder of the store, created where needed.
+        size_limit: Size of all entries together [bytes]; the least recently used one gives way.
     """
 
     def __init__(self, folder: Path, size_limit: int = 8 << 30) -> None:
-        """Remove what killed processes left."""
         self.folder = folder
         self._size_limit = size_limit
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,7 @@ class EncoderStore:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def find(self, sha256: str) -> Path | None:
-        """Folder of an encoder that is here; None where it is not."""
+        """Returns the folder of an encoder that is here; None where it is not."""
         entry = self.folder / sha256
         if not _is_whole(entry):
             return None
@@ -60,7 +59,7 @@ class EncoderStore:
         return entry
 
     def pin(self, manifest: ServerManifest) -> None:
-        """Remember which hash every name stands for; a name keeps its meaning.
+        """Remembers which hash every name stands for; a name keeps its meaning.
 
         Raises:
             NotBelieved: A name stood for other weights before.
@@ -80,7 +79,7 @@ class EncoderStore:
             write_whole(self.folder / NAMES, json.dumps(newest))
 
     def receive(self, encoder: ServedEncoder) -> 'Reception':
-        """Begin to receive an encoder.
+        """Begins to receive an encoder.
 
         Raises:
             NotBelieved: There is no room for it.
@@ -94,7 +93,7 @@ class EncoderStore:
         return Reception(self, encoder)
 
     def keep(self, sha256: str, folder: Path) -> Path:
-        """Put a verified folder in its place; that of another process stays if it was first."""
+        """Puts a verified folder in its place; that of another process stays if it was first."""
         entry = self.folder / sha256
         try:
             folder.rename(entry)
@@ -124,7 +123,7 @@ class EncoderStore:
             self._remove(path)
 
     def _remove(self, entry: Path) -> None:
-        """By one rename too: what is half gone is no entry any more."""
+        """Removes an entry by one rename too: what is half gone is no entry any more."""
         gone = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))
         with contextlib.suppress(FileNotFoundError):
             entry.rename(gone / 'entry')
@@ -149,7 +148,6 @@ class Reception:
     """
 
     def __init__(self, store: EncoderStore, encoder: ServedEncoder) -> None:
-        """Make a folder that nobody else uses."""
         self.encoder = encoder
         self._store = store
         self._folder = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=store.folder))
@@ -157,14 +155,14 @@ class Reception:
         self.chunks = ChunkAssembly(weights, encoder.sha256, encoder.bytes)
 
     def finish(self, check: Callable[[Path], None] = check_received) -> Path:
-        """Check all that can be checked, then put it in place; its folder.
+        """Checks all that can be checked, puts the entry in its place and returns its folder.
 
         Args:
             check: Raises where the folder must not be believed.
 
         Raises:
             NotBelieved: The file is not what was announced.
-            ValueError: See `check_received`.
+            ValueError: `check_received` refuses the folder.
         """
         try:
             self.chunks.finish()
@@ -181,13 +179,13 @@ class Reception:
         return self._store.keep(self.encoder.sha256, self._folder)
 
     def discard(self) -> None:
-        """Throw away what came."""
+        """Throws away what came."""
         self.chunks.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def default_folder() -> Path:
-    """Where received encoders are kept for this user."""
+    """Returns where received encoders are kept for this user."""
     base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(base) / 'ros2_gridsampler' / 'encoders'
 
@@ -197,7 +195,7 @@ def _is_whole(entry: Path) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Make renames in a folder last through a power cut."""
+    """Makes renames in a folder last through a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

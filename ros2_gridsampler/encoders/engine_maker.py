@@ -6,19 +6,19 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cattrs
 
-from ..engines import build, load
-from ..engines.compiled_policy import CompiledPolicy
-from ..engines.engine import Settings
+from ..engines import Verified, build, load
+from ..engines.compiled_policy import CompiledPolicy, Interface, Report
+from ..engines.engine import EngineRefused, Settings
 from ..engines.engine_cache import EngineCache, default_folder
-from ..engines.hand_over import hand_over, take_over
-from ..engines.table import AUTOMATIC, ENGINES, Choice, find_engines, preference
+from ..engines.table import AUTOMATIC, ENGINES, Choice, Name, find_engines, preference
+from ..engines.verification import PROBES, pack_probes, unpack_probes, verify
 from ..policy.checkpoint import load_checkpoint
-from ..policy.golden_observation import golden_observation
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import PolicyInterface
@@ -26,15 +26,60 @@ from .apart import answer, run_apart
 from .compatibility import with_encoder
 from .encoder_checkpoint import load_encoder
 
+REPORT = 'report.json'
+
+
+def hand_over(made: Verified, folder: Path) -> None:
+    """Writes the engine's files, what tries it out, and how it came about."""
+    for name, content in made.files.items():
+        (folder / name).write_bytes(content)
+    (folder / PROBES).write_bytes(pack_probes(made.inputs, made.expected))
+    about = {'report': asdict(made.report), 'files': sorted(made.files)}
+    (folder / REPORT).write_text(json.dumps(about))
+
+
+def take_over(folder: Path, interface: Interface) -> CompiledPolicy:
+    """Opens what `hand_over` wrote, and compares it here too with PyTorch's results.
+
+    Args:
+        folder: Folder that was handed over; nothing of it is needed afterwards.
+        interface: Interface of the policy that was handed over.
+
+    Raises:
+        EngineRefused: It cannot be opened, or computes something else.
+    """
+    try:
+        about = json.loads((folder / REPORT).read_text())
+        report = cattrs.structure(about['report'], Report)
+        probes = (folder / PROBES).read_bytes()
+        inputs, expected = unpack_probes(probes, interface.signature)
+        files = {str(name): _read(folder / name) for name in about['files']}
+    except (OSError, ValueError, KeyError, cattrs.BaseValidationError) as error:
+        raise EngineRefused(f'The engine was not handed over as a whole: {error!r}.') from error
+    signature, settings = interface.signature, report.settings
+    session = ENGINES[report.backend].open(files, signature, settings)
+    agreement = verify(session, inputs, expected, signature, settings.precision)
+    return CompiledPolicy(interface, session, replace(report, agreement=agreement))
+
+
+def _read(path: Path) -> bytearray:
+    """Reads a file while others run, into memory that engines may use without a copy."""
+    content = bytearray(path.stat().st_size)
+    with path.open('rb', buffering=0) as file:
+        view = memoryview(content)
+        while view and (count := file.readinto(view)):
+            view = view[count:]
+    return content
+
 
 class EngineMaker:
     """Makes all engines of one policy; the first decides of which kind the others are.
 
     Args:
-        folder: Of the policy.
-        choice: Which engine.
+        folder: Folder of the policy.
+        choice: Engine that was asked for.
         settings: How it computes.
-        progress: Told what is being built, in a sentence.
+        progress: Is told what is being built, in a sentence.
     """
 
     def __init__(
@@ -44,13 +89,12 @@ class EngineMaker:
         settings: Settings,
         progress: Callable[[str], object],
     ) -> None:
-        """None was made."""
         self._folder = folder
         self._choice = choice
         self._settings = settings
         self._progress = progress
-        self.kind: str | None = None
-        """Of the engines; None before the first."""
+        self.kind: Name | None = None
+        """Kind of the engines; None before the first was made."""
 
     @property
     def comes_in_files(self) -> bool:
@@ -58,7 +102,7 @@ class EngineMaker:
         return self.kind is not None and bool(ENGINES[self.kind].files)
 
     def here(self, policy: Policy) -> CompiledPolicy:
-        """Trace, convert, compile and compare in this thread.
+        """Traces, converts, compiles and compares in this thread.
 
         Raises:
             EngineRefused: No engine computes the policy.
@@ -84,7 +128,7 @@ class EngineMaker:
 
         Args:
             encoder: Its folder; None for the policy's own.
-            config: Of the policy on it.
+            config: Config of the policy on it.
             wait: Returns after a short while; where it raises, nothing is built any more.
 
         Raises:
@@ -116,7 +160,7 @@ class _Task:
 
 
 def main() -> None:
-    """Make the engine that the command line describes; see `EngineMaker.apart`."""
+    """Makes the engine that the command line describes; see `EngineMaker.apart`."""
     answer(lambda: _make(cattrs.structure(json.loads(sys.argv[1]), _Task)))
 
 

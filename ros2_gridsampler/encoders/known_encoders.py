@@ -18,9 +18,9 @@ class KnownEncoder:
     """An encoder on this machine.
 
     Attributes:
-        name: By which it is found.
-        folder: Of it.
-        manifest: Weights were not read.
+        name: Name by which it is found.
+        folder: Folder that holds it.
+        manifest: Its manifest; the weights were not read.
     """
 
     name: str
@@ -29,11 +29,11 @@ class KnownEncoder:
 
 
 def find_encoder(name: str, store: Path) -> Path:
-    """The folder of an encoder.
+    """Returns the folder of an encoder.
 
     Args:
         name: A path, the name of one that comes with the package, or of one in the store.
-        store: Of encoders that were received.
+        store: Folder of encoders that were received.
 
     Raises:
         FileNotFoundError: There is none of that name; the text lists those that there are.
@@ -52,7 +52,7 @@ def find_encoder(name: str, store: Path) -> Path:
 
 
 def known_encoders(store: Path) -> Iterator[KnownEncoder]:
-    """Those that come with the package, then those in the store."""
+    """Yields the encoders that come with the package, then those in the store."""
     try:
         shipped = find('.', 'models/encoders')
     except FileNotFoundError:

@@ -44,7 +44,7 @@ class Imported:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` file, or of a `.pth` file that holds nothing but tensors.
+    """Returns the tensors of a `.safetensors` file, or of a `.pth` file with tensors only.
 
     Raises:
         NotAnEncoder: It holds anything else, or cannot be read.
@@ -91,13 +91,13 @@ def _safe(path: Path) -> dict[str, Tensor]:
 def import_encoder(
     tensors: dict[str, Tensor], image_height: int, image_width: int, heads: int = 0
 ) -> Imported:
-    """Build the encoder that the shapes tell, for pictures of a size.
+    """Builds the encoder that the shapes tell, for pictures of a size.
 
     Args:
-        tensors: By the names of facebookresearch/mae, which timm shares.
-        image_height: Of the pictures of the robot [px].
-        image_width: Likewise [px].
-        heads: Of attention, which no shape tells; 0 for what ViTs of that width have.
+        tensors: Tensors by the names of facebookresearch/mae, which timm shares.
+        image_height: Height of the robot's pictures [px].
+        image_width: Width of the robot's pictures [px].
+        heads: Number of attention heads, which no shape tells; 0 for what ViTs of that width have.
 
     Raises:
         NotAnEncoder: A tensor is missing, too many, or of another shape.
@@ -121,7 +121,13 @@ def import_encoder(
     if not heads and width not in _HEADS:
         raise NotAnEncoder(f'A ViT of width {width} is not known here; give its number of heads.')
     config = EncoderConfig(
-        image_height, image_width, patch, width, len(numbers), heads or _HEADS[width], ()
+        image_height=image_height,
+        image_width=image_width,
+        patch=patch,
+        width=width,
+        depth=len(numbers),
+        heads=heads or _HEADS[width],
+        stem=(),
     )
     grid = _grid(positions)
     found = {**tensors, 'pos_embed': resize_positions(positions, config.grid)}
@@ -147,7 +153,7 @@ def import_encoder(
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embeddings for another grid: bicubic, the class token's row as it is.
+    """Returns the position embeddings for another grid: bicubic, the class token's row as it is.
 
     Args:
         positions: [1, 1 + rows * columns, width] of a square grid.

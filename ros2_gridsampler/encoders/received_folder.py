@@ -11,7 +11,7 @@ from .weight_file import check_weight_file
 
 
 def check_received(folder: Path) -> None:
-    """Check names, types, shapes and numbers of all tensors, then what they compute.
+    """Checks names, types, shapes and numbers of all tensors, then what they compute.
 
     Raises:
         NotBelieved: The file is none of weights that the manifest describes.
@@ -26,13 +26,13 @@ def check_received_apart(folder: Path) -> None:
     """As `check_received`, in a process of its own.
 
     Raises:
-        ValueError: See `check_received`.
+        ValueError: `check_received` refuses the folder.
     """
     run_apart(__name__, [str(folder)])
 
 
 def main() -> None:
-    """Check the folder that the command line names."""
+    """Checks the folder that the command line names."""
 
     def check() -> str:
         check_received(Path(sys.argv[1]))

@@ -19,10 +19,10 @@ class ServedFolder:
     """A folder that was checked.
 
     Attributes:
-        manifest: For the receivers.
+        manifest: JSON that tells the receivers what is served.
         weights: File of the active encoder; empty for each policy's own.
-        sha256: Of that file.
-        bytes: Of that file.
+        sha256: Hash of that file.
+        bytes: Size of that file.
     """
 
     manifest: str
@@ -32,13 +32,13 @@ class ServedFolder:
 
 
 def check_folder(folder: Path, active: str) -> ServedFolder:
-    """Read all manifests, and the active encoder's weights as a receiver would.
+    """Reads all manifests, and the active encoder's weights as a receiver would.
 
     Raises:
         ValueError: An encoder must not be served, or there is none of that name.
     """
+    from ..files import hash_file
     from .encoder_checkpoint import ENCODER_WEIGHTS
-    from .file_hash import hash_file
     from .server_manifest import list_encoders, write_server_manifest
     from .weight_file import check_weight_file
 
@@ -57,7 +57,7 @@ def check_folder(folder: Path, active: str) -> ServedFolder:
 
 
 def refuse_no_encoders(folder: Path) -> None:
-    """Refuse a folder that somebody named by mistake: there is nothing in it to serve.
+    """Refuses a folder that somebody named by mistake: there is nothing in it to serve.
 
     Raises:
         ValueError: It is missing, a file, empty, or an encoder itself.
@@ -80,13 +80,13 @@ def check_folder_apart(folder: Path, active: str) -> ServedFolder:
     """As `check_folder`, in a process that is gone afterwards.
 
     Raises:
-        ValueError: See `check_folder`.
+        ValueError: `check_folder` refuses the folder.
     """
     return ServedFolder(**json.loads(run_apart(__name__, [str(folder), active])))
 
 
 def main() -> None:
-    """Check the folder and the name that the command line gives."""
+    """Checks the folder and the name that the command line gives."""
     answer(lambda: json.dumps(asdict(check_folder(Path(sys.argv[1]), sys.argv[2]))))
 
 

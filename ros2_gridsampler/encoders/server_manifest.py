@@ -26,9 +26,9 @@ class ServedEncoder:
     """One encoder that a server offers.
 
     Attributes:
-        name: Of its folder on the server; letters, digits, '.', '_' and '-'.
-        sha256: Of the weights file.
-        bytes: Of the weights file.
+        name: Name of its folder on the server; letters, digits, '.', '_' and '-'.
+        sha256: Hash of the weights file.
+        bytes: Size of the weights file.
         manifest: What its folder's manifest says: architecture, preparation, results.
     """
 
@@ -38,7 +38,7 @@ class ServedEncoder:
     manifest: EncoderManifest
 
     def __post_init__(self) -> None:
-        """Refuse what no honest server says.
+        """Refuses what no honest server says.
 
         Raises:
             NotBelieved: The name could leave a folder, or the size is not that of the
@@ -69,7 +69,7 @@ class ServerManifest:
     encoders: tuple[ServedEncoder, ...]
 
     def __post_init__(self) -> None:
-        """Refuse too much, a name twice, and an active encoder that is not there."""
+        """Refuses too much, a name twice, and an active encoder that is not there."""
         if self.format != FORMAT:
             raise NotBelieved(f'Format {self.format} is not read, {FORMAT} is.')
         names = [encoder.name for encoder in self.encoders]
@@ -87,7 +87,7 @@ class ServerManifest:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is not a plain folder name.
+    """Refuses a name that is not a plain folder name.
 
     Raises:
         NotBelieved: It is none.
@@ -100,7 +100,7 @@ def check_name(name: str) -> None:
 
 
 def read_server_manifest(text: str) -> ServerManifest:
-    """JSON of a server that need not be honest -> its offer.
+    """Reads what a server offers from its JSON; the server need not be honest.
 
     Raises:
         NotBelieved: Anything in it is out of bounds, missing, unknown or contradictory.
@@ -117,7 +117,7 @@ def read_server_manifest(text: str) -> ServerManifest:
 
 
 def write_server_manifest(manifest: ServerManifest) -> str:
-    """The text that `read_server_manifest` reads.
+    """Returns the text that `read_server_manifest` reads.
 
     Raises:
         NotBelieved: Nobody would read it: it is too long.
@@ -128,7 +128,7 @@ def write_server_manifest(manifest: ServerManifest) -> str:
 
 
 def list_encoders(folder: Path, active: str = '') -> ServerManifest:
-    """The encoders in a folder of encoder folders; weights are not read here.
+    """Returns the encoders in a folder of encoder folders; weights are not read here.
 
     Raises:
         BadCheckpoint: A manifest cannot be read.

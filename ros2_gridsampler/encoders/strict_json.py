@@ -18,7 +18,7 @@ class NotBelieved(ValueError):
 
 
 def parse(text: str, what: str, *, max_bytes: int, max_containers: int) -> Any:
-    """Parse JSON of bounded size and depth.
+    """Parses JSON of bounded size and depth.
 
     Args:
         text: JSON.

@@ -13,9 +13,9 @@ class Counts:
     """What a running policy has counted since it began.
 
     Attributes:
-        commands: Sent.
-        interventions: Of the safety filter.
-        bad_predictions: That were not finite, or far beyond the limits.
+        commands: Number of commands that were sent.
+        interventions: Number of commands that the safety filter changed.
+        bad_predictions: Number of predictions that were not finite, or far beyond the limits.
     """
 
     commands: int
@@ -27,11 +27,10 @@ class SwapTrial:
     """Watches the counts all the time, and judges those after a swap against those before.
 
     Args:
-        config: Thresholds.
+        config: Thresholds of the verdict.
     """
 
     def __init__(self, config: SwapConfig) -> None:
-        """Nothing was swapped."""
         self._config = config
         self._before: deque[tuple[float, Counts]] = deque()
         self._begun: tuple[float, Counts, float] | None = None
@@ -42,7 +41,7 @@ class SwapTrial:
         return self._begun is not None
 
     def begin(self, now: float, counts: Counts) -> None:
-        """An encoder was swapped in [s]."""
+        """Begins the trial of an encoder that was swapped in at `now` [s]."""
         rate = 0.0
         if self._before:
             first = self._before[0][1]
@@ -51,12 +50,12 @@ class SwapTrial:
         self._begun = (now, counts, rate)
 
     def end(self) -> None:
-        """The trial is over, whatever came out; what follows is the new standard."""
+        """Ends the trial, whatever came out; what follows is the new standard."""
         self._begun = None
         self._before.clear()
 
     def watch(self, now: float, counts: Counts) -> tuple[bool, str]:
-        """Look at the counts; call it often.
+        """Looks at the counts; call it often.
 
         Returns:
             Whether the trial has ended, and why the old encoder has to return; empty where the

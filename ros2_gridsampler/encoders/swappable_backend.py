@@ -18,9 +18,9 @@ class Candidate:
     """A policy on some encoder, compiled and verified.
 
     Attributes:
-        name: Of the encoder; empty for the policy's own.
-        sha256: Of the encoder's weights file; of the encoder's tensors for the policy's own.
-        backend: Predicts.
+        name: Name of the encoder; empty for the policy's own.
+        sha256: Hash of the encoder's weights file; of its tensors for the policy's own.
+        backend: Engine that predicts with this encoder.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Seen:
     """An observation and what the encoder in use made of it.
 
     Attributes:
-        observation: Live.
-        prediction: Of the one in use.
-        duration: Of the inference [s].
-        by: Who predicted.
+        observation: Observation from the running arm.
+        prediction: Prediction with the encoder in use.
+        duration: Duration of the inference [s].
+        by: Candidate that predicted.
         prefix: What the chunk had to begin with; None for nothing.
     """
 
@@ -48,18 +48,17 @@ class Seen:
 
 
 class SwappableBackend:
-    """Predicts by the candidate in use; keeps the one before, ready to come back.
+    """Predicts by the candidate in use; keeps the one before it, ready for a rollback.
 
     A candidate on trial that fails is replaced at once, and the old one answers the same
     observation: no prediction is lost by it.
 
     Args:
-        first: In use at the beginning.
-        clock: Steady time [s].
+        first: Candidate in use at the beginning.
+        clock: Returns steady time [s].
     """
 
     def __init__(self, first: Candidate, clock: Callable[[], float]) -> None:
-        """Nobody to come back."""
         self._clock = clock
         self._lock = threading.Lock()
         # Engines are not made for two threads at a time.
@@ -73,7 +72,7 @@ class SwappableBackend:
         self._count = 0
 
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk, which begins with the prefix.
+        """Predicts one chunk from one observation; it begins with the prefix.
 
         Raises:
             ValueError: The network gave numbers that no arm may follow, and nobody is there to
@@ -102,19 +101,19 @@ class SwappableBackend:
             return Seen(observation, prediction, duration, candidate, prefix)
 
     def swap(self, new: Candidate) -> None:
-        """From the next inference on; the one in use stays for `roll_back`."""
+        """Swaps from the next inference on; the one in use stays for `roll_back`."""
         with self._lock:
             self.previous, self.current = self.current, new
             self.on_trial, self.failure = True, ''
 
     def accept(self) -> bool:
-        """End the trial; False where the one on trial has failed meanwhile."""
+        """Ends the trial; False where the one on trial has failed meanwhile."""
         with self._lock:
             self.on_trial = False
             return not self.failure
 
     def roll_back(self) -> Candidate | None:
-        """Put the one before back in use, and give what was in use; None where there is none."""
+        """Puts the one before back in use, and returns what was in use; None if there is none."""
         with self._lock:
             if self.previous is None:
                 return None
@@ -123,7 +122,7 @@ class SwappableBackend:
             return given_up
 
     def recent(self, after: int) -> tuple[list[Seen], int]:
-        """Observations since number `after` that the one in use answered, and the last number."""
+        """Returns what the one in use answered since number `after`, and the last number."""
         with self._lock:
             found = [
                 seen for number, seen in self._recent if number > after and seen.by is self.current

@@ -3,12 +3,13 @@
 """Weights file -> numbered chunks -> the same file, believed after length and sha256."""
 
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .file_hash import hash_file
+from ..files import hash_file
 from .strict_json import NotBelieved
 
 CHUNK_BYTES = 1 << 20
@@ -19,9 +20,9 @@ class Chunk:
     """A part of a weights file.
 
     Attributes:
-        sha256: Of the whole file.
-        index: Of this chunk, from 0.
-        count: Of all chunks.
+        sha256: Hash of the whole file.
+        index: Number of this chunk, from 0.
+        count: Number of all chunks.
         data: CHUNK_BYTES of the file, the last chunk the rest; bytes or an array of them.
     """
 
@@ -32,12 +33,12 @@ class Chunk:
 
 
 def chunk_count(size: int) -> int:
-    """How many chunks a file of `size` bytes makes."""
+    """Returns how many chunks a file of `size` bytes makes."""
     return -(-size // CHUNK_BYTES)
 
 
 def split(path: Path, sha256: str) -> Iterator[Chunk]:
-    """A file in chunks, one in memory at a time.
+    """Yields a file in chunks, one in memory at a time.
 
     Raises:
         NotBelieved: The file grows or shrinks meanwhile.
@@ -57,12 +58,11 @@ class ChunkAssembly:
 
     Args:
         path: File to write; nobody else may use it.
-        sha256: That it must have.
-        size: That it must have; its chunks and nothing else are taken.
+        sha256: Hash that it must have.
+        size: Size that it must have [bytes]; its chunks and nothing else are taken.
     """
 
     def __init__(self, path: Path, sha256: str, size: int) -> None:
-        """Create the file."""
         self.path = path
         self.sha256 = sha256
         self.size = size
@@ -80,7 +80,7 @@ class ChunkAssembly:
         return len(self._missing)
 
     def add(self, chunk: Chunk) -> bool:
-        """Take a chunk; whether it was needed.
+        """Takes a chunk; returns whether it was needed.
 
         A chunk of another file, and one that came before, are left alone.
 
@@ -108,7 +108,7 @@ class ChunkAssembly:
         return True
 
     def finish(self) -> None:
-        """Put the file on the disk and check it; it is closed whatever comes out.
+        """Puts the file on the disk and checks it; it is closed whatever comes out.
 
         Raises:
             NotBelieved: A chunk is missing, or the file is another one than was announced.
@@ -128,7 +128,35 @@ class ChunkAssembly:
             )
 
     def close(self) -> None:
-        """Let go of the file, whatever is in it."""
+        """Lets go of the file, whatever is in it."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def fill_chunk(message: Any, dimension: Callable[..., Any], chunk: Chunk) -> None:
+    """Fills a message; its only dimension is labelled with the hash of the whole file.
+
+    Args:
+        message: UInt8MultiArray.
+        dimension: Class MultiArrayDimension; size is the chunk's number, stride their count.
+        chunk: To send.
+    """
+    message.layout.dim = [dimension(label=chunk.sha256, size=chunk.index, stride=chunk.count)]
+    message.data = array('B', chunk.data)
+
+
+def read_chunk(message: Any) -> Chunk:
+    """Returns the chunk in a message.
+
+    Raises:
+        NotBelieved: The message holds none.
+    """
+    dimensions, data = message.layout.dim, message.data
+    if len(dimensions) != 1 or message.layout.data_offset or len(data) > CHUNK_BYTES:
+        raise NotBelieved(
+            f'A message with {len(dimensions)} dimensions and {len(data)} bytes is no chunk; one '
+            f'has 1 dimension and at most {CHUNK_BYTES} bytes.'
+        )
+    only = dimensions[0]
+    return Chunk(only.label, only.size, only.stride, data)

@@ -25,7 +25,7 @@ _LIMITS = {
 
 
 def check_architecture(config: EncoderConfig) -> None:
-    """Refuse sizes that no encoder of an arm has, before anything is computed from them.
+    """Refuses sizes that no encoder of an arm has, before anything is computed from them.
 
     Raises:
         NotBelieved: A size is out of bounds.
@@ -45,7 +45,7 @@ def check_architecture(config: EncoderConfig) -> None:
 
 @lru_cache(maxsize=64)
 def expected_tensors(config: EncoderConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name -> type as safetensors names it, and shape; computed without memory for weights."""
+    """Returns each tensor's type, as safetensors names it, and shape, without making any."""
     with torch.device('meta'):
         tensors = Encoder(config).state_dict()
     return {
@@ -55,7 +55,7 @@ def expected_tensors(config: EncoderConfig) -> dict[str, tuple[str, tuple[int, .
 
 
 def bytes_range(config: EncoderConfig) -> tuple[int, int]:
-    """Smallest and largest file that can hold these weights."""
+    """Returns the smallest and largest file that can hold these weights."""
     check_architecture(config)
     data = sum(
         (2 if kind == 'F16' else 8) * int(np.prod(shape, dtype=np.int64))
@@ -65,7 +65,7 @@ def bytes_range(config: EncoderConfig) -> tuple[int, int]:
 
 
 def check_weight_file(path: Path, config: EncoderConfig) -> None:
-    """Read names, types, shapes and values of a file, one tensor in memory at a time.
+    """Reads names, types, shapes and values of a file, one tensor in memory at a time.
 
     Raises:
         NotBelieved: The file is none of this architecture, or holds a number that is not finite.

@@ -124,7 +124,7 @@ def build(
         ValueError: There is no example, or the network gives numbers that are not finite.
         EngineRefused: No engine is left, or the first refused and `strict` is set.
     """
-    from .exported_graph import export, refuse_broken_weights, run_eagerly
+    from .exported_graph import export, fingerprint, refuse_broken_weights, run_eagerly
 
     refuse_broken_weights(source)
     inputs = source.probes(examples)
@@ -137,6 +137,18 @@ def build(
         progress('Exporting the policy as one graph.')
         return export(source, inputs[0], precision)
 
+    @remember
+    def hashes(precision: Precision) -> tuple[str, str]:
+        # The same policy was exported before, most often; that takes seconds.
+        known = f'{fingerprint(source, inputs[0])}-{precision}'
+        found = None if cache is None else cache.graph(known)
+        if found is None:
+            exported = graph(precision)
+            found = exported.graph_sha256, exported.weights_sha256
+            if cache is not None:
+                cache.keep_graph(known, *found)
+        return found
+
     refusals: list[Refusal] = []
     for engine in engines:
         try:
@@ -145,7 +157,8 @@ def build(
                 session, files, origin = _obtain(
                     engine,
                     source.signature,
-                    graph('fp32' if engine.lowers else settings.precision),
+                    graph,
+                    hashes,
                     settings=settings,
                     machine=machine,
                     cache=cache,
@@ -169,7 +182,8 @@ def build(
 def _obtain(
     engine: Engine,
     signature: Signature,
-    exported: ExportedGraph,
+    graph: Callable[[Precision], ExportedGraph],
+    hashes: Callable[[Precision], tuple[str, str]],
     *,
     settings: Settings,
     machine: Machine,
@@ -177,8 +191,10 @@ def _obtain(
     progress: Callable[[str], object],
 ) -> tuple[Session, Built, str]:
     """Returns an engine opened from files, the files, and where they came from."""
+    kind: Precision = 'fp32' if engine.lowers else settings.precision
 
     def convert() -> Built:
+        exported = graph(kind)
         progress(
             f'Building the {engine.name} engine in {settings.precision}; it is kept for the next '
             'start.'
@@ -190,10 +206,11 @@ def _obtain(
 
     if cache is None:
         return *open_files(convert()), 'Built.'
+    graph_sha256, weights_sha256 = hashes(kind)
     key = EngineKey(
         backend=engine.name,
-        graph=exported.graph_sha256,
-        weights=exported.weights_sha256,
+        graph=graph_sha256,
+        weights=weights_sha256,
         precision=settings.precision,
         flags=machine.flags,
         engine=machine.engine,

@@ -18,21 +18,20 @@ from typing import TYPE_CHECKING
 
 import cattrs
 
-from ..policy.golden_observation import golden_observation
 from ..policy.manifest import (
     MANIFEST,
     BadCheckpoint,
     Manifest,
     check_golden_actions,
     check_inputs,
+    golden_observation,
     load_manifest,
 )
 from ..policy.prediction import PolicyInterface
 from .compiled_policy import CompiledPolicy, Report
 from .engine import Engine, Settings
-from .probe_file import PROBES, pack_probes, unpack_probes
 from .table import ENGINES
-from .verification import verify
+from .verification import PROBES, pack_probes, unpack_probes, verify
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy

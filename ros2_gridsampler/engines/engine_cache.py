@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Built engines <-> files that are believed only when everything they depend on agrees."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -105,6 +106,29 @@ class EngineCache:
             return self._obtain(key, build, load)
         finally:
             lock.release()
+
+    def graph(self, fingerprint: str) -> tuple[str, str] | None:
+        """Returns the hashes of the graph and of the weights that a policy was exported to.
+
+        None where that is not known. Whoever opens an engine by them verifies its numbers.
+
+        Args:
+            fingerprint: Of the policy, see `exported_graph.fingerprint`.
+        """
+        try:
+            content = json.loads((self._folder / f'{fingerprint}.graph').read_text())
+            return str(content['graph']), str(content['weights'])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep_graph(self, fingerprint: str, graph: str, weights: str) -> None:
+        """Remembers what `graph` gives; nothing where the folder cannot be written."""
+        path = self._folder / f'{fingerprint}.graph'
+        partial = path.with_suffix(f'.{os.getpid()}.partial')
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps({'graph': graph, 'weights': weights}))
+            partial.replace(path)
 
     def _obtain(
         self, key: EngineKey, build: Callable[[], Built], load: Callable[[Built], Opened]

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network -> the one graph that every engine compiles, and what tells it from others."""
 
+import functools
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ..policy.signature import Arrays, Precision, Signature
@@ -70,6 +73,46 @@ def refuse_broken_weights(source: Compilable) -> None:
             )
 
 
+def fingerprint(source: Compilable, example: Arrays) -> str:
+    """Returns a sha256 over all that `export` makes a graph of, without the seconds it takes.
+
+    PyTorch's version, the source of this package, the modules with their settings, every tensor,
+    and the shapes of the arguments. A setting whose text differs from process to process makes
+    another fingerprint each time; nothing is then taken for something else.
+    """
+    digest = hashlib.sha256(f'{torch.__version__} {_source_sha256()}\n'.encode())
+    network = source.network('fp32')
+    internal = vars(nn.Module()).keys()
+    for name, module in network.named_modules():
+        settings = {key: each for key, each in vars(module).items() if key not in internal}
+        digest.update(f'{name} {type(module).__qualname__} {module.extra_repr()} '.encode())
+        digest.update(f'{module.training} {sorted(settings.items())!r}\n'.encode())
+    for name, array in example.items():
+        digest.update(f'{name} {array.shape} {array.dtype} '.encode())
+    _add_tensors(digest, {**dict(network.named_parameters()), **dict(network.named_buffers())})
+    return digest.hexdigest()
+
+
+@functools.cache
+def _source_sha256() -> str:
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob('*.py')):
+        digest.update(f'{path.relative_to(package)} '.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: 'hashlib._Hash', tensors: Mapping[str, object]) -> None:
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        if isinstance(tensor, Tensor):
+            digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
+            digest.update(
+                tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
+
+
 def hash_graph(program: ExportedProgram) -> str:
     """sha256 over every operator with its arguments, shapes and types."""
     digest = hashlib.sha256()
@@ -86,14 +129,7 @@ def hash_graph(program: ExportedProgram) -> str:
 def hash_weights(program: ExportedProgram) -> str:
     """sha256 over all parameters, buffers and constants."""
     digest = hashlib.sha256()
-    tensors = {**program.state_dict, **program.constants}
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        if isinstance(tensor, Tensor):
-            digest.update(f'{name}{tuple(tensor.shape)}{tensor.dtype}'.encode())
-            digest.update(
-                tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            )
+    _add_tensors(digest, {**program.state_dict, **program.constants})
     return digest.hexdigest()
 
 

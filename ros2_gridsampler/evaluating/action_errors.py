@@ -2,81 +2,97 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predicted and recorded chunks -> error by horizon and joint, beside two that do nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
+from .metric import (
+    BASELINES,
+    HOLD_ACTION,
+    HOLD_STATE,
+    POLICY,
+    ComparedFrame,
+    Metric,
+    Report,
+    Row,
+    Setting,
+    mean,
+    some,
+)
+
 Numbers = NDArray[np.float64]
-POLICY, HOLD_STATE, HOLD_ACTION = 'policy', 'hold_state', 'hold_action'
+_MEANS = (
+    'mean_absolute_error',
+    'mean_absolute_error_overall',
+    'mean_squared_error_overall',
+    'mean_absolute_error_by_action',
+    'mean_absolute_error_by_action_and_step',
+)
 
 
-class ActionErrors:
+class ActionErrors(Metric):
     """Mean absolute errors of the policy and of two baselines, over the same frames.
 
     'hold_state' commands where the arm is (a twist: to stand still, the gripper as it is);
     'hold_action' goes on with the action recorded one period before. A policy that does not beat
     them has learned nothing that these frames could show.
-
-    Args:
-        names: Of the entries of an action.
-        steps: Targets per chunk.
     """
 
-    def __init__(self, names: Sequence[str], steps: int) -> None:
-        self._names = tuple(names)
-        shape = (steps, len(names))
+    keys = (
+        *_MEANS,
+        'beats_hold_state',
+        'beats_hold_action',
+        'actions_worse_than_hold_action',
+        'frames_compared',
+    )
+    compares = True
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._names = setting.space.names
+        shape = (setting.steps, len(self._names))
         self._sums = {name: np.zeros(shape) for name in (POLICY, HOLD_STATE, HOLD_ACTION)}
         self._squares = np.zeros(shape)
-        self._counts = np.zeros(steps)
-        self.frames = 0
-        """Chunks that were compared."""
+        self._counts = np.zeros(setting.steps)
+        self._frames = 0
 
-    def add(
-        self,
-        predicted: Float[np.ndarray, 'steps actions'],
-        recorded: Float[np.ndarray, 'steps actions'],
-        valid: Bool[np.ndarray, ' steps'],
-        state: Float[np.ndarray, ' actions'],
-        previous: Float[np.ndarray, ' actions'],
-    ) -> None:
-        """Compare one chunk where the recording reaches (`valid`)."""
-        self.frames += 1
-        mask = valid[:, None]
-        for name, value in ((POLICY, predicted), (HOLD_STATE, state), (HOLD_ACTION, previous)):
-            self._sums[name] += np.where(mask, np.abs(value - recorded), 0.0)
-        self._squares += np.where(mask, (predicted - recorded) ** 2, 0.0)
-        self._counts += valid
+    def add(self, frame: ComparedFrame) -> None:
+        """Compare one chunk where the recording reaches."""
+        self._frames += 1
+        mask = frame.valid[:, None]
+        predicted = frame.chunk.targets
+        for name, value in (
+            (POLICY, predicted),
+            (HOLD_STATE, frame.state),
+            (HOLD_ACTION, frame.previous),
+        ):
+            self._sums[name] += np.where(mask, np.abs(value - frame.targets), 0.0)
+        self._squares += np.where(mask, (predicted - frame.targets) ** 2, 0.0)
+        self._counts += frame.valid
 
     def summary(self) -> dict[str, Any]:
-        """Errors in physical units; `by_step` are means over the entries of an action."""
+        """Returns errors in physical units, by step as means over the entries of an action."""
         counts = np.maximum(self._counts, 1)[:, None]
         means = {name: total / counts for name, total in self._sums.items()}
         overall = {name: self._overall(name) for name in means}
-        per_action = {name: self._per_action(name) for name in means}
-        worse = [
-            action
-            for index, action in enumerate(self._names)
-            if per_action[POLICY][index] >= per_action[HOLD_ACTION][index]
-        ]
+        by_action = {
+            name: dict(zip(self._names, self._per_action(name).tolist(), strict=True))
+            for name in means
+        }
         return {
-            'mean_absolute_error': {name: mean.mean(1).tolist() for name, mean in means.items()},
+            'mean_absolute_error': {name: each.mean(1).tolist() for name, each in means.items()},
             'mean_absolute_error_overall': overall,
             'mean_squared_error_overall': float(
                 self._squares.sum() / max(self._counts.sum() * len(self._names), 1)
             ),
-            'mean_absolute_error_by_action': {
-                name: dict(zip(self._names, values.tolist(), strict=True))
-                for name, values in per_action.items()
-            },
+            'mean_absolute_error_by_action': by_action,
             'mean_absolute_error_by_action_and_step': {
                 action: means[POLICY][:, i].tolist() for i, action in enumerate(self._names)
             },
-            'beats_hold_state': bool(overall[POLICY] < overall[HOLD_STATE]),
-            'beats_hold_action': bool(overall[POLICY] < overall[HOLD_ACTION]),
-            'actions_worse_than_hold_action': worse,
+            **_judged(overall, by_action),
+            'frames_compared': self._frames,
         }
 
     def _overall(self, name: str) -> float:
@@ -84,3 +100,73 @@ class ActionErrors:
 
     def _per_action(self, name: str) -> Numbers:
         return np.asarray(self._sums[name].sum(0) / max(float(self._counts.sum()), 1))
+
+    @classmethod
+    def merge(cls, reports: Sequence[Report], weights: Numbers) -> dict[str, Any]:
+        """Returns means over frames, judged anew."""
+        means = {key: mean([report[key] for report in reports], weights) for key in _MEANS}
+        overall = means['mean_absolute_error_overall']
+        judged = _judged(overall, means['mean_absolute_error_by_action'])
+        frames = sum(report['frames_compared'] for report in reports)
+        return {**means, **judged, 'frames_compared': frames}
+
+    @classmethod
+    def rows(cls, report: Report) -> list[Row]:
+        """Returns the error over whole chunks, and of three steps of the horizon."""
+        if not report['frames_compared']:
+            return []
+        overall, by_step = report['mean_absolute_error_overall'], report['mean_absolute_error']
+        last = len(by_step[POLICY]) - 1
+        rows = [
+            Row.of(
+                'mean absolute error, whole chunk',
+                overall,
+                column='error',
+                meaning='mean absolute error over all entries and steps of the chunk, in the '
+                'units of the actions',
+            )
+        ]
+        for step in dict.fromkeys((0, last // 2, last)):
+            rows.append(
+                Row.of(
+                    f'mean absolute error, step {step + 1} of {last + 1}',
+                    {name: errors[step] for name, errors in by_step.items()},
+                    column=f'step {step + 1}',
+                    meaning=f'the same of step {step + 1} of {last + 1} alone: farther ahead the '
+                    'pictures matter more',
+                )
+            )
+        return rows
+
+    @classmethod
+    def findings(cls, report: Report) -> list[str]:
+        """Returns whether to run it at all, and which entries are not worth it."""
+        if not report['frames_compared']:
+            return []
+        if not (report['beats_hold_state'] and report['beats_hold_action']):
+            return [
+                'Do not run it: first see whether topics, joint order, units and rates are those '
+                'of its training; if they are, train on more recordings like these.'
+            ]
+        worse = report['actions_worse_than_hold_action']
+        if not worse:
+            return []
+        entries = len(report['mean_absolute_error_by_action'][POLICY])
+        return [
+            f'{len(worse)} of {entries} entries are no better than {BASELINES[HOLD_ACTION]}: '
+            f'{some(worse)}.'
+        ]
+
+
+def _judged(
+    overall: Mapping[str, float], by_action: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Whether the policy beats the baselines, and the entries in which it does not."""
+    return {
+        **{f'beats_{name}': bool(overall[POLICY] < overall[name]) for name in reversed(BASELINES)},
+        'actions_worse_than_hold_action': [
+            action
+            for action, error in by_action[POLICY].items()
+            if error >= by_action[HOLD_ACTION][action]
+        ],
+    }

@@ -7,16 +7,17 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
 from ..acting.action_prefix import Prefix
 from ..acting.arm_limits import ArmLimits
 from ..acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
-from ..acting.controller import Command, Controller
+from ..acting.controller import Controller, Decision
 from ..bounds import checked
 
 Numbers = NDArray[np.float64]
@@ -33,7 +34,9 @@ class CommandConfig:
         max_state_age: The arm is stopped when its measured state is older [s].
     """
 
-    rate: float = field(default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000})
+    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = field(
+        default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000}
+    )
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     max_state_age: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
 
@@ -50,7 +53,7 @@ class Follower(Protocol):
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """See `ChunkSchedule.prefix`."""
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
         """The command due at `now` [s], the arm having been at `state` at `time` [s]."""
 
 
@@ -73,7 +76,7 @@ class FilteredCommands:
         """See `Follower`."""
         return self._controller.prefix(start_time, period, now)
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
         """See `Follower`."""
         self._controller.measure(state, time, now)
         return self._controller.command(now, period)
@@ -97,12 +100,12 @@ class ScheduledCommands:
         """See `Follower`."""
         return self._schedule.prefix(start_time, period, now)
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Command:
+    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
         """See `Follower`."""
         try:
-            return Command(self._schedule.action(now), '', (), False)
+            return Decision(self._schedule.action(now), '', (), False)
         except NoActionDue as error:
-            return Command(state, str(error), (), True)
+            return Decision(state, str(error), (), True)
 
 
 class CommandReplay:
@@ -145,6 +148,13 @@ class CommandReplay:
         self._ages = array('d')
         self._seams = array('d')
         self._ticks = self._held = self._limited = self._skipped = self._used = 0
+
+    def cut(self) -> None:
+        """What comes now has nothing to do with what was; the counts go on."""
+        self._tick = self._busy_until = -np.inf
+        self._measured = self._waiting = self._newest = self.command = None
+        self._coming.clear()
+        self._unseen = False
 
     def measure(self, state: Numbers, time: float) -> None:
         """Where the arm is; see `Controller.measure`."""

@@ -11,7 +11,7 @@ import torch
 from ..encoders.encoder_checkpoint import load_encoder
 from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
-from ..policy.golden_observation import golden_observation
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from .policy_scores import Contestant
 

@@ -15,40 +15,31 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk
-from ..bounds import checked
+from .evaluation_config import CriticalConfig
+from .metric import (
+    BASELINES,
+    HOLD_ACTION,
+    HOLD_STATE,
+    POLICY,
+    ComparedFrame,
+    Metric,
+    Report,
+    Row,
+    Setting,
+    accumulate,
+)
 
 Numbers = NDArray[np.float64]
 Intervals = Sequence[tuple[float, float]]
 # Frames that are compared at once; bounds the memory of the cost matrices.
 _BATCH = 32
-
-
-@dataclass(frozen=True)
-@checked
-class CriticalConfig:
-    """What is critical, and how chunks are compared there.
-
-    Attributes:
-        before: An interval begins so long before the gripper moves [s].
-        after: And ends so long after [s].
-        movement: Share of its range by which the gripper must move within `window`.
-        window: See `movement` [s].
-        ensemble: Successive predictions that are averaged; 1 for none.
-        interpolation: Points per target on which chunks are warped.
-    """
-
-    before: float = field(default=1.0, metadata={'unit': 's', 'minimum': 0})
-    after: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
-    movement: float = field(default=0.1, metadata={'above': 0, 'maximum': 1})
-    window: float = field(default=0.2, metadata={'unit': 's', 'above': 0})
-    ensemble: int = field(default=4, metadata={'minimum': 1})
-    interpolation: int = field(default=5, metadata={'minimum': 1})
 
 
 def read_intervals(path: Path) -> dict[str, list[tuple[float, float]]]:
@@ -89,6 +80,12 @@ class GripperWatch:
     _moves: deque[float] = field(default_factory=deque)
     moments: int = 0
 
+    def cut(self) -> None:
+        """What comes now has nothing to do with what was."""
+        self.known_until = -np.inf
+        self._recent.clear()
+        self._moves.clear()
+
     def add(self, time: float, opening: Numbers) -> None:
         """The recorded gripper command at `time` [s], each joint as a share of its range."""
         self.known_until = time
@@ -106,7 +103,86 @@ class GripperWatch:
         return bool(self._moves) and self._moves[0] <= time + self.config.before
 
 
-class CriticalError:
+class CriticalError(Metric):
+    """CI-MSE of the policy and of the two baselines, over the same critical frames."""
+
+    keys = ('critical_interval_mse', 'critical_frames', 'critical_interval_mse_baselines')
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._errors = {
+            name: WarpedError(setting.config.critical, setting.scale)
+            for name in (POLICY, *BASELINES)
+        }
+
+    def add(self, frame: ComparedFrame) -> None:
+        """Take every frame, as the predictions of those before a critical one count in it."""
+        for name, chunk in frame.contenders.items():
+            error = self._errors[name]
+            ensembled = error.ensembled(chunk)
+            if frame.critical:
+                error.add(ensembled[frame.valid], frame.targets[frame.valid])
+
+    def cut(self) -> None:
+        """Average no prediction with those before the cut."""
+        for error in self._errors.values():
+            error.cut()
+
+    def summary(self) -> dict[str, Any]:
+        """Returns squared errors in units of the arm; None where no frame was critical."""
+        return {
+            'critical_interval_mse': self._errors[POLICY].mean(),
+            'critical_frames': self._errors[POLICY].frames,
+            'critical_interval_mse_baselines': {
+                name: self._errors[name].mean() for name in BASELINES
+            },
+        }
+
+    @classmethod
+    def merge(cls, reports: Sequence[Report], weights: Numbers) -> dict[str, Any]:
+        """Returns means over the critical frames, which are what these errors weigh by."""
+        frames = np.array([report['critical_frames'] for report in reports], float)
+        return {
+            key: int(frames.sum())
+            if key == 'critical_frames'
+            else accumulate([report[key] for report in reports], frames)
+            for key in cls.keys
+        }
+
+    @classmethod
+    def rows(cls, report: Report) -> list[Row]:
+        """Returns CI-MSE beside that of the baselines."""
+        held = report['critical_interval_mse_baselines']
+        return [
+            Row(
+                f'CI-MSE, {report["critical_frames"]} critical frames [u\u00b2]',
+                report['critical_interval_mse'],
+                held and held[HOLD_ACTION],
+                held and held[HOLD_STATE],
+                column='CI-MSE',
+                meaning='squared error around the moments that decide, warped in time, in units '
+                'of the arm; less is better',
+            )
+        ]
+
+    @classmethod
+    def findings(cls, report: Report) -> list[str]:
+        """Returns whether the policy is no better than a baseline where it decides."""
+        error, held = report['critical_interval_mse'], report['critical_interval_mse_baselines']
+        as_good = [
+            f'{words} ({held[name]:.4g})'
+            for name, words in BASELINES.items()
+            if error is not None and held[name] <= error
+        ]
+        if not as_good:
+            return []
+        return [
+            f'Where it decides, {" and ".join(as_good)} is as good as the policy (CI-MSE '
+            f'{error:.4g}).'
+        ]
+
+
+class WarpedError:
     """Sums up the warped squared error of critical frames.
 
     Args:
@@ -120,6 +196,10 @@ class CriticalError:
         self._chunks: deque[ActionChunk] = deque(maxlen=config.ensemble)
         self._batch: list[tuple[Numbers, Numbers]] = []
         self._sum, self.frames = 0.0, 0
+
+    def cut(self) -> None:
+        """What comes now has nothing to do with the chunks so far."""
+        self._chunks.clear()
 
     def ensembled(self, chunk: ActionChunk) -> Numbers:
         """The chunk, averaged with what the frames before said about the same moments."""

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..acting.latency import STAGES
-from .demonstration import Demonstration, EpisodeSeen
+from .demonstration_record import Demonstration, EpisodeSeen
 from .film import Clip, write_film
 
 FILM, FIGURE, RESULT, PAGE = 'episodes.mp4', 'latency.png', 'result.json', 'index.html'

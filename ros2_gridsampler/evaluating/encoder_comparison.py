@@ -15,7 +15,7 @@ from ..policy.policy import Policy
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 
 
 def compare_encoder(
@@ -51,10 +51,10 @@ def compare_encoder(
 
 def _spread(policy: Policy, bag: Path, topics: StreamTopics, count: int) -> list[Observation]:
     """So many observations of a bag, from its beginning to its end, or all of fewer."""
-    buffer = ObservationBuffer(policy.config.observation, StreamBudget())
+    buffer = ObservationBuffer(policy.config.observation, StreamBudget(), topics.joint_names)
     total = sum(1 for _ in read_observations(bag, topics, buffer))
     every = max(total // count, 1)
-    buffer = ObservationBuffer(policy.config.observation, StreamBudget())
+    buffer = ObservationBuffer(policy.config.observation, StreamBudget(), topics.joint_names)
     found = read_observations(bag, topics, buffer)
     return list(itertools.islice(found, every // 2, every // 2 + every * count, every))
 

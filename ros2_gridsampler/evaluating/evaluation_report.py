@@ -11,29 +11,57 @@ from typing import Any
 import numpy as np
 
 from ..files import read_yaml
-from .findings import findings
+from .metric import BASELINES, POLICY, Metric, Report, mean, some
+from .metrics import METRICS
 
-SCHEMA = 'ros2_gridsampler evaluation 2'
+SCHEMA = 'ros2_gridsampler evaluation 3'
 REPORT = 'report.json'
-_ERRORS = (
-    'mean_absolute_error',
-    'mean_absolute_error_overall',
-    'mean_absolute_error_by_action',
-    'mean_absolute_error_by_action_and_step',
-    'mean_squared_error_overall',
-)
-_JUDGED = ('beats_hold_state', 'beats_hold_action', 'actions_worse_than_hold_action')
+COMPARE, BLIND = 'compare', 'without_pictures'
+"""Keys of the same scores of another policy, and of the same policy without its pictures."""
+# Cameras to look at that are named in a list of what to do.
+_LISTED = 5
+LEAST_SHARE = 0.2
+"""Pictures that give less of what a policy gains on the better baseline hardly matter."""
+
+
+def _rests_on(report: Report) -> int:
+    """How many frames were compared and show something."""
+    return int(min(report['frames'] - report['frames_dark'], report['frames_compared']))
+
+
+def sees_enough(report: Report) -> bool:
+    """Whether enough of the pictures show something and could be compared."""
+    return bool(_rests_on(report) >= report['least_share'] * report['pictures'])
+
+
+def no_verdict(report: Report) -> str:
+    """Returns why a report says nothing about the policy; empty where it does."""
+    if not report['frames_compared']:
+        reason = report['actions_refused'] or (
+            'the recording has no action to compare with; name its topic with --action-topic'
+        )
+        return f'No verdict: {reason.rstrip(".")}.'
+    if sees_enough(report):
+        return ''
+    without = report['frames_without_action']
+    reasons = [
+        *report['look_at'],
+        *([f'Of the others: {report["withheld"]}'] if report['withheld'] else []),
+        f'{without} frames have no recorded action.',
+    ]
+    return (
+        f'No verdict: it would rest on {_rests_on(report)} of {report["pictures"]} frames, at '
+        f'least {report["least_share"]:.0%} are needed. {reasons[0]}'
+    )
 
 
 def verdict(report: Mapping[str, Any]) -> str:
     """The one line that a person reads first."""
-    overall = report['mean_absolute_error_overall']
-    if not report['frames_compared']:
-        return (
-            'No verdict: the recording has no action to compare with; name its topic with '
-            '--action-topic.'
-        )
-    named = {'hold_action': 'holding the previous action', 'hold_state': 'holding the state'}
+    reason = no_verdict(report)
+    if reason:
+        return reason
+    overall, named = report['mean_absolute_error_overall'], BASELINES
+    many = 'left_out' in report
     beaten = [key for key in named if report[f'beats_{key}']]
     lost = [key for key in named if key not in beaten]
     error = f'its mean error is {overall["policy"]:.4f}'
@@ -43,15 +71,28 @@ def verdict(report: Mapping[str, Any]) -> str:
     else:
         sentence = f'The policy beats {listed}; {error}.'
     if not report['complete']:
-        sentence += ' The recording is not whole.'
+        sentence += ' A recording is not whole.' if many else ' The recording is not whole.'
+    if left_out := report.get('left_out'):
+        sentence += f' Without verdict, and left out: {some(left_out)}.'
     return sentence
+
+
+def findings(report: Report, metrics: Sequence[type[Metric]] = METRICS) -> list[str]:
+    """Returns what a person should do, the most urgent first; empty where that is nothing."""
+    cameras = list(report['look_at'][:_LISTED])
+    if len(report['look_at']) > _LISTED:
+        cameras.append(f'And {len(report["look_at"]) - _LISTED} more cameras in other recordings.')
+    if no_verdict(report) and report['frames_compared']:
+        # What the metrics say rests on the same few frames.
+        return cameras
+    return [*cameras, *(text for metric in metrics for text in metric.findings(report))]
 
 
 def comparison(report: Mapping[str, Any]) -> str:
     """How the policy does against the one that it is compared with, in one line."""
-    other = report['compare']
-    if not report['frames_compared']:
-        return f'No verdict on {other["policy"]["name"]}: no frame could be compared.'
+    other = report[COMPARE]
+    if no_verdict(report):
+        return f'No verdict on {other["policy"]["name"]} either.'
     pairs = [
         (label, mine, its)
         for label, mine, its in (
@@ -75,11 +116,55 @@ def comparison(report: Mapping[str, Any]) -> str:
     return f'{words} {other["policy"]["name"]}: {listed}.'
 
 
-def conclude(report: Mapping[str, Any]) -> dict[str, Any]:
+def share_of_gain(report: Report) -> float | None:
+    """Returns how much of what the policy gains on the better baseline is lost without pictures.
+
+    None where it gains nothing, so that there is nothing to owe.
+    """
+    overall = report['mean_absolute_error_overall']
+    gain = min(overall[name] for name in BASELINES) - overall[POLICY]
+    lost = report[BLIND]['mean_absolute_error_overall'][POLICY] - overall[POLICY]
+    return lost / gain if gain > 0 else None
+
+
+def pictures_matter(report: Report) -> str:
+    """How much the policy loses without its pictures, in one line."""
+    if no_verdict(report):
+        return 'No verdict on the pictures either.'
+    overall = report['mean_absolute_error_overall']
+    numbers = (
+        f'without them the mean error is '
+        f'{report[BLIND]["mean_absolute_error_overall"][POLICY]:.4f} instead of '
+        f'{overall[POLICY]:.4f}'
+    )
+    share = share_of_gain(report)
+    if share is None:
+        return f'What the pictures are worth is not seen here: {numbers}, no better than holding.'
+    best = BASELINES[min(BASELINES, key=lambda name: overall[name])]
+    worth = f'they give {share:.0%} of what the policy gains on {best}'
+    if share < LEAST_SHARE:
+        return (
+            f'The pictures hardly matter here: {numbers}; {worth}. This does not show that the '
+            'policy looks.'
+        )
+    return f'The pictures matter: {numbers}; {worth}.'
+
+
+def conclude(
+    report: Mapping[str, Any], metrics: Sequence[type[Metric]] = METRICS
+) -> dict[str, Any]:
     """The report with its sentences."""
-    concluded = {**report, 'verdict': verdict(report), 'findings': findings(report)}
-    if 'compare' in report:
-        concluded['compare'] = {'verdict': comparison(report), **report['compare']}
+    concluded = {
+        **report,
+        'verdict': verdict(report),
+        'judged': not no_verdict(report),
+        'findings': findings(report, metrics),
+    }
+    if COMPARE in report:
+        concluded[COMPARE] = {'verdict': comparison(report), **report[COMPARE]}
+    if BLIND in report:
+        matter = {'verdict': pictures_matter(report), 'share_of_gain': share_of_gain(report)}
+        concluded[BLIND] = {**matter, **report[BLIND]}
     return concluded
 
 
@@ -88,97 +173,61 @@ def dump(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + '\n'
 
 
-def merge(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(
+    reports: Sequence[Mapping[str, Any]], metrics: Sequence[type[Metric]] = METRICS
+) -> dict[str, Any]:
     """One report of many bags.
 
-    Means are weighted by the frames compared, counts are added up. Of percentiles over bags, p50
-    is the weighted mean, p99 and max are the largest. Streams stay with the reports of the bags.
+    Every metric says how its own figures add up: as a rule means are weighted by the frames
+    compared, counts are added up, and of percentiles over bags p50 is the weighted mean, p99 and
+    max are the largest. Streams stay with the reports of the bags. A bag of which too few
+    pictures could be used is `left_out`: neither its frames nor its figures count.
     """
     if len(reports) == 1:
         return dict(reports[0])
+    everything = reports
+    reports = [report for report in reports if sees_enough(report)] or everything
     weights = np.array([report['frames_compared'] for report in reports], float)
+    sums = ('frames', 'frames_without_action', 'frames_dark', 'pictures')
     merged: dict[str, Any] = {
-        'frames': sum(report['frames'] for report in reports),
-        'frames_compared': int(weights.sum()),
-        'frames_without_action': sum(report['frames_without_action'] for report in reports),
+        **{key: sum(report[key] for report in reports) for key in sums},
         'duration_s': round(sum(report['duration_s'] for report in reports), 6),
-        'complete': all(report['complete'] for report in reports),
-        'problems': [f'{r["bag"]}: {text}' for r in reports for text in r['problems']],
+        'complete': all(report['complete'] for report in everything),
+        'left_out': [report['bag'] for report in everything if report not in reports],
+        'problems': [f'{r["bag"]}: {text}' for r in everything for text in r['problems']],
+        'look_at': [f'{r["bag"]}: {text}' for r in everything for text in r['look_at']],
+        **{key: _first(everything, key) for key in ('withheld', 'actions_refused')},
+        'least_share': reports[0]['least_share'],
         'latency_ms': reports[0]['latency_ms'],
-        'streams': {report['bag']: report['streams'] for report in reports},
+        'critical_intervals': reports[0]['critical_intervals'],
+        'streams': {report['bag']: report['streams'] for report in everything},
+        **_merge_scores(reports, weights, metrics),
     }
-    merged.update(_merge_scores(reports, weights))
-    compared = [report['compare'] for report in reports if 'compare' in report]
-    if len(compared) == len(reports):
-        drift = [c['drift'] for c in compared]
-        merged['compare'] = {
+    for key in (COMPARE, BLIND):
+        compared = [report[key] for report in reports if key in report]
+        if len(compared) == len(reports):
+            merged[key] = _merge_scores(compared, weights, metrics)
+    if COMPARE in merged:
+        compared = [report[COMPARE] for report in reports]
+        frames = np.array([report['frames'] for report in reports], float)
+        merged[COMPARE] = {
             'policy': compared[0]['policy'],
-            **_merge_scores(compared, weights),
-            'drift': _mean(drift, np.array([r['frames'] for r in reports], float)),
+            **merged[COMPARE],
+            'drift': mean([each['drift'] for each in compared], frames),
         }
     return merged
 
 
-def _merge_scores(reports: Sequence[Mapping[str, Any]], weights: np.ndarray) -> dict[str, Any]:
-    merged: dict[str, Any] = {key: _mean([r[key] for r in reports], weights) for key in _ERRORS}
-    overall, by_action = (
-        merged['mean_absolute_error_overall'],
-        merged['mean_absolute_error_by_action'],
-    )
-    for key in ('hold_state', 'hold_action'):
-        merged[f'beats_{key}'] = overall['policy'] < overall[key]
-    merged['actions_worse_than_hold_action'] = [
-        name
-        for name, value in by_action['policy'].items()
-        if value >= by_action['hold_action'][name]
-    ]
-    critical = np.array([report['critical_frames'] for report in reports], float)
-    known = [i for i, r in enumerate(reports) if r['critical_interval_mse'] is not None]
-    merged['critical_frames'] = int(critical.sum())
-    merged['critical_interval_mse'] = (
-        float(sum(critical[i] * reports[i]['critical_interval_mse'] for i in known))
-        / float(critical[known].sum())
-        if known
-        else None
-    )
-    for key in ('gripper_events', 'seams', 'jerk', 'filter_interventions', 'deadlines'):
-        merged[key] = _accumulate([report[key] for report in reports], weights)
-    return merged
+def _first(reports: Sequence[Report], key: str) -> str:
+    """The first bag that says something, by its name."""
+    found = (f'{report["bag"]}: {report[key]}' for report in reports if report[key])
+    return next(found, '')
 
 
-def _mean(values: Sequence[Any], weights: np.ndarray) -> Any:
-    """Weighted mean of numbers at the leaves of equal trees."""
-    first = values[0]
-    if isinstance(first, Mapping):
-        return {key: _mean([value[key] for value in values], weights) for key in first}
-    if isinstance(first, list):
-        return [_mean(list(column), weights) for column in zip(*values, strict=True)]
-    # Where nothing was compared anywhere, all are 0.
-    share = weights if weights.any() else None
-    return float(np.average(np.array(values, float), weights=share))
-
-
-def _accumulate(values: Sequence[Any], weights: np.ndarray) -> Any:
-    """Counts added up, p99 and max the largest, every other number averaged."""
-    pairs = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
-    if not pairs:
-        return None
-    first = pairs[0][0]
-    if isinstance(first, Mapping):
-        keys = dict.fromkeys(key for value, _ in pairs for key in value)
-        merged = {}
-        for key in keys:
-            inner = [(v[key], w) for v, w in pairs if key in v]
-            there = [v for v, _ in inner if v is not None]
-            if key in ('p99', 'max', 'largest') and there:
-                merged[key] = max(there)
-            else:
-                merged[key] = _accumulate([v for v, _ in inner], np.array([w for _, w in inner]))
-        return merged
-    if isinstance(first, int):
-        return sum(value for value, _ in pairs)
-    share = np.array([weight for _, weight in pairs])
-    return float(np.average([value for value, _ in pairs], weights=share if share.any() else None))
+def _merge_scores(
+    reports: Sequence[Report], weights: np.ndarray, metrics: Sequence[type[Metric]]
+) -> dict[str, Any]:
+    return {key: v for metric in metrics for key, v in metric.merge(reports, weights).items()}
 
 
 def read_gate(path: Path) -> dict[str, dict[str, Any]]:
@@ -208,17 +257,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_gate(report: Mapping[str, Any], gate: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def check_gate(
+    report: Mapping[str, Any],
+    gate: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[type[Metric]] = METRICS,
+) -> list[str]:
     """What of the gate does not hold, a sentence each.
 
     Raises:
         ValueError: The gate asks for something that no report has.
     """
     failed = []
+    comparing = {key for metric in metrics if metric.compares for key in metric.keys}
+    reason = no_verdict(report)
     for path, bounds in gate.items():
-        first = path.split('.')[0]
-        if first in (*_ERRORS, *_JUDGED) and not report['frames_compared']:
-            failed.append(f'{path}: no frame could be compared with recorded actions')
+        if reason and path.split('.')[0] in comparing:
+            failed.append(f'{path}: {reason}')
             continue
         value: Any = report
         for key in path.split('.'):

@@ -6,33 +6,111 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cattrs
+import numpy as np
 from tqdm import tqdm
 
+from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import load_arm
 from ..bags.bag_files import bag_stamps, find_files
-from ..bags.bag_reader import read_messages, read_topics
-from ..bags.bag_writer import BagWriter
+from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
+from ..bags.bag_storage import RecordedMessage
+from ..bags.bag_writer import TYPES, BagWriter, build, build_header
+from ..datasets.frames import depth_topics
 from ..files import write_whole
 from ..policy.policy_config import PolicyConfig
+from ..policy.prediction import Prediction
+from ..seeing.camera_message import encode_jpeg
+from ..seeing.observation import Observation
 from .contestants import PolicyChoice, load_contestants
 from .critical_error import read_intervals
 from .evaluation import evaluate_bag
+from .evaluation_config import EvaluationConfig
 from .evaluation_outcome import Evaluation, Listener
 from .evaluation_report import REPORT, SCHEMA, conclude, dump
 from .live_answers import LiveAnswers
-from .overlay import OverlayFilm
-from .policy_scores import Contestant, EvaluationConfig
-from .prediction_bag import PredictionBag
+from .overlay import OverlayFilm, draw
+from .policy_scores import Contestant
 from .report_page import PAGE, write_page
 from .topic_choice import TopicChoice
 from .topic_map import TopicMap, describe, map_topics
+
+# Everything that is added begins like this, so that it is never taken for a recording.
+PREFIX = '/evaluation'
+
+
+class PredictionBag:
+    """Listens to an evaluation and writes it down.
+
+    Args:
+        writer: Open.
+        contestants: The policies, in the order of their predictions.
+    """
+
+    def __init__(self, writer: BagWriter, contestants: Sequence[Contestant]) -> None:
+        self._writer = writer
+        self._contestants = contestants
+
+    def message(self, recorded: RecordedMessage) -> None:
+        """See `evaluation.Listener`; types that ROS 2 Jazzy lacks are not copied."""
+        if recorded.type in TYPES.fielddefs:
+            latched = recorded.type == 'std_msgs/msg/String'
+            self._writer.write_serialised(
+                recorded.topic, recorded.type, recorded.serialised, recorded.time, latched=latched
+            )
+
+    def prediction(
+        self, now: float, observation: Observation, predictions: Sequence[Prediction]
+    ) -> None:
+        """See `evaluation.Listener`."""
+        for number, (contestant, prediction) in enumerate(
+            zip(self._contestants, predictions, strict=True)
+        ):
+            name = PREFIX if number == 0 else f'{PREFIX}/compared'
+            space = contestant.config.action_space
+            chunk = chunk_message(prediction.chunk, space.names, space.frame)
+            self._writer.write(f'{name}/action_chunk', chunk, now)
+            picture = build(
+                'sensor_msgs/msg/CompressedImage',
+                header=build_header(observation.time, ''),
+                format='rgb8; jpeg compressed bgr8',
+                data=np.frombuffer(
+                    encode_jpeg(draw(observation, prediction, contestant), quality=85), np.uint8
+                ),
+            )
+            self._writer.write(f'{name}/sampled_points/compressed', picture, now)
+
+
+def chunk_message(chunk: ActionChunk, names: Sequence[str], frame: str) -> Any:
+    """A chunk as the live node publishes it: a JointTrajectory stamped with capture time."""
+    points = []
+    for step, target in enumerate(chunk.targets):
+        seconds, nanoseconds = divmod(round(step * chunk.period * 1e9), 10**9)
+        points.append(
+            build(
+                'trajectory_msgs/msg/JointTrajectoryPoint',
+                positions=np.asarray(target, np.float64),
+                velocities=np.empty(0),
+                accelerations=np.empty(0),
+                effort=np.empty(0),
+                time_from_start=build(
+                    'builtin_interfaces/msg/Duration', sec=seconds, nanosec=nanoseconds
+                ),
+            )
+        )
+    return build(
+        'trajectory_msgs/msg/JointTrajectory',
+        header=build_header(chunk.start_time, frame),
+        joint_names=list(names),
+        points=points,
+    )
+
 
 MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
 
@@ -170,8 +248,10 @@ def _receipt(key: str, report: bytes) -> str:
 def _map(
     bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
 ) -> TopicMap:
+    pictures = [topic for topic, kind in recorded.items() if kind in IMAGE_TYPES]
+    depth = depth_topics(bag, pictures) if len(pictures) > 1 else set()
     try:
-        return map_topics(recorded, config, choice)
+        return map_topics(recorded, config, choice, depth)
     except ValueError as error:
         missing = find_files(bag).missing
         if not missing:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk
-from .critical_error import CriticalConfig, GripperWatch, Intervals
+from .critical_error import GripperWatch, Intervals
+from .evaluation_config import CriticalConfig
 from .gripper_events import GripperScale
 from .policy_scores import PolicyScores
 from .recorded_actions import RecordedActions
@@ -66,6 +67,12 @@ class FrameComparison:
         self.unlabelled = 0
         """Frames before the first recorded action."""
 
+    def cut(self, actions: RecordedActions, begin: float) -> None:
+        """Compare what is left with what was recorded, and go on with other actions."""
+        self.until(np.inf, begin)
+        self._actions = actions
+        self._watch.cut()
+
     def add(self, frame: Frame) -> None:
         """Compare it when its time has come."""
         self._pending.append(frame)
@@ -95,12 +102,11 @@ class FrameComparison:
             self.unlabelled += 1
             return
         previous = self._actions.previous(frame.time)
-        both = None
-        if frame.state is not None and previous is not None:
-            both = frame.state, previous
         critical = self._is_critical(frame.time, begin)
+        if frame.state is None or previous is None:
+            return  # No score without its baselines.
         for score, chunk in zip(self._scores, frame.chunks, strict=True):
-            score.compare(chunk, recorded, both, critical)
+            score.compare(chunk, recorded, (frame.state, previous), critical)
 
     def _is_critical(self, time: float, begin: float) -> bool:
         if self._intervals is None:

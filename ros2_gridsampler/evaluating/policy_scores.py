@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One policy on one recording -> all that can be said of its predictions."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,53 +12,17 @@ from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import ArmLimits
-from ..bags.observation_replay import TimeSource
-from ..bounds import checked
 from ..engines import Backend
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
-from ..seeing.stream_budget import StreamBudget
-from .action_errors import ActionErrors
 from .action_scale import action_scale
-from .command_replay import (
-    CommandConfig,
-    CommandReplay,
-    FilteredCommands,
-    ScheduledCommands,
-    percentiles,
-)
-from .critical_error import CriticalConfig, CriticalError
-from .gripper_events import GripperEvents, GripperScale
-from .smoothness import Smoothness
+from .command_replay import CommandReplay, FilteredCommands, ScheduledCommands, percentiles
+from .evaluation_config import EvaluationConfig
+from .metric import ComparedFrame, Metric, Setting
+from .metrics import METRICS
 
 Numbers = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-@checked
-class EvaluationConfig:
-    """How recordings are judged.
-
-    Attributes:
-        latency: From a frame's arrival to its chunk that commands, seams and interventions are
-            computed with [s]. A figure of the reader's, so that a report does not depend on the
-            machine that made it.
-        injected: What if it were these [s].
-        commands: The command loop.
-        streams: How old and how far apart streams may be.
-        time: Whose time is believed.
-        critical: What frames are critical.
-    """
-
-    latency: float = field(default=0.05, metadata={'unit': 's', 'minimum': 0})
-    injected: tuple[float, ...] = field(
-        default=(0.06, 0.12, 0.25), metadata={'unit': 's', 'minimum': 0}
-    )
-    commands: CommandConfig = field(default_factory=CommandConfig)
-    streams: StreamBudget = field(default_factory=StreamBudget)
-    time: TimeSource = 'recorded'
-    critical: CriticalConfig = field(default_factory=CriticalConfig)
 
 
 @dataclass(frozen=True)
@@ -83,9 +47,10 @@ class PolicyScores:
 
     Args:
         contestant: The policy.
-        limits: Of the arm.
+        limits: Limits of the arm.
         config: How to judge.
         clock: Steady time, to measure the engine [s].
+        metrics: What is computed.
     """
 
     def __init__(
@@ -94,47 +59,38 @@ class PolicyScores:
         limits: ArmLimits,
         config: EvaluationConfig,
         clock: Callable[[], float],
+        metrics: Sequence[type[Metric]] = METRICS,
     ) -> None:
         self.contestant = contestant
-        policy = contestant.config
-        space = policy.action_space
-        self._scale = action_scale(space, limits)
         self._clock = clock
-        self._gripper = GripperScale(space, limits)
-        self.errors = ActionErrors(space.names, policy.steps)
-        self.critical = CriticalError(config.critical, self._scale)
-        self.events = GripperEvents()
-        order = 2 if space.kind == 'end_effector_twist' else 3
-        self.smoothness = Smoothness(self._scale, order)
+        policy, commands = contestant.config, config.commands
+        space, scale = policy.action_space, action_scale(policy.action_space, limits)
         self.inference: list[float] = []
         """How long the engine took [s]."""
-        commands = config.commands
         self.main = CommandReplay(
-            FilteredCommands(space, limits, commands),
-            commands,
-            self._scale,
-            lambda: config.latency,
+            FilteredCommands(space, limits, commands), commands, scale, lambda: config.latency
         )
         """Commands at the assumed latency, as the arm would get them."""
 
         def timing(latency: Callable[[], float]) -> CommandReplay:
-            return CommandReplay(ScheduledCommands(commands), commands, self._scale, latency)
+            return CommandReplay(ScheduledCommands(commands), commands, scale, latency)
 
         def constant(latency: float) -> Callable[[], float]:
             return lambda: latency
 
-        self.replays = {config.latency: self.main}
+        self._replays = {config.latency: self.main}
         for latency in config.injected:
-            self.replays.setdefault(latency, timing(constant(latency)))
-        self.measured = timing(lambda: self.inference[-1])
-        """Commands at the latency that was measured here; in no deterministic report."""
+            self._replays.setdefault(latency, timing(constant(latency)))
+        self._measured = timing(lambda: self.inference[-1])
+        setting = Setting(space, policy.steps, policy.period, limits, scale, config, self._replays)
+        self._metrics = tuple(metric(setting) for metric in metrics)
 
     def predict(self, observation: Observation, now: float) -> Prediction:
         """Ask the policy, and let every command loop have its answer."""
         begin = self._clock()
         prediction = self._predict(observation, now)
         self.inference.append(self._clock() - begin)
-        for replay in (*self.replays.values(), self.measured):
+        for replay in (*self._replays.values(), self._measured):
             replay.offer(prediction.chunk, now)
         return prediction
 
@@ -148,19 +104,31 @@ class PolicyScores:
 
     def measure(self, state: Numbers, time: float) -> None:
         """Where the recorded arm is; see `Controller.measure`."""
-        for replay in (*self.replays.values(), self.measured):
+        for replay in (*self._replays.values(), self._measured):
             replay.measure(state, time)
+
+    def cut(self) -> None:
+        """The recording is cut here: what follows is judged apart, and counted on."""
+        for replay in (*self._replays.values(), self._measured):
+            replay.cut()
+        for metric in self._metrics:
+            metric.cut()
 
     def advance(self, now: float) -> None:
         """Send the commands due before `now` [s]."""
-        for replay in (*self.replays.values(), self.measured):
+        for replay in (*self._replays.values(), self._measured):
             replay.advance(now)
+
+    def command(self, time: float, operator: Numbers) -> None:
+        """The operator's action at `time` [s], to stand beside what is commanded then."""
+        for metric in self._metrics:
+            metric.command(time, operator, self.main.command)
 
     def compare(
         self,
         chunk: ActionChunk,
         recorded: tuple[Numbers, Bool[np.ndarray, ' steps']],
-        baselines: tuple[Numbers, Numbers] | None,
+        baselines: tuple[Numbers, Numbers],
         critical: bool,
     ) -> None:
         """Compare a chunk with what was recorded; in order of time.
@@ -168,49 +136,23 @@ class PolicyScores:
         Args:
             chunk: As predicted.
             recorded: Targets and which of them were recorded.
-            baselines: Where the arm was, as an action, and the action before; None where one of
-                them is not known.
+            baselines: Where the arm was, as an action, and the action before.
             critical: Whether the frame is.
         """
         targets, valid = (side[: len(chunk.targets)] for side in recorded)
-        ensembled = self.critical.ensembled(chunk)
         if not valid.any():
             return
-        if baselines is not None:
-            self.errors.add(chunk.targets, targets, valid, *baselines)
-        if critical:
-            self.critical.add(ensembled[valid], targets[valid])
-        if self._gripper:
-            shares = (self._gripper.share(row) for row in (targets[0], chunk.targets[0]))
-            self.events.add(chunk.start_time, *shares)
+        frame = ComparedFrame(chunk, targets, valid, *baselines, critical)
+        for metric in self._metrics:
+            metric.add(frame)
 
-    def summary(self, recorded_jerk: float | None) -> dict[str, Any]:
-        """Everything that is the same whenever it is computed."""
-        jerk = self.smoothness.value()
-        main = self.main.summary()
-        ratio = jerk / recorded_jerk if jerk is not None and recorded_jerk else None
-        return {
-            **self.errors.summary(),
-            'frames_compared': self.errors.frames,
-            'critical_interval_mse': self.critical.mean(),
-            'critical_frames': self.critical.frames,
-            'gripper_events': self.events.summary(),
-            'seams': main['seams'],
-            'jerk': {'commanded': jerk, 'recorded': recorded_jerk, 'ratio': ratio},
-            'filter_interventions': main['filter_interventions'],
-            'deadlines': {
-                f'{1e3 * latency:g}': {
-                    key: value
-                    for key, value in replay.summary().items()
-                    if key not in ('seams', 'filter_interventions')
-                }
-                for latency, replay in self.replays.items()
-            },
-        }
+    def summary(self) -> dict[str, Any]:
+        """Returns everything that is the same whenever it is computed."""
+        return {key: v for metric in self._metrics for key, v in metric.summary().items()}
 
     def measured_summary(self) -> dict[str, Any]:
-        """What depends on the machine."""
+        """Returns what depends on the machine."""
         return {
             'inference_ms': percentiles(1e3 * np.array(self.inference)),
-            'deadlines': self.measured.summary(),
+            'deadlines': self._measured.summary(),
         }

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the action topics, one by one -> the action that was given at any recent time."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
@@ -9,12 +11,12 @@ from numpy.typing import NDArray
 from ..acting.action_chunk import ActionSpace
 from ..acting.command_message import (
     read_float64_multi_array,
-    read_joint_state,
     read_joint_trajectory,
     read_twist,
 )
 from ..bags.bag_storage import RecordedMessage
 from ..datasets.label_track import LabelTrack
+from ..seeing.joint_states import NewestJoints
 from .topic_map import JOINT_STATE, NUMBERS, TopicMap
 
 Numbers = NDArray[np.float64]
@@ -37,6 +39,8 @@ class RecordedActions:
 
     def __init__(self, space: ActionSpace, topics: TopicMap, steps: int, period: float) -> None:
         self._space = space
+        self._names = topics.streams.joint_names.of_robot(space.names)
+        self._reached = NewestJoints(self._names)
         self._topics = topics
         self._due: Numbers = np.asarray(period * (np.arange(steps) + 0.25), np.float64)
         self._period = period
@@ -76,12 +80,20 @@ class RecordedActions:
         if self._space.kind == 'end_effector_twist':
             self._actions.add(time, read_twist(message, self._space.frame))
         elif self._topics.label_type == JOINT_STATE:
-            self._actions.add(time, read_joint_state(message, self._space.names))
+            self._take_reached(message, time)
         elif self._topics.label_type == NUMBERS:
             self._actions.add(arrival, read_float64_multi_array(message, len(self._space.names)))
         else:
-            self._actions.add(time, read_joint_trajectory(message, self._space.names)[0])
+            self._actions.add(time, read_joint_trajectory(message, self._names)[0])
         return True
+
+    def _take_reached(self, message: Any, time: float) -> None:
+        """What the arm reached serves as the action; whole as soon as every joint has come."""
+        before = float(self._reached.times.min(initial=np.inf))
+        if self._reached.add(message.name, message.position, time):
+            oldest = float(self._reached.times.min())
+            if oldest > before:
+                self._actions.add(oldest, self._reached.positions)
 
     def newest(self) -> tuple[float, Numbers] | None:
         """Time and value of the action that was given last."""

@@ -12,6 +12,9 @@ import numpy as np
 from markupsafe import Markup
 
 from .evaluation_outcome import Evaluation
+from .evaluation_report import BLIND, COMPARE
+from .metric import Metric, Report, Row
+from .metrics import METRICS
 from .svg_plot import COLOURS, histogram, lines, timeline
 
 PAGE = 'report.html'
@@ -24,7 +27,13 @@ _COLOURS = (COLOURS[0], COLOURS[1], COLOURS[3])
 _LABELS = {'policy': 'policy', 'hold_action': 'hold action', 'hold_state': 'hold state'}
 
 
-def write_page(path: Path, report: Mapping[str, Any], evaluation: Evaluation, film: str) -> None:
+def write_page(
+    path: Path,
+    report: Report,
+    evaluation: Evaluation,
+    film: str,
+    metrics: Sequence[type[Metric]] = METRICS,
+) -> None:
     """Write the page of one bag; it loads nothing from anywhere.
 
     Args:
@@ -32,6 +41,7 @@ def write_page(path: Path, report: Mapping[str, Any], evaluation: Evaluation, fi
         report: Complete.
         evaluation: For the plots.
         film: Data URI of an mp4; empty for none.
+        metrics: Whose rows are shown.
     """
     names = [score.contestant.name for score in evaluation.scores]
     main = names[0]
@@ -48,27 +58,75 @@ def write_page(path: Path, report: Mapping[str, Any], evaluation: Evaluation, fi
             label='frames by time of inference, on this machine [ms]',
         ),
         measured=evaluation.measured[main],
-        labels=_LABELS,
+        scores=_scores(report, names, metrics),
     )
     path.write_text(page, 'utf-8')
 
 
 def write_index(
     path: Path,
-    report: Mapping[str, Any],
-    bags: Sequence[Mapping[str, Any]],
+    report: Report,
+    bags: Sequence[Report],
     failed: Mapping[str, str],
+    metrics: Sequence[type[Metric]] = METRICS,
 ) -> None:
     """Write the page of many bags, with a link to each one's own.
 
     Args:
         path: The HTML file.
         report: Merged, with a verdict; empty where all have failed.
-        bags: Folder, verdict, errors of each bag.
+        bags: The report of each bag, with the `folder` of its page.
         failed: Bag -> reason.
+        metrics: Whose columns are shown.
     """
-    page = _template('report_index.html').render(report=report, bags=bags, failed=failed)
+    rows = [_columns(bag, metrics) for bag in bags]
+    # A bag without a gripper has no such row; the order is that of the metrics.
+    columns = {row.column: row.meaning for found in rows for row in found.values()}
+    orders: list[list[float]] = [
+        [float(bag['frames']) for bag in bags],
+        *([found[c].key if c in found else np.inf for found in rows] for c in columns),
+        [float(len(bag['problems'])) for bag in bags],
+    ]
+    names = [str(bag['bag']) for bag in bags]
+    ranks = np.array(
+        [np.argsort(np.argsort(np.array(names), kind='stable')), *map(_ranks, orders)], int
+    ).T
+    page = _template('report_index.html').render(
+        report=report,
+        bags=[
+            (bag, [found.get(column) for column in columns], rank.tolist())
+            for bag, found, rank in zip(bags, rows, ranks, strict=True)
+        ],
+        columns=columns,
+        failed=failed,
+    )
     path.write_text(page, 'utf-8')
+
+
+def _columns(report: Report, metrics: Sequence[type[Metric]]) -> dict[str, Row]:
+    rows = (row for metric in metrics for row in metric.rows(report))
+    return {row.column: row for row in rows if row.column}
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    return np.argsort(np.argsort(values, kind='stable'), kind='stable')
+
+
+def _scores(
+    report: Report, names: Sequence[str], metrics: Sequence[type[Metric]]
+) -> tuple[list[str], list[tuple[str, list[Any]]]]:
+    """Headings and rows of the table of all scores, every policy beside the baselines."""
+    policies = {names[0]: report}
+    for name, key in ((names[-1], COMPARE), ('without pictures', BLIND)):
+        if key in report:
+            policies[name] = report[key]
+    table = []
+    for metric in metrics:
+        others = [{row.name: row.policy for row in metric.rows(r)} for r in policies.values()]
+        for row in metric.rows(report):
+            cells = [each.get(row.name) for each in others]
+            table.append((row.name, [*cells, row.hold_action, row.hold_state]))
+    return [*policies, 'hold action', 'hold state'], table
 
 
 @cache
@@ -101,6 +159,8 @@ def _horizon(report: Mapping[str, Any], evaluation: Evaluation) -> Markup:
     if 'compare' in report:
         other = evaluation.scores[1].contestant.name
         errors[other] = report['compare']['mean_absolute_error']['policy']
+    if BLIND in report:
+        errors['without pictures'] = report[BLIND]['mean_absolute_error']['policy']
     series = {
         name: (np.array([period * step for step in range(len(values))]), np.array(values, float))
         for name, values in errors.items()

@@ -37,6 +37,10 @@ class Smoothness:
             self._sum += float((jerk**2).mean())
             self._count += 1
 
+    def cut(self) -> None:
+        """Start anew with the next sample."""
+        self._samples.clear()
+
     def value(self) -> float | None:
         """None where there were too few samples."""
         return float(np.sqrt(self._sum / self._count)) if self._count else None

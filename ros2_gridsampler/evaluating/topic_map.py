@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics of a bag and what a policy reads -> which topic is which stream, said once."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..bags.bag_reader import IMAGE_TYPES
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
 from ..policy.policy_config import PolicyConfig
+from ..seeing.joint_states import JointNames
 from .topic_choice import TopicChoice
 
-_IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 JOINT_STATE = 'sensor_msgs/msg/JointState'
 JOINT_TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
 NUMBERS = 'std_msgs/msg/Float64MultiArray'
@@ -36,6 +38,7 @@ class TopicMap:
         measured_pose: PoseStamped with where the hand is; empty for joint actions.
         gripper_joints: Joints that add up to the gripper's opening.
         guessed: What was guessed, a line each.
+        action_named: Whether the user named the topic of the action.
     """
 
     streams: StreamTopics
@@ -45,6 +48,7 @@ class TopicMap:
     measured_pose: str
     gripper_joints: tuple[str, ...]
     guessed: tuple[str, ...]
+    action_named: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,18 +75,24 @@ class TopicMap:
         }
 
 
-def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice) -> TopicMap:
+def map_topics(
+    recorded: Mapping[str, str],
+    config: PolicyConfig,
+    choice: TopicChoice,
+    depth: Collection[str] = (),
+) -> TopicMap:
     """Complete what the user chose by what is obvious.
 
     Args:
         recorded: Topic -> type, as in the bag.
-        config: Of the policy.
-        choice: Of the user.
+        config: What the policy reads and commands.
+        choice: What the user says.
+        depth: Picture topics that hold distances, not colours.
 
     Raises:
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
-    guess = _Guess(recorded)
+    guess = _Guess(recorded, depth)
     cameras = guess.cameras(config.cameras, choice.cameras or {})
     twist = config.action_space.kind == 'end_effector_twist'
     joints = choice.joint_states
@@ -103,6 +113,7 @@ def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicC
         pose if config.uses_pose else '',
         instruction,
         choice.fixed_instruction,
+        JointNames(choice.joint_names or {}, choice.joint_prefix),
     )
     return TopicMap(
         streams,
@@ -112,6 +123,7 @@ def map_topics(recorded: Mapping[str, str], config: PolicyConfig, choice: TopicC
         pose,
         choice.gripper_joints or (('panda_finger_joint1', 'panda_finger_joint2') if twist else ()),
         tuple(guess.lines),
+        bool(choice.action),
     )
 
 
@@ -138,8 +150,9 @@ def describe(choice: TopicChoice, topics: TopicMap) -> dict[str, Any]:
 class _Guess:
     """The topics of a bag, and what was guessed from them."""
 
-    def __init__(self, recorded: Mapping[str, str]) -> None:
+    def __init__(self, recorded: Mapping[str, str], depth: Collection[str] = ()) -> None:
         self._recorded = recorded
+        self._depth = depth
         self.lines: list[str] = []
 
     def one(self, stream: str, kind: str, chosen: str, usual: Sequence[str]) -> str:
@@ -157,12 +170,17 @@ class _Guess:
 
     def camera(self, name: str, chosen: str, cameras: int) -> str:
         stream = f'camera {name}'
+        if chosen in self._depth:
+            raise ValueError(
+                f'The topic of {stream} is {chosen}, which holds depth images; name the topic of '
+                'the colour camera.'
+            )
         if chosen:
-            return self._chosen(stream, chosen, _IMAGES)
+            return self._chosen(stream, chosen, IMAGE_TYPES)
         there = sorted(
             topic
             for topic, kind in self._recorded.items()
-            if kind in _IMAGES and 'depth' not in topic.lower()
+            if kind in IMAGE_TYPES and topic not in self._depth and 'depth' not in topic.lower()
         )
         named = [topic for topic in there if name in topic.split('/')]
         return self._obvious(
@@ -171,9 +189,19 @@ class _Guess:
 
     def action(self, kinds: Sequence[str], chosen: str) -> str:
         if chosen:
-            return self._chosen('action', chosen, (*kinds, JOINT_STATE))
+            self._chosen('action', chosen, (*kinds, JOINT_STATE))
+            if self._recorded[chosen] == NUMBERS and (other := _no_positions(chosen)):
+                raise ValueError(
+                    f'The topic of action is {chosen}, which by its name carries {other}; the '
+                    f'policy commands positions.{_INSTEAD["action"]}'
+                )
+            return chosen
         there = [
-            sorted(t for t, k in self._recorded.items() if k == kind and 'gripper' not in t)
+            sorted(
+                t
+                for t, k in self._recorded.items()
+                if k == kind and 'gripper' not in t and not (k == NUMBERS and _no_positions(t))
+            )
             for kind in kinds
         ]
         topics = next((found for found in there if found), [])
@@ -213,6 +241,13 @@ class _Guess:
 
     def _listing(self) -> str:
         return ', '.join(f'{t} ({k.split("/")[-1]})' for t, k in sorted(self._recorded.items()))
+
+
+def _no_positions(topic: str) -> str:
+    """What the numbers on a controller's topic are where its name says that: no positions."""
+    words = re.split(r'[^a-z]+', topic.lower())
+    named = {'velocity': 'velocities', 'velocities': 'velocities', 'effort': 'efforts'}
+    return next((named[word] for word in words if word in named), '')
 
 
 def _of_expert(topics: Sequence[str]) -> Sequence[str]:

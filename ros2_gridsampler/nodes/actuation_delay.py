@@ -3,7 +3,6 @@
 """A joint stepped within its limits and read back -> the actuation delay of the arm."""
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,11 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_joint_trajectory
 from ..acting.safety_filter import JointSafetyFilter
-from ..bounds import checked
-from ..calibrating.actuation_delay import Delay, estimate_delay
+from ..calibrating.delay_estimate import Delay, DelayConfig, estimate_delay
 from ..files import find
 from ..seeing.camera_message import stamp_seconds
+from ..seeing.joint_states import NewestJoints
 from ..stop_request import StopRequest
-from .input_topics import order_positions
 from .node_setup import prepare_process
 from .topics import EVERY, NEWEST_RELIABLE
 
@@ -31,24 +29,6 @@ _PERIOD = 0.02
 # Each step has so long to be followed [s].
 _STEP_TIME = 1.0
 _PATIENCE = 15.0
-
-
-@dataclass(frozen=True)
-@checked
-class DelayConfig:
-    """See `gridsampler calibrate delay`; lengths in [rad], [m]."""
-
-    joint: str
-    arm: str
-    amplitude: float
-    repetitions: int = field(metadata={'minimum': 2})
-    joint_states: str
-    command: str
-
-    def __post_init__(self) -> None:
-        """Refuse what measures nothing."""
-        if self.amplitude == 0:
-            raise ValueError('amplitude is 0, which moves nothing; give another one.')
 
 
 class DelayNode(Node):
@@ -69,7 +49,9 @@ class DelayNode(Node):
         self._config = config
         self.commanded: list[tuple[float, float]] = []
         self.measured: list[tuple[float, float]] = []
+        self._joints = NewestJoints(self._limits.names)
         self.newest: Any = None
+        """Positions of all joints; None before each has come."""
         self._output = self.create_publisher(JointTrajectory, config.command, NEWEST_RELIABLE)
         self.create_subscription(JointState, config.joint_states, self._hear, EVERY)
 
@@ -103,8 +85,11 @@ class DelayNode(Node):
         return made
 
     def _hear(self, message: Any) -> None:
-        self.newest = order_positions(message.name, message.position, self._limits.names)
-        self.measured.append((stamp_seconds(message.header.stamp), float(self.newest[self._row])))
+        time = stamp_seconds(message.header.stamp)
+        if self._joints.add(message.name, message.position, time):
+            self.newest = self._joints.positions
+        if self._config.joint in message.name:
+            self.measured.append((time, float(self._joints.positions[self._row])))
 
 
 def measure_delay(config: DelayConfig) -> Delay:

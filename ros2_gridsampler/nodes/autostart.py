@@ -28,6 +28,8 @@ class Autostart:
         self._wanted = wanted
         self._state = state
         self._awaited = awaited
+        self.failed = False
+        """Whether the node could not be configured; then nobody would configure it again."""
         if wanted:
             self._timer = node.create_timer(0.01, self._start, clock=node.steady_clock)
 
@@ -46,8 +48,11 @@ class Autostart:
 
     def _start(self) -> None:
         self._node.destroy_timer(self._timer)
-        done = TransitionCallbackReturn.SUCCESS
-        if self._state() == 'unconfigured' and self._node.trigger_configure() == done:
+        if self._state() != 'unconfigured':
+            return
+        if self._node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            self.failed = self._wanted
+        else:
             clock = self._node.steady_clock
             self._timer = self._node.create_timer(_PERIOD, self._go_on, clock=clock)
             self._go_on()

@@ -14,8 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from ..bags.bag_writer import BagWriter
 from ..calibrating.board_pictures import is_new, is_still
-from ..calibrating.calibration_board import Board, BoardView
-from ..calibrating.view_coverage import advise
+from ..calibrating.calibration_board import Board, BoardView, advise
 from ..seeing.camera_message import decode_image
 from .node_setup import run
 from .topics import EVERY, NEWEST

@@ -7,16 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ..seeing.camera_message import camera_info_topic, stamp_seconds
-from ..seeing.observation import ObservationConfig
+from ..seeing.camera_message import camera_info_topic, decode_image, stamp_seconds
+from ..seeing.camera_streams import check_size
+from ..seeing.observation import ObservationConfig, check_picture_contrast
+from ..seeing.opencv import MissingOpenCv
+from .causes import Arrival, Cause, Finding
 from .inference_thread import InferenceThread
 from .node_setup import FAST_DDS_PROFILE
 from .policy_parameters import PolicyParameters
 from .problems import Problems
+from .silent_topics import ListenedTopic, why_silent
 from .topics import NEWEST, NEWEST_RELIABLE
+
+_KINDS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
 @dataclass
@@ -25,21 +30,32 @@ class CameraTopic:
 
     Attributes:
         name: Of the camera.
-        subscription: Of its pictures.
-        heard: When the newest picture came, steady time [s].
-        received: Pictures.
+        topic: Of its pictures.
         picture: The newest one.
         info: The newest CameraInfo.
         info_subscription: None where nobody needs CameraInfo any more.
     """
 
     name: str
-    subscription: Any
-    heard: float
-    received: int = 0
+    topic: ListenedTopic
     picture: Any = None
     info: Any = None
     info_subscription: Any = None
+
+    @property
+    def subscription(self) -> Any:
+        """Of its pictures."""
+        return self.topic.subscription
+
+    @property
+    def heard(self) -> float:
+        """When the newest picture came, steady time [s]."""
+        return self.topic.heard
+
+    @property
+    def received(self) -> int:
+        """Pictures."""
+        return self.topic.received
 
 
 class CameraTopics:
@@ -128,63 +144,77 @@ class CameraTopics:
         return [*found, *(each for each in infos if each is not None)]
 
     def silent(self) -> list[str]:
-        """What is wrong with each camera from which nothing has come for a while."""
-        silent = [c for c in self.all if self._steady() - c.heard >= self._silence]
-        return [self._why_silent(camera) for camera in silent]
+        """Returns what is wrong with each camera from which nothing has come for a while."""
+        return [
+            self._why_silent(camera.topic)
+            for camera in self.all
+            if self._steady() - camera.heard >= self._silence
+        ]
 
-    def _why_silent(self, camera: CameraTopic) -> str:
-        topic = camera.subscription.topic_name
-        publishers = self._node.get_publishers_info_by_topic(topic)
-        types = {info.topic_type for info in publishers}
-        wanted = 'CompressedImage' if camera.subscription.msg_type is CompressedImage else 'Image'
-        if not publishers:
-            return (
-                f'Camera {camera.name!r}: nobody publishes {topic}; start the driver or set '
-                f'camera_topics. Camera topics here: {self._camera_topics() or "none"}.'
+    def arrivals(self) -> list[Arrival]:
+        """Returns the newest stamp of each camera, and how long ago it came."""
+        now = self._steady()
+        return [
+            Arrival(
+                camera.topic.what,
+                camera.topic.item,
+                stamp_seconds(camera.picture.header.stamp),
+                now - camera.heard,
             )
-        if f'sensor_msgs/msg/{wanted}' not in types:
-            return (
-                f'Camera {camera.name!r}: {topic} has the type {sorted(types)}, expected '
-                f'{wanted}; a topic of CompressedImage must end in /compressed.'
-            )
-        offers = {info.qos_profile.reliability for info in publishers}
-        if self._reliable and ReliabilityPolicy.RELIABLE not in offers:
-            return (
-                f'Camera {camera.name!r}: {topic} is published best effort, but reliable_streams '
-                'asks for reliable; set it to false.'
-            )
-        silence = f'no picture has come for {self._steady() - camera.heard:.1f} s'
-        if camera.received:
-            return f'Camera {camera.name!r}: {silence} on {topic}; look after the driver.'
+            for camera in self.all
+            if camera.picture is not None
+        ]
+
+    def look(self, least_contrast: float) -> list[Finding]:
+        """Returns what is wrong with the newest picture of each camera.
+
+        That takes a millisecond each, so it is for a node that stands still, once a second.
+
+        Args:
+            least_contrast: See `StreamBudget`.
+        """
+        found = []
+        for camera in self.all:
+            if camera.picture is None:
+                continue
+            try:
+                rgb = decode_image(camera.picture)
+                check_size(camera.name, rgb, self._config.resolution)
+            except (ValueError, MissingOpenCv) as error:
+                text = str(error)
+                named = text if repr(camera.name) in text else f'{camera.topic.what}: {text}'
+                found.append(Finding(Cause.UNUSABLE, f'{named} ({camera.topic.name})'))
+                continue
+            try:
+                check_picture_contrast(camera.name, rgb, least_contrast)
+            except ValueError as error:
+                found.append(Finding(Cause.BLANK, str(error)))
+        return found
+
+    def _why_silent(self, topic: ListenedTopic) -> str:
+        said = why_silent(self._node, topic, self._reliable, self._steady() - topic.heard)
+        if topic.received or 'publisher(s), but' not in said:
+            return said
         return (
-            f'Camera {camera.name!r}: {topic} has {len(publishers)} publisher(s), but {silence}. '
-            'Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, or '
-            'publish reliably and set reliable_streams, or start the DRIVER with '
+            f'{said} Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, '
+            'or publish reliably and set reliable_streams, or start the DRIVER with '
             f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
         )
-
-    def _camera_topics(self) -> str:
-        types = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
-        topics = self._node.get_topic_names_and_types()
-        published = [
-            name
-            for name, kinds in topics
-            if types & set(kinds) and self._node.count_publishers(name)
-        ]
-        return ', '.join(sorted(published))
 
     def _camera(self, name: str, topic: str) -> CameraTopic:
         kind = CompressedImage if topic.endswith('/compressed') else Image
         qos = NEWEST_RELIABLE if self._reliable else NEWEST
 
         def add(message: Any) -> None:
-            camera.heard = self._steady()
-            camera.received += 1
+            camera.topic.count(self._steady())
             camera.picture = message
             self._inference.add_image(name, message, stamp_seconds(message.header.stamp))
 
         subscription = self._node.create_subscription(kind, topic, add, qos)
-        camera = CameraTopic(name, subscription, self._steady())
+        listened = ListenedTopic(
+            f'Camera {name!r}', 'camera_topics', 'picture', _KINDS, subscription, self._steady()
+        )
+        camera = CameraTopic(name, listened)
         return camera
 
     def _listen_for_infos(self, topics: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Admissible command -> the message that the arm's controller takes."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from ..acting.command_message import (
     fill_joint_trajectory,
     fill_pose,
     fill_twist,
-    integrate_twist,
 )
 from .output_topics import CommandOutput, Numbers, numbers_message
 from .separate_joints import SeparateJointsOutput
@@ -31,12 +29,9 @@ class TwistOutput(CommandOutput):
         super().__init__(node, topics)
         self._frame = space.frame
 
-    @property
-    def places(self) -> bool:
-        """See `CommandOutput`."""
-        return False
-
-    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         """See `CommandOutput`."""
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
@@ -45,55 +40,24 @@ class TwistOutput(CommandOutput):
 
 
 class PoseOutput(CommandOutput):
-    """PoseStamped on `~/pose_command`, the opening [m] on `~/gripper_command`.
+    """PoseStamped on `~/pose_command`, the opening [m] on `~/gripper_command`."""
 
-    The pose is where the twists lead from where the end effector was at the start, so it is this
-    pose, and not the arm that follows it, which has to stay in the workspace.
-    """
+    leads = True
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
-        """Advertise the topics."""
+        """Advertises the topics."""
         topics = {'~/pose_command': PoseStamped, '~/gripper_command': Float64MultiArray}
         super().__init__(node, topics)
         self._frame = space.frame
-        self._period = period
-        self._pose: Numbers | None = None
 
-    def start(self, pose: Numbers | None) -> None:
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         """See `CommandOutput`."""
-        self._pose = pose
-
-    def start_again(self, pose: Numbers | None, near: float) -> None:
-        """See `CommandOutput`."""
-        if pose is None or self._pose is None:
-            self.start(pose)
-            return
-        away, turned = self.gap(pose)
-        position, rotation = (pose if gap > near else self._pose for gap in (away, turned))
-        self._pose = np.array([*position[:3], *rotation[3:]])
-
-    @property
-    def pose(self) -> Numbers | None:
-        """See `CommandOutput`."""
-        return self._pose
-
-    def state(self, measured: Numbers) -> Numbers:
-        """The commanded position, and the gripper as measured."""
-        return measured if self._pose is None else np.array([*self._pose[:3], *measured[3:]])
-
-    def gap(self, pose: Numbers) -> tuple[float, float]:
-        """See `CommandOutput`."""
-        if self._pose is None:
-            return 0.0, 0.0
-        return pose_difference(self._pose, pose)
-
-    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
-        """See `CommandOutput`."""
-        if self._pose is None:
+        if pose is None:
             raise RuntimeError('A pose is commanded before the end effector was measured.')
-        self._pose = integrate_twist(self._pose, values[:6], self._period)
         message = PoseStamped()
-        fill_pose(message, self._pose, self._frame, time)
+        fill_pose(message, pose, self._frame, time)
         self._publishers[0].publish(message)
         self._publishers[1].publish(numbers_message(values[6:]))
 
@@ -111,7 +75,9 @@ class JointTrajectoryOutput(CommandOutput):
         self._names = space.names
         self._period = period
 
-    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         """See `CommandOutput`."""
         message = JointTrajectory()
         due = np.array([max(self._period, reach_time)])
@@ -127,7 +93,9 @@ class JointPositionArrayOutput(CommandOutput):
         """Advertise the topic."""
         super().__init__(node, {'~/joint_positions': Float64MultiArray})
 
-    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         """See `CommandOutput`."""
         self._publishers[0].publish(numbers_message(values))
 
@@ -140,13 +108,6 @@ _OUTPUTS: dict[str, dict[str, Callable[[Any, ActionSpace, float], CommandOutput]
         'joint_position_array': JointPositionArrayOutput,
     },
 }
-
-
-def pose_difference(one: Numbers, other: Numbers) -> tuple[float, float]:
-    """How far apart two poses, x y z and a unit quaternion, are [m], [rad]."""
-    # q and -q are the same rotation.
-    cosine = min(abs(float(one[3:] @ other[3:])), 1.0)
-    return math.dist(one[:3], other[:3]), 2 * math.acos(cosine)
 
 
 def choose_output(name: str, space: ActionSpace) -> str:

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ..acting.chunk_schedule import Seam
-from ..acting.clock_watch import Clocks
-from ..acting.controller import Command
+from ..acting.command_loop import Command
 from ..acting.latency import ChunkTimes, LatencyWindow, RateWindow, Window
 from .inference_thread import TimedPrediction
 
@@ -16,7 +15,7 @@ class CommandStatistics:
     """What diagnostics and swaps are told of the commands.
 
     Args:
-        clocks: See there.
+        now: The clock that stamps the streams [s].
         follow: Called with the times of every chunk when it is commanded first.
 
     Attributes:
@@ -29,9 +28,8 @@ class CommandStatistics:
         seam_velocities: The same of their velocities.
     """
 
-    def __init__(self, clocks: Clocks, follow: Callable[[ChunkTimes], None]) -> None:
-        """Nothing was sent yet."""
-        self._clocks = clocks
+    def __init__(self, now: Callable[[], float], follow: Callable[[ChunkTimes], None]) -> None:
+        self._now = now
         self._follow = follow
         self._newest: TimedPrediction | None = None
         self.commands = 0
@@ -76,7 +74,7 @@ class CommandStatistics:
                 timed.taken,
                 timed.decoded,
                 timed.predicted,
-                self._clocks.ros(),
+                self._now(),
             )
             self.latency.add(times)
             self._follow(times)

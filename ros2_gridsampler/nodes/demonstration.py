@@ -6,9 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import rclpy
 from rclpy.context import Context
@@ -16,15 +14,15 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from ..bounds import checked
-from ..evaluating.demonstration import Demonstration
 from ..evaluating.demonstration_page import write_page
+from ..evaluating.demonstration_record import Demonstration
 from ..evaluating.hardware import describe_hardware
 from ..files import find
 from ..policy.manifest import load_manifest
 from ..policy.policy_config import PolicyConfig
 from ..simulation import arm_messages
 from ..simulation.arm_state import PERIOD
+from ..simulation.job_configs import DemonstrationConfig
 from ..stop_request import StopRequest
 from .child_process import ChildProcess
 from .demonstration_progress import DemonstrationProgress
@@ -37,28 +35,6 @@ _COMMAND_TIMEOUT = 60.0
 _MOST_PER_EPISODE = 300.0
 # The policy node reports once a second.
 _REPORT_TIMEOUT = 3.0
-
-
-@dataclass(frozen=True)
-@checked
-class DemonstrationConfig:
-    """What is shown.
-
-    Attributes:
-        policy: Checkpoint folder, or the name of one under models/.
-        tasks: Task numbers, from 0.
-        episodes: Of each task.
-        placements: 'official', or 'widened' by 5 cm.
-        suite: LIBERO suite.
-        arm: Limits, a name in calibration/ or a YAML file.
-    """
-
-    policy: str
-    tasks: Sequence[int]
-    episodes: int = field(default=1, metadata={'minimum': 1})
-    placements: Literal['official', 'widened'] = 'official'
-    suite: str = 'libero_spatial'
-    arm: str = 'panda'
 
 
 def run_demonstration(config: DemonstrationConfig, out: Path) -> str:

@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Float64MultiArray, String
 
-from ..evaluating.demonstration import CameraTraffic, EpisodeSeen
+from ..evaluating.demonstration_record import CameraTraffic, EpisodeSeen
 from ..evaluating.film import Picture
 from ..seeing.camera_message import stamp_seconds
 from ..simulation import arm_messages

@@ -9,11 +9,11 @@ from typing import Any
 
 from std_msgs.msg import String, UInt8MultiArray
 
-from ..encoders.chunk_message import read_chunk
 from ..encoders.encoder_store import EncoderStore, Reception
 from ..encoders.received_folder import check_received_apart
 from ..encoders.server_manifest import ServedEncoder, read_server_manifest
 from ..encoders.strict_json import NotBelieved
+from ..encoders.weight_chunks import read_chunk
 from .encoder_server_node import weights_quality
 from .topics import LATCHED
 

@@ -13,9 +13,8 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
 from ..bounds import checked
-from ..encoders.chunk_message import fill_chunk
 from ..encoders.served_folder import check_folder_apart
-from ..encoders.weight_chunks import chunk_count, split
+from ..encoders.weight_chunks import chunk_count, fill_chunk, split
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
 from .topics import LATCHED
 

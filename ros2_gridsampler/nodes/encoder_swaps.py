@@ -23,6 +23,7 @@ from ..encoders.swap_trial import Counts
 from ..engines.compiled_policy import Backend, CompiledPolicy
 from ..policy.manifest import load_manifest
 from ..policy.policy import Policy
+from ..seeing.joint_states import parse_joint_names
 from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.observation_buffer import ObservationBuffer
 from .encoder_receiver import EncoderReceiver
@@ -170,13 +171,15 @@ class EncoderSwaps:
         parameters = self._parameters
         if not (bag := parameters.swap.shadow_bag):
             return []
+        named = self._node.resolve_topic_name
         topics = StreamTopics(
-            dict(zip(streams.cameras, parameters.camera_topics, strict=True)),
-            joint_states=parameters.joint_states_topic if streams.joints else '',
-            pose=parameters.pose_topic if streams.uses_pose else '',
-            instruction=self._node.resolve_topic_name('~/instruction'),
+            dict(zip(streams.cameras, map(named, parameters.camera_topics), strict=True)),
+            joint_states=named(parameters.joint_states_topic) if streams.joints else '',
+            pose=named(parameters.pose_topic) if streams.uses_pose else '',
+            instruction=named('~/instruction'),
         )
-        buffer = ObservationBuffer(streams, parameters.streams)
+        names = parse_joint_names(parameters.joint_names, parameters.joint_prefix)
+        buffer = ObservationBuffer(streams, parameters.streams, names)
         found = read_observations(Path(bag).expanduser(), topics, buffer)
         return list(itertools.islice(found, parameters.swap.shadow_observations))
 

@@ -71,6 +71,8 @@ class InferenceThread:
         self._thread: threading.Thread | None = None
         self.reason = ''
         """Why there was no observation when last looked for; empty if there was one."""
+        self.reason_fault: Fault | None = None
+        """What is wrong then; None where a stream is only waited for."""
         self.decoded = 0
         """Observations whose pictures were decoded."""
         self.failure: Exception | None = None
@@ -215,7 +217,7 @@ class InferenceThread:
         try:
             decode = self._buffer.take(self._now())
         except NotObservable as error:
-            self.reason = str(error)
+            self.reason, self.reason_fault = str(error), error.fault
             if error.fault is not None:
                 wrong.append((error.fault, error.stream, str(error)))
             return None

@@ -3,39 +3,23 @@
 """Camera, joint, pose and instruction topics -> the buffer of the inference thread."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from geometry_msgs.msg import PoseStamped
-from numpy.typing import NDArray
-from sensor_msgs.msg import JointState
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from std_msgs.msg import String
 
 from ..acting.arm_limits import GripperLimits
-from ..acting.command_message import read_pose
-from ..policy.instruction import tokenise
-from ..seeing.camera_message import stamp_seconds
+from ..seeing.joint_states import JointNames
 from ..seeing.observation import ObservationConfig
 from .camera_topics import CameraTopics
+from .causes import Arrival
 from .inference_thread import InferenceThread
 from .policy_parameters import PolicyParameters
 from .problems import Problems
-from .topics import EVERY, LATCHED, STATE
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Where the arm is.
-
-    Attributes:
-        values: Positions of the joints that were asked for, or the opening of the gripper that
-            they make; or the end-effector pose.
-        time: Capture time [s].
-    """
-
-    values: NDArray[np.float64]
-    time: float
+from .state_topics import Measured as Measured
+from .state_topics import StateTopics, subscribe_to_all
+from .topics import LATCHED, STATE
 
 
 class InputTopics:
@@ -45,6 +29,7 @@ class InputTopics:
         node: Owns the subscriptions.
         parameters: Topics and QoS.
         config: What the policy reads.
+        joint_names: What the robot calls the joints of the policy.
         measured_joints: Joints whose positions the safety filter has to know.
         gripper: Whose joints these are; then the end-effector pose has to be known too.
         base_frame: Frame that poses must be in.
@@ -52,6 +37,7 @@ class InputTopics:
         problems: Gets what cannot be used.
         steady: Steady time [s].
         on_instruction: Called with every new, usable sentence, or '' for an unusable one.
+        check_instruction: See `DeployedPolicy`.
     """
 
     def __init__(
@@ -60,6 +46,7 @@ class InputTopics:
         parameters: PolicyParameters,
         *,
         config: ObservationConfig,
+        joint_names: JointNames,
         measured_joints: Sequence[str],
         gripper: GripperLimits | None,
         base_frame: str,
@@ -67,39 +54,41 @@ class InputTopics:
         problems: Problems,
         steady: Callable[[], float],
         on_instruction: Callable[[str], None],
+        check_instruction: Callable[[str], object],
     ) -> None:
-        """Subscribe."""
         self._node = node
-        self._config = config
-        self._needed_joints = measured_joints
-        self._base_frame = base_frame
         self._inference = inference
         self._problems = problems
         self._on_instruction = on_instruction
-        self._gripper = gripper
-        self._needs_pose = needs_pose = gripper is not None
+        self._check_instruction = check_instruction
+        self._instruction = self._refused = ''
+        self._reads_instruction = config.uses_instruction
         self._destroyed = False
-        self._measured_joints: Measured | None = None
-        self.measured_pose: Measured | None = None
+        self._subscriptions: list[Any] = []
         self.cameras = CameraTopics(
             node, parameters, config=config, inference=inference, problems=problems, steady=steady
         )
-        samples = STATE if parameters.reliable_streams else EVERY
-        wanted: list[tuple[Any, str, Callable[[Any], None], Any]] = [
-            (String, '~/instruction', self._set_instruction, qos)
+        try:
+            self._states = StateTopics(
+                node,
+                parameters,
+                config=config,
+                joint_names=joint_names,
+                measured_joints=measured_joints,
+                gripper=gripper,
+                base_frame=base_frame,
+                inference=inference,
+                problems=problems,
+                steady=steady,
+            )
+        except Exception:
+            self.cameras.destroy()
+            raise
+        try:
             # What was said before is heard of whoever latches it, what is said now of everybody:
             # `ros2 topic pub` does not latch. Heard twice, the same sentence changes nothing.
-            for qos in (LATCHED, STATE)
-        ]
-        if config.joints or measured_joints:
-            topic = parameters.joint_states_topic
-            wanted.append((JointState, topic, self._add_joints, samples))
-        if config.uses_pose or needs_pose:
-            wanted.append((PoseStamped, parameters.pose_topic, self._add_pose, samples))
-        self._subscriptions: list[Any] = []
-        try:
-            for each in wanted:
-                self._subscriptions.append(self._subscribe(*each))
+            if config.uses_instruction:
+                self._subscriptions += [self._listen(qos) for qos in (LATCHED, STATE)]
         except Exception:
             self.destroy()
             raise
@@ -108,108 +97,103 @@ class InputTopics:
         """Unsubscribe."""
         self._destroyed = True
         self.cameras.destroy()
+        self._states.destroy()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
     @property
     def needed(self) -> str:
-        """What `measured` waits for."""
-        return 'joint states and end-effector pose' if self._needs_pose else 'joint states'
+        """What `measured` waits for, with the names of the topics."""
+        return self._states.needed
+
+    @property
+    def measured_pose(self) -> Measured | None:
+        """The newest pose of the end effector; None before one came."""
+        return self._states.measured_pose
 
     def measured(self) -> Measured | None:
-        """What the safety filter has to know of the arm; None before all of it has come.
+        """See `StateTopics.measured`."""
+        return self._states.measured()
 
-        Joint positions; or the hand's x y z and the gripper's opening [m].
-        """
-        joints, pose = self._measured_joints, self.measured_pose
-        if joints is None or not self._needs_pose:
-            return joints
-        if pose is None:
-            return None
-        state = np.array([*pose.values[:3], *joints.values])
-        return Measured(state, min(pose.time, joints.time))
+    def silent(self) -> list[str]:
+        """Returns what is wrong with each topic from which nothing has come for a while."""
+        return [*self.cameras.silent(), *self._states.silent()]
 
-    def _subscribe(self, kind: Any, topic: str, add: Callable[[Any], None], qos: Any) -> Any:
-        """Take all that waits at once.
+    def unusable(self) -> list[str]:
+        """See `StateTopics.unusable`."""
+        return self._states.unusable()
 
-        The executor takes one message each time that it looks, which costs more than the message:
-        on a busy machine it would fall behind, and the state of the arm with it.
-        """
+    def arrivals(self) -> list[Arrival]:
+        """Returns the newest stamp of each stream, and how long ago it came."""
+        return [*self.cameras.arrivals(), *self._states.arrivals()]
 
-        def take(message: Any) -> None:
-            if self._destroyed:  # a message that the executor had seen before
-                return
-            add(message)
-            with subscription.handle:
-                for _ in range(qos.depth):
-                    taken = subscription.handle.take_message(kind, False)
-                    if taken is None:
-                        return
-                    add(taken[0])
+    def state_publishers(self) -> list[str]:
+        """See `StateTopics.publishers`."""
+        return self._states.publishers()
 
-        subscription = self._node.create_subscription(kind, topic, take, qos)
-        return subscription
+    def why_no_instruction(self) -> str:
+        """Returns why no sentence is obeyed and what to do; '' where one is, or none is read."""
+        if self._instruction or not self._reads_instruction:
+            return ''
+        if self._refused:
+            return f'{self._refused} The arm holds until a usable instruction comes.'
+        topic = self._subscriptions[0].topic_name
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            return (
+                f'No instruction has come on {topic}, which nobody publishes; publish a String '
+                'there, or set the parameter instruction.'
+            )
+        profiles = [info.qos_profile for info in publishers]
+        if all(each.reliability == ReliabilityPolicy.BEST_EFFORT for each in profiles):
+            return (
+                f'No instruction can come on {topic}, which is published best effort; publish it '
+                'reliably, or set the parameter instruction.'
+            )
+        if not any(each.durability == DurabilityPolicy.TRANSIENT_LOCAL for each in profiles):
+            return (
+                f'No instruction has come on {topic} since this node listens. Its publisher does '
+                'not latch (transient_local), so what it said before is lost: say it again.'
+            )
+        return f'No instruction is obeyed: nothing usable has come on {topic}; say a sentence.'
 
-    def _add_joints(self, message: Any) -> None:
-        time = stamp_seconds(message.header.stamp)
-        try:
-            if self._config.joints:
-                self._inference.add_joints(message.name, message.position, time)
-            if self._needed_joints:
-                positions = order_positions(message.name, message.position, self._needed_joints)
-                if self._gripper is not None:
-                    positions = np.array([self._gripper.opening(positions)])
-                self._measured_joints = Measured(positions, time)
-        except ValueError as error:
-            self._problems.report('joint_states', str(error))
+    def _listen(self, qos: Any) -> Any:
+        # That a latched subscription does not fit a volatile publisher is no fault: the other one
+        # hears it.
+        silent = SubscriptionEventCallbacks(use_default_callbacks=qos is not LATCHED)
+        return subscribe_to_all(
+            self._node,
+            String,
+            '~/instruction',
+            self._hear,
+            qos,
+            lambda: not self._destroyed,
+            event_callbacks=silent,
+        )
 
-    def _add_pose(self, message: Any) -> None:
-        time = stamp_seconds(message.header.stamp)
-        try:
-            pose = read_pose(message, self._base_frame)
-            self._inference.add_pose(pose[:3].tolist(), pose[3:].tolist(), time)
-        except ValueError as error:
-            self._problems.report('pose', str(error))
-        else:
-            self.measured_pose = Measured(pose, time)
+    def instruct(self, sentence: str) -> str:
+        """See `PolicyLoop.instruct`."""
+        sentence = sentence.strip()
+        if sentence:
+            if not self._reads_instruction:
+                return 'This policy reads no instruction; leave it empty.'
+            try:
+                self._check_instruction(sentence)
+            except ValueError as error:
+                return str(error)
+        self._obey(sentence)
+        return ''
 
-    def _set_instruction(self, message: Any) -> None:
-        sentence = message.data.strip()
-        try:
-            tokenise(sentence)
-        except ValueError as error:
+    def _hear(self, message: Any) -> None:
+        if refusal := self.instruct(message.data):
             # Whoever sent it does not want the old instruction any more.
             self._problems.report(
-                'instruction', f'{error} The arm holds until a usable one comes.'
+                'instruction', f'{refusal} The arm holds until a usable one comes.'
             )
-            sentence = ''
+            self._obey('', refusal)
+
+    def _obey(self, sentence: str, refused: str = '') -> None:
+        self._instruction, self._refused = sentence, refused
         # First, so that no prediction for the new sentence goes on from a chunk for the old one.
         self._on_instruction(sentence)
         self._inference.set_instruction(sentence)
-
-
-def order_positions(
-    names: Sequence[str], positions: Sequence[float], wanted: Sequence[str]
-) -> NDArray[np.float64]:
-    """The positions of `wanted`, in that order.
-
-    Raises:
-        ValueError: One is missing, twice there, or not finite.
-    """
-    if len(names) != len(positions) or len(set(names)) != len(names):
-        raise ValueError(
-            f'JointState has {len(positions)} positions for the names {list(names)}; every joint '
-            'must be there once, with one position.'
-        )
-    index = {name: i for i, name in enumerate(names)}
-    missing = [name for name in wanted if name not in index]
-    if missing:
-        raise ValueError(
-            f'JointState lacks {missing}, which the safety filter must know; it has '
-            f'{list(names)}. Set gripper_joints, or publish all joints in one message.'
-        )
-    ordered = np.array([positions[index[name]] for name in wanted], np.float64)
-    if not np.isfinite(ordered).all():
-        bad = wanted[int(np.argmin(np.isfinite(ordered)))]
-        raise ValueError(f'JointState gives a position that is not finite for joint {bad!r}.')
-    return ordered

@@ -57,6 +57,11 @@ class LiveReplay:
                 'One policy with its own encoder can be played to the live node; leave '
                 '--real-time, or --compare, --encoder and --compare-encoder.'
             )
+        if task.config.without_pictures:
+            raise ValueError(
+                'The live node cannot be kept from looking; leave --real-time, or '
+                '--without-pictures.'
+            )
         if task.config.time != 'recorded':
             raise ValueError(
                 'The live node believes header stamps and /clock; with --real-time leave --time '
@@ -164,6 +169,9 @@ class LiveReplay:
             parameters['pose_topic'] = topics.measured_pose
         if topics.gripper_joints:
             parameters['gripper_joints'] = list(topics.gripper_joints)
+        if names := streams.joint_names.names:
+            parameters['joint_names'] = [f'{policy}={robot}' for policy, robot in names.items()]
+        parameters['joint_prefix'] = streams.joint_names.prefix
         instruction = _SENTENCE if streams.fixed_instruction else streams.instruction
         return self._child('policy_node', parameters, {'~/instruction': instruction})
 

@@ -4,9 +4,10 @@
 
 from typing import Any
 
+from ..acting.command_loop import LoopView
 from ..acting.latency import DeadlineMonitor, Summary
 from ..vla.deployed_policy import DeployedConfig
-from .command_cycle import CommandCycle
+from .command_statistics import CommandStatistics
 from .inference_thread import InferenceThread
 from .input_topics import InputTopics
 from .problems import Problems
@@ -17,7 +18,7 @@ class LoopReport:
 
     Args:
         config: Of the policy.
-        cycle: Commands.
+        statistics: Counts what is commanded.
         inference: Predicts.
         inputs: Receive.
         problems: Went wrong.
@@ -26,51 +27,52 @@ class LoopReport:
     def __init__(
         self,
         config: DeployedConfig,
-        cycle: CommandCycle,
+        statistics: CommandStatistics,
         inference: InferenceThread,
         inputs: InputTopics,
         problems: Problems,
     ) -> None:
         """Know everybody."""
         self._config = config
-        self._cycle = cycle
+        self._statistics = statistics
         self._inference = inference
         self._inputs = inputs
         self._problems = problems
         self.deadlines: DeadlineMonitor | None = None
         """Of the command thread."""
 
-    def main(self) -> dict[str, Any]:
+    def main(self, view: LoopView) -> dict[str, Any]:
         """What the policy is doing."""
-        config, cameras, cycle = self._config, len(self._config.cameras), self._cycle
+        config, cameras = self._config, len(self._config.cameras)
         return {
-            'instruction': cycle.instruction,
+            'instruction': view.instruction,
             'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
             **{f'frames received: {c.name}': c.received for c in self._inputs.cameras.all},
+            'state of the arm from': self._inputs.state_publishers(),
             'observations decoded': self._inference.decoded,
-            'commands': cycle.statistics.commands,
+            'loop': view.state.name,
+            'commands': self._statistics.commands,
             'no observation because': self._inference.reason,
-            'holding because': cycle.holding,
+            'holding because': view.holding,
             **{f'problem: {name}': n for name, n in sorted(self._problems.counts.items())},
             **{f'last {name}': text for name, text in sorted(self._problems.last.items())},
         }
 
-    def parts(self, now: float, steady: float) -> dict[str, dict[str, Any]]:
+    def parts(self, view: LoopView, now: float) -> dict[str, dict[str, Any]]:
         """Part -> key -> value; durations in [ms], seams in the units of the actions.
 
         Args:
+            view: Of the command loop.
             now: Of the clock that stamps the streams [s].
-            steady: Steady time [s].
         """
         return {
-            'streams': self._streams(now),
+            'streams': self._streams(view, now),
             'timing': self._timing(),
-            'safety': self._safety(steady),
+            'safety': self._safety(view),
         }
 
-    def _streams(self, now: float) -> dict[str, Any]:
-        with self._cycle.lock:
-            states = self._cycle.ladder.states()
+    def _streams(self, view: LoopView, now: float) -> dict[str, Any]:
+        states = view.streams
         values: dict[str, Any] = {}
         for name, (newest, repeated, restarts) in self._inference.streams().items():
             age = 'nothing came' if newest is None else f'{1e3 * (now - newest):.0f} ms old'
@@ -81,7 +83,7 @@ class LoopReport:
         return {**values, **others}
 
     def _timing(self) -> dict[str, Any]:
-        statistics = self._cycle.statistics
+        statistics = self._statistics
         values: dict[str, Any] = {
             **_milliseconds(
                 {f'latency {k}': s for k, s in statistics.latency.summaries().items()}
@@ -108,18 +110,15 @@ class LoopReport:
             )
         return values
 
-    def _safety(self, steady: float) -> dict[str, Any]:
-        with self._cycle.lock:
-            ladder = self._cycle.ladder
-            return {
-                'rung': ladder.rung(steady).name,
-                'rung because': ladder.reason,
-                **{
-                    f'filter: {name}': n
-                    for name, n in sorted(self._cycle.statistics.interventions.items())
-                },
-                **{f'ladder: {name}': n for name, n in sorted(ladder.counts.items())},
-            }
+    def _safety(self, view: LoopView) -> dict[str, Any]:
+        interventions = sorted(self._statistics.interventions.items())
+        return {
+            'loop': f'{view.state.name}: {view.state.value}',
+            'rung': view.rung.name,
+            'rung because': view.reason,
+            **{f'filter: {name}': n for name, n in interventions},
+            **{f'ladder: {name}': n for name, n in sorted(view.counts.items())},
+        }
 
 
 def _milliseconds(summaries: dict[str, Summary]) -> dict[str, str]:

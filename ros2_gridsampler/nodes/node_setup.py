@@ -7,12 +7,15 @@ import ctypes
 import dataclasses
 import math
 import os
+import re
 import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -23,6 +26,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from .given_parameters import given_value, refusal_of_files, refusal_of_unknown
 from .invalid_requests import refuse_invalid_parameters
 from .patient_output import patient_output
 
@@ -59,10 +63,14 @@ class RunnableNode(Protocol):
         """Whether the node has nothing left to do."""
 
     def stop(self) -> None:
-        """Bring every output to a safe state; called once, before the node is destroyed."""
+        """Bring every output to a safe state; called once, before the node is destroyed.
+
+        A node that moves something has `commanding` too: whether a safe command is still to be
+        sent. While that is so, a signal waits for `stop`.
+        """
 
 
-def declare_parameters(node: Any, kind: type[Any], prefix: str = '') -> list[str]:
+def declare_parameters(node: Any, kind: type[Any], *, refuse_others: bool = True) -> list[str]:
     """Declare the fields of a dataclass as ROS parameters.
 
     A field's metadata may hold 'help', 'unit', 'read_only' and the bounds of `bounds.checked`. A
@@ -71,19 +79,43 @@ def declare_parameters(node: Any, kind: type[Any], prefix: str = '') -> list[str
     Args:
         node: Any rclpy node.
         kind: The dataclass; every field needs a default.
-        prefix: Put before the names.
+        refuse_others: Whether to refuse what was given and is none of them; else
+            `refuse_unknown_parameters` has to be called later.
 
     Returns:
         The names.
 
     Raises:
-        BadParameter: A value given at start has another type or is out of bounds.
+        BadParameter: A value given at start has another type or is out of bounds, or the node
+            has no such parameter.
     """
+    names = _declare(node, kind, '')
+    if refuse_others:
+        refuse_unknown_parameters(node, names)
+    return names
+
+
+def refuse_unknown_parameters(node: Any, names: Collection[str]) -> None:
+    """Refuse parameters, and files of them, that were given to a node and are not meant for it.
+
+    Args:
+        node: Any rclpy node.
+        names: Of its parameters.
+
+    Raises:
+        BadParameter: Names the nearest parameter that it has, or the nodes of the file.
+    """
+    refusal = refusal_of_files(node, sys.argv) or refusal_of_unknown(node, names)
+    if refusal:
+        raise BadParameter(refusal)
+
+
+def _declare(node: Any, kind: type[Any], prefix: str) -> list[str]:
     names: list[str] = []
     for field, hint in _fields(kind):
         name = prefix + field.name
         if dataclasses.is_dataclass(hint):
-            names += declare_parameters(node, typing.cast('type[Any]', hint), f'{name}.')
+            names += _declare(node, typing.cast('type[Any]', hint), f'{name}.')
             continue
         names.append(name)
         default = _default(field)
@@ -97,7 +129,7 @@ def declare_parameters(node: Any, kind: type[Any], prefix: str = '') -> list[str
             else:
                 node.declare_parameter(name, value, descriptor)
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            example = f'; write {name}:=15.0, not 15' if hint is float else ''
+            example = _example(name, hint, given_value(node, name))
             raise BadParameter(
                 f'Parameter {name!r} ({descriptor.description}): {error}{example}.'
             ) from error
@@ -144,44 +176,107 @@ def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> in
     Returns:
         The exit code: 0 unless something failed.
     """
-    asked: list[int] = []
+    ending = _Ending()
     for number in ENDS:
         # Whoever started the process may want it to outlive a terminal (nohup).
         if signal.getsignal(number) is not signal.SIG_IGN:
-            # No lock: a second signal comes in the middle of the first one's handler.
-            signal.signal(number, lambda number, frame: asked.append(number))
+            signal.signal(number, lambda number, frame: ending.ask(number))
     with patient_output(ENDS):
-        return _run(create, arguments, asked)
+        code = _run(create, arguments, ending)
+        ending.over.set()
+        return code
 
 
-def _run(create: Callable[[], Any], arguments: Sequence[str] | None, asked: list[int]) -> int:
+class _Ending:
+    """A signal -> the end of the process in order, or at once where nothing is being moved.
+
+    A callback may take long, like configure that builds an engine. Nothing of what it does has to
+    be finished, and whoever sent the signal would soon send a harder one.
+
+    Attributes:
+        asked: Signals that came.
+        node: Of the process; None before it was made.
+        noticed: Whether the node is being stopped.
+        over: Set when everything is done.
+    """
+
+    # So long after the first signal: in a callback, and while the node is being stopped [s].
+    _IN_CALLBACK, _IN_STOP = 3.0, 4.5
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.node: Any = None
+        self.noticed = False
+        self.over = threading.Event()
+        self._watch = threading.Thread(target=self._wait, name='ending', daemon=True)
+
+    def ask(self, number: int) -> None:
+        """Called in the handler of a signal."""
+        # No lock: a second signal comes in the middle of the first one's handler.
+        self.asked.append(number)
+        if len(self.asked) == 1:
+            self._watch.start()
+
+    def _wait(self) -> None:
+        begin = time.monotonic()
+        while not self.over.wait(0.05):
+            commanding = getattr(self.node, 'commanding', None)
+            # A node that moves nothing may have a file to close.
+            if commanding or (self.noticed and commanding is None):
+                continue
+            if time.monotonic() - begin > (self._IN_STOP if self.noticed else self._IN_CALLBACK):
+                sys.stderr.write('Ended by a signal in the middle of something; nothing moves.\n')
+                sys.stderr.flush()
+                os._exit(0)
+
+
+def _run(create: Callable[[], Any], arguments: Sequence[str] | None, ending: _Ending) -> int:
     prepare_process()
-    rclpy.init(
-        args=None if arguments is None else list(arguments),
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
     log = rclpy.logging.get_logger('ros2_gridsampler')
+    try:
+        rclpy.init(
+            args=None if arguments is None else list(arguments),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # RCLError, which rclpy does not export
+        log.fatal(_why_not_initialised(str(error)))
+        return 1
     node: Any = None
     wrong = ''
     try:
-        node = create()
+        ending.node = node = create()
         log = node.get_logger()
         refuse_invalid_parameters(node)
         executor = make_executor(log)
         executor.add_node(node)
-        while not (asked or node.finished):
+        while not (ending.asked or node.finished):
             executor.spin_once(timeout_sec=0.1)
     except Refused as error:
         wrong = str(error)
     except Exception as error:
         # Whatever it was, an arm may be moving.
         wrong = f'Stopped after {type(error).__name__}: {error}\n{traceback.format_exc()}'
+    ending.noticed = True
     # First the arm, then the words.
     failed = node is not None and not _end(node, log)
     if wrong:
         log.fatal(wrong)
     rclpy.try_shutdown()
     return int(failed or bool(wrong))
+
+
+def _why_not_initialised(error: str) -> str:
+    """A sentence for what `rclpy.init` says of a command line, without its own source lines."""
+    said = re.sub(r',? at /\S+:\d+', '', error.removeprefix('failed to initialize rcl: ')).strip()
+    hints = {
+        'opening YAML file': 'There is no such file, or it cannot be read; check its path.',
+        'log level': 'Write debug, info, warn, error or fatal.',
+        'params file': "Write the node's name, below it ros__parameters, below it NAME: VALUE.",
+        'parameter override': 'Write -p NAME:=VALUE; the values of a list are of one type.',
+        'remap rule': 'Write -r FROM:=TO.',
+    }
+    hint = next((hint for part, hint in hints.items() if part in said), '')
+    return f'The node cannot start. {said.rstrip(".")}. {hint}'.rstrip()
 
 
 def prepare_process() -> None:
@@ -232,6 +327,15 @@ def _end(node: Any, log: Any) -> bool:
 def _fields(kind: type[Any]) -> list[tuple[Any, Any]]:
     hints = typing.get_type_hints(kind)
     return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
+
+
+def _example(name: str, hint: Any, given: Any) -> str:
+    """How a value of another type is written."""
+    if hint is float:
+        return f'; write {name}:=15.0, not 15'
+    if typing.get_origin(hint) is tuple and isinstance(given, str):
+        return f'; it is a list, so write "[{given.strip(" []")}]", with brackets'
+    return ''
 
 
 def _default(field: Any) -> Any:

@@ -21,7 +21,12 @@ class CommandOutput:
     Args:
         node: Owns the publishers.
         topics: Topic -> message class.
+
+    Attributes:
+        leads: Whether poses are sent, to which the twists lead.
     """
+
+    leads = False
 
     def __init__(self, node: Any, topics: dict[str, Any]) -> None:
         """Advertise the topics."""
@@ -50,38 +55,16 @@ class CommandOutput:
         """Those that nobody subscribes with a QoS that fits."""
         return [str(p.topic_name) for p in self._publishers if not p.get_subscription_count()]
 
-    def start(self, pose: Numbers | None) -> None:
-        """Commanding begins with the end effector at `pose`; None where nobody measures it."""
-
-    def start_again(self, pose: Numbers | None, near: float) -> None:
-        """Commanding begins anew; what is within `near` [m], [rad] of its command goes on."""
-        self.start(pose)
-
-    def state(self, measured: Numbers) -> Numbers:
-        """What the next command builds on, given where the arm is; see `Controller.measure`."""
-        return measured
-
-    @property
-    def pose(self) -> Numbers | None:
-        """The commanded pose of the end effector; None where none is."""
-        return None
-
-    def gap(self, pose: Numbers) -> tuple[float, float]:
-        """How far the end effector is from the commanded pose [m], [rad]; 0 where none is."""
-        return 0.0, 0.0
-
-    @property
-    def places(self) -> bool:
-        """Whether a command says where to be, so that it moves an arm that is elsewhere."""
-        return True
-
-    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         """Sends a command.
 
         Args:
             values: Admissible, in the order of the action space.
+            pose: Where the twists in `values` have led; None where that is not asked for.
             time: Now [s].
-            reach_time: How long the arm needs at the least to get there [s].
+            reach_time: How long the way from the measured arm takes at the limits [s].
         """
         raise NotImplementedError
 

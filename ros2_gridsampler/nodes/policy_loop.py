@@ -4,28 +4,32 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ..acting.arm_limits import ArmLimits
-from ..acting.clock_watch import Clocks
-from ..acting.controller import Controller
+from ..acting.command_loop import Command, CommandLoop, LoopView
+from ..acting.loop_events import FaultSeen, Measured, Predicted, ResumeAsked, StopAsked, Told
 from ..encoders.swap_trial import Counts
 from ..engines import Backend
 from ..policy.prediction import Prediction
 from ..seeing.camera_record import CameraRecord
+from ..seeing.joint_states import parse_joint_names
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_health import Fault
+from ..seeing.stream_health import Fault, Rung
 from ..vla.deployed_policy import DeployedConfig
 from .camera_checks import CameraChecks
-from .command_cycle import CommandCycle
+from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output
-from .command_thread import CommandThread
+from .command_statistics import CommandStatistics
+from .command_thread import Clocks, CommandThread
 from .inference_thread import InferenceThread, TimedPrediction
 from .input_topics import InputTopics
+from .loop_findings import LoopFindings
 from .loop_report import LoopReport
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
@@ -34,8 +38,14 @@ from .problems import Problems
 _WATCHDOG_PERIOD = 0.05
 # The graph of the topics is asked less often: that takes a while [s].
 _RIVAL_PERIOD = 0.5
-# How often an arm that stands is told so again, before nothing more is sent.
-_LAST_WORDS = 4
+# What nobody else writes into the log, and under which name.
+_LOGGED = {
+    Cause.CLOCK: 'clock',
+    Cause.SILENT: 'silent topic',
+    Cause.STAMPS: 'stamps',
+    Cause.INSTRUCTION: 'no instruction',
+    Cause.UNHEARD: 'no subscriber',
+}
 
 
 class PolicyLoop:
@@ -50,6 +60,7 @@ class PolicyLoop:
         parameters: Topics, rates, budgets.
         config: Of the checkpoint.
         backend: Predicts.
+        check_instruction: See `DeployedPolicy`.
         arm: Limits.
         records: What the checkpoint knows of its cameras.
         views: Its reference views.
@@ -68,6 +79,7 @@ class PolicyLoop:
         *,
         config: DeployedConfig,
         backend: Backend,
+        check_instruction: Callable[[str], object],
         arm: ArmLimits,
         records: Mapping[str, CameraRecord],
         views: Mapping[str, UInt8[np.ndarray, 'height width 3']],
@@ -91,24 +103,21 @@ class PolicyLoop:
         self._steady = steady
         space = config.action_space
         self.output = choose_output(parameters.output, space)
-        controller = Controller(
-            space,
-            arm,
-            parameters.schedule,
-            parameters.streams.max_age,
-            parameters.max_excess,
-            leads=self.output == 'pose',
-        )
         by_joints = space.kind == 'joint_position'
-        period = 1 / parameters.command_rate
+        names = parse_joint_names(parameters.joint_names, parameters.joint_prefix)
+        called = replace(space, names=names.of_robot(space.names)) if by_joints else space
         # Where something that comes later is refused, nothing of what came before may stay.
         with contextlib.ExitStack() as undo:
             self._output = make_output(
-                node, self.output, space, period, parameters.separate_joints
+                node,
+                self.output,
+                called,
+                parameters.period,
+                names.of_robot(parameters.separate_joints),
             )
             undo.callback(self._output.destroy)
             self._inference = InferenceThread(
-                ObservationBuffer(config.observation, parameters.streams),
+                ObservationBuffer(config.observation, parameters.streams, names),
                 self._predict,
                 now=self._now,
                 deliver=self._deliver,
@@ -119,13 +128,15 @@ class PolicyLoop:
                 node,
                 parameters,
                 config=config.observation,
+                joint_names=names,
                 measured_joints=space.names if by_joints else parameters.gripper_joints,
                 gripper=None if by_joints else arm.gripper,
                 base_frame=arm.base_frame,
                 inference=self._inference,
                 problems=problems,
                 steady=steady,
-                on_instruction=lambda sentence: self._cycle.obey(sentence),
+                on_instruction=self._obey,
+                check_instruction=check_instruction,
             )
             undo.callback(self._inputs.destroy)
             self.checks = CameraChecks(
@@ -137,33 +148,54 @@ class PolicyLoop:
                 problems=problems,
                 steady=steady,
             )
-            self._cycle = CommandCycle(
-                controller,
-                self._output,
-                self._inputs,
+            self._loop = CommandLoop(
+                space,
+                arm,
                 parameters,
-                problems=problems,
-                clocks=Clocks(self._now, steady),
-                log=node.get_logger(),
-                follow=reports.timing,
-                sent=self._inference.add_command,
+                leads=self._output.leads,
+                needed=self._inputs.needed,
             )
             undo.pop_all()
-        self._report = LoopReport(config, self._cycle, self._inference, self._inputs, problems)
+        self._findings = LoopFindings(
+            node,
+            parameters,
+            view=lambda: self.view,
+            inference=self._inference,
+            inputs=self._inputs,
+            output=self._output,
+            steady=steady,
+        )
+        self.statistics = CommandStatistics(self._now, reports.timing)
+        self._report = LoopReport(config, self.statistics, self._inference, self._inputs, problems)
         self.before_command: Callable[[], None] = lambda: None
-        """Called in the command thread before each command, while nothing is locked."""
+        """Called in the command thread before each command."""
+        self._instruction = ''
+        self.commanding = False
+        """Whether the arm is commanded, or still has to be sent a safe command."""
         self._commands: CommandThread | None = None
         self._watchdog: Any = None
         self._rivals_checked = steady()
 
     def start(self) -> None:
-        """Begin to predict and, once the state of the arm is known, to command."""
-        self._cycle.start()
+        """Begins to predict and, once the state of the arm is known, to command."""
+        self._findings.stopped = False
+        self.commanding = True
+        parameters = self._parameters
+        self._loop.start(self._steady())
+        self.statistics.begin()
+        self._commands = CommandThread(
+            self._loop,
+            parameters,
+            self._output,
+            Clocks(self._now, self._steady),
+            measured=self._measured,
+            watch=self._note,
+            lead=parameters.command_lead,
+            niceness=parameters.command_niceness,
+        )
+        self._commands.before_command = lambda: self.before_command()
+        self._commands.post(Told(self._instruction))
         self._inference.start()
-        period = 1 / self._parameters.command_rate
-        lead = min(self._parameters.command_lead, period / 2)
-        niceness = self._parameters.command_niceness
-        self._commands = CommandThread(period, lead, niceness, self._command)
         self._report.deadlines = self._commands.deadlines
         self._commands.start()
         self._watchdog = self._node.create_timer(
@@ -178,15 +210,19 @@ class PolicyLoop:
         self._node.destroy_timer(self._watchdog)
         patience = self._parameters.stop_time
         try:
-            commands.stop(patience)
-            if not self._cycle.decelerate(patience, _LAST_WORDS):
+            stopped = commands.stop(patience)
+            if not commands.stopped_in_time:
+                self._node.get_logger().error(
+                    f'The arm could not stop within {patience} s; raise stop_time.'
+                )
+            if not stopped:
                 raise RuntimeError(
                     'The command thread is stuck inside a command; nothing more can be sent. The '
                     "arm's controller has to stop by its own timeout."
                 )
         finally:
+            self.commanding = False
             self._inference.stop()
-            self._cycle.holding = 'not active'
 
     def destroy(self) -> None:
         """Stop and take the topics back."""
@@ -196,69 +232,110 @@ class PolicyLoop:
             self._inputs.destroy()
             self._output.destroy()
 
+    def sending(self) -> contextlib.AbstractContextManager[Any]:
+        """While this is entered no command can be sent, not even by the watchdog."""
+        return contextlib.nullcontext() if self._commands is None else self._commands.sending
+
     def pause(self) -> None:
-        """Decelerate and hold."""
-        self._cycle.pause()
+        """Decelerates and holds."""
+        self._findings.stopped = True
+        self._post(StopAsked())
 
     def resume(self) -> None:
-        """Go on after a pause, from where the arm is, with what is predicted from now on."""
-        self._cycle.resume()
+        """Goes on after a pause, from where the arm is, with what is predicted from now on."""
+        self._findings.stopped = False
+        self._post(ResumeAsked())
 
-    def locked(self) -> contextlib.AbstractContextManager[Any]:
-        """While this is entered nobody else can command."""
-        return self._cycle.lock
+    def instruct(self, sentence: str) -> str:
+        """Obeys a sentence from now on; '' holds the arm.
+
+        Returns:
+            Why that cannot be, and nothing changes; empty where it is obeyed.
+        """
+        return self._inputs.instruct(sentence)
+
+    @property
+    def view(self) -> LoopView:
+        """What the last step of the command loop left."""
+        return self._loop.view if self._commands is None else self._commands.view
 
     @property
     def counts(self) -> Counts:
         """What the trial of another encoder is judged by."""
-        with (cycle := self._cycle).lock:
-            bad = cycle.ladder.counts[f'policy: {Fault.BAD_PREDICTION.value}']
-            statistics = cycle.statistics
-            return Counts(statistics.commands, sum(statistics.interventions.values()), bad)
+        bad = self.view.counts.get(f'policy: {Fault.BAD_PREDICTION.value}', 0)
+        interventions = sum(tuple(self.statistics.interventions.values()))
+        return Counts(self.statistics.commands, interventions, bad)
 
     @property
     def gives_up(self) -> str:
         """Why the node has to be deactivated; empty where it need not."""
-        return self._cycle.gives_up
+        view = self.view
+        return view.reason if view.rung is Rung.DEACTIVATE else ''
 
-    def status(self) -> tuple[list[str], dict[str, Any], dict[str, dict[str, Any]]]:
+    def status(self) -> tuple[list[Finding], dict[str, Any], dict[str, dict[str, Any]]]:
         """What is wrong now, numbers for people, and more of them by part."""
-        for text in (wrong := self._inputs.cameras.silent()):
-            self._problems.report('silent camera', text)
-        if self._commands is not None:
-            # No hold: nothing moves anyway, and who only watches what would be commanded may.
-            for topic in self._output.unheard:
-                wrong.append(
-                    f'{topic} has no subscriber: nobody executes the commands; check the '
-                    'remapping, that the controller is active, and its QoS.'
-                )
-                self._problems.report('no subscriber', wrong[-1])
-            if self._cycle.holding:
-                wrong.append(self._cycle.holding)
-        main = {'output': self.output, **self._report.main()}
-        parts = self._report.parts(self._now(), self._steady())
+        wrong = self._findings.look(active=self._commands is not None)
+        for finding in wrong:
+            if finding.cause in _LOGGED:
+                self._problems.report(_LOGGED[finding.cause], finding.sentence)
+        main = {'output': self.output, **self._report.main(self.view)}
+        parts = self._report.parts(self.view, self._now())
         return wrong, main, {**parts, 'cameras': self.checks.report()}
 
     def _now(self) -> float:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
 
-    def _command(self, due: float) -> None:
-        self.before_command()
-        self._cycle.step(due)
+    def _post(self, event: Any) -> None:
+        if self._commands is not None:
+            self._commands.post(event)
+
+    def _obey(self, instruction: str) -> None:
+        """What was predicted for another sentence must not move the arm any more."""
+        if instruction != self._instruction:
+            self._instruction = instruction
+            self._node.get_logger().info(f'Instruction: {instruction!r}')
+            self._post(Told(instruction))
+
+    def _measured(self) -> Measured | None:
+        measured, pose = self._inputs.measured(), self._inputs.measured_pose
+        if measured is None:
+            return None
+        return Measured(measured.values, measured.time, None if pose is None else pose.values)
 
     def _predict(self, observation: Observation) -> Prediction:
-        if not self._config.continues:
+        commands = self._commands
+        if not self._config.continues or commands is None:
             return self._backend.predict(observation)
-        prefix = self._cycle.prefix(observation.time, self._config.period)
+        prefix = commands.prefix(observation.time, self._config.period)
         return self._backend.predict(observation, prefix)
 
     def _deliver(self, timed: TimedPrediction) -> None:
-        self._cycle.deliver(timed)
+        self._findings.delivered()
+        self._post(Predicted(timed.prediction.chunk, timed.observation.instruction, timed))
         self._reports.prediction(timed, self._config)
 
     def _refuse(self, fault: Fault, stream: str, text: str) -> None:
         self._problems.report(stream, text)
-        self._cycle.report(fault, stream, text)
+        self._post(FaultSeen(fault, stream, text))
+
+    def _note(self, command: Command | None, view: LoopView, due: float) -> None:
+        """In the command thread: what was commanded, for who reads and counts it."""
+        steady, log = self._steady(), self._node.get_logger()
+        for timed, seam in view.taken:
+            self.statistics.took(timed, seam, steady)
+        if command is None:
+            self._problems.report('no command', view.holding)
+        else:
+            self._inference.add_command(command.values, due)
+            self.statistics.sent(command, due, view.information_time)
+            if command.holding:
+                self._problems.report('holding', f'The arm holds: {command.holding}')
+        for step in view.transitions:
+            # rclpy wants a line of its own for every severity.
+            if step.after is Rung.FOLLOW:
+                log.info(str(step))
+            else:
+                log.warning(str(step))
 
     def _watch(self) -> None:
         """In the ROS thread: is the command thread alive, and does nobody else command."""
@@ -271,9 +348,9 @@ class PolicyLoop:
         timeout = max(self._parameters.watchdog_timeout, 2 / self._parameters.command_rate)
         if commands.silence > timeout:
             text = f'The command thread is silent since {commands.silence:.2f} s.'
-            if not self._cycle.decelerate(timeout):
+            self._problems.report('commands', text)
+            if not commands.take_over(timeout):
                 raise RuntimeError(f'{text} It is stuck inside a command.')
-            self._cycle.report(Fault.LATE_COMMANDS, 'commands', text)
         if self._steady() - self._rivals_checked > _RIVAL_PERIOD:
             self._rivals_checked = self._steady()
             self._look_for_rivals()
@@ -287,5 +364,6 @@ class PolicyLoop:
                     {f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers}
                 )
                 text = f'{topic} has {others} more publisher(s), {names}; end all but one.'
+                self._findings.rivals(text)
                 lasting = 2 * _RIVAL_PERIOD
-                self._cycle.report(Fault.RIVAL, 'command topic', text, lasting)
+                self._post(FaultSeen(Fault.RIVAL, 'command topic', text, lasting))

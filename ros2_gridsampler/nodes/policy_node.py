@@ -19,9 +19,16 @@ from ..calibrating.camera_agreement import CameraDisagrees
 from ..engines.compiled_policy import Backend, CompiledPolicy
 from ..files import find
 from .autostart import Autostart
+from .causes import Cause, Finding, in_order
 from .invalid_requests import refuse_invalid_transitions
 from .namesakes import namesakes
-from .node_setup import Refused, declare_parameters, read_parameters, run
+from .node_setup import (
+    Refused,
+    declare_parameters,
+    read_parameters,
+    refuse_unknown_parameters,
+    run,
+)
 from .policy_loop import PolicyLoop
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
@@ -52,7 +59,7 @@ class PolicyNode(LifecycleNode):
         """Declare everything, load nothing; `options` are those of rclpy's Node."""
         super().__init__('policy_node', **options)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._names = set(declare_parameters(self, PolicyParameters))
+        self._names = set(declare_parameters(self, PolicyParameters, refuse_others=False))
         self.add_on_set_parameters_callback(self._refuse_while_configured)
         self._problems = Problems(self.get_logger(), self._steady)
         self._reports = PolicyReports(self, self._steady)
@@ -74,8 +81,19 @@ class PolicyNode(LifecycleNode):
 
     @property
     def finished(self) -> bool:
-        """Never by itself."""
+        """Never by itself.
+
+        Raises:
+            Refused: The node was to configure itself and cannot; says why.
+        """
+        if self._autostart.failed:
+            raise Refused(f'Ended, because it cannot be configured: {self._refusal}')
         return False
+
+    @property
+    def commanding(self) -> bool:
+        """Whether the arm is commanded, or still has to be sent a safe command."""
+        return self._loop is not None and self._loop.commanding
 
     def stop(self) -> None:
         """Decelerate, hold, let go."""
@@ -145,6 +163,7 @@ class PolicyNode(LifecycleNode):
         return engine
 
     def _configure(self) -> None:
+        refuse_unknown_parameters(self, self._names)
         parameters = read_parameters(self, PolicyParameters)
         if not parameters.policy or not parameters.arm:
             raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
@@ -163,6 +182,7 @@ class PolicyNode(LifecycleNode):
             parameters,
             config=deployed.config,
             backend=deployed.backend,
+            check_instruction=deployed.check_instruction,
             arm=arm,
             records=deployed.cameras,
             views=deployed.views,
@@ -172,6 +192,8 @@ class PolicyNode(LifecycleNode):
         )
         self._swaps = swaps
         try:
+            if refusal := loop.instruct(parameters.instruction):
+                raise ValueError(f'Parameter instruction: {refusal}')
             self._loop.checks.check_lenses(wait=True)
             if swaps is not None:
                 swaps.start(lambda: loop.counts, deployed.config.observation)
@@ -261,30 +283,36 @@ class PolicyNode(LifecycleNode):
     def _report(self) -> None:
         if self._loop is not None and self._state == 'active' and self._loop.gives_up:
             self._give_up(self._loop.gives_up)
-        wrong: list[str] = [self._refusal] if self._refusal else []
+        found = [Finding(Cause.REFUSED, self._refusal)] if self._refusal else []
         if text := namesakes(self):
             self._problems.report('name', text)
-            wrong.append(text)
+            found.append(Finding(Cause.NAMESAKE, text))
         values: dict[str, Any] = {'state': self._state, **self._about}
         parts: dict[str, dict[str, Any]] = {}
         if self._loop is not None:
-            found, numbers, parts = self._loop.status()
-            wrong += found
+            wrong, numbers, parts = self._loop.status()
+            found += wrong
             values |= numbers
         if missing := self._autostart.missing:
-            wrong.append(missing)
+            found.append(Finding(Cause.INACTIVE, missing))
             values['not active because'] = missing
         if self._swaps is not None:
             parts = {**parts, 'encoder': self._swaps.about()}
         level = DiagnosticStatus.ERROR if self._refusal else DiagnosticStatus.WARN
-        status = (level, wrong[0]) if wrong else (DiagnosticStatus.OK, self._state)
+        sentences = in_order(found)
+        status = (level, sentences[0]) if sentences else (DiagnosticStatus.OK, self._state)
+        values |= {f'also {i}': text for i, text in enumerate(sentences[1:], 1)}
         now = self.get_clock().now().nanoseconds * 1e-9
         hardware = str(self._about.get('arm', ''))
         name = self.get_fully_qualified_name()
         self._reports.diagnostics(now, name, hardware, status, values, parts)
 
     def _refuse_while_configured(self, parameters: list[Any]) -> Any:
-        reason = refuse_while_configured(parameters, self._names, self._state, self._swaps)
+        names = self._names - {'instruction'}
+        reason = refuse_while_configured(parameters, names, self._state, self._swaps)
+        sentences = [p.value for p in parameters if p.name == 'instruction']
+        if self._loop is not None and not reason:
+            reason = ' '.join(filter(None, map(self._loop.instruct, sentences)))
         return SetParametersResult(successful=not reason, reason=reason)
 
 

@@ -5,7 +5,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..acting.chunk_schedule import ScheduleConfig
+from ..acting.loop_config import LoopConfig
 from ..bounds import checked
 from ..calibrating.camera_agreement import MAX_DIFFERENCE
 from ..calibrating.mount_drift import DriftLimits
@@ -13,9 +13,8 @@ from ..encoders.swap_config import SwapConfig
 from ..engines.engine import Settings
 from ..engines.table import Choice
 from ..policy.signature import Precision
-from ..seeing.stream_budget import StreamBudget
-from ..seeing.stream_health import LadderConfig
 
+GripperState = Literal['joint_state', 'float64']
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 
 
@@ -75,7 +74,7 @@ class CameraCheckConfig:
 
 @dataclass(frozen=True)
 @checked
-class PolicyParameters:
+class PolicyParameters(LoopConfig):
     """Read when the node is configured; see the fields' help."""
 
     policy: str = field(
@@ -95,6 +94,13 @@ class PolicyParameters:
     arm: str = field(
         default='',
         metadata={'help': 'YAML with the limits of the arm, or the name of one in calibration/'},
+    )
+    instruction: str = field(
+        default='',
+        metadata={
+            'help': 'Sentence to obey until another one comes on ~/instruction; empty to wait for '
+            'one. May be set while the node runs'
+        },
     )
     backend: Choice = field(
         default='automatic',
@@ -135,11 +141,44 @@ class PolicyParameters:
         metadata={'help': 'Without a picture for so long: warn', 'unit': 's', 'minimum': 0.1},
     )
     joint_states_topic: str = field(
-        default='/joint_states', metadata={'help': 'JointState with all joints of the checkpoint'}
+        default='joint_states',
+        metadata={
+            'help': 'JointState of the arm, whole or in parts, each with some of the joints; '
+            'relative to the namespace of the node'
+        },
+    )
+    gripper_state_topic: str = field(
+        default='',
+        metadata={
+            'help': 'State of a gripper that is not on joint_states_topic; empty for none; '
+            'relative to the namespace of the node'
+        },
+    )
+    gripper_state_type: GripperState = field(
+        default='joint_state',
+        metadata={
+            'help': 'Message on gripper_state_topic: joint_state, or float64 with the position of '
+            'the one joint of separate_joints (for twists: of gripper_joints); its time is that '
+            'of its arrival'
+        },
+    )
+    joint_names: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            'help': 'What the robot calls joints of the policy, in states and commands, each like '
+            'elbow=elbow_joint; those that are not named are called alike'
+        },
+    )
+    joint_prefix: str = field(
+        default='',
+        metadata={'help': "Before every joint of the robot, like 'left_'"},
     )
     pose_topic: str = field(
-        default='/end_effector_pose',
-        metadata={'help': 'PoseStamped of the end effector in the base frame of the arm'},
+        default='end_effector_pose',
+        metadata={
+            'help': 'PoseStamped of the end effector in the base frame of the arm; relative to '
+            'the namespace of the node'
+        },
     )
     gripper_joints: tuple[str, ...] = field(
         default=('panda_finger_joint1', 'panda_finger_joint2'),
@@ -157,50 +196,6 @@ class PolicyParameters:
         metadata={
             'help': 'Commanded joints that another controller owns (a gripper): sent as '
             'Float64MultiArray on ~/gripper_command instead of with the others'
-        },
-    )
-    max_lead: float = field(
-        default=0.1,
-        metadata={
-            'help': 'How far a commanded pose may be ahead of the arm before it waits',
-            'unit': 'm',
-            'minimum': 0.001,
-        },
-    )
-    max_lead_angle: float = field(
-        default=0.5,
-        metadata={
-            'help': 'The same for its orientation',
-            'unit': 'rad',
-            'minimum': 0.01,
-        },
-    )
-    max_joint_lead: float = field(
-        default=0.5,
-        metadata={
-            'help': 'The same for each commanded joint, but for those that hold things (grips in '
-            "the arm's file)",
-            'unit': 'rad, m',
-            'minimum': 0.01,
-        },
-    )
-    check_following: bool = field(
-        default=True,
-        metadata={
-            'help': 'Hold an arm that does not follow or was moved. False for a recording, whose '
-            'arm obeys nobody; refused without use_sim_time'
-        },
-    )
-    command_rate: float = field(
-        default=50.0,
-        metadata={'help': 'Commands per second', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 1000.0},
-    )
-    stop_time: float = field(
-        default=5.0,
-        metadata={
-            'help': 'Longest deceleration before the node lets go',
-            'unit': 's',
-            'minimum': 0.1,
         },
     )
     command_lead: float = field(
@@ -230,63 +225,11 @@ class PolicyParameters:
             'minimum': 0.02,
         },
     )
-    max_clock_jump: float = field(
-        default=1.0,
-        metadata={
-            'help': 'How far the clock may go ahead of a steady one between two commands',
-            'unit': 's',
-            'minimum': 0.01,
-        },
-    )
-    clock_patience: float = field(
-        default=0.5,
-        metadata={
-            'help': 'So long may simulated time stand still before the arm is stopped',
-            'unit': 's',
-            'minimum': 0.01,
-        },
-    )
-    max_tracking_error: float = field(
-        default=0.05,
-        metadata={
-            'help': 'An arm that stands farther than this from what a hold commands was moved, or '
-            'kept from moving: commands begin where it is. More than it hangs by its weight',
-            'unit': 'rad, m',
-            'minimum': 0.005,
-        },
-    )
-    rest_time: float = field(
-        default=0.5,
-        metadata={
-            'help': 'So long an arm that was commanded to rest, and seems to, has to do so until '
-            'it is believed to stand',
-            'unit': 's',
-            'minimum': 0.0,
-        },
-    )
-    accept_zero_state: bool = field(
-        default=False,
-        metadata={
-            'help': 'Believe a first state of the arm in which every joint is exactly 0, which '
-            'drivers say that have no arm yet. For simulated arms that begin there'
-        },
-    )
-    max_excess: float = field(
-        default=1.0,
-        metadata={
-            'help': 'A prediction beyond the limits by more than this share of their span is '
-            'refused; what is nearer is brought back',
-            'minimum': 0.0,
-        },
-    )
     autostart: bool = field(
         default=True,
         metadata={'help': 'Configure and activate without a lifecycle manager'},
     )
     cameras: CameraCheckConfig = field(default_factory=CameraCheckConfig)
-    streams: StreamBudget = field(default_factory=StreamBudget)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    ladder: LadderConfig = field(default_factory=LadderConfig)
     swap: SwapConfig = field(default_factory=SwapConfig)
 
     @property

@@ -4,12 +4,14 @@
 
 import contextlib
 import importlib
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
@@ -25,6 +27,10 @@ from .topics import LATCHED, STATE, ros_time
 
 # What a policy reads. Recorded commands are played only if they are named: an arm may listen.
 _STREAMS = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped', 'String')
+# Of these, those with a header.
+_STAMPED = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped')
+# Between two rounds of a loop, and how long the last answer is waited for [s].
+_BETWEEN_ROUNDS, _LAST_ANSWER = 0.05, 10.0
 # These are commands too, so which of several is a state has to be said.
 _STATES = ('JointState', 'PoseStamped')
 _CLOCK_PERIOD = 0.005
@@ -71,6 +77,10 @@ class ReplayParameters:
     chunk_topic: str = field(
         default='/policy_node/action_chunk', metadata={'help': 'Answers of the policy node'}
     )
+    expect_answers: bool = field(
+        default=False,
+        metadata={'help': 'End with an error where the policy node answered no picture at all'},
+    )
     chunk_timeout: float = field(
         default=5.0,
         metadata={'help': 'Longest wait for one answer', 'unit': 's', 'minimum': 0.0},
@@ -100,10 +110,13 @@ class ReplayNode(Node):
         self._answered = threading.Condition()
         self._answers = 0
         self._newest_answer = float('-inf')
-        if parameters.lockstep:
+        self._headline = ''
+        if parameters.lockstep or parameters.expect_answers:
             self.create_subscription(
                 JointTrajectory, parameters.chunk_topic, self._take_answer, STATE
             )
+        if parameters.expect_answers:
+            self.create_subscription(DiagnosticArray, '/diagnostics', self._take_headline, STATE)
         self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._play, name='replay', daemon=True)
@@ -163,19 +176,39 @@ class ReplayNode(Node):
                 self._answers += 1
                 self._answered.notify_all()
 
+    def _take_headline(self, message: Any) -> None:
+        asked = self._chosen.chunk_topic.rpartition('/')[0]
+        for status in message.status:
+            if status.name == asked:
+                self._headline = status.message
+
     def _play(self) -> None:
         try:
             self._wait_for_listeners()
-            while not self._stopping.is_set():
-                self._play_once()
-                if not self._chosen.loop:
-                    break
+            # In a loop time goes on: a clock that jumped back would stop every arm each round.
+            shift = self._play_once(0.0)
+            while self._chosen.loop and not self._stopping.is_set():
+                shift = self._play_once(shift)
+            self._check_answers()
             for publisher in self._outputs.values():
                 publisher.wait_for_all_acked(Duration(seconds=1))
         except DamagedBag as error:
             self._failure = Refused(str(error))
         except Exception as error:  # the ROS thread has to hear of it, whatever it is
             self._failure = error
+
+    def _check_answers(self) -> None:
+        """Nothing was observed: that is no success, whatever was played."""
+        if not self._chosen.expect_answers or self._stopping.is_set():
+            return
+        with self._answered:
+            answered = self._answered.wait_for(lambda: self._answers > 0, _LAST_ANSWER)
+        if not answered:
+            said = f' It says: {self._headline}' if self._headline else ''
+            raise Refused(
+                f'{self._bag} was played, and {self._chosen.chunk_topic.rpartition("/")[0]} '
+                f'answered none of its pictures.{said}'
+            )
 
     def _wait_for_listeners(self) -> None:
         """Until the pace topic is subscribed and, in lockstep, somebody answers."""
@@ -214,19 +247,23 @@ class ReplayNode(Node):
             heard &= bool(self.count_publishers(self._chosen.chunk_topic))
         return heard
 
-    def _play_once(self) -> None:
+    def _play_once(self, shift: float) -> float:
+        """Plays the bag, every time in it later by `shift` [s]; gives the next round's shift."""
         played = unanswered = 0
         answers = self._answers
         asked = False
         self._newest_answer = float('-inf')
         begin: float | None = None
-        origin = 0.0
+        origin, moment, stretch = 0.0, 0.0, 0
         recorded: RecordedMessage
         self.get_logger().info(f'Playing {sorted(self._outputs)} of {self._bag}.')
+        moment = 0.0
         for recorded in read_serialised(self._bag, tuple(self._outputs)):
-            if begin is None:
-                begin, origin = time.monotonic(), recorded.time
-            self._sleep_until(begin, origin, recorded.time)
+            if begin is None or (recorded.stretch > stretch and recorded.time + shift < moment):
+                # At the beginning, and where the recorder's clock was set back.
+                begin, origin = time.monotonic(), recorded.time + shift
+            stretch, moment = recorded.stretch, recorded.time + shift
+            self._sleep_until(begin, origin, moment)
             if self._chosen.lockstep and recorded.topic == self._pace:
                 waiting = time.monotonic()
                 unanswered += asked and not self._wait_for_answer(answers)
@@ -234,11 +271,26 @@ class ReplayNode(Node):
                 # The rest of the bag is later by so much.
                 begin += time.monotonic() - waiting
             if self._stopping.is_set():
-                return
-            self._outputs[recorded.topic].publish(recorded.message)
+                return shift
+            self._outputs[recorded.topic].publish(self._later(recorded, shift))
             played += 1
         unanswered += asked and not self._wait_for_answer(answers)
         self.get_logger().info(f'Played {played} messages, {unanswered} pictures unanswered.')
+        return shift + moment - origin + _BETWEEN_ROUNDS
+
+    def _later(self, recorded: RecordedMessage, shift: float) -> Any:
+        """The message with its stamp later by `shift` [s]; as it was where that is 0.
+
+        A stamp is what comes first in every message with a header: seconds and nanoseconds, behind
+        four bytes that say in which order theirs are.
+        """
+        if not shift or self._types[recorded.topic].split('/')[-1] not in _STAMPED:
+            return recorded.message
+        data = bytes(recorded.message)
+        order = '<iI' if data[1] & 1 else '>iI'
+        seconds, nanoseconds = struct.unpack_from(order, data, 4)
+        total = seconds * 10**9 + nanoseconds + round(shift * 1e9)
+        return data[:4] + struct.pack(order, *divmod(total, 10**9)) + data[12:]
 
     def _sleep_until(self, begin: float, origin: float, moment: float) -> None:
         """Let the simulated time run from `origin`, which was at `begin`, to `moment` [s]."""

@@ -52,7 +52,9 @@ class SeparateJointsOutput(CommandOutput):
             raise
         self._publishers = [*self._others.publishers, *self._publishers]
 
-    def publish(self, values: Numbers, time: float, reach_time: float = 0.0) -> None:
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         """See `CommandOutput`."""
-        self._others.publish(values[self._rest], time, reach_time)
+        self._others.publish(values[self._rest], pose, time, reach_time)
         self._publishers[-1].publish(numbers_message(values[self._separate]))

@@ -4,8 +4,9 @@
 
 import dataclasses
 import json
+import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
@@ -17,11 +18,13 @@ from ..acting.command_message import read_float64_multi_array, read_twist
 from ..bags.bag_writer import serialise
 from ..simulation import arm_messages
 from ..simulation.libero_arm import Libero
-from .node_setup import BadParameter, declare_parameters, read_parameters, run
+from .node_setup import BadParameter, Refused, declare_parameters, read_parameters, run
 from .problems import Problems
 from .simulation_parameters import SimulationParameters
-from .simulation_thread import Episode, SimulationThread
 from .topics import LATCHED, NEWEST, STATE
+
+if TYPE_CHECKING:
+    from .simulation_thread import Episode
 
 _KINDS = {
     f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}': kind
@@ -47,6 +50,13 @@ class SimulatedArmNode(Node):
         self._problems = Problems(self.get_logger(), time.monotonic)
         self._outputs: dict[str, Any] = {}
         self._episode = self.create_publisher(String, '~/episode', LATCHED)
+        try:
+            from .simulation_thread import SimulationThread
+        except ModuleNotFoundError as error:
+            raise Refused(
+                f'The simulation needs {error.name}, which {sys.executable} has not; run '
+                "pip install '.[full,sim]' there, or activate the environment that has it."
+            ) from error
         self._simulation = SimulationThread(
             parameters,
             Libero(parameters.suite, parameters.rendering),
@@ -90,7 +100,7 @@ class SimulatedArmNode(Node):
             self._outputs[topic] = self.create_publisher(kind, topic, qos)
         self._outputs[topic].publish(serialise(message))
 
-    def _announce(self, episode: Episode | None, finished: list[Episode]) -> None:
+    def _announce(self, episode: 'Episode | None', finished: 'list[Episode]') -> None:
         results = [dataclasses.asdict(past) for past in finished]
         content: dict[str, Any] = {'done': episode is None, 'results': results}
         if episode is None:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..seeing.camera_record import CameraRecord
 from .action_head import Normaliser
-from .golden_observation import golden_observation
 from .manifest import (
     FORMAT,
     WEIGHTS,
@@ -22,6 +21,7 @@ from .manifest import (
     Manifest,
     check_golden_actions,
     check_inputs,
+    golden_observation,
     hash_golden_input,
     hash_statistics,
     load_manifest,
@@ -38,7 +38,7 @@ def save_checkpoint(
     results: dict[str, Any],
     cameras: Mapping[str, CameraRecord] | None = None,
 ) -> None:
-    """Write weights and manifest; the manifest last, so a cut write is noticed.
+    """Writes weights and manifest; the manifest last, so a cut write is noticed.
 
     Args:
         policy: Its weights are rounded to float16, as the file holds them; the statistics of its
@@ -64,22 +64,22 @@ def save_checkpoint(
     with torch.inference_mode():
         actions = policy(*inputs)[0][0]
     manifest = Manifest(
-        FORMAT,
-        policy.config,
-        hashlib.sha256(data).hexdigest(),
-        hash_tensors(policy.encoder.state_dict()),
-        hash_statistics(policy.config),
-        hash_golden_input(policy.config),
-        tuple(tuple(row) for row in actions.tolist()),
-        training,
-        results,
-        dict(cameras or {}),
+        format=FORMAT,
+        policy=policy.config,
+        weights_sha256=hashlib.sha256(data).hexdigest(),
+        encoder_sha256=hash_tensors(policy.encoder.state_dict()),
+        statistics_sha256=hash_statistics(policy.config),
+        golden_input_sha256=hash_golden_input(policy.config),
+        golden_actions=tuple(tuple(row) for row in actions.tolist()),
+        training=training,
+        results=results,
+        cameras=dict(cameras or {}),
     )
     write_checkpoint(folder, WEIGHTS, data, manifest)
 
 
 def load_checkpoint(folder: Path) -> tuple[Policy, Manifest]:
-    """Read a policy, believe it only after every hash and its golden chunk.
+    """Reads a policy, and believes it only after every hash and its golden chunk.
 
     Raises:
         BadCheckpoint: Anything does not agree.
@@ -98,7 +98,7 @@ def load_checkpoint(folder: Path) -> tuple[Policy, Manifest]:
 
 
 def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
-    """Fill a model from a safetensors file, believed only after its hash.
+    """Fills a model from a safetensors file, believed only after its hash.
 
     Raises:
         BadCheckpoint: The file cannot be read, was changed, or belongs to another model.
@@ -131,7 +131,7 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """sha256 over names, shapes and float16 values, in order of the names."""
+    """Returns the sha256 over names, shapes and float16 values, in order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].half().contiguous()

@@ -10,7 +10,7 @@ from .policy_config import EncoderConfig
 
 
 class Attention(nn.Module):
-    """Self-attention over tokens."""
+    """Multi-head self-attention over the tokens of one picture."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, 'batch tokens width'], last: int | None = None
     ) -> Float[Tensor, 'batch looking width']:
-        """Every token looks at every token, or only the `last` ones do."""
+        """Lets every token, or only the `last` ones, look at every token."""
         batch, count, width = tokens.shape
         if last is None:
             qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
@@ -47,7 +47,7 @@ class Mlp(nn.Module):
     def forward(
         self, tokens: Float[Tensor, 'batch tokens width']
     ) -> Float[Tensor, 'batch tokens width']:
-        """Linear, GELU, linear."""
+        """Applies a linear map, GELU and a second linear map to each token."""
         return self.fc2(nn.functional.gelu(self.fc1(tokens)))
 
 
@@ -64,7 +64,7 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, 'batch tokens width'], last: int | None = None
     ) -> Float[Tensor, 'batch looking width']:
-        """Attention, then the MLP, each added to its input.
+        """Applies attention, then the MLP, and adds each to its input.
 
         Args:
             tokens: All of them are looked at.
@@ -99,7 +99,7 @@ class PatchEmbedding(nn.Module):
     def forward(
         self, images: Float[Tensor, 'batch 3 height width']
     ) -> Float[Tensor, 'batch tokens width']:
-        """Row by row."""
+        """Returns one token per patch, row by row."""
         return self.proj(self.stem(images)).flatten(2).transpose(1, 2)
 
 
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
     def patches(
         self, images: UInt8[Tensor, 'batch height width 3']
     ) -> Float[Tensor, 'batch tokens width']:
-        """Pictures -> patch tokens with their positions, without the class token."""
+        """Returns the patch tokens of pictures with their positions, without the class token."""
         expected = (self.config.image_height, self.config.image_width, 3)
         if images.shape[1:] != expected:
             raise ValueError(
@@ -173,7 +173,7 @@ class Encoder(nn.Module):
     def early(
         self, images: UInt8[Tensor, 'batch height width 3'], blocks: int
     ) -> Float[Tensor, 'batch rows columns width']:
-        """The feature map after the first `blocks` blocks; normalised if those are all."""
+        """Returns the feature map after the first `blocks` blocks; normalised if those are all."""
         patches = self.patches(images)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
         tokens = torch.cat([first, patches], 1)
@@ -186,7 +186,7 @@ class Encoder(nn.Module):
     def late(
         self, tokens: Float[Tensor, 'batch tokens width'], blocks: int
     ) -> Float[Tensor, 'batch tokens width']:
-        """The blocks after the first `blocks`, on whichever tokens were kept."""
+        """Applies the blocks after the first `blocks` to whichever tokens were kept."""
         if blocks == self.config.depth:
             return tokens
         for block in self.blocks[blocks:]:
@@ -196,7 +196,7 @@ class Encoder(nn.Module):
     def forward(
         self, images: UInt8[Tensor, 'batch height width 3']
     ) -> Float[Tensor, 'batch rows columns width']:
-        """The whole tower, densely."""
+        """Applies the whole tower to all tokens."""
         return self.early(images, self.config.depth)
 
 

@@ -23,7 +23,7 @@ def counting() -> Iterator[FlopCounterMode]:
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """Operations of what `work` runs."""
+    """Returns how many operations `work` runs."""
     with counting() as counter:
         work()
     return counter.get_total_flops()

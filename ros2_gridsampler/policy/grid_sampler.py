@@ -36,7 +36,7 @@ class PointReader(nn.Module):
     def place(
         self, tokens: Float[Tensor, 'batch tokens channels'], points: Float[Tensor, '*batch 2']
     ) -> Float[Tensor, 'batch tokens channels']:
-        """The tokens with their coordinates added; `points` (x, y) in [0, 1]."""
+        """Returns the tokens with their coordinates added; `points` (x, y) in [0, 1]."""
         return tokens + self.coordinate_embedding(points.to(self._dtype)).to(tokens.dtype)
 
     def read(
@@ -44,7 +44,7 @@ class PointReader(nn.Module):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         points: Float[Tensor, 'batch tokens 2'],
     ) -> Float[Tensor, 'batch tokens channels']:
-        """The map at these points, with their coordinates; in the type of the map."""
+        """Returns the map at these points, with their coordinates; in the type of the map."""
         return self.place(read_bilinear(feature_map, points), points)
 
 
@@ -95,7 +95,7 @@ class GridSampler(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None = None,
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Predict the points and read them.
+        """Predicts the points and reads them.
 
         Args:
             feature_map: Any floating type; rows and columns may differ.
@@ -131,7 +131,7 @@ def read_bilinear(
     feature_map: Float[Tensor, 'batch rows columns channels'],
     points: Float[Tensor, 'batch tokens 2'],
 ) -> Float[Tensor, 'batch tokens channels']:
-    """Read a map at points between its cells.
+    """Reads a map at points between its cells.
 
     Equals `grid_sample(align_corners=True, padding_mode='border')` in values and gradients, but
     is one product of hat-function weights and cells: no permutation, no gather, and exact at
@@ -157,7 +157,7 @@ def _hat(
 
 
 def spread_points(tokens: int) -> Float[Tensor, 'tokens 2']:
-    """Points (x, y) in (0, 1) spread over the picture, row by row."""
+    """Returns the points (x, y) in (0, 1) spread over the picture, row by row."""
     columns = math.ceil(math.sqrt(tokens))
     rows = math.ceil(tokens / columns)
     index = torch.arange(tokens)

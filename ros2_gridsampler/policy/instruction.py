@@ -16,7 +16,7 @@ BUCKETS = 4096  # 0 means "nothing here"
 
 
 def tokenise(sentence: str) -> Int[np.ndarray, '20 12']:
-    """Number the words of a sentence in any language.
+    """Numbers the words of a sentence in any language.
 
     A word becomes itself and its letter trigrams, each hashed to a row of an embedding table
     (as in fastText, arXiv:1607.04606), so that an unknown word still shares parts with known
@@ -26,10 +26,12 @@ def tokenise(sentence: str) -> Int[np.ndarray, '20 12']:
         sentence: Any Unicode text; case and compatibility forms do not matter.
 
     Returns:
-        Rows of the table per word, padded with 0; words past the twentieth are left out.
+        Rows of the table per word, padded with 0. A word of more than eleven trigrams keeps its
+        first eleven, beside the row of the whole word.
 
     Raises:
-        ValueError: There is no letter or digit in it.
+        ValueError: There is no letter or digit in it, or more words than a policy reads: none is
+            left out.
     """
     return _numbered(sentence).copy()
 
@@ -40,6 +42,11 @@ def _numbered(sentence: str) -> Int[np.ndarray, '20 12']:
     words = re.findall(r'\w+', unicodedata.normalize('NFKC', sentence).casefold())
     if not words:
         raise ValueError(f'An instruction needs at least one word, got {sentence!r}.')
+    if len(words) > WORDS:
+        raise ValueError(
+            f'The instruction has {len(words)} words, and this policy reads at most {WORDS}: '
+            f'{sentence!r}. Say it in fewer words.'
+        )
     tokens = np.zeros((WORDS, PIECES), np.int64)
     for row, word in zip(tokens, words, strict=False):
         marked = f'<{word}>'

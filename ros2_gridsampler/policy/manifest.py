@@ -10,13 +10,55 @@ from typing import Any, TypeVar
 
 import cattrs
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from ..files import structure, write_whole
+from ..seeing.calibration import prepare_image
+from ..seeing.camera_message import CameraIntrinsics
 from ..seeing.camera_record import CameraRecord
-from .golden_observation import golden_observation
+from ..seeing.observation import Observation
 from .policy_config import PolicyConfig
 from .prediction import as_arrays
+
+
+def golden_observation(config: PolicyConfig) -> Observation:
+    """Returns a made-up observation that is the same on every machine."""
+    images = {
+        camera: prepare_image(
+            golden_picture(*config.resolution, index),
+            config.preparation,
+            golden_camera(*config.resolution),
+        )
+        for index, camera in enumerate(config.cameras)
+    }
+    mean = np.array(config.proprioception_statistics.mean)
+    of_joints = iter(mean[9 * config.uses_pose :].reshape(-1, max(len(config.joints), 1)))
+    pose = np.array([*mean[:3], 0, 0, 0, 1.0]) if config.uses_pose else None
+    return Observation(
+        images=images,
+        joints=next(of_joints) if config.joints else np.empty(0),
+        pose=pose,
+        instruction='golden observation',
+        time=0.0,
+        velocities=next(of_joints) if config.velocity_window else None,
+        command=next(of_joints) if config.uses_command else None,
+    )
+
+
+def golden_picture(width: int, height: int, index: int) -> UInt8[np.ndarray, 'height width 3']:
+    """Returns a made-up picture [px]; another one for each `index`."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    channels = [(7 * x + 3 * y) % 256, (x * y // 8 + 40 * index) % 256, (x ^ y) % 256]
+    return np.stack(channels, -1).astype(np.uint8)
+
+
+def golden_camera(width: int, height: int) -> CameraIntrinsics:
+    """Returns a made-up camera that bends lines, for policies that see rectified pictures."""
+    matrix = np.array([[width, 0, 0.5 * width], [0, width, 0.5 * height], [0, 0, 1.0]])
+    return CameraIntrinsics(
+        width, height, matrix, 'plumb_bob', np.array([-0.2, 0.05, 0.001, -0.001, 0.0])
+    )
+
 
 FORMAT = 1
 WEIGHTS = 'policy.safetensors'
@@ -37,10 +79,10 @@ class Manifest:
     Attributes:
         format: Version of this layout.
         policy: Cameras, joints, action space, statistics, architecture.
-        weights_sha256: Of the weights file.
-        encoder_sha256: Of the encoder's tensors alone, see `hash_tensors`.
-        statistics_sha256: Of the normalisation statistics.
-        golden_input_sha256: Of the tensors that the golden observation becomes.
+        weights_sha256: Hash of the weights file.
+        encoder_sha256: Hash of the encoder's tensors alone, by `hash_tensors`.
+        statistics_sha256: Hash of the normalisation statistics.
+        golden_input_sha256: Hash of the tensors that the golden observation becomes.
         golden_actions: The chunk that it must give, physical units.
         training: Data, seeds, commands.
         results: Measured success, with sample sizes.
@@ -60,10 +102,10 @@ class Manifest:
 
 
 def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) -> None:
-    """Put a weights file and, after it, the manifest in place.
+    """Puts a weights file and, after it, the manifest in place.
 
     Raises:
-        FileExistsError: See `check_kind`.
+        FileExistsError: `check_kind` refuses the folder.
     """
     check_kind(folder, weights)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +114,7 @@ def write_checkpoint(folder: Path, weights: str, data: bytes, manifest: object) 
 
 
 def check_kind(folder: Path, weights: str) -> None:
-    """See that a folder, where one is there, may get a checkpoint with weights of this name.
+    """Checks that a folder, where one is there, may get a checkpoint with weights of this name.
 
     Raises:
         FileExistsError: It holds a checkpoint of another kind, which would be lost.
@@ -84,21 +126,21 @@ def check_kind(folder: Path, weights: str) -> None:
 
 
 def write_manifest(folder: Path, manifest: object) -> None:
-    """Put a manifest in place, whole or not at all."""
+    """Puts a manifest in place, whole or not at all."""
     text = json.dumps(cattrs.unstructure(manifest), indent=1)
     write_whole(folder / MANIFEST, text)
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read and check the manifest of a policy alone; see `read_manifest`."""
+    """Reads and checks the manifest of a policy alone; see `read_manifest`."""
     return read_manifest(folder, Manifest, WEIGHTS)
 
 
 def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyManifest:
-    """Read and check the manifest of a folder.
+    """Reads and checks the manifest of a folder.
 
     Args:
-        folder: Of the checkpoint.
+        folder: Folder of the checkpoint.
         kind: The dataclass that it must fill; its format is FORMAT.
         weights: Name of the weights file beside it.
 
@@ -142,7 +184,7 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
 
 
 def check_inputs(folder: Path, manifest: Manifest) -> None:
-    """Refuse changed statistics, and an installation that prepares its inputs differently.
+    """Refuses changed statistics, and an installation that prepares its inputs differently.
 
     Raises:
         BadCheckpoint: Either does not agree.
@@ -163,7 +205,7 @@ def check_inputs(folder: Path, manifest: Manifest) -> None:
 def check_golden_actions(
     folder: Path, manifest: Manifest, actions: Float[np.ndarray, 'steps actions']
 ) -> None:
-    """Refuse a policy that makes another chunk of the golden observation.
+    """Refuses a policy that makes another chunk of the golden observation.
 
     Raises:
         BadCheckpoint: It is too far off.
@@ -178,13 +220,13 @@ def check_golden_actions(
 
 
 def hash_statistics(config: PolicyConfig) -> str:
-    """sha256 of the normalisation statistics."""
+    """Returns the sha256 of the normalisation statistics."""
     numbers = (config.proprioception_statistics, config.action_statistics)
     return hashlib.sha256(json.dumps(cattrs.unstructure(numbers)).encode()).hexdigest()
 
 
 def hash_golden_input(config: PolicyConfig) -> str:
-    """sha256 of the arrays that the golden observation becomes on this machine."""
+    """Returns the sha256 of the arrays that the golden observation becomes on this machine."""
     digest = hashlib.sha256()
     for array in as_arrays(config, golden_observation(config)):
         digest.update(array.tobytes())

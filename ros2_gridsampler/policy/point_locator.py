@@ -47,7 +47,7 @@ class PointLocator(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None = None,
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Locate the points and read them; as `GridSampler`."""
+        """Locates the points and reads them; as `GridSampler`."""
         if (context is None) != (self.ask is None):
             raise ValueError(
                 f'This locator was made {"without" if self.ask is None else "for"} a context, '
@@ -68,7 +68,7 @@ class PointLocator(PointReader):
 def cell_centres(
     rows: int, columns: int, *, device: torch.device | None = None
 ) -> Float[Tensor, 'cells 2']:
-    """Places (x, y) of the cells of a map, row by row; the first is 0 and the last 1."""
+    """Returns where the cells of a map are, (x, y), row by row; the first is 0, the last 1."""
 
     def line(cells: int) -> Tensor:
         return torch.arange(cells, device=device, dtype=torch.float32) / max(cells - 1, 1)

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from ..acting.action_prefix import Prefix
 from ..seeing.observation import Observation
-from .action_head import ActionHead, Normaliser
-from .continuing_head import ContinuingHead
-from .encoder import Encoder
-from .flow_head import FlowHead
+from .action_head import ActionHead, ContinuingHead, FlowHead, Normaliser
+from .encoder import Block, Encoder
 from .graph import Graph, probes, reduced
-from .policy_config import PolicyConfig
+from .instruction import BUCKETS, WORDS
+from .policy_config import PolicyConfig, TrunkConfig
 from .prediction import (
     PolicyInterface,
     Prediction,
@@ -25,7 +24,55 @@ from .prediction import (
 )
 from .signature import Arrays, Precision, Signature
 from .token_reducers import make_reducer
-from .trunk import Trunk, WordEmbedding
+
+
+class WordEmbedding(nn.Module):
+    """Hashed words -> tokens; an absent word is a learned blank."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pieces = nn.Embedding(BUCKETS, width, padding_idx=0)
+        self.places = nn.Parameter(torch.zeros(WORDS, width))
+        nn.init.normal_(self.pieces.weight, std=0.1)
+        nn.init.normal_(self.places, std=0.02)
+        with torch.no_grad():
+            self.pieces.weight[0] = 0
+
+    def forward(
+        self, words: Int[Tensor, 'batch words pieces']
+    ) -> Float[Tensor, 'batch words width']:
+        """Sums the pieces of each word."""
+        return self.pieces(words).sum(2) + self.places
+
+
+class Trunk(nn.Module):
+    """A transformer over all tokens; learned queries collect the answer."""
+
+    def __init__(self, config: TrunkConfig, *, queries: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.zeros(queries, config.width))
+        nn.init.normal_(self.queries, std=0.02)
+        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, tokens: Float[Tensor, 'batch tokens width']
+    ) -> Float[Tensor, 'batch queries width']:
+        """Lets every token and every query look at each other; returns the queries."""
+        queries = self.queries.expand(len(tokens), -1, -1)
+        mixed = torch.cat([tokens, queries.to(tokens.dtype)], 1)
+        return self.answer(mixed, self.blocks)
+
+    def answer(
+        self, mixed: Float[Tensor, 'batch tokens width'], blocks: nn.ModuleList
+    ) -> Float[Tensor, 'batch queries width']:
+        """Applies the last blocks; tokens end with the queries, all that the last one keeps."""
+        count = self.queries.shape[0]
+        for block in blocks[:-1]:
+            mixed = block(mixed)
+        for block in blocks[-1:]:
+            mixed = block(mixed, last=count)
+        return self.norm(mixed[:, -count:])
 
 
 class Policy(nn.Module):
@@ -58,7 +105,7 @@ class Policy(nn.Module):
         proprioception: Float[Tensor, 'batch numbers'],
         words: Int[Tensor, 'batch words pieces'],
     ) -> tuple[Float[Tensor, 'batch queries width'], Float[Tensor, 'batch cameras tokens 2']]:
-        """All stages up to the trunk.
+        """Runs all stages up to the trunk.
 
         Args:
             images: RGB at the encoder's size.
@@ -87,7 +134,7 @@ class Policy(nn.Module):
         images: UInt8[Tensor, 'batch height width 3'],
         task: Float[Tensor, 'batch context'] | None,
     ) -> tuple[Float[Tensor, 'batch tokens width'], Float[Tensor, 'batch tokens 2']]:
-        """Pictures -> the few tokens of each and where they were read."""
+        """Returns the few tokens of each picture and where they were read."""
         config = self.config
         if config.reducer == 'blind':
             # The tower need not run for nobody.
@@ -105,7 +152,7 @@ class Policy(nn.Module):
         prefix: Float[Tensor, 'batch steps actions'] | None = None,
         given: Float[Tensor, 'batch steps'] | None = None,
     ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:
-        """Actions in physical units and the sampled points; the graph that backends compile.
+        """Returns actions in physical units and the sampled points; the graph of the engines.
 
         A policy that `continues` may be told a prefix; `given` is 1 for its steps.
         """
@@ -118,7 +165,7 @@ class Policy(nn.Module):
     def origin(
         self, proprioception: Float[Tensor, 'batch numbers']
     ) -> Float[Tensor, 'batch 1 actions']:
-        """What the head's actions are relative to, physical units; zero where to nothing."""
+        """Returns what the head's actions are relative to, in physical units, or zero."""
         actions = len(self.config.action_space.names)
         if not self.config.relative:
             return proprioception.new_zeros(1, 1, actions)
@@ -127,7 +174,7 @@ class Policy(nn.Module):
 
     @torch.inference_mode()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk, which begins with the prefix.
+        """Predicts one chunk from one observation; it begins with the prefix.
 
         Raises:
             ValueError: The network gave numbers that no arm may follow, or cannot go on from a
@@ -166,11 +213,11 @@ def _make_head(config: PolicyConfig) -> ActionHead | ContinuingHead | FlowHead:
 
 
 def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
-    """The arguments of `Policy.forward`, batch of one."""
+    """Returns the arguments of `Policy.forward` for a batch of one."""
     images, body, words = (torch.from_numpy(each) for each in as_arrays(config, observation))
     return images, body, words
 
 
 def prefix_tensors(config: PolicyConfig, prefix: Prefix | None) -> tuple[Tensor, ...]:
-    """What `Policy.forward` takes after that, see `prefix_arrays`."""
+    """Returns what `Policy.forward` takes after that, see `prefix_arrays`."""
     return tuple(torch.from_numpy(array) for array in prefix_arrays(config, prefix))

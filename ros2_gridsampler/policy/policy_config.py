@@ -30,7 +30,7 @@ class Statistics:
     scale: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse statistics that would blow up or mix up."""
+        """Refuses statistics that would blow up or mix up."""
         if len(self.mean) != len(self.scale):
             raise ValueError(f'{len(self.mean)} means but {len(self.scale)} scales.')
         numbers = np.array([self.mean, self.scale])
@@ -39,7 +39,7 @@ class Statistics:
 
     @classmethod
     def of(cls, samples: Float[np.ndarray, 'samples numbers']) -> 'Statistics':
-        """Mean and standard deviation; a number that never changes keeps its unit (scale 1)."""
+        """Returns mean and standard deviation; what never changes keeps its unit (scale 1)."""
         # Sums of many float32 drift: a constant would get a deviation of its own.
         samples = np.asarray(samples, np.float64)
         deviation = samples.std(0)
@@ -73,7 +73,7 @@ class EncoderConfig:
     stem: tuple[int, ...] = field(default=(48, 96), metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not divide, or are none."""
+        """Refuses sizes that do not divide, or are none."""
         if self.image_height % self.patch or self.image_width % self.patch:
             raise ValueError(
                 f'A {self.image_width}x{self.image_height} picture cannot be cut into patches of '
@@ -117,13 +117,13 @@ class TrunkConfig:
     heads: int = field(default=4, metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuse heads that do not divide the width."""
+        """Refuses heads that do not divide the width."""
         if self.width % self.heads:
             raise ValueError(f'Trunk width {self.width} is no multiple of {self.heads} heads.')
 
 
 def check_parts(encoder: EncoderConfig, trunk: TrunkConfig, sample_after: int) -> None:
-    """Refuse an encoder, a trunk and a place of the sampling that do not fit each other."""
+    """Refuses an encoder, a trunk and a place of the sampling that do not fit each other."""
     if not 0 <= sample_after <= encoder.depth:
         raise ValueError(
             f'sample_after is {sample_after}; the encoder has {encoder.depth} blocks.'
@@ -138,12 +138,12 @@ class PolicyConfig:
     """Everything that decides what a policy reads, computes and commands.
 
     Attributes:
-        cameras: Names, in order; the first one sets the pace.
+        cameras: Names of the cameras, in order; the first one sets the pace.
         resolution: Width and height that the cameras publish [px].
         preparation: How each picture is brought to the encoder's size.
         joints: Names of the joints it reads, in order.
         uses_pose: Whether it reads the end-effector pose.
-        velocity_window: Over how long joint velocities are measured [s]; 0 if it reads none.
+        velocity_window: Time over which joint velocities are measured [s]; 0 if it reads none.
         uses_command: Whether it reads the joint targets sent last.
         action_space: What it commands.
         relative: Whether the network gives joint targets as offsets from those sent last if it
@@ -159,8 +159,8 @@ class PolicyConfig:
         head: 'direct' regression of the chunk; 'continuing' regression or 'flow' matching, which
             go on from the steps that are already under way.
         landmarks: Points in space that an auxiliary query learns to locate; 0 for none.
-        proprioception_statistics: See `proprioception`.
-        action_statistics: In the units of the action space.
+        proprioception_statistics: Mean and scale of each number that `proprioception` gives.
+        action_statistics: Mean and scale of each action, in the units of the action space.
     """
 
     cameras: tuple[str, ...]
@@ -186,7 +186,7 @@ class PolicyConfig:
     trunk: TrunkConfig
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit each other."""
+        """Refuses parts that do not fit each other."""
         size = (self.preparation.height, self.preparation.width)
         expected = (self.encoder.image_height, self.encoder.image_width)
         if size != expected:

@@ -101,7 +101,7 @@ def as_arrays(
     Float[np.ndarray, '1 numbers'],
     Int[np.ndarray, '1 words pieces'],
 ]:
-    """The arguments of `Policy.forward`, batch of one."""
+    """Returns the arguments of `Policy.forward` for a batch of one."""
     images = np.stack([observation.images[name] for name in config.cameras])
     body = proprioception(observation).astype(np.float32)
     return images[None], body[None], tokenise(observation.instruction)[None]
@@ -110,7 +110,7 @@ def as_arrays(
 def prefix_arrays(
     config: PolicyConfig, prefix: Prefix | None
 ) -> tuple[Float[np.ndarray, '1 steps ...'], ...]:
-    """What `Policy.forward` takes after that; nothing for a policy that takes no prefix.
+    """Returns what `Policy.forward` takes after that; nothing for a policy that takes no prefix.
 
     Raises:
         ValueError: The policy was not trained for a prefix, or it does not fit.
@@ -131,13 +131,13 @@ def as_prediction(
     actions: Float[np.ndarray, '1 steps actions'],
     points: Float[np.ndarray, '1 cameras tokens 2'],
 ) -> Prediction:
-    """The results of `Policy.forward`, batch of one, with their meaning."""
+    """Returns the results of `Policy.forward`, batch of one, with their meaning."""
     chunk = ActionChunk(observation.time, config.period, actions[0].astype(np.float64))
     return Prediction(chunk, dict(zip(config.cameras, points[0], strict=True)))
 
 
 def proprioception(observation: Observation) -> Float[np.ndarray, ' numbers']:
-    """What the arm feels, without jumps.
+    """Returns what the arm feels, without jumps.
 
     A quaternion and its negative are one rotation, so the pose enters as position [m] and the
     first two columns of its rotation matrix (arXiv:1812.07035), followed by the joints, their

@@ -17,7 +17,7 @@ def draw_points(
     patch: int,
     scale: int = 3,
 ) -> UInt8[np.ndarray, 'out_height out_width 3']:
-    """Draw the points into the enlarged pictures, side by side.
+    """Draws the points into the enlarged pictures, side by side.
 
     Args:
         images: Camera name -> RGB as the policy saw it.

@@ -34,7 +34,7 @@ class TokenLearner(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None = None,
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Weigh; a point is the weighted mean of the cells' places. As `GridSampler`."""
+        """Weighs; a point is the weighted mean of the cells' places. As `GridSampler`."""
         cells = feature_map.flatten(1, 2)
         weights = self.weigh(cells.to(self._dtype)).float().softmax(1).transpose(1, 2)
         rows, columns = feature_map.shape[1:3]

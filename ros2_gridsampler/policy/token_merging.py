@@ -34,7 +34,7 @@ class TokenMerging(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None = None,
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Merge; as `GridSampler`, in the type of the map."""
+        """Merges tokens; as `GridSampler`, in the type of the map."""
         cells = feature_map.flatten(1, 2).float()
         if cells.shape[1] < self.count:
             raise ValueError(f'{cells.shape[1]} cells cannot become {self.count} tokens.')
@@ -51,7 +51,7 @@ class TokenMerging(PointReader):
 
 
 def _merge(sums: Float[Tensor, 'batch before numbers'], count: int) -> Tensor:
-    """Add `count` of the even tokens to their likest odd ones."""
+    """Adds `count` of the even tokens to their likest odd ones."""
     even, odd = sums[:, ::2], sums[:, 1::2]
     # The last three numbers are place and size.
     directions = torch.nn.functional.normalize(sums[..., :-3], dim=-1)

@@ -38,10 +38,10 @@ CONDITIONED = ('grid_sampler', 'point_locator')
 
 
 class Dense(nn.Module):
-    """All tokens."""
+    """Keeps all tokens."""
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """The map, row by row."""
+        """Returns all cells of the map, row by row."""
         centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
         return feature_map.flatten(1, 2), centres.expand(len(feature_map), -1, -1)
 
@@ -50,7 +50,7 @@ class Blind(nn.Module):
     """No token at all: what can be done without a camera."""
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Nothing."""
+        """Returns no token and no point."""
         return feature_map.flatten(1, 2)[:, :0], feature_map.new_zeros(len(feature_map), 0, 2)
 
 
@@ -64,7 +64,7 @@ class FixedGrid(PointReader):
             raise ValueError(f'A fixed grid has a square number of tokens, got {tokens}.')
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Average the cells of each area."""
+        """Averages the cells of each area."""
         rows, columns = feature_map.shape[1:3]
         if rows % self.side or columns % self.side:
             raise ValueError(
@@ -85,7 +85,7 @@ class ConstantPoints(PointReader):
         self.logits = nn.Parameter(torch.logit(spread_points(tokens)))
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Read the map there."""
+        """Reads the map there."""
         points = torch.sigmoid(self.logits.float()).expand(len(feature_map), -1, -1)
         return self.read(feature_map, points), points
 
@@ -100,7 +100,7 @@ class RandomPoints(PointReader):
         self.register_buffer('points', torch.rand(tokens, 2))
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Read the map there."""
+        """Reads the map there."""
         points = self.points.expand(len(feature_map), -1, -1)
         if self.training:
             points = torch.rand_like(points)
@@ -117,7 +117,7 @@ class LearnedQueries(nn.Module):
         self.attention = nn.MultiheadAttention(channels, heads, batch_first=True)
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Gather; the point of a query is the mean place of what it attends to."""
+        """Gathers; the point of a query is the mean place of what it attends to."""
         cells = self.norm(feature_map.flatten(1, 2))
         queries = self.queries.expand(len(cells), -1, -1)
         tokens, weights = self.attention(queries, cells, cells)
@@ -140,7 +140,7 @@ class TopK(PointReader):
         self.key = nn.Linear(channels, channels)
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Score, keep, weight."""
+        """Scores all cells, keeps the best ones and weights them by their scores."""
         cells = feature_map.flatten(1, 2)
         normed = self.norm(cells)
         query = self.query(normed.mean(1, keepdim=True))
@@ -153,11 +153,11 @@ class TopK(PointReader):
 
 
 def check_reducer(name: str, tokens: int, grid: tuple[int, int], *, context: bool) -> None:
-    """Refuse a reducer that cannot work on a map.
+    """Refuses a reducer that cannot work on a map.
 
     Args:
         name: One of `REDUCERS`.
-        tokens: That are kept.
+        tokens: Number of tokens that are kept.
         grid: Rows and columns of the map.
         context: Whether the points are to depend on instruction and arm.
 
@@ -182,7 +182,7 @@ def check_reducer(name: str, tokens: int, grid: tuple[int, int], *, context: boo
 
 
 def make_reducer(name: str, channels: int, tokens: int, context: int) -> nn.Module:
-    """The reducer of that name.
+    """Returns the reducer of that name.
 
     Args:
         name: One of `REDUCERS`.

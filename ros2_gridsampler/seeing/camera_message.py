@@ -5,6 +5,7 @@
 import importlib
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,10 @@ _CONVERSIONS: dict[str, tuple[int, str]] = {
     'bgra8': (4, 'COLOR_BGRA2RGB'),
     'mono8': (1, 'COLOR_GRAY2RGB'),
     'mono16': (2, 'COLOR_GRAY2RGB'),
+    # What OpenCV calls them; its colours are in the order blue, green, red.
+    '8UC1': (1, 'COLOR_GRAY2RGB'),
+    '8UC3': (3, 'COLOR_BGR2RGB'),
+    '8UC4': (4, 'COLOR_BGRA2RGB'),
     'uyvy': (2, 'COLOR_YUV2RGB_UYVY'),
     'yuv422': (2, 'COLOR_YUV2RGB_UYVY'),
     'yuyv': (2, 'COLOR_YUV2RGB_YUYV'),
@@ -38,7 +43,9 @@ _CONVERSIONS: dict[str, tuple[int, str]] = {
     'bayer_grbg8': (1, 'COLOR_BayerGB2RGB'),
 }
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
-_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
+_PNG_START = b'\x89PNG\r\n\x1a\n'
+# Numbers by OpenCV's names of types: depth, masks, heights; only those of 8 bits are pictures.
+_NUMBERS = re.compile(r'\b(?!8U)\d+[USF]C\d\b')
 
 
 class UncalibratedCamera(ValueError):
@@ -78,7 +85,9 @@ def camera_info_topic(picture_topic: str) -> str:
 
     Beside the pictures: '/front/image_raw/compressed' has '/front/camera_info'.
     """
-    return picture_topic.removesuffix('/compressed').rpartition('/')[0] + '/camera_info'
+    transports = ('compressed', 'ffmpeg', 'h264', 'h265')
+    base, _, last = picture_topic.rpartition('/')
+    return (base if last in transports else picture_topic).rpartition('/')[0] + '/camera_info'
 
 
 def stamp_seconds(stamp: Any) -> float:
@@ -98,6 +107,8 @@ def decode_image(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     Raises:
         ValueError: Unknown encoding, empty, too short, or not a whole JPEG or PNG file.
     """
+    if refused := getattr(message, 'refused', ''):
+        raise ValueError(refused)  # a packet of a video, see `video_packets`
     if hasattr(message, 'encoding'):
         return _decode_raw(message)
     return _decode_compressed(message)
@@ -212,7 +223,12 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
     data = bytes(message.data)
     if not data:
         raise ValueError(f'Compressed camera image ({label!r}) is empty; check the driver.')
-    if 'compressedDepth' in label or not data.startswith((_JPEG_START, _PNG_START)):
+    if 'depth' in label.lower() or _NUMBERS.search(label):
+        raise ValueError(
+            f'Compressed camera image of format {label!r} holds depth or other numbers, not a '
+            'picture; name the topic of the colour camera.'
+        )
+    if not data.startswith((_JPEG_START, _PNG_START)):
         raise ValueError(
             f'Compressed camera image of format {label!r} is neither JPEG nor PNG '
             f'(it starts with {data[:4].hex()}); publish one of these.'
@@ -224,11 +240,11 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
         )
     cv2 = opencv()
     # Decoders fill the missing part of a cut file with grey and do not complain.
-    end = _JPEG_END if data.startswith(_JPEG_START) else _PNG_END
-    whole = data.rstrip(b'\0').endswith(end)
+    size = _jpeg_size(data) if data.startswith(_JPEG_START) else _png_size(data)
+    whole, picture = size > 0, None
     try:
-        encoded = np.frombuffer(data, np.uint8)
-        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if whole else None
+        if whole:
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8, size), cv2.IMREAD_COLOR)
     except cv2.error:  # of a size that no camera has
         picture = None
     if picture is None:
@@ -240,6 +256,52 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
         # Stored without the customary swap, so what OpenCV takes for blue is red.
         return np.asarray(picture, np.uint8)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _jpeg_size(data: bytes) -> int:
+    """Bytes up to and with the end of a JPEG file; 0 where it is cut short.
+
+    Drivers send buffers with zeros or the rest of an older picture behind the end.
+    """
+    place = 2
+    while 0 <= place < len(data) - 1:
+        if data[place] != 0xFF:  # bytes that belong to nothing
+            place = _scan_end(data, place)
+            continue
+        marker = data[place + 1]
+        if marker == _JPEG_END[1]:
+            return place + 2
+        if marker == 0xFF:  # padding
+            place += 1
+            continue
+        if marker != 0x01 and not 0xD0 <= marker <= 0xD7:  # all others have a length
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
+        else:
+            place += 2
+        if marker == 0xDA:
+            place = _scan_end(data, place)
+    return 0
+
+
+def _scan_end(data: bytes, place: int) -> int:
+    """Where in a JPEG file the marker after the numbers of a scan is; -1 for nowhere."""
+    while (place := data.find(b'\xff', place)) >= 0 and place + 1 < len(data):
+        following = data[place + 1]
+        if following and not 0xD0 <= following <= 0xD7:  # neither an escaped 0xff nor a restart
+            return place
+        place += 2
+    return -1
+
+
+def _png_size(data: bytes) -> int:
+    """Bytes up to and with the end of a PNG file; 0 where it is cut short."""
+    place = len(_PNG_START)
+    while place + 12 <= len(data):
+        chunk = data[place + 4 : place + 8]
+        place += 12 + int.from_bytes(data[place : place + 4], 'big')
+        if chunk == b'IEND':
+            return place if place <= len(data) else 0
+    return 0
 
 
 def _decode_with_cv_bridge(message: Any) -> UInt8[np.ndarray, 'height width 3']:

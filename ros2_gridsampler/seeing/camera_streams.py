@@ -11,8 +11,7 @@ from .calibration import prepare_image
 from .camera_message import CameraIntrinsics, decode_image, intrinsics
 from .observation import NotObservable, ObservationConfig
 from .sample_stream import FrozenConfig, PictureWatch, SampleStream
-from .stream_budget import StreamBudget
-from .stream_health import Fault
+from .stream_health import Fault, StreamBudget
 
 # Of a camera: half a second at 120 frames a second.
 _MOST_PICTURES = 64
@@ -119,9 +118,23 @@ class CameraStreams:
         width, height = self._config.resolution
         if size != (width, height) and self._any_scale and size[0] * height == size[1] * width:
             self.scaled[camera] = size
-        elif size != (width, height):
-            raise ValueError(
-                f'Camera {camera!r} publishes {size[0]}x{size[1]} pictures; the checkpoint was '
-                f'trained on {width}x{height}. Set the camera driver to that resolution.'
-            )
+        else:
+            check_size(camera, rgb, (width, height))
         return prepare_image(rgb, self._config.cameras[camera], self._intrinsics.get(camera))
+
+
+def check_size(
+    camera: str, rgb: UInt8[np.ndarray, 'height width 3'], resolution: tuple[int, int]
+) -> None:
+    """Refuses a picture that is not `resolution`, width and height [px].
+
+    Raises:
+        ValueError: Names the camera and both sizes.
+    """
+    size = (rgb.shape[1], rgb.shape[0])
+    if size != resolution:
+        raise ValueError(
+            f'Camera {camera!r} publishes {size[0]}x{size[1]} pictures; the checkpoint was '
+            f'trained on {resolution[0]}x{resolution[1]}. Set the camera driver to that '
+            'resolution.'
+        )

@@ -57,6 +57,7 @@ class ObservationConfig:
         velocity_window: Over how long joint velocities are measured [s]; 0 for none. From
             positions: drivers filter what they report as velocity in their own ways.
         uses_command: Whether the joint targets sent last belong to it.
+        uses_instruction: Whether it waits for a sentence.
     """
 
     cameras: Mapping[str, ImagePreparation]
@@ -65,6 +66,7 @@ class ObservationConfig:
     uses_pose: bool
     velocity_window: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
     uses_command: bool = False
+    uses_instruction: bool = True
 
     @property
     def numbers(self) -> int:
@@ -113,9 +115,20 @@ def check_contrast(observation: Observation, least: float) -> None:
         ValueError: Names the camera.
     """
     for name, rgb in observation.images.items():
-        contrast = float(rgb.std())
-        if contrast < least:
-            raise ValueError(
-                f'Camera {name!r} shows nothing: its pixels differ by {contrast:.2f} of 255, at '
-                f'least {least:.2f} is expected. Look after lens, light and exposure.'
-            )
+        check_picture_contrast(name, rgb, least)
+
+
+def check_picture_contrast(
+    camera: str, rgb: UInt8[np.ndarray, 'height width 3'], least: float
+) -> None:
+    """Refuses a picture that shows nothing; see `check_contrast`.
+
+    Raises:
+        ValueError: Names the camera.
+    """
+    contrast = float(rgb.std())
+    if contrast < least:
+        raise ValueError(
+            f'Camera {camera!r} shows nothing: its pixels differ by {contrast:.2f} of 255, at '
+            f'least {least:.2f} is expected. Look after lens, light and exposure.'
+        )

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from .camera_streams import CameraStreams
+from .joint_states import JointNames, JointStream
 from .observation import NotObservable, Observation, ObservationConfig
 from .sample_stream import SampleStream
-from .stream_budget import StreamBudget
-from .stream_health import Fault
+from .stream_health import Fault, StreamBudget
 
 # Of a stream of numbers: four seconds at 1 kHz.
 _MOST_SAMPLES = 4096
@@ -29,21 +29,26 @@ class ObservationBuffer:
     Args:
         config: The streams.
         budget: How old and how far apart they may be.
+        joint_names: What the robot calls the joints of the policy.
         any_scale: Whether pictures of another size but the same shape are taken: for recordings
             only, nobody knows whether a live camera at another size still shows the same view.
     """
 
     def __init__(
-        self, config: ObservationConfig, budget: StreamBudget, *, any_scale: bool = False
+        self,
+        config: ObservationConfig,
+        budget: StreamBudget,
+        joint_names: JointNames | None = None,
+        *,
+        any_scale: bool = False,
     ) -> None:
         self._config = config
         self._budget = budget
+        joint_names = joint_names or JointNames()
         depth, reach = _MOST_SAMPLES, budget.max_age
         span = budget.span + config.velocity_window
         self._cameras = CameraStreams(config, budget, any_scale)
-        self._joints: SampleStream[Float[np.ndarray, ' joints']] = SampleStream(
-            'joint states', depth, reach, span, lambda joints: joints.tobytes()
-        )
+        self._joints = JointStream(joint_names.of_robot(config.joints), depth, reach, span)
         self._pose: SampleStream[Float[np.ndarray, '7']] = SampleStream(
             'end-effector pose', depth, reach, span, lambda pose: pose.tobytes()
         )
@@ -70,30 +75,12 @@ class ObservationBuffer:
             self._taken = -np.inf
 
     def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
-        """Store joint positions, mapped by name [rad], [m].
+        """Store the positions of some or all joints, by the robot's names [rad], [m].
 
         Raises:
-            ValueError: A joint is missing, twice there, or not finite.
+            ValueError: A joint is there twice or not finite, or one has no position.
         """
-        if len(names) != len(positions):
-            raise ValueError(
-                f'JointState has {len(names)} names but {len(positions)} positions; '
-                'the driver must publish one position per name.'
-            )
-        if len(set(names)) != len(names):
-            raise ValueError(f'JointState names a joint twice: {list(names)}.')
-        index = {name: i for i, name in enumerate(names)}
-        missing = [name for name in self._config.joints if name not in index]
-        if missing:
-            raise ValueError(
-                f'JointState lacks {missing}; it has {list(names)}. Publish all joints of the '
-                'checkpoint in one message, or use a checkpoint for this arm.'
-            )
-        ordered = np.array([positions[index[name]] for name in self._config.joints], np.float64)
-        if not np.isfinite(ordered).all():
-            bad = self._config.joints[int(np.argmin(np.isfinite(ordered)))]
-            raise ValueError(f'JointState gives a position that is not finite for joint {bad!r}.')
-        self._joints.add(time, ordered)
+        self._joints.add(names, positions, time)
 
     def add_pose(
         self, position: Sequence[float], quaternion: Sequence[float], time: float
@@ -144,9 +131,14 @@ class ObservationBuffer:
         return self._config.rectified
 
     @property
-    def streams(self) -> Mapping[str, SampleStream[Any]]:
+    def streams(self) -> Mapping[str, SampleStream[Any] | JointStream]:
         """Name -> the stream, to see its `newest`, `repeated` and `restarts`."""
         return {stream.name: stream for stream in self._streams()}
+
+    @property
+    def instruction(self) -> str:
+        """The sentence that holds; empty before one was set."""
+        return self._instruction
 
     def set_instruction(self, instruction: str) -> None:
         """Replace the sentence."""
@@ -183,11 +175,12 @@ class ObservationBuffer:
         """Capture time of the newest frame whose companions are in [s]."""
         first = next(iter(self._cameras.samples.values()))
         others = [*self._streams()][1:]
-        silent = [stream.name for stream in (first, *others) if stream.newest is None]
+        silent = [stream.late(np.inf) for stream in (first, *others) if stream.newest is None]
         silent += [f'CameraInfo of camera {name!r}' for name in self._cameras.unknown]
         if silent:
             text = f'Nothing has come yet from: {", ".join(silent)}.'
-            raise NotObservable(text, Fault.OLD, silent[0])
+            names = [stream.name for stream in (first, *others) if stream.newest is None]
+            raise NotObservable(text, Fault.OLD, [*names, *silent][0])
         for stream in (first, *others):
             self._check_clock(stream, now)
         reached = min(
@@ -199,10 +192,11 @@ class ObservationBuffer:
         text = f'{first.name} waits for streams captured at the same time.'
         raise NotObservable(text, None, first.name)
 
-    def _check_clock(self, stream: SampleStream[Any], now: float) -> None:
+    def _check_clock(self, stream: SampleStream[Any] | JointStream, now: float) -> None:
         age = 0.0 if stream.newest is None else now - stream.newest
         if age > self._budget.max_age:
-            text = f'{stream.name} is {age:.3f} s old; at most {self._budget.max_age:.3f} s '
+            late = stream.late(now - self._budget.max_age)
+            text = f'{late} is {age:.3f} s old; at most {self._budget.max_age:.3f} s '
             raise NotObservable(f'{text}is allowed.', Fault.OLD, stream.name)
         if -age > self._budget.max_ahead:
             text = (
@@ -211,7 +205,7 @@ class ObservationBuffer:
             )
             raise NotObservable(text, Fault.STAMPS_AHEAD, stream.name)
 
-    def _streams(self) -> Sequence[SampleStream[Any]]:
+    def _streams(self) -> Sequence[SampleStream[Any] | JointStream]:
         pose = (self._pose,) if self._config.uses_pose else ()
         joints = (self._joints,) if self._config.joints else ()
         return (*self._cameras.samples.values(), *joints, *pose)
@@ -219,7 +213,8 @@ class ObservationBuffer:
     def _state(self) -> tuple[float, Float[np.ndarray, ' numbers']] | None:
         """When and where the arm was last; None before that came."""
         moving = self._streams()[len(self._cameras.samples) :]
-        newest = [stream.samples[-1] for stream in moving if stream.samples]
+        found = [stream.at(np.inf) for stream in moving]
+        newest = [pair for pair in found if pair is not None]
         if not newest or len(newest) < len(moving):
             return None
         return min(time for time, _ in newest), np.concatenate([each for _, each in newest])
@@ -235,22 +230,23 @@ class ObservationBuffer:
                     if pair is None
                     else f'is {frame_time - pair[0]:.3f} s behind'
                 )
+                late = stream.late(frame_time - self._budget.max_skew)
                 text = (
-                    f'{stream.name} {behind} the first camera; at most '
-                    f'{self._budget.max_skew:.3f} s between them is allowed.'
+                    f'{late} {behind} the first camera; at most {self._budget.max_skew:.3f} s '
+                    'between them is allowed.'
                 )
                 raise NotObservable(text, Fault.SKEW, stream.name)
             matched.append(pair)
         oldest = min(time for time, _ in matched)
         if now - oldest > self._budget.max_age:
-            late = min(zip(matched, self._streams(), strict=True), key=lambda pair: pair[0][0])[1]
+            last = min(zip(matched, self._streams(), strict=True), key=lambda pair: pair[0][0])[1]
             text = (
-                f'{late.name} is {now - oldest:.3f} s old; at most {self._budget.max_age:.3f} s '
-                'is allowed.'
+                f'{last.late(now - self._budget.max_age)} is {now - oldest:.3f} s old; at most '
+                f'{self._budget.max_age:.3f} s is allowed.'
             )
-            raise NotObservable(text, Fault.OLD, late.name)
+            raise NotObservable(text, Fault.OLD, last.name)
         self._cameras.check_frozen()
-        if not self._instruction:
+        if self._config.uses_instruction and not self._instruction:
             raise NotObservable(
                 'No instruction has come yet.', Fault.NO_INSTRUCTION, 'instruction'
             )
@@ -270,13 +266,14 @@ class ObservationBuffer:
 
     def _velocities(self, time: float) -> Float[np.ndarray, ' joints']:
         """Of the joints over the window before `time`; at rest before anything is known."""
-        stream = self._joints
-        last = stream.at(time)
-        first = stream.at(time - self._config.velocity_window)
-        first = first or (stream.samples[0] if stream.samples else None)
-        if last is None or first is None or last[0] <= first[0]:
+        window = self._config.velocity_window
+        last = self._joints.positions(time)
+        first = self._joints.positions(time - window) or self._joints.earliest()
+        if last is None or first is None:
             return np.zeros(len(self._config.joints))
-        return (last[1] - first[1]) / (last[0] - first[0])
+        # Each joint has its own stamps.
+        moved, took = last[1] - first[1], last[0] - first[0]
+        return np.where(took > 0, moved / np.where(took > 0, took, 1.0), 0.0)
 
     def _command(
         self, time: float, joints: Float[np.ndarray, ' joints']

@@ -84,6 +84,10 @@ class SampleStream(Generic[Sample]):
         """The newest sample captured at or before `time` [s]."""
         return next((pair for pair in reversed(self.samples) if pair[0] <= time), None)
 
+    def late(self, limit: float) -> str:
+        """The name of the stream; see `JointStream.late`."""
+        return self.name
+
     @property
     def newest(self) -> float | None:
         """Capture time of the newest sample [s]; None before the first."""

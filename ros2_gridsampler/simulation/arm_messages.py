@@ -25,12 +25,12 @@ LANDMARKS = '/simulation/landmarks'
 
 
 def image_topic(camera: str, *, compressed: bool) -> str:
-    """Where a camera publishes, by the conventions of image_transport."""
+    """Returns where a camera publishes, by the conventions of image_transport."""
     return f'/{camera}/image_raw' + ('/compressed' if compressed else '')
 
 
 def state_messages(state: ArmState, time: float, *, compressed: bool) -> Iterator[tuple[str, Any]]:
-    """Topic and message of all that the arm feels and sees.
+    """Yields the topic and message of all that the arm feels and sees.
 
     Args:
         state: What `SimulatedArm.observe` gave.
@@ -89,7 +89,7 @@ def state_messages(state: ArmState, time: float, *, compressed: bool) -> Iterato
 def camera_info(
     camera: str, matrix: Float[np.ndarray, '3 3'], width: int, height: int, time: float
 ) -> Any:
-    """CameraInfo of an ideal pinhole camera; `matrix` in pixels."""
+    """Returns the CameraInfo of an ideal pinhole camera; `matrix` in pixels."""
     return build(
         'sensor_msgs/msg/CameraInfo',
         header=build_header(time, f'{camera}_optical_frame'),
@@ -121,7 +121,7 @@ def command_messages(
     twist_topic: str = TWIST_COMMAND,
     gripper_topic: str = GRIPPER_COMMAND,
 ) -> Iterator[tuple[str, Any]]:
-    """Topic and message of a command; twist [m/s], [rad/s] in the base frame, gripper [m]."""
+    """Yields a command's topics and messages; twist [m/s], [rad/s], base frame, gripper [m]."""
     linear, angular = (_vector(part) for part in np.split(np.asarray(twist, float), 2))
     yield (
         twist_topic,
@@ -135,7 +135,7 @@ def command_messages(
 
 
 def landmark_message(landmarks: Float[np.ndarray, 'landmarks 3'], time: float) -> Any:
-    """Positions in the base frame [m] as a PoseArray; for training only, no policy sees it."""
+    """Returns base-frame positions [m] as a PoseArray; for training only, no policy sees it."""
     poses = [_pose(position, (0.0, 0.0, 0.0, 1.0)) for position in landmarks]
     return build('geometry_msgs/msg/PoseArray', header=build_header(time, BASE_FRAME), poses=poses)
 

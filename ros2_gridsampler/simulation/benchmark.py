@@ -27,7 +27,7 @@ class _NoFile(logging.NullHandler):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide what robosuite and LIBERO print and log while they load; exceptions pass unchanged."""
+    """Hides what robosuite and LIBERO print and log while they load; exceptions pass unchanged."""
     stdin, file_handler = sys.stdin, logging.FileHandler
     # Some distributions of LIBERO ask at their first import where the data sets are; no: default.
     sys.stdin = io.StringIO('n\n')
@@ -75,7 +75,7 @@ class BenchmarkTask:
 
 
 def build_task(suite: str, task: int) -> BenchmarkTask:
-    """Build the environment of one task, which takes seconds.
+    """Builds the environment of one task, which takes seconds.
 
     Raises:
         ValueError: There is no such suite or task.
@@ -98,7 +98,7 @@ def build_task(suite: str, task: int) -> BenchmarkTask:
 
 
 def all_tasks(suite: str) -> range:
-    """Numbers of all tasks of a suite.
+    """Returns the numbers of all tasks of a suite.
 
     Raises:
         ValueError: There is no such suite.
@@ -111,7 +111,7 @@ def all_tasks(suite: str) -> range:
 
 
 def check_tasks(suite: str, tasks: Sequence[int]) -> None:
-    """See that all tasks of a job exist, before the first of them takes its hours.
+    """Sees that all tasks of a job exist, before the first of them takes its hours.
 
     Raises:
         ValueError: There is no such suite or task, no task is named, or one is named twice.
@@ -128,7 +128,7 @@ def check_tasks(suite: str, tasks: Sequence[int]) -> None:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """LIBERO draws from NumPy's global generator: seed it, then give it back as it was."""
+    """Seeds NumPy's global generator, from which LIBERO draws, and then restores it."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:

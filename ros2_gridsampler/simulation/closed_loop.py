@@ -20,7 +20,7 @@ from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_budget import StreamBudget
+from ..seeing.stream_health import StreamBudget
 from .arm_messages import (
     INSTRUCTION,
     JOINT_STATES,
@@ -40,8 +40,8 @@ class LoopConfig:
     """How the loop is closed.
 
     Attributes:
-        latency: From capture to the command that answers it [s]; the arm follows the old chunk
-            meanwhile.
+        latency: Time from capture to the command that answers it [s]; meanwhile the arm follows
+            the old chunk.
         replan_every: Control periods between two predictions.
         maximum_steps: Control periods before an episode counts as failed.
     """
@@ -53,16 +53,16 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Success:
-    """Measured success.
+    """How many evaluation states a policy solved, and under which conditions.
 
     Attributes:
-        suite: Of the simulator's tasks, such as libero_spatial.
+        suite: Name of the simulator's suite of tasks, such as libero_spatial.
         policy: Name of the checkpoint.
-        weights_sha256: Of its weights.
-        encoder: Name of the encoder that it saw through; '' is its own.
-        placements: Kind of the initial states: LIBERO's 'official' or 'widened'.
-        episodes: In all.
-        successes: In all.
+        weights_sha256: Hash of the checkpoint's weights.
+        encoder: Name of the encoder through which it saw; '' is its own.
+        placements: 'official' or 'widened'.
+        episodes: Number of all episodes.
+        successes: Number of all solved episodes.
         interval: Wilson's 95% interval of the rate.
         per_task: Instruction -> successes and episodes.
         outcomes: Instruction -> whether each evaluation state was solved, in order.
@@ -88,7 +88,7 @@ class Success:
     perturbation: str
 
     def to_json(self) -> str:
-        """All of it."""
+        """Returns all attributes as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
@@ -114,18 +114,18 @@ def measure_success(
     perturbation: str = 'none',
     loop: LoopConfig | None = None,
 ) -> Success:
-    """Run every task from its first `episodes` evaluation states.
+    """Runs every task from its first `episodes` evaluation states.
 
     Args:
         policy: The engine.
-        config: Of the policy.
-        limits: Of the arm, in [m], [s], [rad].
-        simulator: Whose tasks.
-        name: Of the checkpoint, for the table.
-        weights_sha256: Of its weights, for whoever reads the result later.
+        config: Config of the policy.
+        limits: Limits of the arm, in [m], [s], [rad].
+        simulator: Simulator whose tasks are tried.
+        name: Name of the checkpoint, for the table.
+        weights_sha256: Hash of its weights, by which the result is known later.
         encoder: Name of another encoder that the engine sees through; '' is its own.
-        tasks: Numbers from 0.
-        episodes: Per task.
+        tasks: Numbers of the tasks, from 0.
+        episodes: Evaluation states per task.
         placements: Kind of the initial states, see `try_states`.
         perturbation: What is changed in every episode after its reset.
         loop: How the loop is closed.
@@ -193,7 +193,7 @@ def drive(
     loop: LoopConfig,
     instruction: str,
 ) -> Iterator[tuple[ArmState, Prediction | None] | None]:
-    """One episode: what was seen and what was predicted at each control period.
+    """Yields one episode: what was seen and what was predicted at each control period.
 
     The pictures go through the arm's messages and the observation buffer, the chunks through
     schedule and safety filter, as on the live topics.

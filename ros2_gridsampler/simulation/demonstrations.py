@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +14,97 @@ from tqdm import tqdm
 
 from ..bags.bag_files import find_files
 from ..bags.bag_writer import BagWriter, build
-from ..bounds import checked
 from ..files import write_whole
 from ..stop_request import StopRequest
 from . import arm_messages
 from .arm_state import OPEN, ArmState
 from .benchmark import check_tasks
-from .disturbances import ExecutionNoise, Slip
 from .experts import ScriptedExpert
+from .job_configs import RecordConfig
 from .libero_arm import LiberoArm
-from .placements import FIRST_TRAINING_SEED, Placement, Sampled, Widened
+from .placements import Placement, Sampled, Widened
+
+SPEED = 0.6
+"""Of the arm that goes on without its object, as commanded [m/s]."""
+CARRIED = 25
+"""The object is let go within so many periods of being carried."""
+LET_GO = 4
+"""For so many periods the fingers are open."""
+UNNOTICED = (6, 26)
+"""For so many periods, the last excluded, they are closed again and the arm goes on."""
+
+
+class ExecutionNoise:
+    """Correlated noise on the executed twist, in bursts.
+
+    The arm is pushed off the path that the expert would take, and the recording shows how the
+    expert comes back.
+    """
+
+    def __init__(self, deviation: float, generator: np.random.Generator) -> None:
+        self._deviation = deviation * np.array([1, 1, 1, 0.6, 0.6, 0.6])
+        self._generator = generator
+        self._state = np.zeros(6)
+        self._active = False
+
+    def __call__(self) -> Float[np.ndarray, '6']:
+        """Returns the next push [m/s], [rad/s]."""
+        if self._generator.random() < (0.08 if self._active else 0.05):
+            self._active = not self._active
+        drive = self._generator.normal(size=6) * self._deviation * self._active
+        self._state = 0.7 * self._state + 0.7 * drive
+        return self._state.copy()
+
+
+class Slip:
+    """Once in some episodes the hand loses its object and goes on towards the goal without it.
+
+    A policy that has only seen hands that hold what they carry puts nothing down with great care.
+
+    Args:
+        share: Share of the episodes in which this happens.
+        generator: Source of the random numbers that say whether, when and for how long.
+    """
+
+    def __init__(self, share: float, generator: np.random.Generator) -> None:
+        happens = generator.random() < share
+        self._carried_first = int(generator.integers(1, CARRIED)) if happens else -1
+        self._left = LET_GO + int(generator.integers(*UNNOTICED))
+        self._closed_for = self._left - LET_GO
+
+    def __call__(
+        self,
+        carrying: bool,
+        twist: Float[np.ndarray, '6'],
+        gripper: float,
+        to_goal: Float[np.ndarray, '3'],
+        opening: float,
+    ) -> tuple[Float[np.ndarray, '6'], float]:
+        """Returns what is executed instead of the expert's command, period by period.
+
+        Args:
+            carrying: Whether the expert carries the object now.
+            twist: Twist that the expert commands [m/s], [rad/s].
+            gripper: Opening of the gripper that the expert commands [m].
+            to_goal: Vector from the hand to the goal [m].
+            opening: Opening of the open gripper [m].
+        """
+        if self._carried_first > 0:
+            self._carried_first -= carrying
+        if self._carried_first != 0 or self._left == 0:
+            return twist, gripper
+        self._left -= 1
+        across = to_goal[:2] * min(SPEED / max(float(np.linalg.norm(to_goal[:2])), 1e-9), 5.0)
+        gone_on = np.concatenate([across, twist[2:]])
+        return gone_on, opening if self._left >= self._closed_for else 0.0
+
 
 MAXIMUM_STEPS = 320
 START_TIME = 1.0
-MAX_NOISE = 5.0
-"""No expert finds its way back from more [m/s]."""
-MAX_WANDER = 40
-"""In 2 s the hand can be out of every picture [periods]."""
-
-
-@dataclass(frozen=True)
-@checked
-class RecordConfig:
-    """What to record.
-
-    Attributes:
-        suite: LIBERO suite.
-        tasks: Task numbers, from 0.
-        episodes: Successful episodes per task.
-        widened: Share of placements widened by 5 cm; the rest as LIBERO's own problem files.
-        noise: Deviation of the noise in the executed twist [m/s], 0.6 of it [rad/s].
-        wander: The hand moves somewhere for fewer than so many periods of 0.05 s before each
-            episode, at up to 0.5 m/s commanded along each axis.
-        slips: Share of episodes in which the hand loses the object once and goes on without it.
-        seed: Of the first try of every task, counted up from there.
-    """
-
-    suite: str
-    tasks: tuple[int, ...]
-    episodes: int = field(metadata={'minimum': 1})
-    widened: float = field(metadata={'minimum': 0, 'maximum': 1})
-    noise: float = field(metadata={'unit': 'm/s', 'minimum': 0, 'maximum': MAX_NOISE})
-    wander: int = field(default=12, metadata={'minimum': 1, 'maximum': MAX_WANDER})
-    slips: float = field(default=0.0, metadata={'minimum': 0, 'maximum': 1})
-    seed: int = field(
-        default=FIRST_TRAINING_SEED,
-        metadata={
-            'minimum': FIRST_TRAINING_SEED,
-            'why': 'smaller ones are those of evaluation, which no training may see',
-        },
-    )
 
 
 def record(config: RecordConfig, out: Path) -> None:
-    """Record until every task has its episodes; what is there already stays.
+    """Records until every task has its episodes; what is there already stays.
 
     Tries are logged in `tries_<task>.jsonl`; a seed that was tried is not tried again.
 
@@ -119,7 +156,7 @@ def record(config: RecordConfig, out: Path) -> None:
 
 
 def _read_tries(log: Path) -> list[dict[str, Any]]:
-    """Entries of the log; a line that was torn is taken out, and its seed tried again."""
+    """Returns the entries of the log; a torn line is taken out, and its seed tried again."""
     tries, torn = [], False
     for line in log.read_text('utf-8', 'replace').splitlines() if log.exists() else []:
         try:
@@ -133,20 +170,20 @@ def _read_tries(log: Path) -> list[dict[str, Any]]:
 
 
 def _recorded_steps(bag: Path) -> int | None:
-    """Steps of an episode that is there already; None where it is not."""
+    """Returns the steps of an episode that is there already; None where it is not."""
     if not bag.exists():
         return None
     return (find_files(bag).expected or {}).get(arm_messages.EXPERT_TWIST)
 
 
 def placement_of(seed: int, widened: float) -> Placement:
-    """The placement that a training seed stands for."""
+    """Returns the placement that a training seed stands for."""
     chosen = _draw(seed, 'placement').random() < widened
     return Widened(seed) if chosen else Sampled(seed)
 
 
 def disturbances(seed: int) -> np.random.Generator:
-    """What start and noise of a training seed are drawn from."""
+    """Returns the generator from which start and noise of a training seed are drawn."""
     return _draw(seed, 'disturbances')
 
 
@@ -167,11 +204,11 @@ class _Step:
 def record_episode(
     arm: LiberoArm, seed: int, config: RecordConfig, bag: Path, check: Callable[[], None]
 ) -> int | None:
-    """Run the expert once and write the bag if it succeeded.
+    """Runs the expert once and writes the bag if it succeeded.
 
     Args:
-        arm: Of the task.
-        seed: Of placement, start and noise.
+        arm: Simulated arm, built for the task.
+        seed: Seed of placement, start and noise.
         config: What to record.
         bag: Folder to write.
         check: Called before every period; what it raises ends the episode, and there is no bag.
@@ -212,7 +249,7 @@ def record_episode(
 
 
 def write_step(writer: BagWriter, step: _Step, time: float) -> None:
-    """What was seen, what the expert wanted, what was done; `time` in seconds."""
+    """Writes what was seen, what the expert wanted and what was done; `time` in seconds."""
     for topic, message in arm_messages.state_messages(step.state, time, compressed=True):
         writer.write(topic, message, time)
     for topic, message in arm_messages.command_messages(
@@ -229,7 +266,7 @@ def write_step(writer: BagWriter, step: _Step, time: float) -> None:
 
 
 def _random_start(arm: LiberoArm, generator: np.random.Generator, wander: int) -> None:
-    """Move the hand somewhere near before the recording starts."""
+    """Moves the hand somewhere near before the recording starts."""
     twist = np.concatenate([generator.uniform(-0.5, 0.5, 3), np.zeros(3)])
     for _ in range(int(generator.integers(0, wander))):
         arm.step(twist, 0.08)

@@ -71,7 +71,7 @@ class ScriptedExpert:
         return self._phase == 'done'
 
     def command(self, state: ArmState) -> tuple[Vector, float]:
-        """Twist [m/s], [rad/s] in the base frame and gripper opening [m] for this period."""
+        """Returns the twist [m/s], [rad/s] in the base frame and the gripper opening [m]."""
         hand = state.pose[:3]
         thing, goal = self._arm.landmarks()
         grasp = thing + self._offset
@@ -89,7 +89,7 @@ class ScriptedExpert:
         return self._smooth(GAIN * (target - hand), TURN_GAIN * turn), opening
 
     def _advance(self, hand: Vector, thing: Vector, goal: Vector, opening: float) -> None:
-        """Go on to the next phase when this one has reached its end."""
+        """Goes on to the next phase when this one has reached its end."""
         closing, sinking = abs(opening - self._opening), self._height - hand[2]
         self._opening, self._height = opening, float(hand[2])
         self._waited += 1
@@ -129,13 +129,13 @@ class ScriptedExpert:
             self._rise_to = float(hand[2]) + RETREAT
 
     def _rise(self, away: Vector, yaw: float) -> float:
-        """How far above the grasp to be, at this distance [m] and angle [rad] from it."""
+        """Returns how far above the grasp to be, at this distance [m] and angle [rad] from it."""
         distance = float(np.linalg.norm(away[:2]))
         rise = FUNNEL * max(distance - ARRIVED, 0.0) + TURN_FUNNEL * max(abs(yaw) - 0.1, 0.0)
         return min(rise, self._grasp.approach_height)
 
     def _carry_target(self, hand: Vector, thing: Vector, goal: Vector) -> Vector:
-        """Up, across and down again, in one path without corners."""
+        """Returns the next point of a path up, across and down again without corners."""
         across = goal[:2] - thing[:2]
         rise = FUNNEL * max(float(np.linalg.norm(across)) - PLACED, 0.0)
         lowest = goal[2] + self._grasp.release_height - 0.02
@@ -154,12 +154,12 @@ class ScriptedExpert:
 
 
 def _capped(vector: Vector, limit: float) -> Vector:
-    """The same direction, no longer than the limit."""
+    """Returns a vector of the same direction, no longer than the limit."""
     return vector * min(1.0, limit / max(float(np.linalg.norm(vector)), 1e-9))
 
 
 def rotation_vector(target: Vector, quaternion: Vector) -> Vector:
-    """Rotation [rad] in the base frame that turns a quaternion x y z w into the target."""
+    """Returns the base-frame rotation [rad] that turns a quaternion x y z w into the target."""
     vector, scalar = quaternion[:3], quaternion[3]
     axis = scalar * target[:3] - target[3] * vector - np.cross(target[:3], vector)
     cosine = float(target @ quaternion)

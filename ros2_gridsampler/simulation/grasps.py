@@ -15,12 +15,12 @@ class Grasp:
     """One way to take an object and to put it down.
 
     Attributes:
-        offset: From the object's origin to the gripper [m], base frame.
-        rotation: Of the gripper, x y z w, base frame.
-        release_height: Of the object's origin above the goal's when the gripper opens [m].
-        travel_height: The same on the way to the goal, at least [m].
-        opening: Of the gripper before the grasp and after the release [m].
-        approach_height: Above the grasp, on the way to it [m].
+        offset: Vector from the object's origin to the gripper [m], base frame.
+        rotation: Orientation of the gripper, quaternion x y z w, base frame.
+        release_height: Height of the object's origin above the goal's when the gripper opens [m].
+        travel_height: Least height of it above the goal on the way there [m].
+        opening: Opening of the gripper before the grasp and after the release [m].
+        approach_height: Height above the grasp on the way to it [m].
     """
 
     offset: Vector
@@ -70,13 +70,13 @@ GOAL_BOWL_TASKS, GOAL_BOTTLE_TASK, GOAL_CHEESE_TASK = (1, 4, 8), 2, 6
 
 
 def top_down(yaw: float) -> Vector:
-    """Gripper pointing down; at yaw 0 [rad] its fingers close along the base frame's y axis."""
+    """Returns a downward orientation; at yaw 0 [rad] the fingers close along the base's y axis."""
     s, c = np.sin(yaw / 2), np.cos(yaw / 2)
     return np.sqrt(0.5) * np.array([c - s, c + s, 0.0, 0.0])
 
 
 def rim_grasp(angle: float, approach_height: float) -> Grasp:
-    """Take a bowl by its rim, at an angle [rad] about its z axis, one finger inside."""
+    """Returns the grasp of a bowl's rim, at an angle [rad] about z, one finger inside."""
     # The gripper is the same after half a turn: take the smaller one.
     yaw = (angle % np.pi) - np.pi / 2
     offset = np.array([RIM_RADIUS * np.cos(angle), RIM_RADIUS * np.sin(angle), RIM_HEIGHT])
@@ -91,20 +91,20 @@ def rim_grasp(angle: float, approach_height: float) -> Grasp:
 
 
 def lying_grasp(kind: str, release_height: float) -> Grasp:
-    """Take a thing across its narrow side, drop it [m] above the goal's origin."""
+    """Returns the grasp of a thing's narrow side, to drop it [m] above the goal's origin."""
     # Cream cheese lies, and the wide hand would come down on the can behind it: take its near end.
     offset = np.array([-0.022 if kind == 'cream_cheese' else 0.0, 0.0, BASKET_HEIGHTS[kind]])
     return Grasp(offset, top_down(0.0), release_height, travel_height=0.25, opening=0.08)
 
 
 def neck_grasp() -> Grasp:
-    """Take a bottle by its neck: lower down, its cork would meet the hand."""
+    """Returns the grasp of a bottle's neck: lower down, its cork would meet the hand."""
     offset = np.array([0.0, 0.0, 0.135])
     return Grasp(offset, top_down(0.0), release_height=0.03, travel_height=0.2, opening=0.08)
 
 
 def grasp_of(suite: str, task: int, thing: str) -> Grasp:
-    """The grasp of a task, whose object to take is `thing`.
+    """Returns the grasp of a task, whose object to take is `thing`.
 
     Raises:
         ValueError: There is no scripted grasp.

@@ -15,11 +15,11 @@ class KinematicArm:
     """Joints that follow position commands, or a hand that follows twists; no mass, no contact.
 
     Args:
-        joints: Where they are at first [rad].
-        position: Of the hand [m].
+        joints: Positions of the joints at the start [rad].
+        position: Position of the hand at the start [m].
         lag: Time constant of the joints [s].
-        delay: From a command until anything moves [s].
-        command_timeout: A twist is followed for so long [s].
+        delay: Time from a command until anything moves [s].
+        command_timeout: Time for which a twist is followed [s].
     """
 
     def __init__(
@@ -31,7 +31,6 @@ class KinematicArm:
         delay: float = 0.0,
         command_timeout: float = 0.25,
     ) -> None:
-        """At rest."""
         self.joints: Numbers = joints.copy()
         self.position: Numbers = position.copy()
         self._goal: Numbers = joints.copy()
@@ -43,15 +42,15 @@ class KinematicArm:
         self._orders: deque[tuple[float, str, Numbers]] = deque()
 
     def command(self, kind: str, values: Float[np.ndarray, ' numbers'], time: float) -> None:
-        """Take a command of `kind` 'joints' [rad] or 'twist' [m/s], [rad/s] at `time` [s]."""
+        """Takes a command of `kind` 'joints' [rad] or 'twist' [m/s], [rad/s] at `time` [s]."""
         self._orders.append((time + self._delay, kind, values))
 
     def move(self, joints: Float[np.ndarray, ' joints']) -> None:
-        """Somebody moves it by hand, and it stays there until the next command."""
+        """Moves the arm as by hand; it stays there until the next command."""
         self.joints = self._goal = joints.copy()
 
     def step(self, time: float, period: float) -> None:
-        """Go on by `period` [s] until `time` [s]."""
+        """Goes on by `period` [s] until `time` [s]."""
         while self._orders and self._orders[0][0] <= time:
             due, kind, values = self._orders.popleft()
             if kind == 'joints':
@@ -63,7 +62,7 @@ class KinematicArm:
             self.position = self.position + self._twist[:3] * period
 
     def picture(self, width: int, height: int) -> UInt8[np.ndarray, 'height width 3']:
-        """A dark room with a bright square for each joint and one for the hand."""
+        """Returns a dark room with a bright square for each joint and one for the hand."""
         rgb = np.full((height, width, 3), 40, np.uint8)
         places = np.concatenate([np.tanh(self.joints / 3), np.tanh(self.position)])
         side = max(height // (len(places) + 1), 2)

@@ -76,7 +76,7 @@ class LiberoArm:
         return self.scene.instruction
 
     def reset(self, placement: Placement) -> None:
-        """Start an episode; the same placement gives the same state.
+        """Starts an episode; the same placement gives the same state.
 
         Raises:
             ValueError: The placement cannot be realised in this task.
@@ -100,18 +100,18 @@ class LiberoArm:
         return perturb(self, kind, seed)
 
     def decorate(self, position: Vector, half_side: float, colour: Vector) -> None:
-        """Draw a cube into the pictures until the next reset; it has no substance.
+        """Draws a cube into the pictures until the next reset; it has no substance.
 
         Args:
-            position: Of its centre in the base frame [m].
-            half_side: [m].
+            position: Position of its centre in the base frame [m].
+            half_side: Half of its edge length [m].
             colour: Red, green, blue, alpha in [0, 1].
         """
         world = position + self.scene.base_position
         self._decoration = Decoration(world, half_side, np.asarray(colour))
 
     def observe(self, images: bool = True) -> ArmState:
-        """What the arm shows now; without images this takes 0.03 ms."""
+        """Returns the state of the arm now; without images this takes 0.03 ms."""
         data = self.scene.data
         site = data.site('gripper0_grip_site')
         quaternion = np.empty(4)
@@ -136,7 +136,7 @@ class LiberoArm:
         }
 
     def step(self, twist: Vector, gripper: float) -> None:
-        """Command one period.
+        """Commands the arm for one control period.
 
         Args:
             twist: Linear [m/s], angular [rad/s], both in the base frame [6]; cut to TWIST_RANGE.
@@ -151,23 +151,23 @@ class LiberoArm:
         self.scene.step(delta, 1.0 - 2.0 * float(np.clip(gripper / OPEN, 0.0, 1.0)))
 
     def success(self) -> bool:
-        """Whether the task's goal condition holds now."""
+        """Returns whether the task's goal condition holds now."""
         return self.scene.success()
 
     def object_positions(self) -> dict[str, Vector]:
-        """Base-frame position [m] of every movable object."""
+        """Returns the base-frame position [m] of every movable object."""
         return self.scene.object_positions()
 
     def object_quaternions(self) -> dict[str, Vector]:
-        """Base-frame orientation x y z w of every movable object."""
+        """Returns the base-frame orientation x y z w of every movable object."""
         return self.scene.object_quaternions()
 
     def landmarks(self) -> Vector:
-        """Base-frame positions [m] of the object to grasp and of its goal [2, 3]."""
+        """Returns the base-frame positions [m] of the object to grasp and of its goal [2, 3]."""
         return np.stack([self.scene.position(n) for n in self.scene.objects_of_interest[:2]])
 
     def camera_intrinsics(self, camera: str) -> Vector:
-        """Pinhole matrix [3, 3] of 'agentview' or 'wrist' [px].
+        """Returns the pinhole matrix [3, 3] of 'agentview' or 'wrist' [px].
 
         As OpenCV counts, 0 is the middle of the first pixel.
         """
@@ -177,7 +177,7 @@ class LiberoArm:
         return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
 
     def close(self) -> None:
-        """Free the simulation and its OpenGL context."""
+        """Frees the simulation and its OpenGL context."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

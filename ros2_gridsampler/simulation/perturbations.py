@@ -39,7 +39,7 @@ OTHER_WORDS = (
 
 
 def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
-    """Change the episode that the arm's reset has begun; the next reset undoes it.
+    """Changes the episode that the arm's reset has begun; the next reset undoes it.
 
     Args:
         arm: Just reset.
@@ -72,7 +72,7 @@ def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
 
 
 def paraphrase(instruction: str) -> str:
-    """The same request in other words."""
+    """Returns the same request in other words."""
     for words, others in OTHER_WORDS:
         instruction = instruction.replace(words, others)
     return instruction
@@ -97,7 +97,7 @@ def _dim(model: Any, factor: float) -> None:
 def _thing(
     arm: LiberoArm, generator: np.random.Generator
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """Place in the base frame [m], half side [m] and colour of a cube on the table."""
+    """Returns the place in the base frame [m], half side [m] and colour of a cube on the table."""
     things = [*arm.object_positions().values(), *arm.landmarks()]
     table = min(position[2] for position in things)
     place = np.append(np.mean(things, 0)[:2], table + THING_SIZE)

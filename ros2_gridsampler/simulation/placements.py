@@ -12,7 +12,6 @@ from .scene import Scene
 
 EVALUATION_SEEDS = range(50)
 """Widened states that no training may see."""
-FIRST_TRAINING_SEED = 1000
 
 SETTLING_STEPS = 15
 MAX_SHIFT = 0.05
@@ -56,7 +55,7 @@ class Official:
     index: int
 
     def apply(self, scene: Scene) -> None:
-        """Bring a scene into this state, at rest."""
+        """Brings a scene into this state, at rest."""
         count = len(scene.official_states)
         if not 0 <= self.index < count:
             raise ValueError(
@@ -73,7 +72,7 @@ class Sampled:
     seed: int
 
     def apply(self, scene: Scene) -> None:
-        """Bring a scene into this state, at rest."""
+        """Brings a scene into this state, at rest."""
         scene.sample(self.seed)
         scene.settle(SETTLING_STEPS)
 
@@ -90,7 +89,7 @@ class Widened:
     seed: int
 
     def apply(self, scene: Scene) -> None:
-        """Bring a scene into this state, at rest.
+        """Brings a scene into this state, at rest.
 
         Raises:
             ValueError: No draw was free of overlaps and came to rest.
@@ -119,7 +118,7 @@ Placement = Official | Sampled | Widened
 
 
 def _groups(objects: list[str], touching: set[Pair]) -> list[set[str]]:
-    """Objects that must move together, because one stands on or in the other."""
+    """Returns the objects that must move together, because one stands on or in the other."""
     groups = [{name} for name in objects]
     for pair in touching:
         joined = set(pair).union(*(group for group in groups if group & pair))
@@ -134,7 +133,7 @@ def _place(
     touching: set[Pair],
     random: np.random.Generator,
 ) -> bool:
-    """Shift the objects until nothing overlaps; False when no draw did."""
+    """Shifts the objects until nothing overlaps; False when no draw did."""
     for _ in range(MAX_DRAWS):
         scene.restore(start)
         scene.shift(_draw(scene, groups, random))
@@ -161,7 +160,7 @@ def _draw(
 
 
 def _solvable(scene: Scene, touching: set[Pair]) -> bool:
-    """Object and goal in the picture and in reach, with room for the outer finger."""
+    """Returns whether object and goal are seen and in reach, with room for the outer finger."""
     positions = scene.object_positions()
     target, goal = scene.objects_of_interest[:2]
     grasp = grasp_of(scene.suite, scene.task, target)

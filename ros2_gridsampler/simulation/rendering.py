@@ -43,8 +43,8 @@ class Decoration:
     """A cube that is drawn but does not exist.
 
     Attributes:
-        position: Of its centre in the world [m].
-        half_side: [m].
+        position: Position of its centre in the world [m].
+        half_side: Half of its edge length [m].
         colour: Red, green, blue, alpha in [0, 1].
     """
 
@@ -64,7 +64,7 @@ class Looks:
         self._headlight = headlight.diffuse.copy(), headlight.ambient.copy()
 
     def restore(self, model: Any) -> None:
-        """Bring them back."""
+        """Gives the model its kept cameras and lights again."""
         for name, values in self._arrays.items():
             getattr(model, name)[:] = values
         model.vis.headlight.diffuse[:], model.vis.headlight.ambient[:] = self._headlight
@@ -89,7 +89,7 @@ class Renderer:
         try:
             self._context = mujoco.GLContext(size, size)
         except (ImportError, RuntimeError) as error:
-            raise RuntimeError(MISSING_OPENGL) from error
+            raise ImportError(MISSING_OPENGL) from error
         self._context.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
@@ -105,7 +105,7 @@ class Renderer:
     def render(
         self, data: Any, camera: str, decoration: Decoration | None = None
     ) -> NDArray[np.uint8]:
-        """Upright RGB image [size, size, 3] of a named camera."""
+        """Returns the upright RGB image [size, size, 3] of a named camera."""
         self._context.make_current()
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
         self._camera.fixedcamid = self._model.camera(camera).id
@@ -138,13 +138,13 @@ class Renderer:
         self._scene.ngeom += 1
 
     def close(self) -> None:
-        """Free the context now: at interpreter exit its library may already be gone."""
+        """Frees the context now: at interpreter exit its library may already be gone."""
         self._gpu.free()
         self._context.free()
 
 
 def simplify(model: Any) -> None:
-    """Take multisampling away and thin the visual meshes, in the compiled model's own arrays.
+    """Takes multisampling away and thins the visual meshes, in the compiled model's own arrays.
 
     Collision meshes stay as they are, so the physics does not change.
     """
@@ -158,7 +158,7 @@ def simplify(model: Any) -> None:
 
 
 def _cluster(model: Any, mesh: int) -> None:
-    """Merge the vertices of one mesh on the finest grid that leaves at most MAX_FACES faces."""
+    """Merges the vertices of one mesh on the finest grid that leaves at most MAX_FACES faces."""
     start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
     first, vertices = _block(model, mesh, 'vert')
     faces = model.mesh_face[start : start + count]
@@ -206,13 +206,13 @@ def _block(model: Any, mesh: int, kind: str) -> tuple[int, NDArray[np.float32]]:
 
 
 def _groups(keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Rows -> the number of the group of equal rows that each belongs to."""
+    """Returns for each row the number of the group of equal rows to which it belongs."""
     _, group = np.unique(_codes(keys), return_inverse=True)
     return np.asarray(group, dtype=np.int64).reshape(-1)
 
 
 def _codes(keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Rows of whole numbers -> one number each, equal for equal rows: sorts 20 times faster."""
+    """Returns one number for each row, equal for equal rows, which sorts 20 times faster."""
     digits = keys.astype(np.int64) - keys.min(axis=0).astype(np.int64)
     code = np.zeros(len(digits), dtype=np.int64)
     for column in digits.T:
@@ -221,7 +221,7 @@ def _codes(keys: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _means(values: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Every row replaced by the mean of its group."""
+    """Returns every row replaced by the mean of its group."""
     sums = np.zeros((group.max() + 1, values.shape[1]))
     np.add.at(sums, group, values)
     return np.asarray((sums / np.bincount(group)[:, None])[group], dtype=np.float32)

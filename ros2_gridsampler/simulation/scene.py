@@ -41,7 +41,7 @@ class Scene:
         self.sample(0)
 
     def _find_fixtures(self) -> None:
-        """Where the fixtures are before LIBERO's sampler moves them, and on average after."""
+        """Finds where the fixtures are before LIBERO's sampler moves them, or on average."""
         self.fixture_bodies: dict[str, int] = {}
         self._unplaced: dict[int, tuple[Vector, Vector]] = {}
         self._central: dict[int, tuple[Vector, Vector]] = {}
@@ -71,7 +71,7 @@ class Scene:
             self.model.body_quat[body] = quaternion
 
     def sample(self, seed: int) -> None:
-        """Reset with LIBERO's own sampler; the same seed gives the same state."""
+        """Resets with LIBERO's own sampler; the same seed gives the same state."""
         # The sampler reads where the fixtures are and adds its shift to it: without this line,
         # objects on or in a fixture are placed wrongly from the second reset on.
         self._place_fixtures(self._unplaced)
@@ -80,7 +80,7 @@ class Scene:
         self._start()
 
     def restore(self, state: Vector) -> None:
-        """Set a flat MuJoCo state (time, qpos, qvel), the fixtures central in their regions."""
+        """Sets a flat MuJoCo state (time, qpos, qvel), the fixtures central in their regions."""
         expected = (1 + self.model.nq + self.model.nv,)
         if state.shape != expected:
             raise ValueError(
@@ -95,7 +95,7 @@ class Scene:
         self._start()
 
     def state(self) -> Vector:
-        """Flat MuJoCo state: time, qpos, qvel."""
+        """Returns the flat MuJoCo state: time, qpos, qvel."""
         return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
 
     def _start(self) -> None:
@@ -105,12 +105,12 @@ class Scene:
         self._robot.gripper.current_action = np.zeros(2)
 
     def settle(self, steps: int) -> None:
-        """Let objects come to rest while the arm holds still and opens its gripper."""
+        """Lets objects come to rest while the arm holds still and opens its gripper."""
         for _ in range(steps):
             self.step(np.zeros(6), OPEN_GRIPPER)
 
     def step(self, delta: Vector, gripper: float) -> None:
-        """One control period.
+        """Simulates one control period.
 
         Same physics as LIBERO's own step, without its observations and doubled forward passes.
 
@@ -142,25 +142,25 @@ class Scene:
         return self._environment.parsed_problem['goal_state']
 
     def holds(self, goal: Goal) -> bool:
-        """Whether a goal holds now, be it of this task or of another one in the same room."""
+        """Returns whether a goal holds now, of this task or of another one in the same room."""
         return all(self._environment._eval_predicate(relation) for relation in goal)
 
     def success(self) -> bool:
-        """Whether the goal of this task holds now."""
+        """Returns whether the goal of this task holds now."""
         return self.holds(self.goal)
 
     def position(self, name: str) -> Vector:
-        """Position of an object, a fixture or one of its regions."""
+        """Returns the position of an object, a fixture or one of its regions."""
         bodies = self._environment.obj_body_id
         world = self.data.xpos[bodies[name]] if name in bodies else self.data.site(name).xpos
         return np.asarray(world - self.base_position, dtype=float)
 
     def object_positions(self) -> dict[str, Vector]:
-        """Positions of all movable objects."""
+        """Returns the positions of all movable objects."""
         return {name: self.position(name) for name in self._environment.objects_dict}
 
     def object_quaternions(self) -> dict[str, Vector]:
-        """Orientations x y z w of all movable objects."""
+        """Returns the orientations x y z w of all movable objects."""
         bodies = self._environment.obj_body_id
         return {
             name: np.roll(self.data.xquat[bodies[name]], -1)
@@ -168,7 +168,7 @@ class Scene:
         }
 
     def shift(self, shifts: Mapping[str, Vector]) -> None:
-        """Move objects and fixtures by x, y [m] each and stop them."""
+        """Moves objects and fixtures by x, y [m] each and stops them."""
         for name, shift in shifts.items():
             if name in self.fixture_bodies:
                 self.model.body_pos[self.fixture_bodies[name], :2] += shift
@@ -180,7 +180,7 @@ class Scene:
         mujoco.mj_forward(self.model, self.data)
 
     def near_pairs(self, distance: float) -> set[frozenset[str]]:
-        """Names of the objects and fixtures that are nearer to each other than distance [m]."""
+        """Returns the pairs of objects and fixtures nearer to each other than `distance` [m]."""
         bodies = self._environment.obj_body_id
         roots = self.model.body_rootid[self.model.geom_bodyid]
         names = {int(self.model.body_rootid[body]): name for name, body in bodies.items()}
@@ -199,12 +199,12 @@ class Scene:
         }
 
     def project(self, camera: str, position: Vector) -> Vector:
-        """Where a camera sees a position: column and row in parts of the image, 0 to 1 inside."""
+        """Returns where a camera sees a position: column and row, 0 to 1 inside the image."""
         view = self.data.camera(camera)
         x, y, z = view.xmat.reshape(3, 3).T @ (position + self.base_position - view.xpos)
         focal = 0.5 / np.tan(0.5 * np.deg2rad(self.model.camera(camera).fovy[0]))
         return np.array([0.5 - focal * x / z, 0.5 + focal * y / z])
 
     def close(self) -> None:
-        """Free the simulation."""
+        """Frees the memory of the simulation."""
         self._environment.close()

@@ -18,7 +18,7 @@ Tried = TypeVar('Tried', bound=SimulatedArm)
 
 @dataclass(frozen=True)
 class Tally:
-    """Outcomes, counted.
+    """Counts of the evaluation states that were tried and solved.
 
     Attributes:
         outcomes: Instruction -> whether each evaluation state was solved, in order.
@@ -28,12 +28,12 @@ class Tally:
 
     @property
     def episodes(self) -> int:
-        """In all."""
+        """Number of all episodes."""
         return sum(map(len, self.outcomes.values()))
 
     @property
     def successes(self) -> int:
-        """In all."""
+        """Number of all solved episodes."""
         return sum(map(sum, self.outcomes.values()))
 
     @property
@@ -60,7 +60,7 @@ class Tally:
 
 
 def task_name(instruction: str, task: int, others: Collection[str]) -> str:
-    """An instruction, with the task's number where another one has the same: some suites do."""
+    """Returns an instruction, with the task's number where another task has the same."""
     return f'{instruction} (task {task})' if instruction in others else instruction
 
 
@@ -76,13 +76,14 @@ def try_states(
     """Tries every task from its first `episodes` evaluation states.
 
     Args:
-        attempt: An arm that has begun with evaluation state `number` -> whether it was solved.
-        simulator: Whose tasks.
-        tasks: Numbers from 0.
-        episodes: Per task.
+        attempt: Tries one state on an arm that has begun with it, given the state's number;
+            returns whether it was solved.
+        simulator: Simulator whose tasks are tried.
+        tasks: Numbers of the tasks, from 0.
+        episodes: Evaluation states per task.
         placements: Kind of the initial states; LIBERO's official ones, or those widened by 5 cm
             with fixed seeds.
-        image_size: Of the cameras [px].
+        image_size: Width and height of the cameras' pictures [px].
 
     Returns:
         Instruction, with its number where another task has the same -> whether each state was

@@ -10,29 +10,30 @@ from ..bounds import checked
 @dataclass(frozen=True)
 @checked
 class AdaptConfig:
-    """How an encoder is fitted to a policy; the defaults suit two CPU cores."""
+    """How an encoder is fitted to a policy; the defaults suit two CPU cores.
 
-    steps: int = field(
-        default=400, metadata={'help': 'Of feature alignment; needs no labels', 'minimum': 0}
-    )
-    batch: int = field(default=32, metadata={'help': 'Pictures per step', 'minimum': 1})
-    learning_rate: float = field(default=5e-4, metadata={'help': 'Peak of the cosine', 'above': 0})
-    cloning_steps: int = field(
-        default=0,
-        metadata={
-            'help': 'Of behaviour cloning after it, all but the encoder frozen',
-            'minimum': 0,
-        },
-    )
-    cloning_batch: int = field(default=32, metadata={'help': 'Samples per step', 'minimum': 1})
-    cloning_learning_rate: float = field(
-        default=2e-4, metadata={'help': 'Peak of the cosine', 'above': 0}
-    )
-    every: int = field(
-        default=4, metadata={'help': 'One in so many frames of the bags is used', 'minimum': 1}
-    )
-    held_out: float = field(
-        default=0.1, metadata={'help': 'Share of bags to measure on', 'minimum': 0, 'maximum': 1}
-    )
-    seed: int = field(default=0, metadata={'help': 'Of the order', 'minimum': 0})
-    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
+    The flags of `gridsampler adapt` are made from it.
+
+    Attributes:
+        steps: Steps of feature alignment, which needs no labels.
+        batch: Pictures per step of feature alignment.
+        learning_rate: Peak of the cosine schedule of feature alignment.
+        cloning_steps: Steps of behaviour cloning after it, all but the encoder frozen.
+        cloning_batch: Samples per step of behaviour cloning.
+        cloning_learning_rate: Peak of the cosine schedule of behaviour cloning.
+        every: One in so many frames of the bags is used for the features.
+        held_out: Share of the bags that is held out to measure on.
+        seed: Seed of the order of the frames.
+        threads: CPU threads.
+    """
+
+    steps: int = field(default=400, metadata={'minimum': 0})
+    batch: int = field(default=32, metadata={'minimum': 1})
+    learning_rate: float = field(default=5e-4, metadata={'above': 0})
+    cloning_steps: int = field(default=0, metadata={'minimum': 0})
+    cloning_batch: int = field(default=32, metadata={'minimum': 1})
+    cloning_learning_rate: float = field(default=2e-4, metadata={'above': 0})
+    every: int = field(default=4, metadata={'minimum': 1})
+    held_out: float = field(default=0.1, metadata={'minimum': 0, 'maximum': 1})
+    seed: int = field(default=0, metadata={'minimum': 0})
+    threads: int = field(default=1, metadata={'minimum': 1, 'maximum': 512})

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -18,13 +19,74 @@ from ..encoders.compatibility import PolicyNeeds, with_encoder
 from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, save_encoder
 from ..policy.checkpoint import load_checkpoint
 from ..policy.encoder import Encoder
+from ..policy.grid_sampler import PointReader, read_bilinear
 from ..policy.manifest import Manifest, check_kind
 from ..policy.policy import Policy
 from .adapt_config import AdaptConfig
 from .batches import Batches, held, order, split
 from .learning_rate import check_gradient, set_rate
-from .read_features import RandomPoints, feature_error, features, own_features
 from .train_policy import batch_losses, validate
+
+
+class RandomPoints:
+    """Points all over pictures: where a policy will look is not known without its task."""
+
+    def __init__(self, tokens: int, seed: int) -> None:
+        self._tokens = tokens
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, pictures: int) -> Float[Tensor, 'batch tokens 2']:
+        """Returns the points of so many pictures, (x, y) in [0, 1]."""
+        return torch.rand(pictures, max(self._tokens, 1), 2, generator=self._generator)
+
+
+def own_features(
+    policy: Policy,
+    images: UInt8[Tensor, 'batch height width 3'],
+    points: Float[Tensor, 'batch tokens 2'],
+) -> list[Float[Tensor, 'batch *places width']]:
+    """Returns what the policy reads of its own encoder, see `features`."""
+    with torch.no_grad():
+        return features(policy, policy.encoder, images, points)
+
+
+def features(
+    policy: Policy,
+    encoder: Encoder,
+    images: UInt8[Tensor, 'batch height width 3'],
+    points: Float[Tensor, 'batch tokens 2'],
+) -> list[Float[Tensor, 'batch *places width']]:
+    """Returns what a policy reads of an encoder.
+
+    The map that the points are found in and, where that is inside the tower, also what the rest
+    of the tower makes of as few tokens as the policy keeps: it has never seen them all.
+    """
+    after = policy.config.sample_after
+    found = encoder.early(images, after)
+    if after == policy.config.encoder.depth:
+        return [found]
+    kept = read_bilinear(found, points)
+    if isinstance(policy.reducer, PointReader):
+        kept = policy.reducer.place(kept, points)
+    return [found, encoder.late(kept, after)]
+
+
+@torch.inference_mode()
+def feature_error(policy: Policy, encoder: Encoder, store: FrameStore) -> float:
+    """Returns the squared error of the features in variances; 1 is as bad as the mean."""
+    chosen = np.linspace(0, len(store) - 1, min(256, len(store))).astype(int)
+    points = RandomPoints(policy.config.tokens, 0)
+    errors, maps = [], []
+    for part in np.array_split(chosen, max(len(chosen) // 32, 1)):
+        images = torch.from_numpy(store.images(part))
+        places = points(len(images))
+        theirs = own_features(policy, images, places)[-1].flatten(0, -2)
+        ours = features(policy, encoder, images, places)[-1].flatten(0, -2)
+        errors.append((ours - theirs).square().mean(0))
+        maps.append(theirs)
+    variance = torch.cat(maps).var(0)
+    return round(float(torch.stack(errors).mean(0).mean() / variance.mean()), 4)
+
 
 # Share of the steps.
 _WARM_UP = 0.05
@@ -39,19 +101,19 @@ def adapt(
     config: AdaptConfig,
     episodes: EpisodeConfig | None = None,
 ) -> dict[str, float]:
-    """Fit an encoder to a policy and write it as a folder of its own.
+    """Fits an encoder to a policy and writes it as a folder of its own.
 
     First the features that the policy's own encoder gives are learned from pictures alone; then,
     where asked for, the recorded actions are learned through the policy, whose other weights
     stay. The policy is not changed: the result is an encoder that can be swapped in and out.
 
     Args:
-        policy_folder: Of a checkpoint.
-        encoder_folder: Of an encoder that fits it in shape.
-        bags: At least two.
-        out: Where the adapted encoder goes.
-        cache: Where decoded bags are kept.
-        config: How long.
+        policy_folder: Folder of the checkpoint.
+        encoder_folder: Folder of an encoder whose shape fits the checkpoint.
+        bags: At least two bags, so that one can be held out.
+        out: Folder of the adapted encoder.
+        cache: Folder where decoded bags are kept.
+        config: How long and how fast to learn.
         episodes: How bags are read for cloning.
 
     Returns:
@@ -103,7 +165,7 @@ def adapt(
 
 
 def align(policy: Policy, student: Encoder, store: FrameStore, config: AdaptConfig) -> None:
-    """Learn to give the features of the policy's own encoder on unlabelled frames."""
+    """Learns to give the features of the policy's own encoder on unlabelled frames."""
     optimiser = make_optimiser(student, config.learning_rate)
     points = RandomPoints(policy.config.tokens, config.seed)
     batches = order(np.arange(len(store)), config.batch, config.seed, 0, config.steps)
@@ -133,7 +195,7 @@ def clone(
     cache: Path,
     config: AdaptConfig,
 ) -> dict[str, float]:
-    """Learn the recorded actions through the policy; only the encoder changes.
+    """Learns the recorded actions through the policy; only the encoder changes.
 
     Returns:
         Action errors on the bags held out, by the policy's own encoder, before and after.
@@ -159,12 +221,12 @@ def clone(
 
 
 def entry(manifest: Manifest, name: str, found: dict[str, float]) -> dict[str, Any]:
-    """What an encoder's manifest says of a policy that it was measured with."""
+    """Returns what an encoder's manifest says of a policy that it was measured with."""
     return {'policy': name, 'policy_sha256': manifest.weights_sha256, **found}
 
 
 def split_bags(bags: Sequence[Path], held_out: float) -> tuple[list[Path], list[Path]]:
-    """Every so many bags to measure on, the others to train on.
+    """Splits bags into those to train on and, at regular intervals, those to measure on.
 
     Raises:
         ValueError: There are fewer than two.
@@ -177,7 +239,7 @@ def split_bags(bags: Sequence[Path], held_out: float) -> tuple[list[Path], list[
 
 
 def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW for the encoder; the norms of a stem keep what they measured."""
+    """Returns AdamW for the encoder; the norms of a stem keep what they measured."""
     student.eval().requires_grad_(True)
     student.pos_embed.requires_grad_(False)
     trained = [p for p in student.parameters() if p.requires_grad]
@@ -185,7 +247,7 @@ def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
-    """One step, whose number from 0 is for the sentence if it cannot be made."""
+    """Makes one step, whose number from 0 is for the sentence if it cannot be made."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     trained = [p for group in optimiser.param_groups for p in group['params']]

@@ -19,7 +19,7 @@ from ..policy.policy_config import CONSTANT, PolicyConfig
 def offsets(
     store: EpisodeStore, samples: Int[np.ndarray, ' samples'], first: int
 ) -> Float[np.ndarray, 'samples steps actions']:
-    """Joint targets as offsets from the numbers of the proprioception from `first` on."""
+    """Returns joint targets as offsets from the proprioception, whose joints begin at `first`."""
     chunks = store.chunks[samples]
     return chunks - store.proprioception[samples, None, first : first + chunks.shape[-1]]
 
@@ -27,13 +27,13 @@ def offsets(
 def split(
     store: EpisodeStore, held_out: float
 ) -> tuple[Int[np.ndarray, ' training'], Int[np.ndarray, ' validation']]:
-    """Samples to train on and samples of whole other bags; none where no bag is held out."""
+    """Returns samples to train on, and those of whole other bags where some are held out."""
     kept = held(len(store.bags), held_out)[store.episode]
     return np.flatnonzero(~kept), np.flatnonzero(kept)
 
 
 def held(bags: int, share: float) -> Bool[np.ndarray, ' bags']:
-    """Which of so many bags, in the order of training, are kept for validation.
+    """Returns which of so many bags, in the order of training, are kept for validation.
 
     At least one of two or more, where the share is not 0.
     """
@@ -46,7 +46,7 @@ def held(bags: int, share: float) -> Bool[np.ndarray, ' bags']:
 def order(
     samples: Int[np.ndarray, ' samples'], batch: int, seed: int, first: int, last: int
 ) -> Iterator[Int[np.ndarray, ' batch']]:
-    """Batches from step `first` to `last`; the same ones whether or not a run was stopped."""
+    """Yields the batches from `first` to `last`; the same whether or not a run was stopped."""
     per_epoch = max(len(samples) // batch, 1)
     shuffled = samples
     epoch = -1
@@ -92,7 +92,7 @@ class Batches:
         self._origin = config.observation.origin
 
     def __call__(self, samples: Int[np.ndarray, ' batch'], step: int | None = None) -> Batch:
-        """Augmented for training step `step`; as it is where None."""
+        """Augments pictures for training step `step`; as it is where None."""
         store = self._store
         images, body = store.images(samples), store.proprioception[samples]
         # Before the noise: what the arm does next starts from where it really is.

@@ -15,9 +15,11 @@ import torch
 from jaxtyping import Float
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..bounds import checked
 from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ..evaluating.bag_survey import survey_episodes
 from ..stop_request import StopRequest
 from ..vla.lerobot import SamplerPlan
 from ..vla.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder
@@ -70,9 +72,14 @@ class FineTuneConfig:
 
 
 def fine_tune(
-    base: Path, config: FineTuneConfig, bags: Sequence[Path], out: Path, cache: Path
+    base: Path,
+    config: FineTuneConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras = 'refuse',
 ) -> LerobotPolicy:
-    """Fine-tune, or go on with a run that was stopped.
+    """Fine-tunes, or goes on with a run that was stopped.
 
     The statistics are those of the bags, not of the base. What comes out is a lerobot folder
     that is adopted for the same robot.
@@ -83,6 +90,7 @@ def fine_tune(
         bags: One episode each.
         out: Folder of the run.
         cache: Where decoded bags are kept for all runs.
+        dark_cameras: What becomes of episodes in which a camera shows nothing.
 
     Raises:
         BadCheckpoint: The base must not be used.
@@ -91,6 +99,9 @@ def fine_tune(
     """
     torch.set_num_threads(config.threads)
     adoption = load_adoption(base)
+    survey = survey_episodes(bags, config.topics, config.labels, dark_cameras, cache)
+    survey.keep(out)
+    bags = survey.used(bags)
     content = json.dumps(cattrs.unstructure(adoption), sort_keys=True)
     keep_recipe(out, config, bags, hashlib.sha256(content.encode()).hexdigest())
     robot = adoption.robot
@@ -159,7 +170,7 @@ def fine_tune(
 def state_vectors(
     proprioception: Float[np.ndarray, 'samples numbers'], uses_pose: bool
 ) -> Float[np.ndarray, 'samples numbers']:
-    """Rows of an `EpisodeStore` -> rows of `lerobot_policy.state_vector`."""
+    """Returns rows of an `EpisodeStore` as rows of `lerobot_policy.state_vector`."""
     if not uses_pose:
         return proprioception
     first, second = proprioception[:, 3:6], proprioception[:, 6:9]

@@ -15,14 +15,14 @@ def infonce(
     first: int,
     temperature: float,
 ) -> Float[Tensor, '']:
-    """Loss whose difference to log(all_images) is a lower bound of the information, in nats.
+    """Returns a loss; log(all_images) minus it is a lower bound of the information, in nats.
 
     For each ordered pair of masks, the latent of one is to find its picture among the latents of
     the other; the negatives are the other pictures of the batch, of all processes (ours).
 
     Args:
         own: Unit vectors of this process's pictures.
-        everyone: Those of all processes.
+        everyone: Latents of the pictures of all processes.
         first: Row of `everyone` where `own` begins.
         temperature: Divides the cosines.
     """
@@ -46,7 +46,7 @@ class Likelihood(nn.Module):
         )
 
     def forward(self, inputs: Float[Tensor, 'images numbers']) -> Float[Tensor, '2 images width']:
-        """Mean and logarithm of the variance."""
+        """Returns the mean and logarithm of the variance."""
         mean, raw = self.layers(inputs).float().chunk(2, -1)
         # Bounded softly: a variance near zero would make the bound explode.
         return torch.stack([mean, 6 * torch.tanh(raw / 6)])
@@ -55,7 +55,7 @@ class Likelihood(nn.Module):
 def coarse_pictures(
     images: UInt8[Tensor, 'images height width 3'], side: int
 ) -> Float[Tensor, 'images numbers']:
-    """The X of q(z | X): pictures averaged to side x side pixels, about -1 to 1."""
+    """Returns X of q(z | X): pictures averaged to side x side pixels, about -1 to 1."""
     pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1
     return nn.functional.adaptive_avg_pool2d(pixels, side).flatten(1)
 
@@ -63,7 +63,7 @@ def coarse_pictures(
 def negative_log_likelihood(
     moments: Float[Tensor, '2 images width'], latents: Float[Tensor, 'images masks width']
 ) -> Float[Tensor, '']:
-    """What trains q, in nats per latent; the latents are taken as numbers."""
+    """Returns the loss that trains q, in nats per latent; no gradient reaches the latents."""
     mean, log_variance = moments[:, :, None]
     squares = (latents.detach() - mean).square() * torch.exp(-log_variance)
     return 0.5 * (squares + log_variance + math.log(2 * math.pi)).sum(-1).mean()
@@ -74,14 +74,14 @@ def vclub(
     own: Float[Tensor, 'images masks width'],
     everyone: Float[Tensor, 'all_images masks width'],
 ) -> Float[Tensor, '']:
-    """Upper bound of I(X; z) in nats where q is the true p(z | X) (arXiv:2006.12013, eq. 13).
+    """Returns an upper bound of I(X; z) in nats, if q is p(z | X) (arXiv:2006.12013, eq. 13).
 
-    How much likelier a picture's own latent is under q than the latents of all pictures.
+    It says how much likelier a picture's own latent is under q than the latents of all pictures.
 
     Args:
-        moments: Of q for this process's pictures; no gradient reaches q.
+        moments: Mean and log variance of q for this process's pictures; no gradient reaches q.
         own: Latents of this process's pictures.
-        everyone: Those of all processes.
+        everyone: Latents of the pictures of all processes.
     """
     mean, log_variance = moments.detach()
     precision = torch.exp(-log_variance)

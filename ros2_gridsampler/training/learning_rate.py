@@ -11,14 +11,14 @@ from torch import Tensor
 def set_rate(
     optimiser: torch.optim.Optimizer, peak: float, warm_up: float, step: int, steps: int
 ) -> None:
-    """Linear warm-up, then a cosine to zero.
+    """Sets the learning rate: a linear warm-up, then a cosine to zero.
 
     Args:
         optimiser: All of its groups get the same rate.
-        peak: Of the cosine.
-        warm_up: Steps to it.
-        step: Of now, from 0.
-        steps: Of the whole run.
+        peak: Learning rate at the top of the cosine.
+        warm_up: Number of steps until that top.
+        step: Number of the current step, from 0.
+        steps: Number of steps of the whole run.
     """
     rising = (step + 1) / max(warm_up, 1)
     falling = 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -27,11 +27,11 @@ def set_rate(
 
 
 def check_gradient(norm: Tensor | None, step: int) -> None:
-    """Stop before a gradient that is not finite spoils every weight.
+    """Stops the training before a gradient that is not finite spoils every weight.
 
     Args:
-        norm: Of all gradients, as clipping gives it back; None where there was nothing to clip.
-        step: Of now, from 0.
+        norm: Norm of all gradients, as clipping returns it; None where nothing was clipped.
+        step: Number of the current step, from 0.
 
     Raises:
         ValueError: The training has diverged.

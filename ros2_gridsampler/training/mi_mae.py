@@ -40,7 +40,7 @@ class LossWeights:
     vclub: float = field(default=0.001, metadata={'minimum': 0})
 
     def __post_init__(self) -> None:
-        """Refuse an objective that asks for nothing."""
+        """Refuses an objective that asks for nothing."""
         if not any((self.reconstruction, self.infonce, self.vclub)):
             raise ValueError('Every loss has weight 0; give one of them more.')
 
@@ -52,7 +52,7 @@ class MiMaeConfig:
 
     Attributes:
         encoder: What is pretrained.
-        weights: Of the losses.
+        weights: Weights of the three losses.
         parts: Disjoint sets that the patches fall into; the mask ratio is 1 - 1/parts.
         masks: How many of these sets are looked at, each on its own; 1 is MAE, `parts` masks
             show every patch exactly once.
@@ -60,7 +60,7 @@ class MiMaeConfig:
         decoder_depth: Blocks of the decoder.
         decoder_heads: Attention heads of the decoder.
         projection: Channels in which InfoNCE compares latents; ours.
-        temperature: Of InfoNCE.
+        temperature: Temperature of InfoNCE.
         likelihood_width: Hidden channels of q; ours.
         likelihood_side: The picture is averaged to this many pixels a side for q; ours. vCLUB
             then bounds what a latent says about that coarse picture.
@@ -79,7 +79,7 @@ class MiMaeConfig:
     likelihood_side: int = field(default=16, metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuse masks that cannot tile the picture, and sizes that do not divide."""
+        """Refuses masks that cannot tile the picture, and sizes that do not divide."""
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
             raise ValueError(
                 f'Decoder width {self.decoder_width} must be a multiple of 4 and of its '
@@ -97,7 +97,7 @@ class MiMaeConfig:
             raise ValueError('InfoNCE compares masks of one picture: it needs at least 2 masks.')
 
     def as_method(self, method: Method) -> 'MiMaeConfig':
-        """The same autoencoder trained by another method; weights that stay keep their size."""
+        """Returns this autoencoder for another method; the weights that stay keep their size."""
         weights = self.weights
         if method in ('mae', 'mae_4_masks', 'infonce_only'):
             weights = replace(weights, vclub=0.0)
@@ -117,7 +117,7 @@ class MiMaeConfig:
 def draw_masks(
     images: int, config: MiMaeConfig, generator: np.random.Generator
 ) -> Int[np.ndarray, 'images masks visible']:
-    """Patches that each mask of each picture leaves visible; masks of one picture are disjoint."""
+    """Returns the patches that each mask leaves visible; masks of one picture are disjoint."""
     rows, columns = config.encoder.grid
     order = generator.permuted(np.tile(np.arange(rows * columns), (images, 1)), axis=1)
     return order.reshape(images, config.parts, -1)[:, : config.masks]
@@ -129,7 +129,7 @@ class Views(NamedTuple):
     Attributes:
         latents: Mean of a view's patch tokens; ours.
         projected: Where InfoNCE compares them, of unit length; empty where it is off.
-        reconstruction: See `MiMae.reconstruction_loss`; zero where it is off.
+        reconstruction: What `MiMae.reconstruction_loss` gives; zero where that loss is off.
     """
 
     latents: Float[Tensor, 'images masks width']
@@ -157,7 +157,7 @@ class MiMae(nn.Module):
         images: UInt8[Tensor, 'images height width 3'],
         places: Int[Tensor, 'images masks visible'],
     ) -> Views:
-        """Every mask of every picture on its own."""
+        """Encodes every mask of every picture on its own; returns what the losses read."""
         tokens = self.encoder.sparse(
             images.repeat_interleave(places.shape[1], 0), places.flatten(0, 1)
         )
@@ -176,7 +176,7 @@ class MiMae(nn.Module):
         places: Int[Tensor, 'images masks visible'],
         pixels: Float[Tensor, 'views patches numbers'],
     ) -> Float[Tensor, '']:
-        """Mean squared error over the masked patches, each normalised to mean 0 and variance 1."""
+        """Returns the mean squared error of the masked patches, each of mean 0, variance 1."""
         target = patch_pixels(images, self.config.encoder.patch)
         deviation, mean = torch.std_mean(target, -1, keepdim=True)
         target = (target - mean) / (deviation.square() + 1e-6).sqrt()
@@ -213,7 +213,7 @@ class Decoder(nn.Module):
         tokens: Float[Tensor, 'views visible_and_first width'],
         places: Int[Tensor, 'views visible'],
     ) -> Float[Tensor, 'views patches numbers']:
-        """Mask tokens where nothing was seen, then the blocks."""
+        """Puts mask tokens where nothing was seen, then applies the blocks."""
         embedded = self.embed(tokens)
         rows = self._positions.shape[0] - 1
         grid = self.mask_token.to(embedded.dtype).expand(len(tokens), rows, -1)
@@ -228,12 +228,12 @@ class Decoder(nn.Module):
 def patch_pixels(
     images: UInt8[Tensor, 'images height width 3'], side: int
 ) -> Float[Tensor, 'images patches numbers']:
-    """Pixels in [0, 1] of each patch, row by row."""
+    """Returns the pixels in [0, 1] of each patch, row by row."""
     tiles = images.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
     return tiles.flatten(3).flatten(1, 2).float() / 255
 
 
 def make_likelihood(config: MiMaeConfig) -> Likelihood:
-    """The q of an encoder's latents, given the coarse picture."""
+    """Returns the distribution q of an encoder's latents, given the coarse picture."""
     inputs = 3 * config.likelihood_side**2
     return Likelihood(inputs, config.encoder.width, config.likelihood_width)

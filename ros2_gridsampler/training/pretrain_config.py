@@ -74,7 +74,7 @@ class PretrainConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse pictures of another size than the encoder's, and views that do not divide."""
+        """Refuses pictures of another size than the encoder's, and views that do not divide."""
         encoder, preparation = self.model.encoder, self.frames.preparation
         size = (preparation.height, preparation.width)
         if size != (encoder.image_height, encoder.image_width):
@@ -92,12 +92,12 @@ class PretrainConfig:
 
 
 def is_held_out(bag: str, share: float) -> bool:
-    """Whether pretraining leaves a bag of this name to the probes, whatever the other bags."""
+    """Returns whether pretraining leaves a bag of this name to the probes."""
     return int(hashlib.sha256(bag.encode()).hexdigest()[:8], 16) / 2**32 < share
 
 
 def forward_operations(config: PretrainConfig) -> int:
-    """Operations of the forward passes of one step, q's two included [FLOP]."""
+    """Returns how many operations the forward passes of one step take, q's two included [FLOP]."""
     model = MiMae(config.model)
     size = (config.model.encoder.image_height, config.model.encoder.image_width)
     images = torch.zeros(config.pictures, *size, 3, dtype=torch.uint8)
@@ -114,7 +114,7 @@ def forward_operations(config: PretrainConfig) -> int:
 
 
 def training_bags(config: PretrainConfig, bags: Sequence[Path]) -> list[Path]:
-    """Those that are not held out for the probes.
+    """Returns the bags that are not held out for the probes.
 
     Raises:
         ValueError: There are none.
@@ -126,7 +126,7 @@ def training_bags(config: PretrainConfig, bags: Sequence[Path]) -> list[Path]:
 
 
 def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None:
-    """Write what the run is made of, or see that it is what the run began with.
+    """Writes what the run is made of, or checks that it is what the run began with.
 
     Args:
         config: Its recipe.
@@ -158,7 +158,7 @@ def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None
 
 
 def _bags_of(out: Path) -> list[str] | None:
-    """What a run was trained on; runs of older versions say it in their manifest alone."""
+    """Returns what a run was trained on; runs of older versions say it in their manifest alone."""
     if (out / BAGS).exists():
         return list(json.loads((out / BAGS).read_text()))
     if (out / MANIFEST).exists():
@@ -168,7 +168,7 @@ def _bags_of(out: Path) -> list[str] | None:
 
 
 def with_compute(config: PretrainConfig, compute: float) -> PretrainConfig:
-    """The same run, as long as so many forward operations [FLOP] last.
+    """Returns the same run, as long as so many forward operations [FLOP] last.
 
     Raises:
         ValueError: They do not last for one step, or have no end.

@@ -5,7 +5,9 @@
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,31 +16,138 @@ import cattrs
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from lightning_fabric import Fabric
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from ..datasets.frames import FrameStore, store_frames
+from ..bags.camera_health import DarkCameras
+from ..datasets.frames import FrameConfig, FrameStore, camera_topics, store_frames
 from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
+from ..evaluating.bag_survey import BagSurvey, survey_bags
 from ..policy.encoder import Encoder
 from ..policy.manifest import check_kind
 from ..stop_request import StopRequest
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
 from .learning_rate import check_gradient, set_rate
-from .mi_mae import MiMae, draw_masks, make_likelihood
+from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
-from .pretraining_pictures import draw_losses, draw_reconstructions
-from .processes import gather, joined_processes, mean_over_ranks, slice_of
 from .run_state import RunState
+
+
+def draw_losses(lines: Sequence[dict[str, float]], path: Path) -> None:
+    """Draws one curve per loss, each on an axis of its own."""
+    names = [name for name in lines[-1] if name != 'step'] if lines else []
+    figure = Figure(figsize=(4 * max(len(names), 1), 3), layout='constrained')
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), index + 1)
+        axes.plot([line['step'] for line in lines], [line[name] for line in lines])
+        axes.set_title(name)
+        axes.set_xlabel('step')
+    figure.savefig(path, dpi=100)
+
+
+@torch.inference_mode()
+def draw_reconstructions(
+    model: MiMae, images: UInt8[Tensor, 'images height width 3'], path: Path
+) -> None:
+    """Draws rows: pictures, what one mask leaves of them, what the decoder makes of that.
+
+    The decoder predicts normalised patches; mean and deviation are put back from the picture.
+    """
+    config = model.config
+    places = torch.from_numpy(draw_masks(len(images), config, np.random.default_rng(0))[:, :1])
+    target = patch_pixels(images, config.encoder.patch)
+    deviation, mean = torch.std_mean(target, -1, keepdim=True)
+    predicted = model.decoder(model.encoder.sparse(images, places[:, 0]), places[:, 0]).float()
+    visible = torch.zeros(target.shape[:2], dtype=torch.bool).scatter(1, places[:, 0], True)
+    filled = torch.where(visible[..., None], target, predicted * deviation + mean)
+    masked = torch.where(visible[..., None], target, torch.full_like(target, 0.5))
+    figure = Figure(figsize=(1.6 * len(images), 5), layout='constrained')
+    for row, patches in enumerate((target, masked, filled)):
+        pictures = join_patches(patches, *config.encoder.grid, config.encoder.patch)
+        for column, picture in enumerate(pictures.clip(0, 1).numpy()):
+            axes = figure.add_subplot(3, len(images), row * len(images) + column + 1)
+            axes.imshow(picture)
+            axes.set_axis_off()
+    figure.savefig(path, dpi=100)
+
+
+def join_patches(
+    patches: Float[Tensor, 'images patches numbers'], rows: int, columns: int, side: int
+) -> Float[Tensor, 'images height width 3']:
+    """Returns the inverse of `patch_pixels`."""
+    tiles = patches.view(-1, rows, columns, side, side, 3).transpose(2, 3)
+    return tiles.reshape(-1, rows * side, columns * side, 3)
+
+
+@contextmanager
+def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
+    """Joins the processes that torchrun has started; without torchrun there is this one.
+
+    Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
+
+    Raises:
+        ValueError: The encoder cannot be shared by them.
+    """
+    processes = int(os.environ.get('WORLD_SIZE', 1))
+    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=local,
+        num_nodes=processes // local,
+        strategy='ddp' if processes > 1 else 'auto',
+        precision=config.precision,
+    )
+    if processes > 1 and config.model.encoder.stem and fabric.device.type == 'cpu':
+        raise ValueError(
+            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
+            'process, or an encoder with stem: [].'
+        )
+    fabric.launch()
+    try:
+        yield fabric
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def slice_of(count: int, rank: int, processes: int) -> slice:
+    """Returns the part of a batch that a process works on."""
+    share = count // processes
+    return slice(rank * share, (rank + 1) * share)
+
+
+def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """Returns the rows of all processes, with gradients to each."""
+    if fabric.world_size == 1:
+        return tensor
+    gathered: Any = fabric.all_gather(tensor, sync_grads=True)
+    # Gloo sends the memory of a gradient whatever its strides: wrong numbers, no error.
+    gathered.register_hook(Tensor.contiguous)
+    return gathered.flatten(0, 1)
+
+
+def mean_over_ranks(fabric: Fabric, value: Tensor) -> float:
+    """Returns the mean of a number that every process has."""
+    return float(torch.as_tensor(fabric.all_reduce(value.detach(), reduce_op='mean')))
+
 
 NORM_FRAMES = 256
 """Frames from which the norms of a stem are measured anew at the end."""
 
 
-def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Encoder:
-    """Pretrain, or go on with a run that was stopped.
+def pretrain(
+    config: PretrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras = 'refuse',
+) -> Encoder:
+    """Pretrains, or goes on with a run that was stopped.
 
     Writes `log.jsonl`, `config.yaml`, pictures, the state to go on from and the encoder.
 
@@ -47,6 +156,7 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
         bags: Recordings with cameras; those held out are left out here.
         out: Folder of the run.
         cache: Where decoded frames are kept for all runs.
+        dark_cameras: What becomes of episodes in which a camera shows nothing.
 
     Raises:
         InterruptedError: A signal stopped the run; its state is saved.
@@ -55,19 +165,29 @@ def pretrain(config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Pat
     """
     torch.set_num_threads(config.threads)
     with joined_processes(config) as fabric:
-        return run_in(fabric, config, bags, out, cache)
+        return run_in(fabric, config, bags, out, cache, dark_cameras)
 
 
 def run_in(
-    fabric: Fabric, config: PretrainConfig, bags: Sequence[Path], out: Path, cache: Path
+    fabric: Fabric,
+    config: PretrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras,
 ) -> Encoder:
-    """`pretrain` in one of the processes."""
+    """Runs `pretrain` in one of the processes."""
     check_kind(out, ENCODER_WEIGHTS)
     training = training_bags(config, bags)
     if fabric.is_global_zero:
+        survey = survey_frames(training, config.frames, dark_cameras, cache)
+        survey.keep(out)
+        training = survey.used(training)
         keep_config(config, training, out)
         store_frames(training, config.frames, cache)
     fabric.barrier()
+    survey = survey_frames(training_bags(config, bags), config.frames, dark_cameras, cache)
+    training = survey.used(training_bags(config, bags))
     store = store_frames(training, config.frames, cache)
     check_batch(config, store, fabric.world_size)
     torch.manual_seed(config.seed)
@@ -77,7 +197,7 @@ def run_in(
     run = Pretraining(config, model, fabric)
     run.state.restore(out)
     run(store, out)
-    encoder = finish(config, model, store, out) if fabric.is_global_zero else model.encoder
+    encoder = finish(config, model, store, survey, out) if fabric.is_global_zero else model.encoder
     fabric.barrier()
     return encoder
 
@@ -101,7 +221,7 @@ class Pretraining:
         self.state = RunState(nn.ModuleDict(trained), self.optimiser.optimizer, further=further)
 
     def __call__(self, store: FrameStore, out: Path) -> None:
-        """All steps that are left."""
+        """Makes all steps that are left."""
         config, fabric, state = self.config, self.fabric, self.state
         self.model.train()
         batches = order(
@@ -138,7 +258,7 @@ class Pretraining:
                     )
 
     def step(self, store: FrameStore, samples: Any) -> dict[str, Tensor]:
-        """One step of q, then one of the encoder; the losses of this process, in nats."""
+        """Makes one step of q, then one of the encoder; returns this process's losses, in nats."""
         config, fabric = self.config, self.fabric
         masks = np.random.default_rng((config.seed, 2, self.state.step))
         places = draw_masks(len(samples), config.model, masks)
@@ -161,7 +281,7 @@ class Pretraining:
         return losses
 
     def losses(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
-        """The encoder's losses, after q has made its own step on the same latents."""
+        """Makes a step of q; returns the encoder's losses on the same latents."""
         config = self.config.model
         views = self.model(images, places)
         losses = {}
@@ -184,8 +304,19 @@ class Pretraining:
         return losses
 
 
-def finish(config: PretrainConfig, trained: MiMae, store: FrameStore, out: Path) -> Encoder:
-    """Measure a stem's norms on whole pictures, save the encoder, draw the run."""
+def survey_frames(
+    bags: Sequence[Path], frames: FrameConfig, dark_cameras: DarkCameras, cache: Path
+) -> BagSurvey:
+    """Looks at the cameras of all bags."""
+    cameras = [camera_topics(bag, frames.topics) for bag in bags]
+    streams = [{f'camera {topic}': topic for topic in topics} for topics in cameras]
+    return survey_bags(bags, streams, cameras, dark_cameras, cache)
+
+
+def finish(
+    config: PretrainConfig, trained: MiMae, store: FrameStore, survey: BagSurvey, out: Path
+) -> Encoder:
+    """Measures a stem's norms on whole pictures, saves the encoder and draws the run."""
     # Norms that are shared by processes work on a GPU only, and with all of them.
     model = MiMae(config.model)
     model.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
@@ -209,6 +340,7 @@ def finish(config: PretrainConfig, trained: MiMae, store: FrameStore, out: Path)
         compute=float(config.steps * forward_operations(config)),
         training={
             'bags': store.bags,
+            'recordings': survey.card(),
             'frames': len(store),
             'held_out': config.held_out,
             'pictures_per_step': config.pictures,
@@ -226,13 +358,13 @@ def finish(config: PretrainConfig, trained: MiMae, store: FrameStore, out: Path)
 
 
 def batches_of(store: FrameStore, samples: Any) -> Iterator[Tensor]:
-    """Frames in batches of 32."""
+    """Yields the frames in batches of 32."""
     for part in np.array_split(samples, math.ceil(len(samples) / 32)):
         yield torch.from_numpy(store.images(part))
 
 
 def read_log(out: Path) -> list[dict[str, float]]:
-    """Lines of the log by step; of a step that was done twice, the last.
+    """Returns the lines of the log by step; of a step that was done twice, the last.
 
     A line that a full disk or a power cut has torn is left out.
     """
@@ -246,7 +378,7 @@ def read_log(out: Path) -> list[dict[str, float]]:
 
 
 def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> None:
-    """Refuse a batch that cannot be drawn or shared."""
+    """Refuses a batch that cannot be drawn or shared."""
     if len(store) < config.pictures:
         raise ValueError(
             f'The bags hold {len(store)} frames, a step takes {config.pictures}; give more bags, '
@@ -259,7 +391,7 @@ def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> No
 
 
 def make_optimiser(model: MiMae, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW; biases, norms and embeddings do not decay."""
+    """Returns AdamW; biases, norms and embeddings do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {'params': [p for p in trained if p.ndim in (2, 4)], 'weight_decay': config.weight_decay},

@@ -3,24 +3,109 @@
 """A YAML recipe -> the configuration of a training run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import yaml
 
+from ..bounds import checked
+from ..datasets.episodes import EpisodeConfig
 from ..files import read_yaml, structure
-from .train_config import TrainConfig
+from ..policy.policy_config import EncoderConfig, TrunkConfig, check_parts
+from ..policy.token_reducers import check_reducer
+
+
+@dataclass(frozen=True)
+@checked
+class TrainConfig:
+    """How a policy is trained; the defaults suit two CPU cores."""
+
+    episodes: EpisodeConfig
+    encoder: EncoderConfig
+    trunk: TrunkConfig
+    reducer: str = field(
+        default='grid_sampler', metadata={'help': 'How the visual tokens become fewer'}
+    )
+    tokens: int = field(
+        default=4, metadata={'help': 'Visual tokens kept per camera', 'minimum': 0}
+    )
+    sample_after: int = field(
+        default=4, metadata={'help': 'Encoder block after which the points are read', 'minimum': 0}
+    )
+    conditioned: bool = field(
+        default=True,
+        metadata={'help': 'Whether instruction and arm state enter the point predictor'},
+    )
+    relative: bool = field(
+        default=False, metadata={'help': 'Whether joint targets are offsets, see PolicyConfig'}
+    )
+    head: Literal['direct', 'continuing', 'flow'] = field(
+        default='direct',
+        metadata={
+            'help': 'Regression of the chunk; regression or flow matching that go on from steps '
+            'under way'
+        },
+    )
+    steps: int = field(default=6000, metadata={'help': 'Optimiser steps', 'minimum': 1})
+    batch: int = field(default=64, metadata={'help': 'Samples per step', 'minimum': 1})
+    learning_rate: float = field(default=6e-4, metadata={'help': 'Peak of the cosine', 'above': 0})
+    warm_up: int = field(default=300, metadata={'help': 'Steps to the peak', 'minimum': 0})
+    weight_decay: float = field(default=0.02, metadata={'help': "AdamW's", 'minimum': 0})
+    average_decay: float = field(
+        default=0.999, metadata={'help': 'Of the moving average', 'minimum': 0, 'maximum': 1}
+    )
+    landmark_weight: float = field(
+        default=5.0,
+        metadata={'help': 'Of the auxiliary position error', 'unit': '1/m', 'minimum': 0},
+    )
+    proprioception_noise: float = field(
+        default=0.05, metadata={'help': 'Added in training, in standard deviations', 'minimum': 0}
+    )
+    dimming: float = field(
+        default=0.0,
+        metadata={
+            'help': 'Largest share of the light that training takes from the pictures',
+            'minimum': 0,
+            'maximum': 1,
+        },
+    )
+    held_out: float = field(
+        default=0.04, metadata={'help': 'Share of bags for validation', 'minimum': 0, 'maximum': 1}
+    )
+    start: str = field(
+        default='', metadata={'help': 'Checkpoint (folder or name) to start from; fresh if empty'}
+    )
+    pretrained: str = field(
+        default='', metadata={'help': 'Encoder (folder or name) to start from; none if empty'}
+    )
+    frozen_encoder: bool = field(
+        default=False, metadata={'help': 'Whether the encoder stays as it was at the start'}
+    )
+    seed: int = field(
+        default=0, metadata={'help': 'Of initialisation, order and noise', 'minimum': 0}
+    )
+    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
+    save_every: int = field(
+        default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that train nothing, and parts that do not fit each other."""
+        check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
+        check_parts(self.encoder, self.trunk, self.sample_after)
+
 
 Config = TypeVar('Config')
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
-    """The configuration of a policy's training; see `read_recipe`."""
+    """Returns the configuration of a policy's training; see `read_recipe`."""
     return read_recipe(path, TrainConfig, changes)
 
 
 def read_recipe(path: Path, kind: type[Config], changes: Sequence[str] = ()) -> Config:
-    """Read a recipe; what it does not name keeps its default.
+    """Reads a recipe; what it does not name keeps its default.
 
     Args:
         path: YAML file.

@@ -24,7 +24,7 @@ _FREE = ('threads', 'save_every')
 
 
 def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') -> None:
-    """Write what a run is made of, or see that it is what the run began with.
+    """Writes what a run is made of, or checks that it is what the run began with.
 
     Which bags are held out is told by their places, so other bags would let a policy be
     judged by what it was trained on.
@@ -32,7 +32,7 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
     Args:
         out: Folder of the run.
         config: A dataclass.
-        bags: In their order.
+        bags: Names of the bags, in their order.
         base: What it goes on from, where the config does not say; a hash.
 
     Raises:
@@ -64,12 +64,12 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
 
 
 def begun(out: Path) -> bool:
-    """Whether there is anything to go on from, or a result."""
+    """Returns whether there is anything to go on from, or a result."""
     return (out / STATE).exists() or (out / MANIFEST).exists()
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """As JSON gives it back."""
+    """Returns a config in the form in which JSON gives it back."""
     return dict(json.loads(json.dumps(cattrs.unstructure(config))))
 
 
@@ -78,8 +78,8 @@ class RunState:
 
     Args:
         model: What is trained.
-        optimiser: Its own.
-        average_decay: Of the moving average; None keeps none.
+        optimiser: Optimiser of the model.
+        average_decay: Decay of the moving average of the weights; None keeps no average.
         further: Other optimisers, by name.
     """
 
@@ -102,7 +102,7 @@ class RunState:
         }
 
     def advance(self) -> None:
-        """Count a step and move the average."""
+        """Counts a step and moves the average."""
         self.step += 1
         if self._decay is None:
             return
@@ -117,7 +117,7 @@ class RunState:
                     average.copy_(tensor)
 
     def save(self, folder: Path) -> None:
-        """Write the state beside itself and put it in place.
+        """Writes the state beside the old one and puts it in its place.
 
         Raises:
             OSError: The disk is full or gone; the state that was there before stays.
@@ -144,7 +144,7 @@ class RunState:
         partial.replace(folder / STATE)
 
     def restore(self, folder: Path) -> bool:
-        """Go on from the state in `folder`; whether there was one.
+        """Goes on from the state in `folder`; returns whether there was one.
 
         Raises:
             ValueError: It belongs to another model, or is damaged.

@@ -3,7 +3,7 @@
 """Bags with actions -> a policy checkpoint, by behaviour cloning."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,25 +14,88 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
+from ..bags.camera_health import DarkCameras
 from ..calibrating.camera_records import record_cameras
 from ..datasets.episodes import EpisodeStore, store_episodes
+from ..encoders.encoder_checkpoint import load_encoder
 from ..encoders.encoder_store import default_folder
 from ..encoders.known_encoders import find_encoder
+from ..evaluating.bag_survey import survey_episodes
 from ..files import find
-from ..policy.checkpoint import save_checkpoint
+from ..policy.checkpoint import load_checkpoint, save_checkpoint
 from ..policy.manifest import WEIGHTS, check_kind
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig, Statistics
 from ..stop_request import StopRequest
 from .batches import Batch, Batches, offsets, order, split
 from .learning_rate import check_gradient, set_rate
+from .recipe import TrainConfig
 from .run_state import RunState, keep_recipe
-from .starting_weights import start_from, take_encoder
-from .train_config import TrainConfig
 
 
-def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> Policy:
-    """Train, or go on with a run that was stopped.
+def start_from(policy: Policy, folder: Path) -> None:
+    """Takes over every weight of a checkpoint but the statistics.
+
+    The reducer's weights are taken where both have the same one at the same place, the stem's
+    where it has the same channels; else they begin afresh.
+
+    Raises:
+        ValueError: Another part of the checkpoint has another architecture.
+    """
+    own, source = policy.state_dict(), load_checkpoint(folder)[0]
+    left = ['action_head.units.', 'body_units.']
+    if _reducer(policy.config) != _reducer(source.config):
+        left.append('reducer.')
+    if policy.config.encoder.stem != source.config.encoder.stem:
+        left.append('encoder.patch_embed.')
+    weights = {
+        name: tensor
+        for name, tensor in source.state_dict().items()
+        if not name.startswith(tuple(left))
+    }
+    asked = {name for name in own if not name.startswith(tuple(left))}
+    for name in sorted(asked | set(weights)):
+        if name not in own or name not in weights or own[name].shape != weights[name].shape:
+            raise ValueError(
+                f'{folder} has {_shape(name, weights)} as {name}, the recipe asks for '
+                f'{_shape(name, own)}; start from a policy of the same encoder, trunk and head.'
+            )
+    policy.load_state_dict(own | weights)
+
+
+def take_encoder(policy: Policy, folder: Path) -> None:
+    """Begins with a pretrained encoder.
+
+    Raises:
+        ValueError: It is of another architecture, or saw pictures prepared in another way.
+    """
+    encoder, manifest = load_encoder(folder)
+    config = policy.config
+    for what, its, ours in (
+        ('architecture', manifest.encoder, config.encoder),
+        ('preparation', manifest.preparation, config.preparation),
+    ):
+        if its != ours:
+            raise ValueError(f'{folder} has the {what} {its}, the recipe asks for {ours}.')
+    policy.encoder.load_state_dict(encoder.state_dict())
+
+
+def _shape(name: str, tensors: Mapping[str, Tensor]) -> str:
+    return str(tuple(tensors[name].shape)) if name in tensors else 'no such tensor'
+
+
+def _reducer(config: PolicyConfig) -> tuple[str, int, int, bool]:
+    return config.reducer, config.tokens, config.sample_after, config.conditioned
+
+
+def train(
+    config: TrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras = 'refuse',
+) -> Policy:
+    """Trains, or goes on with a run that was stopped.
 
     Writes `log.jsonl`, `config.json`, the state to go on from and, at the end, the checkpoint.
 
@@ -41,6 +104,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         bags: One episode each.
         out: Folder of the run.
         cache: Where decoded bags are kept for all runs.
+        dark_cameras: What becomes of episodes in which a camera shows nothing.
 
     Returns:
         The policy with averaged weights.
@@ -52,6 +116,10 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
     """
     torch.set_num_threads(config.threads)
     check_kind(out, WEIGHTS)
+    episodes = config.episodes
+    survey = survey_episodes(bags, episodes.topics, episodes.labels, dark_cameras, cache)
+    survey.keep(out)
+    bags = survey.used(bags)
     keep_recipe(out, config, bags)
     store = store_episodes(bags, config.episodes, cache)
     # Before the steps: what is wrong with a recording must not be found when they are done.
@@ -112,6 +180,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
         'pretrained': config.pretrained,
         'frozen_encoder': config.frozen_encoder,
         'bags': len(store.bags),
+        'recordings': survey.card(),
         'samples': len(store),
         'steps': config.steps,
         'batch': config.batch,
@@ -132,7 +201,7 @@ def train(config: TrainConfig, bags: Sequence[Path], out: Path, cache: Path) -> 
 
 
 def report(step: int, scores: dict[str, float], log: TextIO) -> None:
-    """Write a validation to the log and to the terminal."""
+    """Writes a validation to the log and to the terminal."""
     log.write(json.dumps({'step': step, 'validation': scores}) + '\n')
     tqdm.write(f'step {step}: validation {scores}')
 
@@ -140,7 +209,7 @@ def report(step: int, scores: dict[str, float], log: TextIO) -> None:
 def policy_config(
     config: TrainConfig, store: EpisodeStore, training: Int[np.ndarray, ' samples']
 ) -> PolicyConfig:
-    """The policy that these bags call for."""
+    """Builds the policy that these bags call for."""
     episodes = config.episodes
     streams = episodes.observation
     preparations = list(streams.cameras.values())
@@ -174,7 +243,7 @@ def policy_config(
 
 
 def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
-    """Mean absolute action error [standard deviations] and landmark error [m]."""
+    """Returns the mean absolute action error [standard deviations] and landmark error [m]."""
     queries, _ = policy.context(batch.images, batch.proprioception, batch.words)
     steps = policy.config.steps
     losses = {'action': policy.action_head.loss(queries[:, :steps], batch.actions)}
@@ -189,7 +258,7 @@ def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
 def validate(
     policy: Policy, batches: Batches, samples: Int[np.ndarray, ' samples']
 ) -> dict[str, float]:
-    """The losses on bags that were not trained on; the same whenever they are measured."""
+    """Returns the losses on bags that were not trained on; the same whenever they are measured."""
     chosen = np.random.default_rng(0).permutation(samples)[:1024]
     parts = np.array_split(chosen, max(len(chosen) // 64, 1))
     # Some heads and reducers draw numbers, and the training draws from the same generator.
@@ -203,7 +272,7 @@ def validate(
 
 
 def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; matrices decay, embeddings among them; convolutions and vectors do not."""
+    """Returns AdamW; matrices and embeddings decay, convolutions and vectors do not."""
     decayed = [p for p in policy.parameters() if p.requires_grad and p.ndim == 2]
     others = [p for p in policy.parameters() if p.requires_grad and p.ndim != 2]
     groups: list[dict[str, Any]] = [
@@ -214,7 +283,7 @@ def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def averaged(policy: Policy, run: RunState) -> Policy:
-    """A copy of the policy with the averaged weights."""
+    """Returns a copy of the policy with the averaged weights."""
     # Its first weights, drawn and thrown away, must not move on what the training draws from.
     with torch.random.fork_rng(devices=[]):
         copy = Policy(policy.config).eval()

@@ -18,8 +18,8 @@ from ..engines import Backend
 from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import Settings
 from ..engines.table import AUTOMATIC, Choice
-from ..policy.golden_observation import golden_observation
-from ..policy.manifest import Manifest
+from ..policy.instruction import tokenise
+from ..policy.manifest import Manifest, golden_observation
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.opencv import has_opencv
@@ -44,11 +44,11 @@ class DeployedConfig(Protocol):
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names, in order."""
+        """Names of the cameras, in order."""
 
     @property
     def action_space(self) -> ActionSpace:
-        """What it commands."""
+        """The action space in which it commands the arm."""
 
     @property
     def observation(self) -> ObservationConfig:
@@ -72,7 +72,7 @@ class DeployedConfig(Protocol):
 
     @property
     def encoder(self) -> Cells:
-        """For drawing points."""
+        """The encoder's cells, by which sampled points are drawn."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,13 @@ class DeployedPolicy:
 
     Attributes:
         config: What it reads and commands.
-        backend: Predicts.
+        backend: Engine that predicts.
         example: An observation to warm up with.
         about: What people want to know of it: names, hashes, sizes.
-        cameras: What is known of those of the training.
-        views: Reference views of those that stand still.
+        cameras: What is known of the cameras of the training.
+        views: Reference views of the cameras that stand still.
+        check_instruction: Refuses, by a ValueError, a sentence that the policy does not read
+            whole.
     """
 
     config: DeployedConfig
@@ -94,6 +96,7 @@ class DeployedPolicy:
     about: dict[str, Any]
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
     views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
+    check_instruction: Callable[[str], object] = tokenise
 
 
 def load_policy(
@@ -102,7 +105,7 @@ def load_policy(
     compute: Callable[[Policy], Backend] | None,
     settings: Settings | None = None,
 ) -> DeployedPolicy:
-    """Load whatever checkpoint is in a folder, verified.
+    """Loads whatever checkpoint is in a folder, verified.
 
     Args:
         folder: A checkpoint of this package, a converted one, or an adopted one of lerobot.
@@ -145,12 +148,12 @@ def load_policy(
 def reference_views(
     folder: Path, manifest: Manifest
 ) -> dict[str, UInt8[np.ndarray, 'height width 3']]:
-    """Those of a checkpoint; none without OpenCV, for nothing could be compared with them."""
+    """Returns a checkpoint's views; none without OpenCV, which is what compares them."""
     return load_reference_views(folder, manifest.cameras) if has_opencv() else {}
 
 
 def require_torch(folder: Path) -> None:
-    """Refuse a policy that cannot be computed here.
+    """Refuses a policy that cannot be computed here.
 
     Raises:
         ValueError: PyTorch is not installed; says what to do.
@@ -191,7 +194,11 @@ def _lerobot(folder: Path) -> DeployedPolicy:
     policy, adoption = load_lerobot_policy(folder)
     about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
     return DeployedPolicy(
-        policy.config, policy, example(policy.config), about | _describe(folder, policy.config)
+        policy.config,
+        policy,
+        example(policy.config),
+        about | _describe(folder, policy.config),
+        check_instruction=policy.check_instruction,
     )
 
 

@@ -18,8 +18,85 @@ from torch import Tensor, nn
 
 from ..policy.grid_sampler import PointReader, read_bilinear
 from .sequence_sampler import sampler_for_trained_host
-from .smolvlm import WindowAttachment
 from .vision_tower import TowerAttachment
+
+
+class WindowSampler(nn.Module):
+    """Feature map -> K windows of neighbouring cells, at points that a sampler predicts.
+
+    Points are (x, y) in [0, 1] between the first and the last window of the dense tiling, so
+    the places of the dense windows are one possible choice of points.
+
+    Args:
+        sampler: Predicts the points and embeds the coordinates of every cell.
+        side: Cells along a window's side; the connector's `scale_factor`.
+    """
+
+    def __init__(self, sampler: PointReader, side: int = 4) -> None:
+        super().__init__()
+        self.sampler = sampler
+        self.side = side
+
+    def forward(
+        self, feature_map: Float[Tensor, 'batch rows columns channels']
+    ) -> tuple[Float[Tensor, 'batch cells channels'], Float[Tensor, 'batch tokens 2']]:
+        """Reads the cells of the windows around the points.
+
+        Returns:
+            K * side * side cells, window by window and in each row by row, and K points.
+
+        Raises:
+            ValueError: The map cannot be cut into windows.
+        """
+        rows, columns = feature_map.shape[1:3]
+        if rows % self.side or columns % self.side:
+            raise ValueError(
+                f'A map of {rows}x{columns} cells cannot be cut into windows of '
+                f'{self.side}x{self.side}.'
+            )
+        _, points = self.sampler(feature_map)
+        spans = torch.tensor([columns - self.side, rows - self.side], device=points.device)
+        last = torch.tensor([columns - 1, rows - 1], device=points.device)
+        offset = torch.arange(self.side, device=points.device, dtype=torch.float32)
+        down, right = torch.meshgrid(offset, offset, indexing='ij')
+        inside = torch.stack([right, down], -1).flatten(0, 1)
+        cells = ((points * spans)[:, :, None] + inside) / last
+        cells = cells.flatten(1, 2)
+        return self.sampler.place(read_bilinear(feature_map, cells), cells), points
+
+
+class WindowAttachment(TowerAttachment):
+    """Windows inside the tower, and a connector that takes them.
+
+    Args:
+        vision_model: `SmolVLMVisionTransformer`.
+        connector: `SmolVLMConnector`; one token per window comes out of it.
+        sampler: For the channels of the tower.
+        after: Blocks that run on all patches; None for all of them.
+    """
+
+    def __init__(
+        self,
+        vision_model: nn.Module,
+        connector: Any,
+        sampler: PointReader,
+        after: int | None = None,
+    ) -> None:
+        side = int(connector.scale_factor)
+        super().__init__(vision_model, WindowSampler(sampler, side), after)
+        self._connector = connector
+        # The cells of a window follow each other: joining them is the whole shuffle.
+        self._connector.pixel_shuffle = MethodType(_join_windows, connector)
+
+    def remove(self) -> None:
+        """Gives the dense tower and its connector back."""
+        super().remove()
+        del self._connector.pixel_shuffle
+
+
+def _join_windows(connector: Any, cells: Tensor, scale_factor: int) -> Tensor:
+    return cells.unflatten(1, (-1, scale_factor**2)).flatten(2)
+
 
 REDUCERS = 'token_reducers'
 _KINDS = ('smolvla', 'pi0', 'pi05', 'act')
@@ -43,7 +120,7 @@ class SamplerPlan:
     reducer: str = 'grid_sampler'
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be attached."""
+        """Refuses what cannot be attached."""
         if self.after is not None and self.per_camera:
             raise ValueError('Inside the vision tower there is one reducer for all cameras.')
 
@@ -55,18 +132,18 @@ class SeenPoints:
         self._points: deque[Float[Tensor, 'batch tokens 2']] = deque(maxlen=cameras)
 
     def add(self, points: Float[Tensor, 'batch tokens 2']) -> None:
-        """Of the next camera."""
+        """Adds the points of the next camera."""
         self._points.append(points)
 
     def take(self) -> list[Float[Tensor, 'batch tokens 2']]:
-        """Of all cameras, (x, y) in [0, 1]; asked once per prediction."""
+        """Returns the points of all cameras, (x, y) in [0, 1]; asked once per prediction."""
         taken = list(self._points)
         self._points.clear()
         return taken
 
 
 def attach(policy: Any, plan: SamplerPlan) -> SeenPoints:
-    """Put reducers into a policy; they train, move and are saved with it.
+    """Puts reducers into a policy; they train, move and are saved with it.
 
     Args:
         policy: A `SmolVLAPolicy`, `PI0Policy`, `PI05Policy` or `ACTPolicy`.
@@ -123,7 +200,7 @@ class _Reducers(nn.Module):
     def forward(
         self, feature_map: Float[Tensor, 'batch rows columns channels']
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Reduce the next camera's map."""
+        """Reduces the next camera's map."""
         reducer = self.reducers[self.camera % len(self.reducers)]
         self.camera += 1
         return reducer(feature_map)

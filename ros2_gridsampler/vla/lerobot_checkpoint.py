@@ -35,7 +35,7 @@ class Adoption:
     Attributes:
         format: Version of this layout.
         robot: What the numbers mean.
-        sha256: Of every other file of the folder that is read.
+        sha256: File name -> hash, of every other file of the folder that is read.
         golden_actions: The chunk for a made-up observation, physical units.
     """
 
@@ -47,7 +47,7 @@ class Adoption:
 
 @dataclass(frozen=True)
 class LerobotModel:
-    """A loaded policy.
+    """A policy that lerobot has loaded, and what was attached to it.
 
     Attributes:
         policy: lerobot's object, in evaluation mode on the CPU.
@@ -65,16 +65,16 @@ class LerobotModel:
 
 
 def is_lerobot(folder: Path) -> bool:
-    """Whether a folder holds a lerobot checkpoint."""
+    """Returns whether a folder holds a lerobot checkpoint."""
     return (folder / CONFIG).is_file() and (folder / f'{PROCESSORS[0]}.json').is_file()
 
 
 def load_model_folder(folder: Path, language_model: str) -> LerobotModel:
-    """Read policy and processors; files are believed as they are, see `load_adoption`.
+    """Reads policy and processors; files are believed as they are, see `load_adoption`.
 
     Args:
         folder: lerobot's checkpoint folder.
-        language_model: See `Robot`.
+        language_model: Folder of the language model, as in `Robot`.
 
     Raises:
         BadCheckpoint: Files are missing or do not fit each other.
@@ -107,7 +107,7 @@ def load_model_folder(folder: Path, language_model: str) -> LerobotModel:
 
 
 def save_model_folder(model: LerobotModel, folder: Path) -> None:
-    """Write policy, processors and plan as `load_model_folder` reads them."""
+    """Writes policy, processors and plan as `load_model_folder` reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     model.policy.save_pretrained(folder)
     for processor, name in zip((model.preprocess, model.postprocess), PROCESSORS, strict=True):
@@ -117,7 +117,7 @@ def save_model_folder(model: LerobotModel, folder: Path) -> None:
 
 
 def load_plan(folder: Path) -> SamplerPlan | None:
-    """What is attached to the policy of a folder; None for nothing.
+    """Returns what is attached to the policy of a folder; None for nothing.
 
     Raises:
         BadCheckpoint: The file does not describe a plan.
@@ -127,7 +127,7 @@ def load_plan(folder: Path) -> SamplerPlan | None:
 
 
 def load_adoption(folder: Path) -> Adoption:
-    """Read `robot.json` and believe the other files after their hashes.
+    """Reads `robot.json` and believes the other files after their hashes.
 
     Raises:
         BadCheckpoint: It is missing, or a file was changed, added or removed.
@@ -151,7 +151,7 @@ def load_adoption(folder: Path) -> Adoption:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """sha256 of every file that is read: weights, configs, processors."""
+    """Returns the sha256 of every file that is read: weights, configs, processors."""
     files = [path for kind in ('*.safetensors', '*.json') for path in folder.glob(kind)]
     ignored = {ROBOT, 'train_config.json'}
     return {

@@ -31,7 +31,51 @@ from .lerobot_checkpoint import (
     load_model_folder,
 )
 from .robot import Robot
-from .tower_cells import TowerCells
+
+
+@dataclass(frozen=True)
+class TowerCells:
+    """Where a tower's cells are; x and y [px] of the picture that the tower sees.
+
+    Attributes:
+        count: Columns and rows.
+        side: Distance of two cells.
+        first: Centre of the first cell.
+        corner: Where the prepared picture begins inside the tower's.
+        scale: By which the prepared picture was enlarged.
+    """
+
+    count: Float[np.ndarray, '2']
+    side: int
+    first: float
+    corner: Float[np.ndarray, '2']
+    scale: float
+
+    @classmethod
+    def of(cls, policy: Any, prepared: ImagePreparation) -> 'TowerCells':
+        """Returns the cells of a policy's tower on such a picture."""
+        config, size = policy.config, np.array([prepared.width, prepared.height], np.float64)
+        if config.type == 'act':
+            side = 16 if config.replace_final_stride_with_dilation else 32
+            # Padded convolutions: the first cell looks at the first pixel.
+            return cls(np.ceil(size / side), side, 0.5, np.zeros(2), 1.0)
+        if config.type == 'smolvla':
+            vision = policy.model.vlm_with_expert.config
+            side = vision.vision_config.patch_size * vision.scale_factor
+            tower = np.array(config.resize_imgs_with_padding or size, np.float64)
+            share = 1.0  # all padding is left and above
+        else:
+            side, share = 14, 0.5
+            tower = np.array(config.image_resolution[::-1], np.float64)
+        scale = float((tower / size).min())
+        corner = share * (tower - np.floor(size * scale))
+        return cls(tower // side, side, side / 2, corner, scale)
+
+    def pixels(self, points: Float[np.ndarray, 'tokens 2']) -> Float[np.ndarray, 'tokens 2']:
+        """Returns where points (x, y) in [0, 1] lie in the prepared picture [px]."""
+        in_tower = self.first + points * (self.count - 1) * self.side
+        return (in_tower - self.corner) / self.scale
+
 
 # Another machine's arithmetic; in parts of the range of the golden chunk.
 GOLDEN_TOLERANCE = 1e-2
@@ -56,6 +100,7 @@ class LerobotConfig:
         tokens: Visual tokens kept per camera.
         dense_tokens: Tokens per camera before sampling.
         encoder: For drawing points.
+        reads_language: Whether its processors turn a sentence into tokens.
     """
 
     robot: Robot
@@ -64,6 +109,7 @@ class LerobotConfig:
     tokens: int = field(metadata={'minimum': 0})
     dense_tokens: int = field(metadata={'minimum': 0})
     encoder: PictureCells = PictureCells()
+    reads_language: bool = True
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -77,7 +123,7 @@ class LerobotConfig:
 
     @property
     def action_space(self) -> ActionSpace:
-        """What it commands."""
+        """The action space in which it commands the arm."""
         return self.robot.action_space
 
     @property
@@ -95,7 +141,11 @@ class LerobotConfig:
         """The streams that the policy reads."""
         robot = self.robot
         return ObservationConfig(
-            self.preparations, robot.resolution, robot.joints, robot.uses_pose
+            self.preparations,
+            robot.resolution,
+            robot.joints,
+            robot.uses_pose,
+            uses_instruction=self.reads_language,
         )
 
 
@@ -127,7 +177,7 @@ class LerobotPolicy:
 
     @torch.inference_mode()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """One observation, one chunk.
+        """Predicts one chunk from one observation.
 
         Raises:
             ValueError: The network gave numbers that no arm may follow, or there is a prefix.
@@ -142,8 +192,24 @@ class LerobotPolicy:
         chunk = ActionChunk(observation.time, self.config.period, targets)
         return Prediction(chunk, self._points())
 
+    def check_instruction(self, sentence: str) -> None:
+        """Refuses a sentence of which lerobot would drop the end without a word.
+
+        Raises:
+            ValueError: It has more tokens than the policy reads.
+        """
+        for step in self._model.preprocess.steps:
+            if 'Tokenizer' not in type(step).__name__:
+                continue
+            count = len(step.input_tokenizer(sentence)['input_ids'])
+            if count > step.max_length:
+                raise ValueError(
+                    f'The instruction has {count} tokens, and this policy reads at most '
+                    f'{step.max_length}: {sentence!r}. Say it in fewer words.'
+                )
+
     def features(self, observation: Observation) -> dict[str, Any]:
-        """An observation under lerobot's names, in the numbers of the dataset."""
+        """Returns an observation under lerobot's names, in the numbers of the dataset."""
         robot = self.config.robot
         features: dict[str, Any] = {
             feature: torch.from_numpy(observation.images[name]).permute(2, 0, 1).float() / 255
@@ -167,7 +233,7 @@ class LerobotPolicy:
     def _in_picture(
         self, camera: str, points: Float[np.ndarray, 'tokens 2']
     ) -> Float[np.ndarray, 'tokens 2']:
-        """Points of the tower's map -> points of the prepared picture, without its padding."""
+        """Returns points of the tower's map as points of the picture without its padding."""
         prepared = self.config.preparations[camera]
         cells = TowerCells.of(self._model.policy, prepared)
         size = np.array([prepared.width, prepared.height])
@@ -175,7 +241,7 @@ class LerobotPolicy:
 
 
 def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
-    """The arm's state as lerobot's datasets hold it, in rad and m.
+    """Returns the arm's state as lerobot's datasets hold it, in rad and m.
 
     Joints; before them, where the pose is used, position and rotation vector, whose angle is at
     most pi.
@@ -191,7 +257,7 @@ def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
 
 
 def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
-    """Say what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
+    """Says what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
 
     Writes `robot.json` with the hashes of all other files and the chunk that a made-up
     observation gives.
@@ -208,7 +274,7 @@ def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
 
 
 def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
-    """Read a lerobot policy, believe it only after every hash and its golden chunk.
+    """Reads a lerobot policy, and believes it only after every hash and its golden chunk.
 
     Raises:
         BadCheckpoint: Anything does not agree.
@@ -229,7 +295,7 @@ def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
 
 
 def golden_observation(config: LerobotConfig) -> Observation:
-    """A made-up observation that is the same on every machine."""
+    """Returns a made-up observation that is the same on every machine."""
     width, height = config.robot.resolution
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     images = {}
@@ -268,4 +334,13 @@ def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
     first = next(iter(preparations.values()))
     dense = int(TowerCells.of(model.policy, first).count.prod())
     tokens = dense if model.plan is None else model.plan.tokens
-    return LerobotConfig(robot, preparations, policy.chunk_size, tokens, dense)
+    # ACT and its like have no step for text.
+    steps = [type(step).__name__ for step in model.preprocess.steps]
+    return LerobotConfig(
+        robot,
+        preparations,
+        policy.chunk_size,
+        tokens,
+        dense,
+        reads_language=any('Tokenizer' in name for name in steps),
+    )

@@ -21,7 +21,7 @@ ACTION, STATE = 'action', 'observation.state'
 
 
 def with_samplers(model: LerobotModel, plan: SamplerPlan) -> LerobotModel:
-    """Attach reducers to a policy that has none.
+    """Attaches reducers to a policy that has none.
 
     Raises:
         ValueError: It has reducers by another plan, or cannot take this one.
@@ -39,13 +39,13 @@ def with_statistics(
     actions: Float[np.ndarray, 'samples actions'],
     pictures: UInt8[np.ndarray, 'samples height width 3'],
 ) -> LerobotModel:
-    """Processors that normalise by these samples, in the numbers of the dataset.
+    """Returns the processors that normalise by these samples, in the numbers of the dataset.
 
     Args:
-        model: Its own processors are replaced.
-        state: Samples.
-        actions: Samples.
-        pictures: Of all cameras; only ACT normalises pictures.
+        model: Policy whose processors are replaced.
+        state: Samples of the state.
+        actions: Samples of the actions.
+        pictures: Pictures of all cameras; only ACT normalises pictures.
     """
     from lerobot.policies.factory import make_pre_post_processors
 
@@ -74,11 +74,11 @@ def _statistics(samples: NDArray[Any], shape: tuple[int, ...]) -> dict[str, Tens
 
 
 def choose_trained(model: LerobotModel, rank: int) -> Any:
-    """Decide what learns: all that lerobot trains, or low-rank adapters and the reducers.
+    """Decides what learns: all that lerobot trains, or low-rank adapters and the reducers.
 
     Args:
-        model: Changed in place.
-        rank: Of the adapters (LoRA, arXiv:2106.09685); 0 for none.
+        model: Policy that is changed in place.
+        rank: Rank of the adapters (LoRA, arXiv:2106.09685); 0 for none.
 
     Returns:
         The peft model around the policy, or the policy itself.
@@ -107,7 +107,7 @@ def choose_trained(model: LerobotModel, rank: int) -> Any:
 
 
 def merged(model: LerobotModel, adapted: Any) -> LerobotModel:
-    """The policy with its adapters added into its weights."""
+    """Returns the policy with its adapters added into its weights."""
     if adapted is model.policy:
         return model
     return dataclasses.replace(model, policy=adapted.merge_and_unload())

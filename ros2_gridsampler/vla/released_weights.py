@@ -44,7 +44,7 @@ class Release:
             LayerNorm), the same with LayerNorm before the point predictor, or
             'half_pixel_zero_padding' (0 and 1 are the edges of the map, outside is zero).
         border: 'corrected' reads a map of ones as one everywhere; 'as_released' as the variant.
-        source_sha256: Of the file that was converted.
+        source_sha256: Hash of the file that was converted.
     """
 
     convention: Convention
@@ -52,7 +52,7 @@ class Release:
     source_sha256: str = ''
 
     def __post_init__(self) -> None:
-        """Refuse conventions that nobody published."""
+        """Refuses conventions that nobody published."""
         for value, known in ((self.convention, Convention), (self.border, Border)):
             if value not in get_args(known):
                 raise ValueError(f'{value!r} is not known; use one of {list(get_args(known))}.')
@@ -83,7 +83,7 @@ class ReleasedSampler(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None = None,
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
-        """Predict the points and read them as the release does; as `GridSampler`."""
+        """Predicts the points and reads them as the release does; as `GridSampler`."""
         half_pixel = self.release.convention == 'half_pixel_zero_padding'
         corrected = self.release.border == 'corrected'
         if half_pixel and not corrected:
@@ -118,7 +118,7 @@ def _squeeze(
 
 
 def convert(arrays: Mapping[str, NDArray[np.float32]], release: Release) -> ReleasedSampler:
-    """A sampler from the arrays of a release, PyTorch's names or Flax's.
+    """Returns a sampler from the arrays of a release, PyTorch's names or Flax's.
 
     Args:
         arrays: For instance 'scout_mlp.0.weight' or 'scout_mlp/layers_0/kernel'; whatever stands
@@ -150,12 +150,12 @@ def convert(arrays: Mapping[str, NDArray[np.float32]], release: Release) -> Rele
 
 
 def convert_file(path: Path, convention: Convention, border: Border = 'corrected') -> bytes:
-    """A safetensors file of a release -> one of ours, with its convention in the metadata.
+    """Returns one of our safetensors files from a release's, its convention in the metadata.
 
     Other tensors of the file (the rest of a policy) are left out.
 
     Raises:
-        ValueError: See `convert`; or the file is not a safetensors file.
+        ValueError: `convert` refuses the tensors, or the file is not a safetensors file.
     """
     data = path.read_bytes()
     release = Release(convention, border, hashlib.sha256(data).hexdigest())
@@ -169,7 +169,7 @@ def convert_file(path: Path, convention: Convention, border: Border = 'corrected
 
 
 def pack(sampler: ReleasedSampler) -> bytes:
-    """A sampler -> a safetensors file."""
+    """Returns the bytes of a safetensors file with a sampler."""
     release = sampler.release
     metadata = {
         'format': 'pt',
@@ -182,7 +182,7 @@ def pack(sampler: ReleasedSampler) -> bytes:
 
 
 def load_released(path: Path) -> ReleasedSampler:
-    """A file of `pack` -> the sampler.
+    """Returns the sampler in a file of `pack`.
 
     Raises:
         ValueError: The file does not name its convention, or is damaged.

@@ -25,7 +25,7 @@ class Units:
     offset: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be turned back."""
+        """Refuses what cannot be turned back."""
         numbers = np.array([self.scale, self.offset])
         if len(self.scale) != len(self.offset) or not np.isfinite(numbers).all():
             raise ValueError('Units need a finite scale and offset for every number.')
@@ -34,15 +34,15 @@ class Units:
 
     @classmethod
     def same(cls, count: int, scale: float = 1.0) -> 'Units':
-        """The same scale for `count` numbers."""
+        """Returns the same scale for `count` numbers."""
         return cls((scale,) * count, (0.0,) * count)
 
     def physical(self, numbers: Float[np.ndarray, '*n']) -> Float[np.ndarray, '*n']:
-        """To rad, m, s."""
+        """Returns numbers of the dataset in rad, m, s."""
         return numbers * np.array(self.scale) + np.array(self.offset)
 
     def of_dataset(self, physical: Float[np.ndarray, '*n']) -> Float[np.ndarray, '*n']:
-        """From rad, m, s."""
+        """Returns numbers in rad, m, s in the units of the dataset."""
         return (physical - np.array(self.offset)) / np.array(self.scale)
 
 
@@ -77,7 +77,7 @@ class Robot:
     language_model: str = ''
 
     def __post_init__(self) -> None:
-        """Refuse a description that contradicts itself."""
+        """Refuses a description that contradicts itself."""
         numbers = len(self.joints) + 6 * self.uses_pose
         if len(self.state.scale) != numbers:
             raise ValueError(
@@ -95,7 +95,7 @@ class Robot:
 
 
 def load_robot(path: Path) -> Robot:
-    """A YAML file -> a robot.
+    """Returns the robot that a YAML file describes.
 
     Raises:
         ValueError: A key is unknown, missing or of the wrong type; the text names it.

@@ -28,7 +28,7 @@ class SequenceSampler(nn.Module):
     def forward(
         self, sequence: Float[Tensor, 'batch length channels'], grid: tuple[int, int]
     ) -> tuple[Float[Tensor, 'batch kept channels'], Float[Tensor, 'batch tokens 2']]:
-        """Reduce the patches.
+        """Reduces the patches; the prefix stays as it is.
 
         Args:
             sequence: Prefix, then the patches row by row.
@@ -56,7 +56,7 @@ class SequenceSampler(nn.Module):
 def sampler_for_trained_host(
     channels: int, tokens: int = 16, reducer: str = 'grid_sampler'
 ) -> nn.Module:
-    """A reducer whose tokens are at first exactly what the host's own map holds.
+    """Returns a reducer whose tokens are at first exactly what the host's own map holds.
 
     The coordinate embedding starts at zero: a trained host has never seen one, and its tokens
     carry their positions already.
@@ -74,7 +74,7 @@ def sampler_for_trained_host(
 
 
 def read_at(sampler: GridSampler, points: Float[Tensor, 'tokens 2']) -> None:
-    """Make a sampler read at these points whatever it sees; training moves them from there.
+    """Makes a sampler read at these points whatever it sees; training moves them from there.
 
     Args:
         sampler: Changed in place.

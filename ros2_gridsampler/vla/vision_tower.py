@@ -64,7 +64,7 @@ class TowerAttachment:
         ]
 
     def remove(self) -> None:
-        """Give the dense tower back."""
+        """Gives the dense tower back."""
         for handle in self._handles:
             handle.remove()
         delattr(self._core, REDUCER)
@@ -111,7 +111,7 @@ class SampledTower(nn.Module):
     def forward(
         self, pixels: Float[Tensor, 'batch 3 height width']
     ) -> tuple[Float[Tensor, 'batch kept channels'], Float[Tensor, 'batch tokens 2'] | None]:
-        """The last hidden state, with the class token first if there is one, and the points."""
+        """Returns the last hidden state, the class token first if there is one, and points."""
         hidden = self.tower(pixels).last_hidden_state
         return hidden, self._attachment.points
 

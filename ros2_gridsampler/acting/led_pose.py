@@ -1,0 +1,62 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Twists and where the end effector began -> the pose that it is commanded to."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from .command_message import integrate_twist
+
+Numbers = NDArray[np.float64]
+
+
+class LedPose:
+    """The pose to which twists lead from where the end effector was at the start.
+
+    It is this pose, and not the arm that follows it, which has to stay in the workspace.
+
+    Args:
+        period: Between two twists [s].
+    """
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self.pose: Numbers | None = None
+        """x y z [m] and a unit quaternion x y z w; None before `start`."""
+
+    def start(self, pose: Float[np.ndarray, '7'] | None) -> None:
+        """Commanding begins with the end effector at `pose`; None where nobody measures it."""
+        self.pose = pose
+
+    def start_again(self, pose: Float[np.ndarray, '7'] | None, near: float) -> None:
+        """Commanding begins anew; what is within `near` [m], [rad] of its command goes on."""
+        if pose is None or self.pose is None:
+            self.start(pose)
+            return
+        away, turned = self.gap(pose)
+        position, rotation = (pose if gap > near else self.pose for gap in (away, turned))
+        self.pose = np.array([*position[:3], *rotation[3:]])
+
+    def gap(self, pose: Float[np.ndarray, '7']) -> tuple[float, float]:
+        """Returns how far the end effector is from the commanded pose [m], [rad]."""
+        return (0.0, 0.0) if self.pose is None else pose_difference(self.pose, pose)
+
+    def advance(self, twist: Float[np.ndarray, '6']) -> None:
+        """Follows a twist for one period.
+
+        Raises:
+            RuntimeError: The end effector was not measured yet.
+        """
+        if self.pose is None:
+            raise RuntimeError('A pose is commanded before the end effector was measured.')
+        self.pose = integrate_twist(self.pose, twist, self._period)
+
+
+def pose_difference(one: Numbers, other: Numbers) -> tuple[float, float]:
+    """Returns how far apart two poses, x y z and a unit quaternion, are [m], [rad]."""
+    # q and -q are the same rotation.
+    cosine = min(abs(float(one[3:] @ other[3:])), 1.0)
+    return math.dist(one[:3], other[:3]), 2 * math.acos(cosine)

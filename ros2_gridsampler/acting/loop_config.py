@@ -1,0 +1,117 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person may set of the command loop, with units and bounds."""
+
+from dataclasses import dataclass, field
+
+from ..bounds import checked
+from ..seeing.stream_health import LadderConfig, StreamBudget
+from .chunk_schedule import ScheduleConfig
+
+
+@dataclass(frozen=True)
+@checked
+class LoopConfig:
+    """How the command loop judges the arm, its clock and its chunks; see the fields' help."""
+
+    max_lead: float = field(
+        default=0.1,
+        metadata={
+            'help': 'How far a commanded pose may be ahead of the arm before it waits',
+            'unit': 'm',
+            'minimum': 0.001,
+        },
+    )
+    max_lead_angle: float = field(
+        default=0.5,
+        metadata={
+            'help': 'The same for its orientation',
+            'unit': 'rad',
+            'minimum': 0.01,
+        },
+    )
+    max_joint_lead: float = field(
+        default=0.5,
+        metadata={
+            'help': 'The same for each commanded joint, but for those that hold things (grips in '
+            "the arm's file)",
+            'unit': 'rad, m',
+            'minimum': 0.01,
+        },
+    )
+    check_following: bool = field(
+        default=True,
+        metadata={
+            'help': 'Hold an arm that does not follow or was moved. False for a recording, whose '
+            'arm obeys nobody; refused without use_sim_time'
+        },
+    )
+    command_rate: float = field(
+        default=50.0,
+        metadata={'help': 'Commands per second', 'unit': 'Hz', 'minimum': 1.0, 'maximum': 1000.0},
+    )
+    stop_time: float = field(
+        default=5.0,
+        metadata={
+            'help': 'Longest deceleration before the node lets go',
+            'unit': 's',
+            'minimum': 0.1,
+        },
+    )
+    max_clock_jump: float = field(
+        default=1.0,
+        metadata={
+            'help': 'How far the clock may go ahead of a steady one between two commands',
+            'unit': 's',
+            'minimum': 0.01,
+        },
+    )
+    clock_patience: float = field(
+        default=0.5,
+        metadata={
+            'help': 'So long may simulated time stand still before the arm is stopped',
+            'unit': 's',
+            'minimum': 0.01,
+        },
+    )
+    max_tracking_error: float = field(
+        default=0.05,
+        metadata={
+            'help': 'An arm that stands farther than this from what a hold commands was moved, or '
+            'kept from moving: commands begin where it is. More than it hangs by its weight',
+            'unit': 'rad, m',
+            'minimum': 0.005,
+        },
+    )
+    rest_time: float = field(
+        default=0.5,
+        metadata={
+            'help': 'So long an arm that was commanded to rest, and seems to, has to do so until '
+            'it is believed to stand',
+            'unit': 's',
+            'minimum': 0.0,
+        },
+    )
+    accept_zero_state: bool = field(
+        default=False,
+        metadata={
+            'help': 'Believe a first state of the arm in which every joint is exactly 0, which '
+            'drivers say that have no arm yet. For simulated arms that begin there'
+        },
+    )
+    max_excess: float = field(
+        default=1.0,
+        metadata={
+            'help': 'A prediction beyond the limits by more than this share of their span is '
+            'refused; what is nearer is brought back',
+            'minimum': 0.0,
+        },
+    )
+    streams: StreamBudget = field(default_factory=StreamBudget)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)
+
+    @property
+    def period(self) -> float:
+        """Between two commands [s]."""
+        return 1 / self.command_rate

@@ -1,0 +1,223 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the arm was commanded to be and where it is -> whether it follows, was moved, stands."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .controller import Controller
+from .led_pose import LedPose, pose_difference
+from .loop_config import LoopConfig
+from .loop_events import Measured
+
+# No encoder is so fine that an arm which stands does not seem to move by this [rad], [m].
+_NOISE = 0.002
+# A joint is commanded a little farther ahead than what tells that something is in its way.
+_BEYOND = 1.1
+_TEXTS = (
+    'A joint is {:.3f} rad (or m) behind its command.',
+    'The arm is {:.3f} m behind the commanded pose.',
+    'The hand is turned {:.3f} rad away from the commanded pose.',
+)
+
+Numbers = NDArray[np.float64]
+
+
+class TrackingWatch:
+    """Tells an arm that is kept from following from one that was moved while it held.
+
+    Each joint, and position and angle of a commanded pose, has its gap between command and arm.
+
+    Args:
+        controller: Knows the joints that it commands.
+        led: The pose that is commanded; None where none is.
+        config: Bounds, and whether the arm is asked at all: a recorded one never follows.
+    """
+
+    def __init__(self, controller: Controller, led: LedPose | None, config: LoopConfig) -> None:
+        self._controller = controller
+        self._led = led
+        self._joints = controller.gaps.size
+        leads = [config.max_joint_lead] * self._joints
+        self._leads = np.array([*leads, config.max_lead, config.max_lead_angle])
+        self._error = config.max_tracking_error
+        self._checks = config.check_following
+        if not self._checks:
+            self._leads, self._error = np.full(self._leads.shape, np.inf), np.inf
+        self._rest = RestWatch(max(self._error / 5, _NOISE), config.rest_time)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything."""
+        self._rest.begin()
+        self._gaps = np.zeros(self._leads.shape)
+        self._blocked = False
+        # Which were kept from following on their way from `_place` to `_wanted`, and still may be.
+        self._trial = np.zeros(self._leads.shape, bool)
+        self._place = self._wanted = self._here = (np.zeros(self._joints), np.zeros(0))
+        # Which stood at their command since commands began anew in this hold; how far off the
+        # others were then.
+        self._stood = np.ones(self._leads.shape, bool)
+        self._hung = np.zeros(self._leads.shape)
+        self._measured = -np.inf
+
+    def measure(self, state: Measured) -> None:
+        """The arm was measured."""
+        hand = np.zeros(0) if state.pose is None else state.pose
+        if hand.size and self._here[1].size and hand[3:] @ self._here[1][3:] < 0:
+            # The same rotation.
+            hand = np.array([*hand[:3], *-hand[3:]])
+        away = self._led.gap(hand) if hand.size and self._led else (0.0, 0.0)
+        self._gaps = np.array([*self._controller.gaps, *away])
+        self._here = (state.values[: self._joints], hand)
+        free = self._here[0][self._controller.watched]
+        self._rest.measure(np.concatenate([free, hand]), state.time)
+        self._measured = state.time
+        if self._trial.any():
+            self._trial &= ~self._got_on
+        if self.stands:
+            self._stood |= self._gaps <= self._error
+
+    def command(self, holds_still: bool, time: float, follows: bool) -> None:
+        """A command was sent at `time` [s].
+
+        Args:
+            holds_still: Whether it holds an arm that stands.
+            time: Of the clock that stamps the streams [s].
+            follows: Whether it is none of a hold.
+        """
+        self._rest.command(holds_still, time)
+        if follows:
+            self._stood[:] = True
+
+    def restless(self) -> None:
+        """Stamps from before say nothing any more, for instance because the clock jumped."""
+        self._rest.begin()
+
+    def restart(self) -> None:
+        """Commands are about to begin anew where the arm is."""
+        away = self._gaps > self._error
+        self._stood &= ~away
+        self._hung[away] = self._gaps[away]
+        if self._blocked:
+            joints = self._controller.commanded
+            pose = None if self._led is None else self._led.pose
+            self._trial |= away
+            self._place = self._here
+            self._wanted = (
+                self._here[0] if joints is None else joints,
+                self._here[1] if pose is None else pose,
+            )
+        self._rest.begin()
+
+    def kept_from_following(self, held: bool) -> str:
+        """What says that something is in the way; empty where the arm follows.
+
+        Args:
+            held: Whether the last command was a hold. An arm that gets away from it then is
+                moved by somebody, and one that was kept from following before still may be.
+        """
+        bounds = self._bounds
+        self._blocked = bool((self._gaps > bounds).any()) and (self._blocked or not held)
+        if not self._blocked:
+            return ''
+        worst = int(np.argmax(self._gaps / bounds))
+        return _TEXTS[max(worst - self._joints + 1, 0)].format(self._gaps[worst])
+
+    @property
+    def lead(self) -> Numbers:
+        """So far ahead of itself may a joint be commanded [rad], [m]."""
+        return _BEYOND * self._bounds[: self._joints]
+
+    @property
+    def displaced(self) -> bool:
+        """Whether a holding arm is away from its command and nothing is in its way."""
+        return (not self._blocked and self._away) or self._opened
+
+    @property
+    def astray(self) -> bool:
+        """Whether a holding arm stands away from its command: it would jump when it can."""
+        return self.stands and (self._away or self._opened)
+
+    @property
+    def stands(self) -> bool:
+        """Whether the arm was commanded to stand, and has been measured to, for a while."""
+        return self._rest.stands(self._measured)
+
+    @property
+    def _opened(self) -> bool:
+        return self._checks and self._controller.opened
+
+    @property
+    def _bounds(self) -> Numbers:
+        """What was kept from following has to move first before it may be led as far again."""
+        return np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
+
+    @property
+    def _away(self) -> bool:
+        """Whether the arm is elsewhere than commanded, and has to be met there.
+
+        One that hangs by its own weight, and does so again from where commands began anew, is
+        left there as long as it is not far away: it would sink and sink. And one that was kept
+        from following may lean as far on what is in its way as tells whether that still is there.
+        """
+        hangs = ~self._stood & (np.abs(self._gaps - self._hung) <= self._error / 2)
+        far = np.maximum(self._leads, 2 * self._error)
+        return bool((self._gaps > np.where(hangs | self._trial, far, self._error)).any())
+
+    @property
+    def _got_on(self) -> NDArray[np.bool_]:
+        """Which have come nearer to what they wanted, or have left altogether.
+
+        Springing back from what it leaned on is neither.
+        """
+        nearer = _distances(self._place, self._wanted) - _distances(self._here, self._wanted)
+        return (nearer > self._error / 2) | (_distances(self._here, self._place) > self._leads)
+
+
+def _distances(one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> Numbers:
+    """Of each joint, and of position and orientation where both know the pose."""
+    known = one[1].size and other[1].size
+    return np.array(
+        [*np.abs(one[0] - other[0]), *(pose_difference(one[1], other[1]) if known else (0.0, 0.0))]
+    )
+
+
+class RestWatch:
+    """An arm stands when it was commanded to, and has been measured to, for a while.
+
+    Args:
+        near: Within this the measured arm has not moved [rad], [m].
+        rest_time: The while [s].
+    """
+
+    def __init__(self, near: float, rest_time: float) -> None:
+        self._near = near
+        self._rest_time = rest_time
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything."""
+        self._commanded_since: float | None = None
+        self._measured_at: tuple[NDArray[np.float64], float] | None = None
+
+    def command(self, at_rest: bool, time: float) -> None:
+        """A command was sent at `time` [s]; `at_rest` where it holds an arm that stands."""
+        if not at_rest:
+            self._commanded_since = None
+        elif self._commanded_since is None:
+            self._commanded_since = time
+
+    def measure(self, state: NDArray[np.float64], time: float) -> None:
+        """The arm was measured at `time` [s]; new numbers, and a clock set back, begin anew."""
+        before = self._measured_at
+        anew = before is None or before[0].shape != state.shape or time < before[1]
+        if before is None or anew or np.abs(state - before[0]).max(initial=0.0) > self._near:
+            self._measured_at = (state, time)
+
+    def stands(self, time: float) -> bool:
+        """Whether it stands, by what was measured at `time` [s] or before."""
+        if self._commanded_since is None or self._measured_at is None:
+            return False
+        since = max(self._commanded_since, self._measured_at[1])
+        return time - since > self._rest_time

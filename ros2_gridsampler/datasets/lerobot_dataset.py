@@ -1,0 +1,432 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""A LeRobot dataset folder (v2.0, v2.1, v3.0) -> its episodes, or what is wrong with one."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+from jaxtyping import Float
+
+from ..bags.bag_contents import is_damage
+from .lerobot_video import Pairing, row_frames
+
+VERSIONS = ('v2.0', 'v2.1', 'v3.0')
+
+
+def read_description(root: Path) -> dict[str, Any]:
+    """Its values; features and data_path are there, and the version is one that is read.
+
+    Raises:
+        ValueError: It is not there, no JSON, lacks these, or is of another version.
+    """
+    path = root / 'meta/info.json'
+    try:
+        content = json.loads(path.read_text('utf-8'))
+    except FileNotFoundError:
+        raise ValueError(f'{root} is not a LeRobot dataset: it has no meta/info.json.') from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is not JSON: {error}.') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} holds {content!r:.80}, expected keys and values.')
+    version, features = content.get('codebase_version'), content.get('features')
+    if version not in VERSIONS:
+        raise ValueError(
+            f'{root} has the version {version!r}; {", ".join(VERSIONS)} are read. Convert it '
+            "with LeRobot's own scripts."
+        )
+    whole = (
+        isinstance(content.get('data_path'), str)
+        and isinstance(features, dict)
+        and all(
+            isinstance(feature, dict)
+            and isinstance(feature.get('dtype'), str)
+            and isinstance(feature.get('shape'), list)
+            and all(isinstance(size, int) for size in feature['shape'])
+            for feature in features.values()
+        )
+    )
+    if not whole:
+        raise ValueError(
+            f'{path} needs a data_path, and features with dtype and shape; it has '
+            f'{sorted(content)}.'
+        )
+    return content
+
+
+def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
+    """The file that a template like 'data/file-{file_index:03d}.parquet' means.
+
+    Args:
+        root: Folder of the dataset, without symbolic links.
+        template: From the description; a foreign text, so nothing but these is put in.
+        numbers: By name.
+
+    Raises:
+        ValueError: It asks for anything else, or leaves the folder.
+    """
+    for _, name, form, conversion in Formatter().parse(template):
+        if name is not None and (
+            name not in numbers or conversion or not re.fullmatch(r'(0?\d{0,2}d)?', form or '')
+        ):
+            raise ValueError(
+                f'The dataset names its files {template!r}; {{{name}}} can be none of '
+                f'{[*numbers]} written as a number.'
+            )
+    path = (root / template.format(**numbers)).resolve()
+    if root not in path.parents:
+        raise ValueError(f'The dataset names a file outside of its folder: {path}.')
+    return path
+
+
+def is_depth(feature: Mapping[str, Any]) -> bool:
+    """Whether a camera of the dataset measures distances, which are no colours."""
+    about = feature.get('info') or feature.get('video_info') or {}
+    return isinstance(about, Mapping) and any(
+        bool(value) for key, value in about.items() if str(key).endswith('is_depth_map')
+    )
+
+
+def entry_names(names: Any) -> list[str]:
+    """Names of the entries of a state or action, however they are nested.
+
+    Known are lists in lists, lists by group ({'motors': [...]}, {'left': [...], 'right': [...]})
+    and names with their places ({'delta_x': 0, 'delta_y': 1}). A name that two groups have gets
+    its group before it.
+    """
+    plain = [name for _, name in _leaves(names, ())]
+    if len(set(plain)) == len(plain):
+        return plain
+    return ['_'.join([*group, name]) for group, name in _leaves(names, ())]
+
+
+def _leaves(names: Any, group: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
+    if isinstance(names, Mapping):
+        if names and all(isinstance(place, int) for place in names.values()):
+            return [(group, str(name)) for name in sorted(names, key=lambda n: int(names[n]))]
+        return [leaf for key, part in names.items() for leaf in _leaves(part, (*group, str(key)))]
+    if isinstance(names, list):
+        return [leaf for part in names for leaf in _leaves(part, group)]
+    return [] if names is None else [(group, str(names))]
+
+
+STATE, ACTION = 'observation.state', 'action'
+IMAGES = 'observation.images.'
+PNG, _JPEG = b'\x89PNG', b'\xff\xd8'
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode.
+
+    Attributes:
+        index: Its number.
+        task: The sentence.
+        timestamps: Of the frames, from the beginning [s].
+        state: One row per frame, as in the dataset.
+        action: Likewise.
+        pictures: Camera -> JPEG or PNG files, in order.
+    """
+
+    index: int
+    task: str
+    timestamps: Float[np.ndarray, ' frames']
+    state: Float[np.ndarray, 'frames joints']
+    action: Float[np.ndarray, 'frames actions']
+    pictures: Mapping[str, Sequence[bytes]] = field(repr=False)
+
+
+class LeRobotDataset:
+    """A dataset folder, read without the hub.
+
+    Args:
+        root: Folder with meta/info.json.
+
+    Attributes:
+        root: Its folder, without symbolic links.
+        cameras: Names of those that see colours.
+        depths: Names of those that measure distances, which are not read.
+
+    Raises:
+        ValueError: Another version, or a feature is missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.info = read_description(root)
+        self.version = str(self.info['codebase_version'])
+        self.root = root.resolve()
+        features = self.info['features']
+        missing = [name for name in (STATE, ACTION) if name not in features]
+        if missing:
+            raise ValueError(f'{root} lacks the features {missing}; it has {sorted(features)}.')
+        seen = {n: f for n, f in features.items() if f['dtype'] in ('image', 'video')}
+        self._keys = {n.removeprefix(IMAGES): n for n, f in seen.items() if not is_depth(f)}
+        self.cameras = list(self._keys)
+        self.depths = [n.removeprefix(IMAGES) for n, f in seen.items() if is_depth(f)]
+        self._tasks: dict[int, str] = self._listed(self._read_tasks)
+        self._episodes: dict[int, dict[str, Any]] = self._listed(self._read_episodes)
+
+    def __len__(self) -> int:
+        """Episodes."""
+        return len(self._episodes)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the episodes, in order."""
+        return list(self._episodes)
+
+    @property
+    def unlisted(self) -> str:
+        """A sentence where the dataset should have other episodes than it lists; else empty."""
+        said, listed = self.info.get('total_episodes'), len(self._episodes)
+        if not isinstance(said, int) or said == listed:
+            return ''
+        return (
+            f'{self.root.name} should have {said} episodes by meta/info.json, {listed} are '
+            'listed; copy meta/ again, or choose with --episodes.'
+        )
+
+    def names(self, feature: str) -> list[str]:
+        """Names of the entries of state or action; numbered where the dataset names none.
+
+        Raises:
+            ValueError: The names are not as many as the entries, or one is there twice.
+        """
+        found = entry_names(self.info['features'][feature].get('names'))
+        size = self.size(feature)
+        if not found:
+            return [f'{feature.rpartition(".")[2]}_{i}' for i in range(size)]
+        if len(found) != size or len(set(found)) != size:
+            raise ValueError(
+                f'{feature} has {size} entries, but the dataset names {len(set(found))}: '
+                f'{found}. Name them with --names FILE.'
+            )
+        return found
+
+    def size(self, feature: str) -> int:
+        """Entries of state or action."""
+        shape = self.info['features'][feature]['shape']
+        return int(np.prod(shape))
+
+    def episodes(self) -> Iterator[Episode]:
+        """All of them, in order; pictures of one at a time are in memory."""
+        for number in self._episodes:
+            yield self.episode(number)
+
+    def episode(self, number: int, pair_by: Pairing = 'both') -> Episode:
+        """One episode.
+
+        Raises:
+            ValueError: It cannot be read; the text says what of it, and what to do.
+        """
+        try:
+            return self._read(self._episodes[number], pair_by)
+        except Exception as error:  # each library fails in its own way on what others wrote
+            if not is_damage(error):
+                raise
+            plain = isinstance(error, ValueError)
+            raise ValueError(
+                f'{self.root.name}, episode {number}: '
+                + (str(error) if plain else f'it cannot be read ({error!r}).')
+            ) from error
+
+    def _read(self, row: Mapping[str, Any], pair_by: Pairing) -> Episode:
+        index = int(row['episode_index'])
+        table = self._rows(row)
+        length = len(table)
+        frames = np.arange(length)
+        if 'frame_index' in table.column_names:
+            frames = _numbers(table, 'frame_index').astype(np.int64)
+            order = np.argsort(frames, kind='stable')
+            table, frames = table.take(order), frames[order]
+        if (np.diff(frames) < 1).any() or frames[0] < 0:
+            raise ValueError(f'its frame_index has a number twice, or below 0: {frames.tolist()}.')
+        timestamps = _numbers(table, 'timestamp')
+        if (np.diff(timestamps) <= 0).any():
+            row_number = int(np.argmax(np.diff(timestamps) <= 0)) + 1
+            raise ValueError(
+                f'its timestamps do not rise: row {row_number} says '
+                f'{timestamps[row_number]:.4f} s after {timestamps[row_number - 1]:.4f} s.'
+            )
+        pictures = {
+            camera: self._pictures(camera, row, table, frames, timestamps, pair_by)
+            for camera in self.cameras
+        }
+        state, action = (self._entries(table, feature) for feature in (STATE, ACTION))
+        return Episode(index, self._task(row, table), timestamps, state, action, pictures)
+
+    def _rows(self, row: Mapping[str, Any]) -> Any:
+        """The table of an episode's rows."""
+        index = int(row['episode_index'])
+        path = place_of(self.root, self.info['data_path'], self._place(row, 'data/'))
+        if not path.is_file():
+            raise ValueError(
+                f'its rows should be in {path.relative_to(self.root)}, which is not there; copy '
+                'the file, or leave the episode out with --episodes.'
+            )
+        table = parquet.read_table(path)
+        if 'episode_index' in table.column_names:
+            table = table.filter(table.column('episode_index').to_numpy() == index)
+        if not len(table):
+            raise ValueError(
+                f'{path.relative_to(self.root)} has no row of it; its place is stale.'
+            )
+        missing = [name for name in (STATE, ACTION, 'timestamp') if name not in table.column_names]
+        if missing:
+            raise ValueError(f'its rows lack {missing}; they have {table.column_names}.')
+        if int(row.get('length') or len(table)) != len(table):
+            raise ValueError(
+                f'it should have {row["length"]} rows, {len(table)} are in '
+                f'{path.relative_to(self.root)}; copy the file again.'
+            )
+        return table
+
+    def _entries(self, table: Any, feature: str) -> Float[np.ndarray, 'frames entries']:
+        size = self.size(feature)
+        rows = [np.ravel(row) for row in table.column(feature).to_pylist()]
+        wrong = [number for number, row in enumerate(rows) if row.shape != (size,)]
+        if wrong:
+            raise ValueError(
+                f'{feature} has {len(rows[wrong[0]])} entries in row {wrong[0]}, the dataset says '
+                f'{size}.'
+            )
+        values = np.array(rows, np.float32)
+        if not np.isfinite(values).all():
+            row, entry = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(
+                f'{feature} is {values[row, entry]} in row {row}, entry {entry} '
+                f'({self._name(feature, int(entry))}); correct it, or leave the episode out with '
+                '--episodes.'
+            )
+        return values
+
+    def _name(self, feature: str, entry: int) -> str:
+        found = entry_names(self.info['features'][feature].get('names'))
+        return found[entry] if entry < len(found) else 'without a name'
+
+    def _task(self, row: Mapping[str, Any], table: Any) -> str:
+        """The sentence of an episode: by its rows, else by its description."""
+        if 'task_index' in table.column_names:
+            number = table.column('task_index')[0].as_py()
+            if number in self._tasks:
+                return self._tasks[number]
+        tasks = row.get('tasks')
+        tasks = [tasks] if isinstance(tasks, str) else tasks
+        if not tasks:
+            raise ValueError(
+                'neither its rows (task_index) nor its description (tasks) say what it shows; add '
+                'the sentence to meta/, or leave the episode out with --episodes.'
+            )
+        return str(tasks[0])
+
+    def _pictures(
+        self,
+        camera: str,
+        row: Mapping[str, Any],
+        table: Any,
+        frames: Any,
+        timestamps: Any,
+        pair_by: Pairing,
+    ) -> Sequence[bytes]:
+        key = self._keys[camera]
+        if self.info['features'][key]['dtype'] == 'image':
+            if key not in table.column_names:
+                raise ValueError(f'its rows lack the pictures {key}.')
+            cells = table.column(key).to_pylist()
+            return [self._file(cell, camera, number) for number, cell in enumerate(cells)]
+        place = {**self._place(row, f'videos/{key}/'), 'video_key': key}
+        path = place_of(self.root, self.info.get('video_path') or '', place)
+        if not path.is_file():
+            raise ValueError(
+                f'its video should be {path.relative_to(self.root)}, which is not there; copy '
+                'the file, or leave the episode out with --episodes.'
+            )
+        begin = float(row.get(f'videos/{key}/from_timestamp') or 0.0)
+        return row_frames(path, begin, frames, timestamps, pair_by)
+
+    def _file(self, cell: Any, camera: str, row: int) -> bytes:
+        """A picture as JPEG or PNG: the bytes of a cell, or of the file that it names."""
+        named = cell.get('path') if isinstance(cell, Mapping) else cell
+        data = cell.get('bytes') if isinstance(cell, Mapping) else None
+        if isinstance(cell, bytes):
+            data = cell
+        if data is None and isinstance(named, str):
+            path = (self.root / named).resolve()
+            if self.root not in path.parents or not path.is_file():
+                raise ValueError(
+                    f'the picture of {camera} in row {row} is {named!r}, which is not in the '
+                    'folder of the dataset; copy it there.'
+                )
+            data = path.read_bytes()
+        if not isinstance(data, bytes) or not data.startswith((PNG, _JPEG)):
+            what = 'empty' if not data else f'{bytes(data[:8])!r}...'
+            raise ValueError(
+                f'the picture of {camera} in row {row} is {what}, expected PNG or JPEG.'
+            )
+        return data
+
+    def _place(self, row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        index = int(row['episode_index'])
+        return {
+            'episode_index': index,
+            'episode_chunk': index // int(self.info.get('chunks_size') or 1000),
+            'chunk_index': row.get(f'{prefix}chunk_index', 0),
+            'file_index': row.get(f'{prefix}file_index', 0),
+        }
+
+    def _listed(self, read: Any) -> Any:
+        try:
+            return read()
+        except Exception as error:  # each library fails in its own way on what others wrote
+            if not is_damage(error):
+                raise
+            raise ValueError(f'{self.root}/meta cannot be read: {error!r}.') from error
+
+    def _read_tasks(self) -> dict[int, str]:
+        if self.version.startswith('v2'):
+            rows = _lines(self.root / 'meta/tasks.jsonl')
+            return {int(row['task_index']): str(row['task']) for row in rows}
+        rows = parquet.read_table(self.root / 'meta/tasks.parquet').to_pylist()
+        if not rows:
+            return {}
+        # Pandas writes the index, here the sentence, as a column of its own.
+        name = 'task' if 'task' in rows[0] else '__index_level_0__'
+        return {int(row['task_index']): str(row[name]) for row in rows}
+
+    def _read_episodes(self) -> dict[int, dict[str, Any]]:
+        if self.version.startswith('v2'):
+            rows = _lines(self.root / 'meta/episodes.jsonl')
+        else:
+            files = sorted((self.root / 'meta/episodes').rglob('*.parquet'))
+            # The statistics of each episode, which nobody reads here, are most of the columns.
+            rows = [row for file in files for row in _without_statistics(file)]
+        if not rows:
+            raise ValueError('it lists no episode')
+        return {int(row['episode_index']): row for row in _by_number(rows)}
+
+
+def _by_number(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: int(row['episode_index']))
+
+
+def _without_statistics(file: Path) -> list[dict[str, Any]]:
+    names = [name for name in parquet.read_schema(file).names if not name.startswith('stats/')]
+    return list(parquet.read_table(file, columns=names).to_pylist())
+
+
+def _numbers(table: Any, column: str) -> Any:
+    values = np.array([np.ravel(cell)[0] for cell in table.column(column).to_pylist()], float)
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        raise ValueError(f'{column} is {values[row]} in row {row}, expected a number.')
+    return values
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text('utf-8').splitlines() if line.strip()]

@@ -1,0 +1,171 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""The metrics of a report in their order; here are those of the commands.
+
+Those of predictions have files of their own: they are larger, and stand beside baselines.
+"""
+
+from typing import Any
+
+from .action_errors import ActionErrors
+from .critical_error import CriticalError
+from .gripper_events import GripperEvents
+from .metric import Metric, Numbers, Report, Row, Setting, some
+from .smoothness import Smoothness
+
+# Fewer of the commands changed by the filter need no action.
+_CHANGED = 0.01
+# Times the operator's jerk.
+_ROUGH = 2.0
+
+
+class Seams(Metric):
+    """How far apart two chunks are where one takes over from the other."""
+
+    keys = ('seams',)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns how many seams there were and by how much they jump, in units of the arm."""
+        return {'seams': self.setting.main.summary()['seams']}
+
+    @classmethod
+    def rows(cls, report: Report) -> list[Row]:
+        """Returns the jump in percentiles."""
+        jump = report['seams']['jump']
+        text = None if jump is None else ' / '.join(f'{jump[k]:.3g}' for k in jump)
+        return [Row('jump between two chunks, p50 / p99 / max [u]', text)]
+
+
+class Jerk(Metric):
+    """How jerky the commands are, and the operator's beside them."""
+
+    keys = ('jerk',)
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        order = 2 if setting.space.kind == 'end_effector_twist' else 3
+        self._commanded, self._recorded = (Smoothness(setting.scale, order) for _ in range(2))
+
+    def cut(self) -> None:
+        """Take no difference across the cut."""
+        self._commanded.cut()
+        self._recorded.cut()
+
+    def command(self, time: float, operator: Numbers, commanded: Numbers | None) -> None:
+        """Take what both command at the moments of the operator's actions."""
+        self._recorded.add(time, operator)
+        if commanded is not None:
+            self._commanded.add(time, commanded)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the root mean square of both in units of the arm per s^3, and their ratio."""
+        jerk, recorded = self._commanded.value(), self._recorded.value()
+        ratio = jerk / recorded if jerk is not None and recorded else None
+        return {'jerk': {'commanded': jerk, 'recorded': recorded, 'ratio': ratio}}
+
+    @classmethod
+    def rows(cls, report: Report) -> list[Row]:
+        """Returns the ratio."""
+        ratio = report['jerk']['ratio']
+        text = None if ratio is None else f'{ratio:.3g} \u00d7'
+        return [Row('jerk of the commands against the operator\u2019s', text)]
+
+    @classmethod
+    def findings(cls, report: Report) -> list[str]:
+        """Returns whether the commands are much rougher than the operator's."""
+        ratio = report['jerk']['ratio']
+        if ratio is None or ratio <= _ROUGH:
+            return []
+        return [
+            f'The commands jerk {ratio:.1f} times as much as the operator: blend chunks for '
+            'longer, or train for longer.'
+        ]
+
+
+class FilterInterventions(Metric):
+    """Which commands the safety filter changed."""
+
+    keys = ('filter_interventions',)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns counts: of commands, by limit and by entry of the action."""
+        return {'filter_interventions': self.setting.main.summary()['filter_interventions']}
+
+    @classmethod
+    def rows(cls, report: Report) -> list[Row]:
+        """Returns the count of commands."""
+        return [
+            Row(
+                'commands changed by the safety filter',
+                report['filter_interventions']['commands'],
+                column='filtered',
+                meaning='commands that the safety filter changed',
+            )
+        ]
+
+    @classmethod
+    def findings(cls, report: Report) -> list[str]:
+        """Returns what the filter changes most, where that is not the gripper alone."""
+        interventions = report['filter_interventions']
+        # A gripper is told to be open or closed and takes its time: nothing is wrong with that.
+        entries = {k: v for k, v in interventions['by_entry'].items() if k != 'gripper'}
+        changed = min(interventions['commands'], sum(entries.values()))
+        commands = next(iter(report['deadlines'].values()))['commands']
+        if changed <= _CHANGED * commands:
+            return []
+        ordered = sorted(entries.items(), key=lambda item: -item[1])
+        named = [' of '.join(part for part in name.split(':') if part) for name, _ in ordered]
+        beside = 'up to ' if len(entries) < len(interventions['by_entry']) else ''
+        return [
+            f'The safety filter changes {beside}{changed} of {commands} commands '
+            f'({changed / commands:.0%}), most often {some(named)}: see whether the limits of '
+            f'{report["arm"]} are right, and whether the recordings keep them.'
+        ]
+
+
+class Deadlines(Metric):
+    """What becomes of the commands at each latency."""
+
+    keys = ('deadlines',)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns, by latency in ms: commands, misses, skipped frames and ages."""
+        return {
+            'deadlines': {
+                f'{1e3 * latency:g}': {
+                    key: value
+                    for key, value in replay.summary().items()
+                    if key not in ('seams', 'filter_interventions')
+                }
+                for latency, replay in self.setting.replays.items()
+            }
+        }
+
+    @classmethod
+    def findings(cls, report: Report) -> list[str]:
+        """Returns how fast inference has to be."""
+        fine = ''
+        for latency, row in sorted(report['deadlines'].items(), key=lambda item: float(item[0])):
+            if row['deadline_misses']:
+                share = f'{row["deadline_misses"]} of {row["commands"]} commands'
+                if fine:
+                    return [
+                        f'Keep inference under {fine} ms: at {latency} ms {share} have no action.'
+                    ]
+                return [
+                    f'At {latency} ms of inference {share} have no action: use a faster engine.'
+                ]
+            fine = latency
+        return []
+
+
+METRICS: tuple[type[Metric], ...] = (
+    ActionErrors,
+    CriticalError,
+    GripperEvents,
+    Deadlines,
+    FilterInterventions,
+    Seams,
+    Jerk,
+)
+"""In the order of their findings. To add a metric, write its class and name it here."""

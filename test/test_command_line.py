@@ -1,0 +1,128 @@
+# Copyright 2026 The ros2_gridsampler authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gridsampler`: its table of contents, its help, what it prints and what it refuses."""
+
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ros2_gridsampler.command_line import COMMANDS, contents, main
+from ros2_gridsampler.command_line.arguments import json_argument
+
+HEAVY = ('torch', 'rclpy', 'mujoco', 'cv2', 'rosbags', 'openvino', 'transformers')
+ALL_HELP = f"""
+import contextlib, io, sys
+from ros2_gridsampler.command_line import COMMANDS, main
+for name in COMMANDS:
+    said = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+        main([*name.split(), '--help'])
+    assert f'usage: gridsampler {{name}}' in said.getvalue(), said.getvalue()
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+
+
+def refusal(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    said = capsys.readouterr()
+    assert (end.value.code, said.err.count('\n')) == (1, 1), said
+    return said.err
+
+
+@pytest.mark.parametrize('arguments', [[], ['--help'], ['-h']])
+def test_without_a_command_every_command_is_listed_on_one_line_of_a_terminal(arguments, capsys):
+    main(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in COMMANDS:
+        assert sum(line.startswith(f'  {name}  ') for line in lines) == 1, name
+
+
+@pytest.mark.parametrize('word', ['encoders', 'calibrate', 'benchmark'])
+def test_the_first_word_of_several_commands_lists_these_alone(word, capsys):
+    main([word])
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith('  ')]
+    assert listed == [line for line in contents().splitlines() if line.startswith(f'  {word} ')]
+
+
+def test_help_of_any_command_loads_nothing_that_only_its_work_needs():
+    done = subprocess.run(
+        [sys.executable, '-c', ALL_HELP], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, '[]'), done.stderr
+
+
+@given(st.sampled_from(sorted(COMMANDS)), st.integers(0, 30))
+def test_a_command_that_lacks_a_letter_is_named_in_the_refusal(name, place):
+    place %= len(name)
+    typed = name[:place] + name[place + 1 :]
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), pytest.raises(SystemExit):
+        main(typed.split())
+    assert f'`gridsampler {name}`' in said.getvalue().partition('did you mean')[2]
+
+
+def test_a_command_like_no_other_is_refused_without_a_guess(capsys):
+    assert 'did you mean' not in refusal(['zzz'], capsys)
+
+
+def test_json_on_standard_output_stands_there_alone(capsys):
+    pytest.importorskip('torch')
+    main(['flops', '--model', 'smolvla', '--json', '-'])
+    said = capsys.readouterr()
+    assert json.loads(said.out)['total'] > 0
+    assert 'total' in said.err
+
+
+def test_json_without_a_path_still_means_standard_output_and_says_so(capsys):
+    assert json_argument(['--json', '--tokens', '4']) == ['--json', '-', '--tokens', '4']
+    assert json_argument(['--json']) == ['--json', '-']
+    assert capsys.readouterr().err.count('--json takes a path') == 2
+    for untouched in ([], ['--json', '-'], ['--json', 'out.json', '--tokens', '4']):
+        assert json_argument(untouched) == untouched
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (ModuleNotFoundError('no', name='rclpy'), r'rclpy is not installed; .*\[ros\].*source'),
+        (ModuleNotFoundError('no', name='lightning_fabric'), r"pip install '.*\[train\]'"),
+        (ModuleNotFoundError('no', name='nobody.knows'), r"nobody is not installed; .*\[full\]'"),
+        (ImportError('no OpenGL: sudo apt-get install libegl1'), 'sudo apt-get install libegl1'),
+    ],
+)
+def test_what_is_not_installed_is_said_with_the_command_that_installs_it(
+    error, words, monkeypatch, capsys
+):
+    def need():
+        raise error
+
+    monkeypatch.setitem(COMMANDS, 'check', need)
+    assert re.search(words, refusal(['check'], capsys))
+
+
+@pytest.mark.parametrize('tasks', ['a,b', '1;2', '', '1,,2'])
+def test_numbers_that_are_none_are_refused_with_an_example(tasks, capsys, tmp_path):
+    said = refusal(['record', '--out', str(tmp_path / 'out'), '--tasks', tasks], capsys)
+    assert 'like 0,1,2' in said
+
+
+@pytest.mark.parametrize('words', [['0,3,9'], ['0', '3', '9'], ['0,', '3,', '9'], ['0,3', '9']])
+def test_numbers_are_separated_by_commas_or_spaces(words, monkeypatch):
+    got = []
+
+    def take(tasks: tuple[int, ...]) -> None:
+        got.append(tasks)
+
+    monkeypatch.setitem(COMMANDS, 'check', take)
+    main(['check', '--tasks', *words])
+    assert got == [(0, 3, 9)]
