@@ -34,6 +34,7 @@ ARGUMENTS = (
     ('joint_states_topic', '', 'JointState of the arm, in its namespace'),
     ('gripper_state_topic', '', 'State of a gripper with a topic of its own; empty for none'),
     ('gripper_state_type', '', 'Of that topic: joint_state or float64'),
+    ('gripper_command_type', '', 'float64_multi_array, float64, joint_state or gripper_command'),
     ('joint_names', '', 'Joints of policy=robot, like elbow=elbow_joint; commas between'),
     ('joint_prefix', '', "Before every joint of the robot, like 'left_'"),
     ('pose_topic', '', 'PoseStamped of the hand, in its namespace'),
@@ -115,6 +116,7 @@ def start(context):
             'joint_states_topic',
             'gripper_state_topic',
             'gripper_state_type',
+            'gripper_command_type',
             'joint_prefix',
             'pose_topic',
         )

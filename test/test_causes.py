@@ -238,7 +238,7 @@ SITUATIONS = {
     ),
     'an instruction withdrawn': (
         say(''),
-        r'^No instruction is obeyed: nothing usable has come on',
+        r'^The instruction was withdrawn on /instruction',
     ),
     'an instruction of no words': (say('?!'), r'^An instruction needs at least one word, got'),
     'an instruction too long': (

@@ -9,6 +9,7 @@ pytest.importorskip('rclpy')
 
 from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.nodes.command_outputs import make_output
+from ros2_gridsampler.nodes.gripper_message import GripperMessage
 
 TWIST = ActionSpace('end_effector_twist', TWIST_NAMES, 'base')
 ARM = ActionSpace('joint_position', ('shoulder', 'jaw', 'elbow', 'thumb'))
@@ -96,3 +97,42 @@ def test_an_output_that_cannot_be_whole_leaves_no_topic_behind(
     with pytest.raises(RuntimeError, match='another type'):
         make_output(node, name, space, 0.02, separate)
     assert node.destroyed == left
+
+
+@pytest.mark.parametrize('kind', ['float64', 'joint_state', 'float64_multi_array'])
+@pytest.mark.parametrize(
+    ('name', 'space', 'separate', 'value'),
+    [('joint_trajectory', ARM, ('jaw',), 0.2), ('twist', TWIST, (), 0.07)],
+)
+def test_a_gripper_gets_the_message_that_its_controller_takes(kind, name, space, separate, value):
+    node = Node()
+    gripper = GripperMessage(kind, separate or ('finger',))
+    output = make_output(node, name, space, 0.02, separate, gripper)
+    values = np.array([0.1, 0.2, 0.3, 0.4]) if space is ARM else np.array([0.0] * 6 + [0.07])
+    output.publish(values, None, 5.0, 0.0)
+    (message,) = node.sent['~/gripper_command']
+    if kind == 'joint_state':
+        assert list(message.name) == list(separate or ('finger',))
+        assert list(message.position) == [value]
+        assert message.header.stamp.sec == 5
+    else:
+        assert (message.data if kind == 'float64' else message.data[0]) == value
+
+
+def test_a_message_of_one_number_is_refused_for_two_joints():
+    with pytest.raises(
+        ValueError, match=r"one number, but the joints apart are \['jaw', 'thumb'\]"
+    ):
+        GripperMessage('float64', ('jaw', 'thumb'))
+
+
+def test_the_message_of_gripper_controllers_is_used_where_it_is_installed():
+    try:
+        import control_msgs.msg
+    except ImportError:
+        with pytest.raises(ValueError, match='needs control_msgs: install it with your ROS 2'):
+            GripperMessage('gripper_command')
+        return
+    message = GripperMessage('gripper_command', ('jaw',), 20.0).make(np.array([0.03]), 5.0)
+    assert isinstance(message, control_msgs.msg.GripperCommand)
+    assert (message.position, message.max_effort) == (0.03, 20.0)

@@ -152,8 +152,8 @@ def test_an_instruction_may_be_a_parameter_and_be_changed_while_the_arm_moves(
     def moves():
         return len(twists) > 3 and twists[-1].twist.linear.z > 0.05
 
-    def say(sentence):
-        message = Parameter('instruction', value=sentence).to_parameter_msg()
+    def say(sentence, name='instruction'):
+        message = Parameter(name, value=sentence).to_parameter_msg()
         request = SetParameters.Request(parameters=[message])
         return watcher.call(SetParameters, '/policy_node/set_parameters', request, node).results[0]
 
@@ -170,5 +170,8 @@ def test_an_instruction_may_be_a_parameter_and_be_changed_while_the_arm_moves(
     assert say('Lower the cup.').successful
     watcher.until(moves, node)
     assert "Instruction: 'Lower the cup.'" in node.text
+    # What a refusal of an encoder advises can be done where it is read; nothing else can.
+    assert say(True, 'swap.allow_unvalidated').successful
+    assert 'read by configure' in say(20.0, 'command_rate').reason
     assert 'incompatible QoS' not in node.text
     assert node.end() == 0

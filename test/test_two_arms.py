@@ -23,6 +23,8 @@ PARAMETERS = {
     'gripper_joints': '[finger]',
     'backend': 'eager',
     'camera_silence_timeout': 1.0,
+    # A machine that is busy with other things is no fault of an arm.
+    'streams__max_skew': 0.4,
 }
 JOINTS = ('shoulder', 'elbow', 'jaw')
 
@@ -126,7 +128,7 @@ def test_nothing_of_one_arm_reaches_the_other_and_a_silent_one_waits(start_arm, 
     assert 'Joint states: nobody publishes /right/joint_states; start the driver or set' in said
     assert '/left/joint_states' in said, 'what is there is named'
     assert not heard['/right']['twists'], 'it never learned where its own arm is'
-    assert max(heard['/left']['twists']) > 0.05
+    watcher.until(lambda: max(heard['/left']['twists']) > 0.05, nodes['/left'])
     # Now it comes, and stands otherwise than the other one.
     watcher.node.destroy_publisher(right.joints)
     right.joints = watcher.node.create_publisher(*_elsewhere('/right/joint_states'))
@@ -152,7 +154,7 @@ def test_a_joint_that_never_comes_is_named_with_those_that_do(start_arm, watcher
     assert "no position of ['finger'] has come on /left/joint_states" in said
     assert "where there are ['left_finger', 'other']" in said
     assert not heard['/left']['twists']
-    assert "joint states of ['finger'] on /left/joint_states" in node.text
+    assert 'waiting for joint states on /left/joint_states and end-effector pose' in node.text
     assert node.end() == 0
 
 
@@ -189,6 +191,7 @@ def test_joints_in_parts_a_prefix_and_a_gripper_on_its_own_topic_drive_an_arm(
         separate_joints='[jaw]',
         gripper_state_topic='gripper',
         gripper_state_type='float64',
+        streams__max_skew=0.4,
     )
     arm = FakeArm(watcher)
     # Shoulder and elbow each in a message of its own, beside what the other arm is called.

@@ -6,25 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.joint_states import JointNames
 from ..seeing.observation import NotObservable, Observation
 from ..seeing.observation_buffer import ObservationBuffer
-from ..seeing.stream_health import Fault
+from ..seeing.stream_health import Fault, TimeSource
 from .bag_contents import clock_steps
 from .bag_files import DamagedBag
 from .bag_reader import read_camera_infos, read_messages
 from .bag_storage import RecordedMessage
-
-TimeSource = Literal['recorded', 'header', 'log']
-"""Whose time an offline reading believes.
-
-'recorded': header stamps against log times, as the live node would have seen them. 'header': the
-header stamps alone, for a bag whose recorder had another clock. 'log': the log times alone, for
-drivers that do not stamp.
-"""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class CandidateMaker:
         self._store = store
         self._engines = engines
         self._announce = announce
-        self._allow_unvalidated = allow_unvalidated
+        self.allow_unvalidated = allow_unvalidated
+        """Whether an encoder need not have been measured with the policy; may be set any time."""
 
     @property
     def config(self) -> PolicyConfig:
@@ -72,7 +73,7 @@ class CandidateMaker:
         self._needs.check(
             manifest,
             name,
-            allow_unvalidated=self._allow_unvalidated,
+            allow_unvalidated=self.allow_unvalidated,
             known=known_encoders(self._store),
         )
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from ..bags.observation_replay import TimeSource
 from ..bounds import checked
-from ..seeing.stream_health import StreamBudget
+from ..seeing.stream_health import StreamBudget, TimeSource
 from .command_replay import CommandConfig
 
 

@@ -16,6 +16,7 @@ from ..acting.command_message import (
     fill_pose,
     fill_twist,
 )
+from .gripper_message import GripperMessage
 from .output_topics import CommandOutput, Numbers, numbers_message
 from .separate_joints import SeparateJointsOutput
 
@@ -23,11 +24,15 @@ from .separate_joints import SeparateJointsOutput
 class TwistOutput(CommandOutput):
     """TwistStamped on `~/twist_command`, the opening [m] on `~/gripper_command`."""
 
-    def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
+    def __init__(
+        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
+    ) -> None:
         """Advertise the topics."""
-        topics = {'~/twist_command': TwistStamped, '~/gripper_command': Float64MultiArray}
-        super().__init__(node, topics)
+        super().__init__(
+            node, {'~/twist_command': TwistStamped, '~/gripper_command': gripper.kind}
+        )
         self._frame = space.frame
+        self._gripper = gripper
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
@@ -36,7 +41,7 @@ class TwistOutput(CommandOutput):
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
         self._publishers[0].publish(message)
-        self._publishers[1].publish(numbers_message(values[6:]))
+        self._publishers[1].publish(self._gripper.make(values[6:], time))
 
 
 class PoseOutput(CommandOutput):
@@ -44,11 +49,13 @@ class PoseOutput(CommandOutput):
 
     leads = True
 
-    def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
+    def __init__(
+        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
+    ) -> None:
         """Advertises the topics."""
-        topics = {'~/pose_command': PoseStamped, '~/gripper_command': Float64MultiArray}
-        super().__init__(node, topics)
+        super().__init__(node, {'~/pose_command': PoseStamped, '~/gripper_command': gripper.kind})
         self._frame = space.frame
+        self._gripper = gripper
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
@@ -59,7 +66,7 @@ class PoseOutput(CommandOutput):
         message = PoseStamped()
         fill_pose(message, pose, self._frame, time)
         self._publishers[0].publish(message)
-        self._publishers[1].publish(numbers_message(values[6:]))
+        self._publishers[1].publish(self._gripper.make(values[6:], time))
 
 
 class JointTrajectoryOutput(CommandOutput):
@@ -101,7 +108,7 @@ class JointPositionArrayOutput(CommandOutput):
 
 
 # The first of each is the natural one.
-_OUTPUTS: dict[str, dict[str, Callable[[Any, ActionSpace, float], CommandOutput]]] = {
+_OUTPUTS: dict[str, dict[str, Callable[..., CommandOutput]]] = {
     'end_effector_twist': {'twist': TwistOutput, 'pose': PoseOutput},
     'joint_position': {
         'joint_trajectory': JointTrajectoryOutput,
@@ -126,7 +133,12 @@ def choose_output(name: str, space: ActionSpace) -> str:
 
 
 def make_output(
-    node: Any, name: str, space: ActionSpace, period: float, separate: Sequence[str] = ()
+    node: Any,
+    name: str,
+    space: ActionSpace,
+    period: float,
+    separate: Sequence[str] = (),
+    gripper: GripperMessage | None = None,
 ) -> CommandOutput:
     """Advertise the topics of an output that `choose_output` gave.
 
@@ -136,11 +148,14 @@ def make_output(
         space: Of the commands.
         period: Between two of them [s].
         separate: See `SeparateJointsOutput`; none for a twist, whose gripper is separate anyway.
+        gripper: How `~/gripper_command` is written; as an array by default.
 
     Raises:
         ValueError: These joints cannot be separated.
     """
-    make = _OUTPUTS[space.kind][name]
+    make, gripper = _OUTPUTS[space.kind][name], gripper or GripperMessage()
+    if space.kind == 'end_effector_twist' and not separate:
+        return make(node, space, period, gripper)
     if not separate:
         return make(node, space, period)
     if space.kind != 'joint_position':
@@ -148,4 +163,6 @@ def make_output(
             f'separate_joints is {list(separate)}, but the checkpoint commands {space.kind}, '
             'whose gripper has a topic of its own; leave it empty.'
         )
-    return SeparateJointsOutput(node, lambda rest: make(node, rest, period), space, separate)
+    return SeparateJointsOutput(
+        node, lambda rest: make(node, rest, period), space, separate, gripper
+    )

@@ -208,7 +208,7 @@ class CommandThread:
             text = 'The command thread hung; the watchdog stopped the arm.'
             self.post(FaultSeen(Fault.LATE_COMMANDS, 'commands', text))
         measured = self._measured()
-        events = [] if measured is None else [measured]
+        events: list[Event] = [] if measured is None else [measured]
         events = [*(self._inbox.popleft() for _ in range(len(self._inbox))), *events]
         clock, steady = self._clocks.ros(), self._clocks.steady()
         due = clock + max(deadline - time.monotonic(), 0.0)

@@ -159,6 +159,11 @@ class EncoderSwaps:
             self._changes.request(name)
         return reason
 
+    def allow_unvalidated(self, allowed: bool) -> None:
+        """From now on an encoder need not, or has to, have been measured with the policy."""
+        if self._candidates is not None:
+            self._candidates.allow_unvalidated = allowed
+
     def about(self) -> dict[str, Any]:
         """For diagnostics."""
         if self._changes is None:

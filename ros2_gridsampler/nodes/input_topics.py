@@ -62,6 +62,7 @@ class InputTopics:
         self._on_instruction = on_instruction
         self._check_instruction = check_instruction
         self._instruction = self._refused = ''
+        self._heard = False
         self._reads_instruction = config.uses_instruction
         self._destroyed = False
         self._subscriptions: list[Any] = []
@@ -155,7 +156,9 @@ class InputTopics:
                 f'No instruction has come on {topic} since this node listens. Its publisher does '
                 'not latch (transient_local), so what it said before is lost: say it again.'
             )
-        return f'No instruction is obeyed: nothing usable has come on {topic}; say a sentence.'
+        if self._heard:
+            return f'The instruction was withdrawn on {topic}; say another sentence there.'
+        return f'No instruction has come on {topic} yet, which somebody publishes; say a sentence.'
 
     def _listen(self, qos: Any) -> Any:
         # That a latched subscription does not fit a volatile publisher is no fault: the other one
@@ -185,6 +188,7 @@ class InputTopics:
         return ''
 
     def _hear(self, message: Any) -> None:
+        self._heard = True
         if refusal := self.instruct(message.data):
             # Whoever sent it does not want the old instruction any more.
             self._problems.report(

@@ -27,6 +27,7 @@ from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output
 from .command_statistics import CommandStatistics
 from .command_thread import Clocks, CommandThread
+from .gripper_message import GripperMessage
 from .inference_thread import InferenceThread, TimedPrediction
 from .input_topics import InputTopics
 from .loop_findings import LoopFindings
@@ -106,6 +107,8 @@ class PolicyLoop:
         by_joints = space.kind == 'joint_position'
         names = parse_joint_names(parameters.joint_names, parameters.joint_prefix)
         called = replace(space, names=names.of_robot(space.names)) if by_joints else space
+        separate = names.of_robot(parameters.separate_joints)
+        fingers = names.of_robot(parameters.gripper_joints)
         # Where something that comes later is refused, nothing of what came before may stay.
         with contextlib.ExitStack() as undo:
             self._output = make_output(
@@ -113,7 +116,12 @@ class PolicyLoop:
                 self.output,
                 called,
                 parameters.period,
-                names.of_robot(parameters.separate_joints),
+                separate,
+                GripperMessage(
+                    parameters.gripper_command_type,
+                    separate or (fingers if len(fingers) == 1 else ('gripper',)),
+                    parameters.gripper_max_effort,
+                ),
             )
             undo.callback(self._output.destroy)
             self._inference = InferenceThread(

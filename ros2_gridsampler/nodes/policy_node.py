@@ -308,11 +308,15 @@ class PolicyNode(LifecycleNode):
         self._reports.diagnostics(now, name, hardware, status, values, parts)
 
     def _refuse_while_configured(self, parameters: list[Any]) -> Any:
-        names = self._names - {'instruction'}
+        names = self._names - {'instruction', 'swap.allow_unvalidated'}
         reason = refuse_while_configured(parameters, names, self._state, self._swaps)
         sentences = [p.value for p in parameters if p.name == 'instruction']
         if self._loop is not None and not reason:
             reason = ' '.join(filter(None, map(self._loop.instruct, sentences)))
+        if self._swaps is not None and not reason:
+            for parameter in parameters:
+                if parameter.name == 'swap.allow_unvalidated':
+                    self._swaps.allow_unvalidated(parameter.value)
         return SetParametersResult(successful=not reason, reason=reason)
 
 

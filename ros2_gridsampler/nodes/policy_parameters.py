@@ -14,6 +14,7 @@ from ..engines.engine import Settings
 from ..engines.table import Choice
 from ..policy.signature import Precision
 
+GripperKind = Literal['float64_multi_array', 'float64', 'joint_state', 'gripper_command']
 GripperState = Literal['joint_state', 'float64']
 Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array']
 
@@ -160,6 +161,21 @@ class PolicyParameters(LoopConfig):
             'help': 'Message on gripper_state_topic: joint_state, or float64 with the position of '
             'the one joint of separate_joints (for twists: of gripper_joints); its time is that '
             'of its arrival'
+        },
+    )
+    gripper_command_type: GripperKind = field(
+        default='float64_multi_array',
+        metadata={
+            'help': 'Message on ~/gripper_command; gripper_command is that of control_msgs, as '
+            'position controllers of grippers take it'
+        },
+    )
+    gripper_max_effort: float = field(
+        default=0.0,
+        metadata={
+            'help': 'Of a GripperCommand; 0 leaves it to the controller',
+            'unit': 'N',
+            'minimum': 0.0,
         },
     )
     joint_names: tuple[str, ...] = field(

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from std_msgs.msg import Float64MultiArray
-
 from ..acting.action_chunk import ActionSpace
-from .output_topics import CommandOutput, Numbers, numbers_message
+from .gripper_message import GripperMessage
+from .output_topics import CommandOutput, Numbers
 
 
 class SeparateJointsOutput(CommandOutput):
@@ -21,7 +20,8 @@ class SeparateJointsOutput(CommandOutput):
         node: Owns the publishers.
         others: Is told to send the joints that stay; makes its output.
         space: Of all joints.
-        separate: Names of the joints on `~/gripper_command`, in the order of that array.
+        separate: Names of the joints on `~/gripper_command`, in the order of that message.
+        gripper: How that is written.
 
     Raises:
         ValueError: They are not commanded, or nobody else is.
@@ -33,6 +33,7 @@ class SeparateJointsOutput(CommandOutput):
         others: Callable[[ActionSpace], CommandOutput],
         space: ActionSpace,
         separate: Sequence[str],
+        gripper: GripperMessage,
     ) -> None:
         """Advertise the topics."""
         rest = tuple(name for name in space.names if name not in separate)
@@ -44,7 +45,8 @@ class SeparateJointsOutput(CommandOutput):
             )
         self._separate = [space.names.index(name) for name in separate]
         self._rest = [space.names.index(name) for name in rest]
-        super().__init__(node, {'~/gripper_command': Float64MultiArray})
+        self._gripper = gripper
+        super().__init__(node, {'~/gripper_command': gripper.kind})
         try:
             self._others = others(replace(space, names=rest))
         except Exception:
@@ -57,4 +59,4 @@ class SeparateJointsOutput(CommandOutput):
     ) -> None:
         """See `CommandOutput`."""
         self._others.publish(values[self._rest], pose, time, reach_time)
-        self._publishers[-1].publish(numbers_message(values[self._separate]))
+        self._publishers[-1].publish(self._gripper.make(values[self._separate], time))

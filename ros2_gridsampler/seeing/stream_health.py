@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Literal
 
 from ..bounds import checked
 
@@ -73,6 +74,15 @@ class StreamBudget:
     def span(self) -> float:
         """So far back from the newest sample another one may still be asked for [s]."""
         return self.max_age + self.max_ahead
+
+
+TimeSource = Literal['recorded', 'header', 'log']
+"""Whose time an offline reading believes.
+
+'recorded': header stamps against log times, as the live node would have seen them. 'header': the
+header stamps alone, for a bag whose recorder had another clock. 'log': the log times alone, for
+drivers that do not stamp.
+"""
 
 
 class Rung(IntEnum):
