@@ -16,9 +16,10 @@ from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find, read_yaml, structure
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.manifest import MANIFEST, golden_observation
-from ros2_gridsampler.simulation.benchmark import check_tasks
 from ros2_gridsampler.simulation.closed_loop import measure_success
-from ros2_gridsampler.simulation.solved_states import Placements, check_episodes
+from ros2_gridsampler.simulation.libero_arm import Libero
+from ros2_gridsampler.simulation.simulator import check_episodes
+from ros2_gridsampler.simulation.solved_states import Placements
 from ros2_gridsampler.training.recipe import load_recipe
 from ros2_gridsampler.training.run_state import keep_recipe
 from ros2_gridsampler.training.train_policy import train
@@ -94,12 +95,13 @@ def check_comparison(path: Path, rows: Sequence[str]) -> None:
             are no recipe.
     """
     config = load_comparison(path)
-    check_tasks(config.suite, config.tasks)
+    simulator = Libero(config.suite)
+    simulator.check_tasks(config.tasks)
     for row in rows:
         changes = config.base if row == BASE else config.row | _own(config, row, path)
         load_recipe(path.parent / config.recipe, _lines(changes))
         for episodes in config.episodes_of(row).values():
-            check_episodes(episodes)
+            check_episodes(episodes, simulator.states)
 
 
 def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:
@@ -158,9 +160,9 @@ def measure_row(
             load(policy, [golden_observation(manifest.policy)], backends=('eager',)),
             manifest.policy,
             limits,
+            Libero(config.suite),
             name=row,
             weights_sha256=manifest.weights_sha256,
-            suite=config.suite,
             tasks=[task],
             episodes=episodes,
             placements=placements,

@@ -11,7 +11,7 @@ from ros2_gridsampler.command_line.arguments import Json
 from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.simulation.benchmark import all_tasks
 from ros2_gridsampler.simulation.experts import ScriptedExpert
-from ros2_gridsampler.simulation.libero_arm import LiberoArm
+from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
 from ros2_gridsampler.simulation.solved_states import Placements, Tally, try_states
 
 from . import run
@@ -63,7 +63,7 @@ def measure_experts(
         placements: Official initial states, or widened ones.
     """
     outcomes = try_states(
-        _attempt, suite=suite, tasks=tasks, episodes=episodes, placements=placements
+        _attempt, Libero(suite), tasks=tasks, episodes=episodes, placements=placements
     )
     return ExpertSuccess(suite, placements, Tally(outcomes))
 

@@ -18,12 +18,11 @@ from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy_config import PolicyConfig
-from ros2_gridsampler.simulation.benchmark import check_tasks
 from ros2_gridsampler.simulation.closed_loop import LoopConfig, check_embodiment, drive
-from ros2_gridsampler.simulation.libero_arm import LiberoArm
+from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
 from ros2_gridsampler.simulation.placements import Official
 from ros2_gridsampler.simulation.scene import Goal
-from ros2_gridsampler.simulation.solved_states import check_episodes
+from ros2_gridsampler.simulation.simulator import check_episodes
 
 from . import run
 from .glances import Glance, Glances
@@ -95,9 +94,10 @@ def measure_obedience(
     """
     if len(tasks) < 2:
         raise ValueError(f'Obedience needs at least two tasks to tell apart, got {[*tasks]}.')
-    check_embodiment(config, name)
-    check_episodes(episodes)
-    check_tasks(suite, tasks)
+    simulator = Libero(suite)
+    check_embodiment(config, name, simulator)
+    check_episodes(episodes, simulator.states)
+    simulator.check_tasks(tasks)
     goals: dict[str, Goal] = {}
     for task in tasks:
         arm = LiberoArm(suite, task)
@@ -184,8 +184,9 @@ def main(
     """
     with json_output(json) as write:
         prepare_output(picture)
-        check_episodes(episodes)
-        check_tasks(suite, tasks)
+        simulator = Libero(suite)
+        check_episodes(episodes, simulator.states)
+        simulator.check_tasks(tasks)
         model, manifest = load_checkpoint(find('models', policy))
         result = measure_obedience(
             load(model, [golden_observation(manifest.policy)], backends=('eager',)),

@@ -16,7 +16,7 @@ PYTHON = (
     if os.environ.get('VIRTUAL_ENV')
     else sys.executable
 )
-# Name, default (None: must be given), what it is.
+# Name, default (None: must be given), what it is. What is empty stays as the node has it.
 ARGUMENTS = (
     ('policy', None, 'Checkpoint folder, or the name of one under models/'),
     ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
@@ -25,27 +25,28 @@ ARGUMENTS = (
     ('name', 'policy_node', 'Of the node'),
     ('encoder', '', "Encoder folder or name; empty for the checkpoint's own"),
     ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
-    ('allow_unvalidated_encoder', 'false', 'Take encoders never measured with this policy'),
+    ('allow_unvalidated_encoder', '', 'true: take encoders never measured with this policy'),
     ('instruction', '', 'Sentence to obey until another comes on instruction_topic'),
-    ('backend', 'automatic', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
+    ('backend', '', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
+    ('device', '', 'Where the engine computes: auto, cpu, cuda or cuda:1'),
     ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
-    ('command_rate', '50.0', 'Commands per second [Hz]'),
-    ('joint_states_topic', 'joint_states', 'JointState of the arm, in its namespace'),
+    ('command_rate', '', 'Commands per second [Hz]'),
+    ('joint_states_topic', '', 'JointState of the arm, in its namespace'),
     ('gripper_state_topic', '', 'State of a gripper with a topic of its own; empty for none'),
-    ('gripper_state_type', 'joint_state', 'Of that topic: joint_state or float64'),
-    ('gripper_command_type', 'float64_multi_array', 'float64, joint_state, gripper_command'),
+    ('gripper_state_type', '', 'Of that topic: joint_state or float64'),
+    ('gripper_command_type', '', 'float64_multi_array, float64, joint_state or gripper_command'),
     ('joint_names', '', 'Joints of policy=robot, like elbow=elbow_joint; commas between'),
     ('joint_prefix', '', "Before every joint of the robot, like 'left_'"),
-    ('pose_topic', 'end_effector_pose', 'PoseStamped of the hand, in its namespace'),
+    ('pose_topic', '', 'PoseStamped of the hand, in its namespace'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
     ('separate_joints', '', 'Commanded joints of another controller, on gripper_topic; commas'),
     ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
-    ('check_mounts', 'true', 'Refuse to activate if a camera has moved since the training'),
-    ('check_following', 'true', 'Hold an arm that does not follow; false for a recording only'),
-    ('reliable_streams', 'false', 'Subscribe reliably to cameras, joints and pose'),
-    ('use_sim_time', 'false', 'Take the time from /clock'),
-    ('autostart', 'true', 'Configure and activate without a lifecycle manager'),
-    ('actuation_delay', '0.0', 'From command to motion, see gridsampler calibrate arm [s]'),
+    ('check_mounts', '', 'Whether a camera that has moved since the training is refused'),
+    ('check_following', '', 'Hold an arm that does not follow; false for a recording only'),
+    ('reliable_streams', '', 'true: subscribe reliably to cameras, joints and pose'),
+    ('use_sim_time', '', 'true: take the time from /clock'),
+    ('autostart', '', 'Whether to configure and activate without a lifecycle manager'),
+    ('actuation_delay', '', 'From command to motion, see gridsampler calibrate arm [s]'),
     ('parameters_file', '', 'YAML with more parameters of the node (ros2 param describe)'),
     ('log_level', 'info', 'debug, info, warn or error'),
 )
@@ -58,6 +59,16 @@ TOPICS = {
     'joint_trajectory_topic': '~/joint_trajectory',
     'joint_positions_topic': '~/joint_positions',
 }
+# Argument -> parameter of the node.
+SWITCHES = {
+    'check_mounts': 'cameras.check_mounts',
+    'check_following': 'check_following',
+    'reliable_streams': 'reliable_streams',
+    'use_sim_time': 'use_sim_time',
+    'autostart': 'autostart',
+    'allow_unvalidated_encoder': 'swap.allow_unvalidated',
+}
+NUMBERS = {'command_rate': 'command_rate', 'actuation_delay': 'schedule.actuation_delay'}
 
 
 def words(text):
@@ -100,6 +111,7 @@ def start(context):
             'encoder_server',
             'instruction',
             'backend',
+            'device',
             'output',
             'joint_states_topic',
             'gripper_state_topic',
@@ -108,18 +120,19 @@ def start(context):
             'joint_prefix',
             'pose_topic',
         )
+        if given[name]
     }
     for name in ('camera_topics', 'gripper_joints', 'separate_joints', 'joint_names'):
         if given[name]:
             parameters[name] = words(given[name])
     if given['camera_calibrations']:
         parameters['cameras.calibrations'] = words(given['camera_calibrations'])
-    parameters['cameras.check_mounts'] = truth(given, 'check_mounts')
-    for name in ('check_following', 'reliable_streams', 'use_sim_time', 'autostart'):
-        parameters[name] = truth(given, name)
-    parameters['swap.allow_unvalidated'] = truth(given, 'allow_unvalidated_encoder')
-    parameters['command_rate'] = number(given, 'command_rate')
-    parameters['schedule.actuation_delay'] = number(given, 'actuation_delay')
+    for name, parameter in SWITCHES.items():
+        if given[name]:
+            parameters[parameter] = truth(given, name)
+    for name, parameter in NUMBERS.items():
+        if given[name]:
+            parameters[parameter] = number(given, name)
     more = given['parameters_file']
     if more and not os.path.isfile(more):
         raise ValueError(

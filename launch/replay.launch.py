@@ -24,22 +24,23 @@ PYTHON = (
     if os.environ.get('VIRTUAL_ENV')
     else sys.executable
 )
-# Name, default (None: must be given), what it is.
+# Name, default (None: must be given), what it is. What is empty stays as the nodes have it.
 ARGUMENTS = (
     ('bag', None, 'Bag folder, or an .mcap or .db3 file'),
     ('policy', None, 'Checkpoint folder, or the name of one under models/'),
     ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
     ('camera_topics', None, 'One topic per camera of the checkpoint, separated by commas'),
     ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
-    ('backend', 'automatic', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
+    ('backend', '', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
+    ('device', '', 'Where the engine computes: auto, cpu, cuda or cuda:1'),
     ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
     ('instruction_topic', '/instruction', 'Recorded topic with the sentence'),
     ('joint_states_topic', '/joint_states', 'Recorded JointState'),
     ('pose_topic', '/end_effector_pose', 'Recorded PoseStamped of the end effector'),
     ('topics', '', 'Topics to play, separated by commas; by default what the policy reads'),
-    ('rate', '1.0', 'Speed; 1 is as recorded'),
-    ('loop', 'false', 'Begin anew at the end'),
-    ('lockstep', 'false', 'Before each picture wait for the answer to the one before'),
+    ('rate', '', 'Speed; 1 is as recorded'),
+    ('loop', '', 'true: begin anew at the end'),
+    ('lockstep', '', 'true: before each picture wait for the answer to the one before'),
 )
 
 
@@ -98,15 +99,16 @@ def start(context):
     cameras = words(given['camera_topics'])
     replay = {
         'bag': given['bag'],
-        'rate': number(given, 'rate'),
         'pace_topic': cameras[0],
         # No recorded command: an arm may listen.
         'topics': words(given['topics']) if given['topics'] else cameras,
-        **{name: truth(given, name) for name in ('loop', 'lockstep')},
+        **{name: truth(given, name) for name in ('loop', 'lockstep') if given[name]},
         # Configuring may build an engine first.
         'patience': 120.0,
         'expect_answers': True,
     }
+    if given['rate']:
+        replay['rate'] = number(given, 'rate')
     if not given['topics']:
         others = ('joint_states_topic', 'pose_topic', 'instruction_topic')
         replay['optional_topics'] = [

@@ -24,18 +24,19 @@ PYTHON = (
     if os.environ.get('VIRTUAL_ENV')
     else sys.executable
 )
-# Name, default, what it is.
+# Name, default, what it is. What is empty stays as the nodes have it.
 ARGUMENTS = (
     ('policy', 'libero_spatial', 'Checkpoint folder, or the name of one under models/'),
     ('arm', 'panda', 'YAML with the limits of the arm, or the name of one in calibration/'),
     ('encoder', '', "Encoder folder; empty for the checkpoint's own"),
-    ('backend', 'automatic', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
+    ('backend', '', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
+    ('device', '', 'Where the engine computes: auto, cpu, cuda or cuda:1'),
     ('output', 'twist', 'The simulated arm takes twists'),
-    ('suite', 'libero_spatial', 'LIBERO suite'),
+    ('suite', '', 'LIBERO suite'),
     ('tasks', '0,1,2', 'Task numbers, separated by commas'),
-    ('episodes_per_task', '1', 'Episodes of each task'),
-    ('placements', 'official', 'official or widened (by 5 cm)'),
-    ('rendering', 'simplified', 'simplified or original'),
+    ('episodes_per_task', '', 'Episodes of each task'),
+    ('placements', '', 'official or widened (by 5 cm)'),
+    ('rendering', '', 'simplified or original'),
     ('image_transport', 'compressed', 'compressed or raw'),
 )
 
@@ -76,11 +77,15 @@ def start(context):
     suffix = '/compressed' if given['image_transport'] == 'compressed' else ''
     cameras = ','.join(f'/{camera}/image_raw{suffix}' for camera in ('agentview', 'wrist'))
     simulation = {
-        name: given[name] for name in ('suite', 'placements', 'rendering', 'image_transport')
+        name: given[name]
+        for name in ('suite', 'placements', 'rendering', 'image_transport')
+        if given[name]
     }
     simulation['tasks'] = integers(given, 'tasks')
-    (simulation['episodes_per_task'],) = integers(given, 'episodes_per_task')
-    passed = {name: given[name] for name in ('policy', 'arm', 'encoder', 'backend', 'output')}
+    if given['episodes_per_task']:
+        (simulation['episodes_per_task'],) = integers(given, 'episodes_per_task')
+    own = ('policy', 'arm', 'encoder', 'backend', 'device', 'output')
+    passed = {name: given[name] for name in own}
     topics = {
         'camera_topics': cameras,
         'instruction_topic': '/instruction',

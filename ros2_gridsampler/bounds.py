@@ -1,36 +1,74 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A config whose fields say their bounds -> nothing, or which number is outside of them."""
+"""A dataclass whose fields say their bounds -> one that cannot be made outside of them.
+
+A bound is declared once, in the metadata of its field: 'minimum', 'maximum', or 'above' (a minimum
+that is itself too small), with its 'unit' and, where it needs one, the reason 'why'. From there
+come the refusal here, the ranges of ROS parameters and the help of flags. Numbers must be finite
+in any case.
+"""
 
 import math
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields
+from numbers import Real
+from typing import Any, TypeVar
+
+Kind = TypeVar('Kind', bound=type)
 
 
-def check_bounds(config: Any) -> None:
-    """Hold every number of a config against its field's metadata.
+def checked(kind: Kind) -> Kind:
+    """Makes a class refuse numbers outside of its bounds, before its own `__post_init__`.
 
-    A field may hold 'minimum', 'above' (a minimum that is itself too small) and 'maximum'.
-
-    Raises:
-        ValueError: Names every number that is not finite or is out of bounds.
+    Stands below `@dataclass`. Whoever makes the object gets a ValueError that names every number
+    that is out of bounds, what was expected, and the unit.
     """
+    own = getattr(kind, '__post_init__', None)
+
+    def enforce(self: Any) -> None:
+        _check_bounds(self)
+        if own is not None:
+            own(self)
+
+    kind.__post_init__ = enforce  # type: ignore[attr-defined]
+    return kind
+
+
+def bound_text(bounds: Mapping[str, Any]) -> str:
+    """Returns what a field's metadata allows, in words: 'at least 0 s and at most 1 s'."""
+    unit = f' {bounds["unit"]}' if bounds.get('unit') else ''
+    words = (('at least', 'minimum'), ('more than', 'above'), ('at most', 'maximum'))
+    parts = [f'{text} {bounds[key]}{unit}' for text, key in words if bounds.get(key) is not None]
+    why = f' ({bounds["why"]})' if bounds.get('why') else ''
+    return (' and '.join(parts) or 'a finite number') + why
+
+
+def _check_bounds(config: Any) -> None:
     wrong = []
     for field in fields(config):
-        value, bounds = getattr(config, field.name), field.metadata
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        low, above, high = (bounds.get(key) for key in ('minimum', 'above', 'maximum'))
-        inside = (
-            math.isfinite(value)
-            and (low is None or value >= low)
-            and (above is None or value > above)
-            and (high is None or value <= high)
-        )
-        if not inside:
-            lower = f'at least {low}' if above is None else f'more than {above}'
-            upper = '' if high is None else f' and at most {high}'
-            expected = lower + upper if (low, above) != (None, None) else 'a finite number'
-            wrong.append(f'{field.name} is {value}, expected {expected}')
+        unit = f' {field.metadata["unit"]}' if field.metadata.get('unit') else ''
+        for value in _numbers(getattr(config, field.name)):
+            if not _inside(value, field):
+                expected = bound_text(field.metadata)
+                wrong.append(f'{field.name} is {value}{unit}, expected {expected}')
     if wrong:
         raise ValueError('; '.join(wrong))
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """A number, or those in a tuple; other values have no bounds."""
+    if isinstance(value, tuple | list):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, Real) and not isinstance(value, bool):
+        yield value
+
+
+def _inside(value: Any, field: 'Field[Any]') -> bool:
+    low, above, high = (field.metadata.get(key) for key in ('minimum', 'above', 'maximum'))
+    return (
+        math.isfinite(value)
+        and (low is None or value >= low)
+        and (above is None or value > above)
+        and (high is None or value <= high)
+    )

@@ -33,10 +33,10 @@ if not REAL_ISFILE(os.path.join(os.path.dirname(torch.__file__), 'lib', 'libtorc
 import torch_tensorrt
 import torch_tensorrt.dynamo._compiler as compiler
 
-from ros2_gridsampler.engines.engine import EngineRefused
-from ros2_gridsampler.engines.exported_graph import as_inputs, export, reduced
+from ros2_gridsampler.engines.engine import EngineRefused, Settings
+from ros2_gridsampler.engines.exported_graph import export
 from ros2_gridsampler.engines.onnxruntime import to_onnx
-from ros2_gridsampler.engines.tensorrt import PLAN, build
+from ros2_gridsampler.engines.tensorrt import PLAN, TensorRt
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.manifest import golden_observation
 
@@ -88,7 +88,7 @@ def coverage(graph, file):
     """The first lines of torch-tensorrt's own plan."""
     torch_tensorrt.dynamo.compile(
         graph.program,
-        arg_inputs=tuple(torch.from_numpy(array) for array in graph.example.arrays),
+        arg_inputs=tuple(torch.from_numpy(array) for array in graph.example.values()),
         dryrun=str(file),
         min_block_size=1,
     )
@@ -119,15 +119,16 @@ def main():
     """Print what was found."""
     folder, scratch = Path(sys.argv[1]), Path(sys.argv[2])
     policy, _ = load_checkpoint(folder)
-    example = as_inputs(policy.config, golden_observation(policy.config))
+    example = policy.interface.arrays(golden_observation(policy.config))
+    engine = TensorRt()
     found = {'plan': coverage(export(policy, example), scratch / 'plan.txt'), 'bytes': {}}
     for precision in sys.argv[3].split(','):
-        source = policy if precision == 'fp32' else reduced(policy, precision)
-        found['bytes'][precision] = len(build(export(source, example))[PLAN])
+        graph = export(policy, example, precision)
+        found['bytes'][precision] = len(engine.build(graph, Settings(precision))[PLAN])
     found['onnx'] = parse_onnx(export(policy, example))
     policy.trunk.norm = Bessel()
     try:
-        build(export(policy, example))
+        engine.build(export(policy, example), Settings())
     except EngineRefused as error:
         found['refusal'] = str(error)
     print(json.dumps(found))

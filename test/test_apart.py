@@ -25,7 +25,8 @@ from ros2_gridsampler.encoders.encoder_checkpoint import (
 from ros2_gridsampler.encoders.engine_maker import EngineMaker, hand_over, take_over
 from ros2_gridsampler.encoders.received_folder import check_received, check_received_apart
 from ros2_gridsampler.engines import build
-from ros2_gridsampler.engines.engine import EngineRefused
+from ros2_gridsampler.engines.engine import EngineRefused, Settings
+from ros2_gridsampler.engines.table import find_engines
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.manifest import BadCheckpoint, golden_observation
 
@@ -104,15 +105,16 @@ def made():
     torch.manual_seed(0)
     policy = tiny_policy(sample_after=3)
     examples = [golden_observation(policy.config)]
-    return policy, build(policy, examples, backends=('openvino',))
+    return policy, build(policy, examples, find_engines(['openvino']), Settings())
 
 
 def test_an_engine_that_was_handed_over_predicts_the_same(made, tmp_path):
     policy, engine = made
     hand_over(engine, tmp_path)
-    taken = take_over(tmp_path, policy.config)
+    taken = take_over(tmp_path, policy.interface)
     for given in engine.inputs:
-        assert np.array_equal(taken._engine.run(given).actions, engine.engine.run(given).actions)
+        actions = [session.run(given)['actions'] for session in (taken._session, engine.session)]
+        assert np.array_equal(*actions)
     assert taken.report.agreement.inputs == len(engine.inputs)
 
 
@@ -123,15 +125,15 @@ def test_a_part_of_an_engine_is_not_taken_over(made, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(EngineRefused):
-        take_over(tmp_path, policy.config)
+        take_over(tmp_path, policy.interface)
 
 
 def test_an_engine_that_computes_something_else_than_pytorch_is_not_taken_over(made, tmp_path):
     policy, engine = made
-    other = [replace(outputs, actions=outputs.actions + 1) for outputs in engine.expected]
+    other = [results | {'actions': results['actions'] + 1} for results in engine.expected]
     hand_over(replace(engine, expected=other), tmp_path)
     with pytest.raises(EngineRefused, match='something else'):
-        take_over(tmp_path, policy.config)
+        take_over(tmp_path, policy.interface)
 
 
 @pytest.mark.timeout(1800)
@@ -144,7 +146,7 @@ def test_an_engine_made_apart_sees_through_the_encoder_that_was_asked_for(tmp_pa
     save_small_encoder(tmp_path / 'other', config=policy.config.encoder)
     encoder, manifest = load_encoder(tmp_path / 'other')
     expected = with_encoder(policy, encoder).predict(golden_observation(policy.config))
-    maker = EngineMaker(tmp_path / 'policy', 'openvino', 'fp32', 1, lambda text: None)
+    maker = EngineMaker(tmp_path / 'policy', 'openvino', Settings(), lambda text: None)
     own = maker.here(policy).predict(golden_observation(policy.config))
     config = config_with_encoder(policy.config, manifest.encoder)
     other = maker.apart(tmp_path / 'other', config, lambda: time.sleep(0.02))

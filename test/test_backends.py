@@ -15,22 +15,21 @@ import pytest
 import torch
 from policies import tiny_policy
 
-from ros2_gridsampler.engines import EngineRefused, load
-from ros2_gridsampler.engines.compiled_policy import preference
-from ros2_gridsampler.engines.eager import EagerEngine
-from ros2_gridsampler.engines.engine import Outputs
-from ros2_gridsampler.engines.exported_graph import (
-    PROBES,
-    Graph,
-    as_inputs,
-    export,
-    probes,
-    run_eagerly,
-)
+from ros2_gridsampler.encoders.engine_maker import hand_over, take_over
+from ros2_gridsampler.engines import EngineRefused, build, load
+from ros2_gridsampler.engines.eager import Eager
+from ros2_gridsampler.engines.engine import Machine, Settings
+from ros2_gridsampler.engines.engine_cache import EngineCache
+from ros2_gridsampler.engines.exported_graph import export, run_eagerly
 from ros2_gridsampler.engines.onnxruntime import to_onnx
+from ros2_gridsampler.engines.table import ENGINES, find_engines, preference
 from ros2_gridsampler.engines.verification import verify
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
+from ros2_gridsampler.policy.graph import PROBES
 from ros2_gridsampler.policy.manifest import golden_observation
+from ros2_gridsampler.policy.signature import ArraySpec, ResultSpec, Signature
+from ros2_gridsampler.policy.token_reducers import CONDITIONED
+from ros2_gridsampler.vla.deployed_policy import load_policy
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
 LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}
@@ -50,6 +49,11 @@ def observations(config, count):
             joints=golden.joints + generator.normal(size=golden.joints.shape),
             instruction=f'sentence {number}',
         )
+
+
+def example(policy):
+    """Arguments of its network."""
+    return policy.interface.arrays(golden_observation(policy.config))
 
 
 def compile_strictly(policy, backend, **options):
@@ -103,7 +107,7 @@ def test_an_engine_that_forgets_the_prefix_is_found():
     policy = tiny_policy(head='flow')
 
     def without_prefix(inputs):
-        return dataclasses.replace(inputs, given=np.zeros_like(inputs.given))
+        return inputs | {'given': np.zeros_like(inputs['given'])}
 
     with pytest.raises(EngineRefused, match='something else than PyTorch'):
         tried(Faulty(policy, inputs=without_prefix), policy)
@@ -114,7 +118,7 @@ def test_an_engine_that_forgets_the_prefix_is_found():
 def test_every_published_policy_is_compiled(manifest, backend):
     policy, _ = load_checkpoint(manifest.parent)
     report = compile_strictly(policy, backend).report
-    assert report.agreement.actions < 2e-4
+    assert report.agreement.errors['actions'] < 2e-4
 
 
 @pytest.mark.parametrize(
@@ -128,15 +132,20 @@ def test_fewer_bits_are_close_and_never_exact(backend, precision):
         if 'does not compute bf16' in str(error):
             pytest.skip(str(error))
         raise
-    assert report.precision == precision
-    assert 1e-5 < report.agreement.actions < 0.1
+    assert report.settings.precision == precision
+    assert 1e-5 < report.agreement.errors['actions'] < 0.1
+
+
+def eagerly(policy):
+    """The policy by PyTorch."""
+    return Eager().open({}, policy.signature, Settings(), policy)
 
 
 class Faulty:
     """An engine that does something to what goes in or comes out of a right one."""
 
     def __init__(self, policy, inputs=lambda x: x, outputs=lambda x: x):
-        self.engine, self.inputs, self.outputs = EagerEngine(policy, 'fp32', 1), inputs, outputs
+        self.engine, self.inputs, self.outputs = eagerly(policy), inputs, outputs
 
     def run(self, inputs):
         return self.outputs(self.engine.run(self.inputs(inputs)))
@@ -144,18 +153,17 @@ class Faulty:
 
 def tried(engine, policy, only_examples=False):
     """Verify it."""
-    inputs = probes(policy.config, [golden_observation(policy.config)])
+    inputs = policy.probes([golden_observation(policy.config)])
     inputs = inputs[:1] if only_examples else inputs
-    graph = Graph(policy)
-    expected = [run_eagerly(graph, given) for given in inputs]
-    return verify(engine, inputs, expected, policy.config, 'fp32')
+    expected = [run_eagerly(policy, given) for given in inputs]
+    return verify(engine, inputs, expected, policy.signature, 'fp32')
 
 
 def test_an_engine_that_is_wrong_only_at_the_border_is_found():
     policy = tiny_policy()
 
     def short_of_the_border(inputs):
-        return dataclasses.replace(inputs, point_shift=inputs.point_shift.clip(-0.7, 0.7))
+        return inputs | {'point_shift': inputs['point_shift'].clip(-0.7, 0.7)}
 
     engine = Faulty(policy, inputs=short_of_the_border)
     tried(engine, policy, only_examples=True)
@@ -166,10 +174,11 @@ def test_an_engine_that_is_wrong_only_at_the_border_is_found():
 @pytest.mark.parametrize(
     ('fault', 'words'),
     [
-        (lambda o: Outputs(o.actions * np.nan, o.points), 'actions for input 0 are not all fin'),
-        (lambda o: Outputs(o.actions, o.points[:, :1]), r'points have shape \(1, 1, 2, 2\)'),
-        (lambda o: Outputs(o.actions + 1e-3, o.points), 'actions are off by 0.01 scales'),
-        (lambda o: Outputs(o.actions, o.points + 0.01), 'points by 0.03 cells'),
+        (lambda o: o | {'actions': o['actions'] * np.nan}, 'actions for input 0 are not all fin'),
+        (lambda o: o | {'points': o['points'][:, :1]}, r'points have shape \(1, 1, 2, 2\)'),
+        (lambda o: o | {'actions': o['actions'] + 1e-3}, 'actions are off by 0.01 scales'),
+        (lambda o: o | {'points': o['points'] + 0.01}, 'points are off by 0.03 cells'),
+        (lambda o: {'actions': o['actions']}, r"gives \['actions'\] and no points"),
     ],
 )
 def test_an_engine_that_gives_something_else_is_refused(fault, words):
@@ -180,7 +189,7 @@ def test_an_engine_that_gives_something_else_is_refused(fault, words):
 
 def test_an_engine_of_other_weights_is_refused():
     with pytest.raises(EngineRefused, match='something else'):
-        tried(EagerEngine(tiny_policy(seed=1), 'fp32', 1), tiny_policy(seed=0))
+        tried(eagerly(tiny_policy(seed=1)), tiny_policy(seed=0))
 
 
 class Bessel(torch.nn.Module):
@@ -214,7 +223,7 @@ def test_a_policy_that_cannot_be_exported_is_refused_in_a_sentence():
     policy = tiny_policy()
     policy.trunk.norm = Guess()
     with pytest.raises(EngineRefused, match='cannot be exported'):
-        export(policy, as_inputs(policy.config, golden_observation(policy.config)))
+        export(policy, example(policy))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +266,9 @@ def test_weights_that_are_not_finite_are_named(value):
     [
         ({'backends': ('telepathy',)}, 'telepathy'),
         ({'backends': ()}, 'use some of'),
-        ({'threads': 0}, 'at least one thread'),
+        ({'threads': 0}, 'threads is 0, expected at least 1'),
+        ({'device': 'gpu'}, "Device 'gpu' is not known; use 'auto', 'cpu', 'cuda' or 'cuda:1'"),
+        ({'device': 'cuda:-1'}, 'is not known'),
     ],
 )
 def test_choices_that_cannot_be_met_are_refused(options, words):
@@ -275,7 +286,7 @@ def test_the_onnx_file_that_tensorrt_reads_has_opset_18_and_no_grid_sample():
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxscript')
     policy = tiny_policy()
-    content = to_onnx(export(policy, as_inputs(policy.config, golden_observation(policy.config))))
+    content = to_onnx(export(policy, example(policy)))
     model = onnx.load_from_string(content)
     assert {entry.domain: entry.version for entry in model.opset_import}[''] == 18
     assert 'GridSample' not in {node.op_type for node in model.graph.node}
@@ -372,7 +383,7 @@ def test_one_thread_never_takes_more_than_one_core(backend):
         compiled.predict(golden)
     # A second thread that computes or only waits would be counted here.
     assert time.process_time() - spent <= 1.1 * (time.perf_counter() - begin) + 0.02
-    assert compiled.report.threads == 1
+    assert compiled.report.settings.threads == 1
 
 
 def test_the_default_takes_the_first_engine_that_is_installed_and_tells_why_not_the_others(
@@ -393,3 +404,150 @@ def test_the_default_takes_the_first_engine_that_is_installed_and_tells_why_not_
     assert all('is not installed; pip install' in each.reason for each in report.refusals)
     assert [each.backend for each in report.refusals] == ['tensorrt', 'openvino', 'onnxruntime']
     assert preference('onnxruntime') == ('onnxruntime',)
+
+
+class Reference:
+    """An engine of this test alone: ONNX's own evaluator, operator by operator in NumPy."""
+
+    name, files, lowers, portable = 'reference', ('graph.onnx',), True, False
+
+    def check(self, settings):
+        return Machine('onnx.reference', 'CPU')
+
+    def build(self, graph, settings):
+        return {'graph.onnx': to_onnx(graph)}
+
+    def open(self, files, signature, settings, source=None):
+        from onnx import load_from_string
+        from onnx.reference import ReferenceEvaluator
+
+        class Session:
+            def run(self, arrays):
+                given = {name: arrays[name] for name in evaluator.input_names}
+                return dict(
+                    zip(signature.outputs, evaluator.run([*signature.outputs], given), strict=True)
+                )
+
+        evaluator = ReferenceEvaluator(load_from_string(bytes(files['graph.onnx'])))
+        return Session()
+
+
+def test_an_engine_that_is_put_into_the_table_computes_a_policy(monkeypatch, tmp_path):
+    pytest.importorskip('onnxscript')
+    monkeypatch.setitem(ENGINES, 'reference', Reference())
+    assert preference('automatic')[-1] == 'reference'
+    policy = tiny_policy(head='continuing')
+    cache = EngineCache(tmp_path / 'cache')
+    for origin in ('There was no entry. Built and kept', 'Loaded from'):
+        compiled = compile_strictly(policy, 'reference', cache=cache)
+        assert compiled.report.origin.startswith(origin)
+    for observation in observations(policy.config, 2):
+        got, wanted = (p.predict(observation).chunk.targets for p in (compiled, policy))
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+    golden = golden_observation(policy.config)
+    made = build(policy, [golden], find_engines(['reference']), Settings(), cache=cache)
+    folder = tmp_path / 'handed over'
+    folder.mkdir()
+    hand_over(made, folder)
+    taken = take_over(folder, policy.interface)
+    assert taken.report.backend == 'reference'
+    assert np.array_equal(
+        taken.predict(golden).chunk.targets, compiled.predict(golden).chunk.targets
+    )
+
+
+class Sum(torch.nn.Module):
+    """A network that is no policy of ours: two numbers in, one out."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([2.0, -3.0]))
+
+    def forward(self, left, right):
+        return self.weight[0] * left + self.weight[1] * right
+
+
+class Weighed:
+    """It, as engines want to know it."""
+
+    signature = Signature(
+        {'left': ArraySpec((1, 3), 'float32'), 'right': ArraySpec((1, 3), 'float32')},
+        {'sum': ResultSpec(np.ones(3), 'ones', {'fp32': 1e-5})},
+    )
+
+    def network(self, precision):
+        return Sum().eval()
+
+    def probes(self, examples):
+        return [
+            {'left': np.full((1, 3), x, np.float32), 'right': np.ones((1, 3), np.float32)}
+            for x in range(3)
+        ]
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
+def test_every_engine_takes_a_network_with_other_arguments(backend):
+    if backend in LIBRARIES:
+        pytest.importorskip(LIBRARIES[backend])
+    made = build(Weighed(), [], find_engines([backend]), Settings(), strict=True)
+    given = {'left': np.float32([[1, 2, 3]]), 'right': np.float32([[1, 0, -1]])}
+    np.testing.assert_allclose(made.session.run(given)['sum'], [[-1, 4, 9]], atol=1e-5)
+    assert str(made.report.agreement).endswith('ones')
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda a: a | {'images': a['images'][:, :1]}, r"'images' in shape \(1, 2, 64, 64, 3\)"),
+        (lambda a: a | {'words': a['words'].astype(np.int32)}, 'of int64, got .* of int32'),
+        (lambda a: a | {'depth': a['images']}, 'The network reads .* got .*depth'),
+    ],
+)
+def test_arguments_of_another_form_are_refused_by_name(change, words):
+    policy = tiny_policy()
+    policy.signature.check(example(policy))
+    with pytest.raises(ValueError, match=words):
+        policy.signature.check(change(example(policy)))
+
+
+@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime', 'eager'])
+def test_a_gpu_that_an_engine_does_not_have_here_is_refused(backend):
+    if torch.cuda.device_count() > 99:
+        pytest.skip('there is such a GPU here')
+    with pytest.raises(EngineRefused, match=r"'cuda:99'.*(use|device) .*'cpu'"):
+        compile_strictly(tiny_policy(), backend, device='cuda:99')
+    assert compile_strictly(tiny_policy(), backend, device='cpu').report.agreement.inputs
+
+
+def test_a_lerobot_policy_is_not_computed_elsewhere_than_asked_without_a_word(tmp_path):
+    for name in ('config.json', 'policy_preprocessor.json'):
+        (tmp_path / name).write_text('{}')
+    with pytest.raises(ValueError, match=r"computes on the CPU here, device 'cuda:1' was asked"):
+        load_policy(tmp_path, 'automatic', None, Settings(device='cuda:1'))
+
+
+@pytest.mark.parametrize('head', ['direct', 'continuing', 'flow'])
+@pytest.mark.parametrize('reducer', ['grid_sampler', 'point_locator', 'dense', 'blind'])
+def test_the_network_makes_no_tensor_on_another_device_than_its_own(head, reducer):
+    tokens = {'dense': 16, 'blind': 0}.get(reducer, 2)
+    conditioned = reducer in CONDITIONED
+    policy = tiny_policy(head=head, reducer=reducer, tokens=tokens, conditioned=conditioned)
+    network = policy.network('fp32').to('meta')
+    given = [torch.from_numpy(array).to('meta') for array in example(policy).values()]
+    # A tensor that was made on the CPU on the way would raise.
+    actions, points = network(*given)
+    assert actions.device.type == points.device.type == 'meta'
+    assert actions.shape == (1, 5, 7)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no NVIDIA GPU here')
+@pytest.mark.parametrize('head', ['direct', 'flow'])
+def test_the_eager_engine_on_a_gpu_predicts_as_the_policy_does(head):
+    policy = tiny_policy(head=head)
+    compiled = compile_strictly(policy, 'eager', device='cuda')
+    assert compiled.report.machine.device == torch.cuda.get_device_name()
+    golden = golden_observation(policy.config)
+    got, wanted = (p.predict(golden).chunk.targets for p in (compiled, policy))
+    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    assert next(policy.parameters()).device.type == 'cpu'

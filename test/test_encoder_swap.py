@@ -26,6 +26,7 @@ from ros2_gridsampler.encoders.swap_config import SwapConfig
 from ros2_gridsampler.encoders.swap_trial import Counts, SwapTrial
 from ros2_gridsampler.encoders.swappable_backend import Candidate, SwappableBackend
 from ros2_gridsampler.engines import load
+from ros2_gridsampler.engines.engine import Settings
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.policy.manifest import golden_observation, load_manifest
@@ -262,7 +263,7 @@ def test_wishes_are_tried_without_anybody_who_waits_and_a_bad_one_changes_nothin
         policy,
         needs,
         tmp_path / 'store',
-        EngineMaker(tmp_path / 'policy', 'eager', 'fp32', 1, lambda text: None),
+        EngineMaker(tmp_path / 'policy', 'eager', Settings(), lambda text: None),
         lambda engine: engine,
         allow_unvalidated=True,
     )

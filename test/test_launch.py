@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a launch file starts, and that it says what each of its arguments means."""
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_a_check_is_switched_off_by_true_and_false_only(start):
     for text, expected in (('True', True), ('1', True), ('false', False), ('0', False)):
         (node,) = start('policy', **given, check_mounts=text, separate_joints='jaw, thumb')
         assert node.parameters[0]['cameras.check_mounts'] is expected
-        assert node.parameters[0]['check_following'] is True
+        assert 'check_following' not in node.parameters[0]
         assert node.parameters[0]['separate_joints'] == ['jaw', 'thumb']
     with pytest.raises(ValueError, match="check_mounts is 'yes'; write true or false"):
         start('policy', **given, check_mounts='yes')
@@ -141,6 +142,54 @@ def test_the_nodes_run_in_the_active_environment(start, monkeypatch):
     assert start('policy', **given)[0].executable == '/environment/bin/python'
     monkeypatch.delenv('VIRTUAL_ENV')
     assert start('policy', **given)[0].executable == sys.executable
+
+
+def _defaults(kind, prefix=''):
+    """Parameter of a node -> what it is by default."""
+    found = {}
+    for field in dataclasses.fields(kind):
+        default = field.default_factory if field.default is dataclasses.MISSING else field.default
+        if dataclasses.is_dataclass(default):
+            found |= _defaults(default, f'{prefix}{field.name}.')
+        else:
+            found[prefix + field.name] = default
+    return found
+
+
+# The launch file itself names topics by them.
+OWN_USE = {('replay', 'joint_states_topic'), ('replay', 'pose_topic')}
+OWN_USE |= {('simulation', 'image_transport'), ('simulation', 'arm'), ('simulation', 'policy')}
+
+
+@pytest.mark.parametrize('name', ['policy', 'replay', 'simulation'])
+def test_no_launch_file_repeats_the_default_of_a_parameter(start, name):
+    pytest.importorskip('rclpy')
+    from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
+    from ros2_gridsampler.nodes.replay_node import ReplayParameters
+    from ros2_gridsampler.nodes.simulation_parameters import SimulationParameters
+
+    known = {}
+    for kind in (PolicyParameters, ReplayParameters, SimulationParameters):
+        known |= _defaults(kind)
+    module = load(FOLDER / f'{name}.launch.py')
+    renamed = {**getattr(module, 'SWITCHES', {}), **getattr(module, 'NUMBERS', {})}
+    seen = 0
+    for argument, default, _ in module.ARGUMENTS:
+        parameter = renamed.get(argument, argument)
+        if parameter in known and (name, argument) not in OWN_USE:
+            seen += 1
+            told = str(known[parameter]).lower()
+            assert default in ('', None) or default.lower() != told, f'{argument} is told twice'
+    assert seen > 3
+
+
+def test_what_is_not_given_is_left_to_the_node(start):
+    (node,) = start('policy', policy='p', arm='panda', camera_topics='/a')
+    assert node.parameters == [{'policy': 'p', 'arm': 'panda', 'camera_topics': ['/a']}]
+    (node,) = start('policy', policy='p', arm='a', camera_topics='/a', device='cuda:1')
+    assert node.parameters[0]['device'] == 'cuda:1'
+    simulated = start('simulation')[0]
+    assert simulated.parameters == [{'image_transport': 'compressed', 'tasks': [0, 1, 2]}]
 
 
 def test_what_is_missing_or_no_number_is_said_before_anything_starts(start, monkeypatch, tmp_path):

@@ -243,5 +243,5 @@ def test_settings_that_cannot_be_met_are_refused():
         MiMaeConfig(PLAIN, masks=5)
     with pytest.raises(ValueError, match='at least 2 masks'):
         MiMaeConfig(PLAIN, masks=1)
-    with pytest.raises(ValueError, match='not all 0'):
+    with pytest.raises(ValueError, match='Every loss has weight 0'):
         LossWeights(0, 0, 0)

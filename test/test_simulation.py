@@ -19,6 +19,7 @@ from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.simulation import arm_messages
+from ros2_gridsampler.simulation.arm_state import OPEN
 from ros2_gridsampler.simulation.closed_loop import measure_success
 from ros2_gridsampler.simulation.demonstrations import (
     LET_GO,
@@ -29,7 +30,7 @@ from ros2_gridsampler.simulation.demonstrations import (
     record_episode,
 )
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
-from ros2_gridsampler.simulation.libero_arm import OPEN, LiberoArm
+from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb
 from ros2_gridsampler.simulation.placements import MAX_SHIFT, Official, Sampled, Widened
 
@@ -272,9 +273,9 @@ def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp
 def test_the_shipped_policy_is_measured_from_the_evaluation_states():
     result = measure_success(
         *shipped('libero_spatial'),
+        Libero('libero_spatial'),
         name='libero_spatial',
         weights_sha256='aa',
-        suite='libero_spatial',
         tasks=[0],
         episodes=2,
         placements='official',

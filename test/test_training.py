@@ -504,7 +504,7 @@ def test_a_number_that_never_changes_keeps_its_unit_and_gets_no_noise(bags, tmp_
         ('trunk={width: 128, depth: 3, heads: 3}', 'no multiple of 3 heads'),
         ('trunk={width: 128, depth: 3, heads: 0}', 'heads is 0, expected at least 1'),
         ('encoder={patch: 0}', 'patch is 0, expected at least 1'),
-        ('encoder={stem: [0]}', 'at least 1 channel'),
+        ('encoder={stem: [0]}', 'stem is 0, expected at least 1'),
         ('encoder={depth: -1}', 'depth is -1'),
     ],
 )

@@ -9,11 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounds import checked
 from .action_chunk import ActionChunk, OutsideChunk
 from .action_prefix import Prefix
 
 
 @dataclass(frozen=True)
+@checked
 class ScheduleConfig:
     """How chunks follow each other."""
 
@@ -57,17 +59,6 @@ class ScheduleConfig:
             'been commanded before its chunk is there'
         },
     )
-
-    def __post_init__(self) -> None:
-        """Refuse times that run backwards."""
-        for name, value in (
-            ('actuation_delay', self.actuation_delay),
-            ('blend_time', self.blend_time),
-        ):
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f'{name} must be 0 s or more, got {value} s.')
-        if not np.isfinite(self.ensemble_decay):
-            raise ValueError(f'ensemble_decay must be finite, got {self.ensemble_decay}.')
 
 
 class NoActionDue(ValueError):

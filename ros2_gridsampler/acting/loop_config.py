@@ -4,11 +4,13 @@
 
 from dataclasses import dataclass, field
 
+from ..bounds import checked
 from ..seeing.stream_health import LadderConfig, StreamBudget
 from .chunk_schedule import ScheduleConfig
 
 
 @dataclass(frozen=True)
+@checked
 class LoopConfig:
     """How the command loop judges the arm, its clock and its chunks; see the fields' help."""
 

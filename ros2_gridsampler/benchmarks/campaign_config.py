@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..bounds import checked
 from .bench_topics import BenchTopics
 
 Tested = Literal['policy', 'naive', 'running']
 
 
 @dataclass(frozen=True)
+@checked
 class CampaignConfig:
     """What to do to which node; the flags of `gridsampler faults` are made from it.
 
@@ -35,13 +37,13 @@ class CampaignConfig:
     node: Tested = 'policy'
     kind: Annotated[Literal['joints', 'twist'], tyro.conf.Suppress] = 'joints'
     faults: tuple[str, ...] = ()
-    pairs: int = 0
-    seed: int = 0
+    pairs: int = field(default=0, metadata={'minimum': 0})
+    seed: int = field(default=0, metadata={'minimum': 0})
     arm: str = 'panda'
-    rate: float = 50.0
-    duration: float = 4.0
-    patience: float = 30.0
-    start_patience: float = 120.0
+    rate: float = field(default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000})
+    duration: float = field(default=4.0, metadata={'unit': 's', 'above': 0})
+    patience: float = field(default=30.0, metadata={'unit': 's', 'above': 0})
+    start_patience: float = field(default=120.0, metadata={'unit': 's', 'above': 0})
     node_name: str = '/policy_node'
     topics: Annotated[BenchTopics, tyro.conf.Suppress] = field(default_factory=BenchTopics)
 

@@ -18,6 +18,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..acting.command_message import fill_joint_trajectory, fill_twist, read_pose
+from ..bounds import checked
 from ..nodes.node_setup import declare_parameters, read_parameters, run
 from ..nodes.topics import LATCHED, NEWEST, NEWEST_RELIABLE
 from ..policy.checkpoint import load_checkpoint
@@ -29,6 +30,7 @@ from .exercised_policy_node import MODEL_FAULT
 
 
 @dataclass(frozen=True)
+@checked
 class NaiveParameters:
     """What it listens to; the names are those of the policy node."""
 
@@ -36,7 +38,11 @@ class NaiveParameters:
     camera_topics: tuple[str, ...] = field(default=(), metadata={'help': 'One per camera'})
     command_rate: float = field(
         default=0.0,
-        metadata={'help': 'Predict in a timer; 0: in the callback of each picture', 'unit': 'Hz'},
+        metadata={
+            'help': 'Predict in a timer; 0: in the callback of each picture',
+            'unit': 'Hz',
+            'minimum': 0.0,
+        },
     )
 
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..engines import Name
-from ..engines.engine import Precision
 from ..policy.policy import Policy
+from ..policy.signature import Precision
 from .step_times import StepTime, measure
 
 

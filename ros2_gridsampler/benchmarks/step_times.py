@@ -11,9 +11,10 @@ from functools import partial
 import numpy as np
 
 from ..engines import CompiledPolicy, Name, load
-from ..engines.engine import EngineRefused, Precision
+from ..engines.engine import EngineRefused
 from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
+from ..policy.signature import Precision
 from .rival_methods import MergingPolicy, PruningPolicy, take_over, with_reducer
 
 DENSE = 'dense'

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was commanded and what was measured -> how much later the arm does it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
+from ..bounds import checked
+
 
 @dataclass(frozen=True)
+@checked
 class DelayConfig:
     """Which joint to step, and how; the flags of `gridsampler calibrate delay`.
 
@@ -24,16 +27,13 @@ class DelayConfig:
     joint: str
     arm: str = 'panda'
     amplitude: float = 0.05
-    repetitions: int = 6
+    repetitions: int = field(default=6, metadata={'minimum': 2})
     joint_states: str = '/joint_states'
     command: str = '/joint_trajectory_controller/joint_trajectory'
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.amplitude) and self.amplitude != 0) or self.repetitions < 2:
-            raise ValueError(
-                f'The amplitude must not be 0 and there must be 2 repetitions or more, got '
-                f'{self.amplitude} and {self.repetitions}.'
-            )
+        if self.amplitude == 0:
+            raise ValueError('amplitude is 0, which moves nothing; give another one.')
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from ..bounds import checked
 from ..seeing.camera_message import CameraIntrinsics
 from ..seeing.opencv import opencv
 
@@ -32,6 +33,7 @@ _MAX_SCALE = 1.5
 
 
 @dataclass(frozen=True)
+@checked
 class DriftLimits:
     """How far a mount may have moved since the reference view was taken."""
 

@@ -29,7 +29,8 @@ def check(
     import numpy as np
 
     from .. import engines as backends
-    from ..engines.compiled_policy import preference
+    from ..engines.engine import Settings
+    from ..engines.table import preference
     from ..files import find
     from ..policy.manifest import golden_observation, load_manifest
     from ..vla.deployed_policy import load_policy
@@ -47,7 +48,7 @@ def check(
             threads=threads,
             strict=backend != 'automatic',
         ),
-        threads=threads,
+        Settings(threads=threads),
     )
     times = []
     for _ in range(runs):

@@ -59,26 +59,23 @@ def export(
     print(report.origin)
     print(
         f'{report.backend} ({report.machine.engine}, {report.machine.device}), '
-        f'{report.precision}: on {report.agreement.inputs} inputs actions differ from PyTorch by '
-        f'at most {report.agreement.actions:.1g} scales, points by '
-        f'{report.agreement.points:.1g} cells.'
+        f'{report.settings.precision}: on {report.agreement.inputs} inputs it differs from '
+        f'PyTorch by at most: {report.agreement}.'
     )
 
 
 def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, out: Path) -> None:
     from ..engines.converted_policy import convert, load_converted
 
-    if backend != 'openvino':
-        raise ValueError(f'Only openvino runs without PyTorch; --out cannot be for {backend}.')
     try:
-        convert(policy, checkpoint, out)
+        convert(policy, checkpoint, out, backend)
     except OSError as error:
         raise OSError(f'The converted policy cannot be kept in {out}: {error}.') from error
     agreement = load_converted(out)[0].report.agreement
     size = sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6
     print(
-        f'{out}: {size:.1f} MB; on {agreement.inputs} inputs actions differ from PyTorch by at '
-        f'most {agreement.actions:.1g} scales, points by {agreement.points:.1g} cells.'
+        f'{out}: {size:.1f} MB; on {agreement.inputs} inputs it differs from PyTorch by at most: '
+        f'{agreement}.'
     )
 
 

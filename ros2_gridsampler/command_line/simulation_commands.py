@@ -74,13 +74,15 @@ def success(
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
     from ..policy.manifest import golden_observation
-    from ..simulation.benchmark import all_tasks, check_tasks
+    from ..simulation.benchmark import all_tasks
     from ..simulation.closed_loop import measure_success
-    from ..simulation.solved_states import check_episodes
+    from ..simulation.libero_arm import Libero
+    from ..simulation.simulator import check_episodes
 
     numbers = tasks or all_tasks(suite)
-    check_episodes(episodes)
-    check_tasks(suite, numbers)
+    simulator = Libero(suite, rendering)
+    check_episodes(episodes, simulator.states)
+    simulator.check_tasks(numbers)
     with json_output(json) as write:
         folder = find('models', policy)
         model, manifest = load_checkpoint(folder)
@@ -90,14 +92,13 @@ def success(
             load(model, [golden_observation(model.config)], backends=('eager',)),
             model.config,
             load_arm(find('calibration', 'panda', '.yaml')),
+            simulator,
             name=policy,
             weights_sha256=manifest.weights_sha256,
             encoder=encoder,
-            suite=suite,
             tasks=numbers,
             episodes=episodes,
             placements=placements,
-            rendering=rendering,
             perturbation=perturbation,
         )
         print(result)

@@ -21,7 +21,7 @@ from ..acting.command_message import read_float64_multi_array, read_joint_trajec
 from ..bags.bag_reader import read_topics
 from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import StreamTopics, read_observations
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..files import disk_of
 from ..policy.prediction import proprioception
 from ..seeing.camera_message import stamp_seconds
@@ -48,6 +48,7 @@ class ActionTopics:
 
 
 @dataclass(frozen=True)
+@checked
 class EpisodeConfig:
     """How bags become samples.
 
@@ -66,10 +67,6 @@ class EpisodeConfig:
     action_space: ActionSpace
     steps: int = field(metadata={'minimum': 1})
     period: float = field(metadata={'above': 0})
-
-    def __post_init__(self) -> None:
-        """Refuses chunks without an end or a beginning."""
-        check_bounds(self)
 
 
 class EpisodeStore:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..bags.bag_files import DamagedBag, bag_stamps
 from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
+from ..bounds import checked
 from ..files import disk_of, write_whole
 from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.camera_message import decode_image
@@ -27,6 +28,7 @@ STORE_FORMAT = 2
 
 
 @dataclass(frozen=True)
+@checked
 class FrameConfig:
     """Which frames are read, and how they are prepared.
 
@@ -38,12 +40,10 @@ class FrameConfig:
 
     preparation: ImagePreparation
     topics: tuple[str, ...] = ()
-    every: int = 1
+    every: int = field(default=1, metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuses to keep nothing, and lens models that are not read here."""
-        if self.every < 1:
-            raise ValueError(f'"every" is at least 1, got {self.every}.')
+        """Refuses lens models that are not read here."""
         if self.preparation.rectify:
             raise ValueError('Frames for pretraining are not rectified; set rectify: false.')
 

@@ -95,8 +95,7 @@ class CandidateMaker:
             self.check(manifest, name)
             config = config_with_encoder(config, manifest.encoder)
             sha256 = manifest.weights_sha256
-        # What PyTorch computes cannot come from elsewhere.
-        if wait is None or self._engines.kind == 'eager':
+        if wait is None or not self._engines.comes_in_files:
             engine = self._engines.here(self._policy_on(folder))
         else:
             engine = self._engines.apart(folder, config, wait)

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import cattrs
 
-from ..engines import Verified, build, load, open_engine
-from ..engines.compiled_policy import Choice, CompiledPolicy, Name, Report, preference
-from ..engines.engine import EngineRefused, Precision
+from ..engines import Verified, build, load
+from ..engines.compiled_policy import CompiledPolicy, Interface, Report
+from ..engines.engine import EngineRefused, Settings
 from ..engines.engine_cache import EngineCache, default_folder
+from ..engines.table import AUTOMATIC, ENGINES, Choice, Name, find_engines, preference
 from ..engines.verification import PROBES, pack_probes, unpack_probes, verify
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig
+from ..policy.prediction import PolicyInterface
 from .apart import answer, run_apart
 from .compatibility import with_encoder
 from .encoder_checkpoint import load_encoder
@@ -36,12 +38,12 @@ def hand_over(made: Verified, folder: Path) -> None:
     (folder / REPORT).write_text(json.dumps(about))
 
 
-def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
+def take_over(folder: Path, interface: Interface) -> CompiledPolicy:
     """Opens what `hand_over` wrote, and compares it here too with PyTorch's results.
 
     Args:
         folder: Folder that was handed over; nothing of it is needed afterwards.
-        config: Config of the policy that was handed over.
+        interface: Interface of the policy that was handed over.
 
     Raises:
         EngineRefused: It cannot be opened, or computes something else.
@@ -49,13 +51,15 @@ def take_over(folder: Path, config: PolicyConfig) -> CompiledPolicy:
     try:
         about = json.loads((folder / REPORT).read_text())
         report = cattrs.structure(about['report'], Report)
-        inputs, expected = unpack_probes((folder / PROBES).read_bytes())
+        probes = (folder / PROBES).read_bytes()
+        inputs, expected = unpack_probes(probes, interface.signature)
         files = {str(name): _read(folder / name) for name in about['files']}
     except (OSError, ValueError, KeyError, cattrs.BaseValidationError) as error:
         raise EngineRefused(f'The engine was not handed over as a whole: {error!r}.') from error
-    engine = open_engine(report.backend, files, report.precision, report.threads)
-    agreement = verify(engine, inputs, expected, config, report.precision)
-    return CompiledPolicy(config, engine, replace(report, agreement=agreement))
+    signature, settings = interface.signature, report.settings
+    session = ENGINES[report.backend].open(files, signature, settings)
+    agreement = verify(session, inputs, expected, signature, settings.precision)
+    return CompiledPolicy(interface, session, replace(report, agreement=agreement))
 
 
 def _read(path: Path) -> bytearray:
@@ -74,8 +78,7 @@ class EngineMaker:
     Args:
         folder: Folder of the policy.
         choice: Engine that was asked for.
-        precision: Number format of its arithmetic.
-        threads: CPU threads of one inference.
+        settings: How it computes.
         progress: Is told what is being built, in a sentence.
     """
 
@@ -83,17 +86,20 @@ class EngineMaker:
         self,
         folder: Path,
         choice: Choice,
-        precision: Precision,
-        threads: int,
+        settings: Settings,
         progress: Callable[[str], object],
     ) -> None:
         self._folder = folder
         self._choice = choice
-        self._precision: Precision = precision
-        self._threads = threads
+        self._settings = settings
         self._progress = progress
         self.kind: Name | None = None
         """Kind of the engines; None before the first was made."""
+
+    @property
+    def comes_in_files(self) -> bool:
+        """Whether another process can make the engines; what PyTorch computes it cannot."""
+        return self.kind is not None and bool(ENGINES[self.kind].files)
 
     def here(self, policy: Policy) -> CompiledPolicy:
         """Traces, converts, compiles and compares in this thread.
@@ -105,9 +111,10 @@ class EngineMaker:
             policy,
             [golden_observation(policy.config)],
             backends=preference(self._choice) if self.kind is None else (self.kind,),
-            precision=self._precision,
-            threads=self._threads,
-            strict=self.kind is not None or self._choice != 'automatic',
+            precision=self._settings.precision,
+            threads=self._settings.threads,
+            device=self._settings.device,
+            strict=self.kind is not None or self._choice != AUTOMATIC,
             cache=EngineCache(default_folder()),
             progress=self._progress,
         )
@@ -135,11 +142,10 @@ class EngineMaker:
                 '' if encoder is None else str(encoder.absolute()),
                 out,
                 self.kind,
-                self._precision,
-                self._threads,
+                self._settings,
             )
             run_apart(__name__, [json.dumps(asdict(task))], wait)
-            return take_over(Path(out), config)
+            return take_over(Path(out), PolicyInterface(config))
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,8 @@ class _Task:
     policy: str
     encoder: str
     out: str
-    kind: Name
-    precision: Precision
-    threads: int
+    kind: str
+    settings: Settings
 
 
 def main() -> None:
@@ -162,16 +167,15 @@ def main() -> None:
 def _make(task: _Task) -> str:
     import torch
 
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(task.settings.threads)
     policy, _ = load_checkpoint(Path(task.policy))
     if task.encoder:
         policy = with_encoder(policy, load_encoder(Path(task.encoder))[0])
     made = build(
         policy,
         [golden_observation(policy.config)],
-        backends=(task.kind,),
-        precision=task.precision,
-        threads=task.threads,
+        find_engines([task.kind]),
+        task.settings,
         strict=True,
         cache=EngineCache(default_folder()),
     )

@@ -4,8 +4,11 @@
 
 from dataclasses import dataclass, field
 
+from ..bounds import checked
+
 
 @dataclass(frozen=True)
+@checked
 class SwapConfig:
     """Thresholds of the shadow run and of the trial after it; see the fields' help."""
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy -> the first engine that computes it honestly; every engine has the same call.
 
-Only building engines needs PyTorch: it is imported when `load` is called.
+Only building engines needs PyTorch: it is imported when `build` is called.
 """
 
 from __future__ import annotations
@@ -10,228 +10,212 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as remember
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from ..policy.signature import Arrays, Precision, Signature
 from ..seeing.observation import Observation
-from .compiled_policy import NAMES as NAMES
 from .compiled_policy import Backend as Backend
 from .compiled_policy import CompiledPolicy as CompiledPolicy
-from .compiled_policy import Name as Name
-from .compiled_policy import Refusal, Report
-from .engine import Built, Engine, EngineRefused, Inputs, Machine, Outputs, Precision
+from .compiled_policy import Interface, Refusal, Report
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings
 from .engine_cache import EngineCache, EngineKey
+from .table import ENGINES as ENGINES
+from .table import Name as Name
+from .table import find_engines
 from .verification import verify
 
 if TYPE_CHECKING:
-    from ..policy.policy import Policy
     from .exported_graph import ExportedGraph
+
+
+class CompilablePolicy(Compilable, Protocol):
+    """A policy of one network."""
+
+    @property
+    def interface(self) -> Interface:
+        """Turns observations into arguments, and results into predictions."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verified:
-    """An engine that computes what a policy computes, and all that it takes to open it again.
+    """An engine that computes what a network computes, and all that it takes to open it again.
 
     Attributes:
-        engine: Open.
+        session: Open.
         files: From which it was opened; none where PyTorch computes.
-        inputs: That tried it out.
+        inputs: Arguments that tried it out.
         expected: What PyTorch made of them.
         report: How it came about.
     """
 
-    engine: Engine
+    session: Session
     files: Built
-    inputs: Sequence[Inputs]
-    expected: Sequence[Outputs]
+    inputs: Sequence[Arrays]
+    expected: Sequence[Arrays]
     report: Report
 
 
 def load(
-    policy: Policy,
+    policy: CompilablePolicy,
     examples: Sequence[Observation],
     *,
-    backends: Sequence[Name] = NAMES,
+    backends: Sequence[Name] | None = None,
     precision: Precision = 'fp32',
     threads: int = 1,
+    device: str = 'auto',
     strict: bool = False,
     cache: EngineCache | None = None,
     progress: Callable[[str], object] = lambda text: None,
 ) -> CompiledPolicy:
-    """The call of the engine that `build` gives; see there."""
-    made = build(
-        policy,
-        examples,
-        backends=backends,
-        precision=precision,
-        threads=threads,
-        strict=strict,
-        cache=cache,
-        progress=progress,
-    )
-    return CompiledPolicy(policy.config, made.engine, made.report)
-
-
-def build(
-    policy: Policy,
-    examples: Sequence[Observation],
-    *,
-    backends: Sequence[Name] = NAMES,
-    precision: Precision = 'fp32',
-    threads: int = 1,
-    strict: bool = False,
-    cache: EngineCache | None = None,
-    progress: Callable[[str], object] = lambda text: None,
-) -> Verified:
-    """Try backends in order; take the first that computes what the policy computes.
-
-    Every engine runs the examples, and the first of them with the sampled points moved to the
-    border and all over the picture, before it is believed.
+    """Returns the call of the engine that `build` gives, which explains the other arguments.
 
     Args:
         policy: The reference, in float32.
         examples: At least one.
-        backends: Names in order of preference.
-        precision: 'bf16', 'fp16' and 'int8' are approximations; nobody chooses them for you.
-        threads: Of one inference. One is right where other nodes share the machine: two threads
-            that must wait for each other on a busy core are slower than one.
+        backends: Names in order of preference; all of the table where there are none.
+        precision: See `Settings`.
+        threads: See `Settings`.
+        device: See `Settings`.
         strict: Whether the first refusal is an error.
         cache: Where built engines are kept; None builds anew.
         progress: Told what is being built, in a sentence.
 
     Raises:
-        ValueError: There is no such backend, no example, or the policy itself gives numbers
-            that are not finite.
+        ValueError: There is no such backend or device, no example, or the policy itself gives
+            numbers that are not finite.
         EngineRefused: No backend is left, or the first refused and `strict` is set.
     """
-    from .exported_graph import Graph, export, fingerprint, probes, reduced, run_eagerly
+    made = build(
+        policy,
+        examples,
+        find_engines(tuple(ENGINES) if backends is None else backends),
+        Settings(precision, threads, device),
+        strict=strict,
+        cache=cache,
+        progress=progress,
+    )
+    return CompiledPolicy(policy.interface, made.session, made.report)
 
-    unknown = [name for name in backends if name not in NAMES]
-    if unknown or not backends:
-        raise ValueError(f'Backends {unknown or "()"} are not known; use some of {list(NAMES)}.')
-    if threads < 1:
-        raise ValueError(f'An inference needs at least one thread, got {threads}.')
-    _refuse_broken_weights(policy)
-    inputs = probes(policy.config, examples)
-    reference = Graph(policy).eval()
-    expected = [run_eagerly(reference, given) for given in inputs]
+
+def build(
+    source: Compilable,
+    examples: Sequence[Observation],
+    engines: Sequence[Engine],
+    settings: Settings,
+    *,
+    strict: bool = False,
+    cache: EngineCache | None = None,
+    progress: Callable[[str], object] = lambda text: None,
+) -> Verified:
+    """Tries engines in order; takes the first that computes what the network computes.
+
+    Every engine runs the probes that the network gives for the examples before it is believed.
+
+    Args:
+        source: The reference, in float32.
+        examples: At least one.
+        engines: In order of preference.
+        settings: How they compute.
+        strict: Whether the first refusal is an error.
+        cache: Where built engines are kept; None builds anew.
+        progress: Told what is being built, in a sentence.
+
+    Raises:
+        ValueError: There is no example, or the network gives numbers that are not finite.
+        EngineRefused: No engine is left, or the first refused and `strict` is set.
+    """
+    from .exported_graph import export, fingerprint, refuse_broken_weights, run_eagerly
+
+    refuse_broken_weights(source)
+    inputs = source.probes(examples)
+    for given in inputs:
+        source.signature.check(given)
+    expected = [run_eagerly(source, given) for given in inputs]
 
     @remember
-    def graph(kind: Precision) -> ExportedGraph:
+    def graph(precision: Precision) -> ExportedGraph:
         progress('Exporting the policy as one graph.')
-        return export(policy if kind == 'fp32' else reduced(policy, kind), inputs[0])
+        return export(source, inputs[0], precision)
 
     @remember
-    def hashes(kind: Precision) -> tuple[str, str]:
+    def hashes(precision: Precision) -> tuple[str, str]:
         # The same policy was exported before, most often; that takes seconds.
-        known = f'{fingerprint(policy, inputs[0])}-{kind}'
+        known = f'{fingerprint(source, inputs[0])}-{precision}'
         found = None if cache is None else cache.graph(known)
         if found is None:
-            exported = graph(kind)
+            exported = graph(precision)
             found = exported.graph_sha256, exported.weights_sha256
             if cache is not None:
                 cache.keep_graph(known, *found)
         return found
 
     refusals: list[Refusal] = []
-    for name in backends:
+    for engine in engines:
         try:
-            machine = _check(name, precision)
-            engine, files, origin = _obtain(
-                name, policy, graph, hashes, machine, precision, threads, cache, progress
-            )
-            agreement = verify(engine, inputs, expected, policy.config, precision)
+            machine = engine.check(settings)
+            if engine.files:
+                session, files, origin = _obtain(
+                    engine,
+                    source.signature,
+                    graph,
+                    hashes,
+                    settings=settings,
+                    machine=machine,
+                    cache=cache,
+                    progress=progress,
+                )
+            else:
+                session = engine.open({}, source.signature, settings, source)
+                files, origin = {}, 'The policy itself.'
+            agreement = verify(session, inputs, expected, source.signature, settings.precision)
         except EngineRefused as error:
             if strict:
-                raise EngineRefused(f'Backend {name!r} was refused: {error}') from error
-            refusals.append(Refusal(name, str(error)))
+                raise EngineRefused(f'Backend {engine.name!r} was refused: {error}') from error
+            refusals.append(Refusal(engine.name, str(error)))
             continue
-        report = Report(name, precision, threads, machine, agreement, origin, tuple(refusals))
-        return Verified(engine, files, inputs, expected, report)
+        report = Report(engine.name, settings, machine, agreement, origin, tuple(refusals))
+        return Verified(session, files, inputs, expected, report)
     reasons = ' '.join(f'{refusal.backend}: {refusal.reason}' for refusal in refusals)
-    raise EngineRefused(f'No backend can compute the policy in {precision}. {reasons}')
-
-
-def _check(name: Name, precision: Precision) -> Machine:
-    from . import eager, onnxruntime, openvino, tensorrt
-
-    if name == 'tensorrt':
-        return tensorrt.check(precision)
-    if name == 'openvino':
-        return openvino.check(precision)
-    if name == 'onnxruntime':
-        return onnxruntime.check(precision)
-    return eager.check(precision)
-
-
-def open_engine(name: Name, files: Built, precision: Precision, threads: int) -> Engine:
-    """An engine from its files; PyTorch has none.
-
-    Raises:
-        EngineRefused: Its library does not accept them here.
-    """
-    from . import onnxruntime, openvino, tensorrt
-
-    if name == 'tensorrt':
-        return tensorrt.TensorRtEngine(files)
-    if name == 'openvino':
-        return openvino.OpenVinoEngine(files, precision, threads)
-    if name == 'onnxruntime':
-        return onnxruntime.OnnxRuntimeEngine(files, threads)
-    raise EngineRefused('PyTorch computes the policy itself; there are no files to open.')
+    raise EngineRefused(f'No backend can compute the policy in {settings.precision}. {reasons}')
 
 
 def _obtain(
-    name: Name,
-    policy: Policy,
+    engine: Engine,
+    signature: Signature,
     graph: Callable[[Precision], ExportedGraph],
     hashes: Callable[[Precision], tuple[str, str]],
+    *,
+    settings: Settings,
     machine: Machine,
-    precision: Precision,
-    threads: int,
     cache: EngineCache | None,
     progress: Callable[[str], object],
-) -> tuple[Engine, Built, str]:
-    """The engine, its files, and where it came from."""
-    from . import eager, onnxruntime, openvino, tensorrt
-
-    if name == 'eager':
-        return eager.EagerEngine(policy, precision, threads), {}, 'The policy itself.'
-    # On a CPU the library itself lowers the precision; TensorRT takes the types of the graph.
-    kind: Precision = precision if name == 'tensorrt' else 'fp32'
+) -> tuple[Session, Built, str]:
+    """Returns an engine opened from files, the files, and where they came from."""
+    kind: Precision = 'fp32' if engine.lowers else settings.precision
 
     def convert() -> Built:
-        source = graph(kind)
-        progress(f'Building the {name} engine in {precision}; it is kept for the next start.')
-        if name == 'tensorrt':
-            return tensorrt.build(source)
-        if name == 'openvino':
-            return openvino.build(source)
-        return onnxruntime.build(source, precision)
+        exported = graph(kind)
+        progress(
+            f'Building the {engine.name} engine in {settings.precision}; it is kept for the next '
+            'start.'
+        )
+        return engine.build(exported, settings)
 
-    def open_files(files: Built) -> tuple[Engine, Built]:
-        return open_engine(name, files, precision, threads), files
+    def open_files(files: Built) -> tuple[Session, Built]:
+        return engine.open(files, signature, settings), files
 
     if cache is None:
         return *open_files(convert()), 'Built.'
+    graph_sha256, weights_sha256 = hashes(kind)
     key = EngineKey(
-        name,
-        *hashes(kind),
-        precision,
-        machine.flags,
-        machine.engine,
-        machine.driver,
-        machine.device,
+        backend=engine.name,
+        graph=graph_sha256,
+        weights=weights_sha256,
+        precision=settings.precision,
+        flags=machine.flags,
+        engine=machine.engine,
+        driver=machine.driver,
+        device=machine.device,
     )
     opened, origin = cache.obtain(key, convert, open_files)
     return *opened, origin
-
-
-def _refuse_broken_weights(policy: Policy) -> None:
-    import torch
-
-    for name, tensor in policy.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(
-                f'Weight {name!r} of the policy is not finite; the training diverged or the file '
-                'was damaged. No engine can compute it.'
-            )

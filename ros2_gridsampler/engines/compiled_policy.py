@@ -3,24 +3,14 @@
 """A verified engine -> the call of a policy, and how it came about; no PyTorch here."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Protocol
 
 from ..acting.action_prefix import Prefix
-from ..policy.policy_config import PolicyConfig
-from ..policy.prediction import Prediction, as_prediction
+from ..policy.prediction import Prediction
+from ..policy.signature import Arrays, Signature
 from ..seeing.observation import Observation
-from .engine import Engine, Machine, Precision, as_inputs
+from .engine import Machine, Session, Settings
 from .verification import Agreement
-
-Name = Literal['tensorrt', 'openvino', 'onnxruntime', 'eager']
-NAMES: tuple[Name, ...] = get_args(Name)
-Choice = Literal['automatic', 'tensorrt', 'openvino', 'onnxruntime', 'eager']
-"""'automatic': the first of `NAMES` that is installed and computes the policy honestly."""
-
-
-def preference(choice: Choice) -> tuple[Name, ...]:
-    """Which engines to try, in order."""
-    return NAMES if choice == 'automatic' else (choice,)
 
 
 class Backend(Protocol):
@@ -30,11 +20,29 @@ class Backend(Protocol):
         """One observation, one chunk; it begins with the prefix where the policy `continues`."""
 
 
+class Interface(Protocol):
+    """Observations <-> the arrays of a policy of one network; needs no PyTorch."""
+
+    @property
+    def config(self) -> Any:
+        """Of the policy."""
+
+    @property
+    def signature(self) -> Signature:
+        """Of the network."""
+
+    def arrays(self, observation: Observation, prefix: Prefix | None = None) -> Arrays:
+        """Returns the arguments of the network."""
+
+    def prediction(self, observation: Observation, results: Arrays) -> Prediction:
+        """Returns the meaning of its results."""
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A backend that was not taken, and why."""
 
-    backend: Name
+    backend: str
     reason: str
 
 
@@ -44,17 +52,15 @@ class Report:
 
     Attributes:
         backend: Name.
-        precision: Of its arithmetic.
-        threads: Of one inference.
+        settings: How it computes.
         machine: What it runs on.
-        agreement: How far it is off the policy in float32 by PyTorch.
+        agreement: How far it is off what PyTorch computes in float32 on the CPU.
         origin: Whether it was built or loaded, and from where.
         refusals: Backends that were tried before.
     """
 
-    backend: Name
-    precision: Precision
-    threads: int
+    backend: str
+    settings: Settings
     machine: Machine
     agreement: Agreement
     origin: str
@@ -65,15 +71,20 @@ class CompiledPolicy:
     """A policy's call, computed by an engine that was compared with it.
 
     Args:
-        config: Of the policy.
-        engine: Verified.
+        interface: Of the policy.
+        session: Verified.
         report: How it came about.
+
+    Attributes:
+        config: Of the policy.
+        report: How the engine came about.
     """
 
-    def __init__(self, config: PolicyConfig, engine: Engine, report: Report) -> None:
-        self.config = config
+    def __init__(self, interface: Interface, session: Session, report: Report) -> None:
+        self.config = interface.config
         self.report = report
-        self._engine = engine
+        self._interface = interface
+        self._session = session
 
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
         """One observation, one chunk, which begins with the prefix.
@@ -82,5 +93,6 @@ class CompiledPolicy:
             ValueError: The network gave numbers that no arm may follow, or cannot go on from a
                 prefix.
         """
-        outputs = self._engine.run(as_inputs(self.config, observation, prefix))
-        return as_prediction(self.config, observation, outputs.actions, outputs.points)
+        arrays = self._interface.arrays(observation, prefix)
+        self._interface.signature.check(arrays)
+        return self._interface.prediction(observation, self._session.run(arrays))

@@ -27,9 +27,10 @@ from ..policy.manifest import (
     golden_observation,
     load_manifest,
 )
-from . import openvino
+from ..policy.prediction import PolicyInterface
 from .compiled_policy import CompiledPolicy, Report
-from .engine import Precision, as_inputs
+from .engine import Engine, Settings
+from .table import ENGINES
 from .verification import PROBES, pack_probes, unpack_probes, verify
 
 if TYPE_CHECKING:
@@ -63,25 +64,41 @@ def is_converted(folder: Path) -> bool:
     return (folder / CONVERTED).is_file()
 
 
-def convert(policy: Policy, checkpoint: Path, out: Path) -> None:
-    """Write the folder; `converted.json` last, so a cut write is noticed.
+def portable_engine(name: str) -> Engine:
+    """Returns the engine of a name, if what it builds runs without PyTorch.
+
+    Raises:
+        ValueError: It does not.
+    """
+    names = [engine.name for engine in ENGINES.values() if engine.portable]
+    if name not in names:
+        raise ValueError(
+            f'Only {" and ".join(names)} runs without PyTorch; {name!r} cannot be in a folder.'
+        )
+    return ENGINES[name]
+
+
+def convert(policy: Policy, checkpoint: Path, out: Path, backend: str = 'openvino') -> None:
+    """Writes the folder; `converted.json` last, so a cut write is noticed.
 
     Args:
         policy: Loaded from the checkpoint.
         checkpoint: Its folder.
         out: Created where needed.
+        backend: Name of a portable engine.
 
     Raises:
-        EngineRefused: OpenVINO is not installed or cannot convert the policy.
+        EngineRefused: Its library is not installed or cannot convert the policy.
+        ValueError: The engine is not portable.
     """
-    from .exported_graph import Graph, export, probes, run_eagerly
+    from .exported_graph import export, run_eagerly
 
-    machine = openvino.check('fp32')
-    graph = Graph(policy).eval()
-    inputs = probes(policy.config, [golden_observation(policy.config)])
-    outputs = [run_eagerly(graph, given) for given in inputs]
-    files = dict(openvino.build(export(policy, inputs[0])))
-    files[PROBES] = pack_probes(inputs, outputs)
+    engine, settings = portable_engine(backend), Settings()
+    machine = engine.check(settings)
+    inputs = policy.probes([golden_observation(policy.config)])
+    results = [run_eagerly(policy, given) for given in inputs]
+    files = dict(engine.build(export(policy, inputs[0]), settings))
+    files[PROBES] = pack_probes(inputs, results)
     out.mkdir(parents=True, exist_ok=True)
     (out / CONVERTED).unlink(missing_ok=True)
     for name, content in files.items():
@@ -92,50 +109,51 @@ def convert(policy: Policy, checkpoint: Path, out: Path) -> None:
             checkpoint / 'reference_views', out / 'reference_views', dirs_exist_ok=True
         )
     about = Conversion(
-        FORMAT,
-        openvino.NAME,
-        machine.engine,
-        load_manifest(checkpoint).weights_sha256,
-        {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        format=FORMAT,
+        backend=engine.name,
+        made_with=machine.engine,
+        weights_sha256=load_manifest(checkpoint).weights_sha256,
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     (out / CONVERTED).write_text(json.dumps(asdict(about), indent=1))
 
 
 def load_converted(
-    folder: Path, precision: Precision = 'fp32', threads: int = 1
+    folder: Path, settings: Settings | None = None
 ) -> tuple[CompiledPolicy, Manifest]:
-    """Read a converted policy, believe it only after every hash, probe and its golden chunk.
+    """Reads a converted policy, believes it only after every hash, probe and its golden chunk.
 
     Args:
         folder: From `convert`.
-        precision: 'fp32', or what the processor can do besides.
-        threads: Of one inference.
+        settings: How it computes; the defaults of `Settings` where there are none.
 
     Raises:
         BadCheckpoint: The folder is damaged or incomplete.
-        EngineRefused: OpenVINO is not installed, or computes something else.
+        EngineRefused: The library of the engine is not installed, or computes something else.
     """
+    settings = settings or Settings()
     manifest, about = load_manifest(folder), _read_conversion(folder)
-    config = manifest.policy
     if about.weights_sha256 != manifest.weights_sha256:
         raise BadCheckpoint(
             f'{folder} was converted from other weights than its manifest names; export it again.'
         )
     check_inputs(folder, manifest)
+    interface, engine = PolicyInterface(manifest.policy), ENGINES[about.backend]
+    signature = interface.signature
     files = {name: _read(folder / name, sha256) for name, sha256 in about.sha256.items()}
     try:
-        inputs, outputs = unpack_probes(files[PROBES])
+        inputs, results = unpack_probes(files[PROBES], signature)
     except ValueError as error:
         raise BadCheckpoint(f'{folder / PROBES}: {error}') from error
-    machine = openvino.check(precision)
-    engine = openvino.OpenVinoEngine(files, precision, threads)
-    agreement = verify(engine, inputs, outputs, config, precision)
-    if precision == 'fp32':
-        golden = engine.run(as_inputs(config, golden_observation(config)))
-        check_golden_actions(folder, manifest, golden.actions[0])
+    machine = engine.check(settings)
+    session = engine.open(files, signature, settings)
+    agreement = verify(session, inputs, results, signature, settings.precision)
+    if settings.precision == 'fp32':
+        golden = session.run(interface.arrays(golden_observation(manifest.policy)))
+        check_golden_actions(folder, manifest, golden['actions'][0])
     origin = f'Loaded from {folder}, converted by {about.made_with}.'
-    report = Report('openvino', precision, threads, machine, agreement, origin, ())
-    return CompiledPolicy(config, engine, report), manifest
+    report = Report(engine.name, settings, machine, agreement, origin, ())
+    return CompiledPolicy(interface, session, report), manifest
 
 
 def _read_conversion(folder: Path) -> Conversion:
@@ -145,12 +163,14 @@ def _read_conversion(folder: Path) -> Conversion:
         about = cattrs.Converter(forbid_extra_keys=True).structure(content, Conversion)
     except (OSError, ValueError, cattrs.BaseValidationError) as error:
         raise BadCheckpoint(f'{path} cannot be read: {error}. Export the policy again.') from error
-    known = {openvino.DESCRIPTION, openvino.WEIGHTS, PROBES}
-    if about.format != FORMAT or about.backend != openvino.NAME or set(about.sha256) != known:
+    known = {
+        engine.name: {*engine.files, PROBES} for engine in ENGINES.values() if engine.portable
+    }
+    if about.format != FORMAT or set(about.sha256) != known.get(about.backend):
+        readable = ', '.join(f'{name!r} with {sorted(files)}' for name, files in known.items())
         raise BadCheckpoint(
             f'{path} has format {about.format} of {about.backend!r} with {sorted(about.sha256)}; '
-            f'this package reads format {FORMAT} of {openvino.NAME!r} with {sorted(known)}. '
-            'Export the policy again.'
+            f'this package reads format {FORMAT} of {readable}. Export the policy again.'
         )
     return about
 

@@ -1,40 +1,110 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Policy -> PyTorch itself, operator by operator: the reference, and the last resort."""
+"""A network -> PyTorch itself, operator by operator: the reference, and the last resort."""
 
-import torch
+from __future__ import annotations
 
-from ..policy.policy import Policy
-from .engine import EngineRefused, Inputs, Machine, Outputs, Precision
-from .exported_graph import Graph, reduced, run_eagerly
+import contextlib
+import copy
+from typing import TYPE_CHECKING
 
-NAME = 'eager'
+from ..device import torch_device
+from ..policy.signature import Arrays, Signature
+from .engine import Built, Compilable, EngineRefused, Machine, Session, Settings
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-def check(precision: Precision) -> Machine:
-    """What an engine depends on here.
-
-    Raises:
-        EngineRefused: PyTorch has no such precision on a CPU.
-    """
-    if precision not in ('fp32', 'bf16'):
-        raise EngineRefused(f'PyTorch does not compute {precision} on a CPU; use fp32 or bf16.')
-    return Machine(f'torch {torch.__version__}', 'CPU')
+    from .exported_graph import ExportedGraph
 
 
-class EagerEngine:
-    """The policy, or a copy of it in 16 bits.
+class Eager:
+    """See `Engine`; it has no files."""
+
+    name = 'eager'
+    files: tuple[str, ...] = ()
+    lowers = False
+    portable = False
+
+    def check(self, settings: Settings) -> Machine:
+        """See `Engine`."""
+        import torch
+
+        device = self._device(settings)
+        able = ('fp32', 'bf16') if device.type == 'cpu' else ('fp32', 'fp16', 'bf16')
+        if settings.precision not in able:
+            raise EngineRefused(
+                f'PyTorch does not compute {settings.precision} on a {_kind(device)}; use '
+                f'{" or ".join(able)}.'
+            )
+        name = 'CPU' if device.type == 'cpu' else torch.cuda.get_device_name(device)
+        return Machine(f'torch {torch.__version__}', name)
+
+    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
+        """Nothing: there are no files."""
+        return {}
+
+    def open(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None = None,
+    ) -> Session:
+        """See `Engine`; PyTorch has one number of threads for the whole process."""
+        import torch
+
+        if source is None:
+            raise EngineRefused('PyTorch computes the policy itself; there are no files to open.')
+        device = self._device(settings)
+        torch.set_num_threads(settings.threads)
+        network = source.network(settings.precision)
+        if device.type != 'cpu':
+            # The caller's weights stay where they are.
+            network = copy.deepcopy(network).to(device)
+        return EagerSession(network, signature, device)
+
+    @staticmethod
+    def _device(settings: Settings) -> torch.device:
+        try:
+            return torch_device(settings.device)
+        except ValueError as error:
+            raise EngineRefused(str(error)) from error
+
+
+class EagerSession:
+    """A network on a device.
 
     Args:
-        policy: In float32.
-        precision: 'fp32' or 'bf16'.
-        threads: Of one inference; PyTorch has one number for the whole process.
+        network: Already there.
+        signature: Its own.
+        device: Where it is.
     """
 
-    def __init__(self, policy: Policy, precision: Precision, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._graph = Graph(policy if precision == 'fp32' else reduced(policy, precision)).eval()
+    def __init__(self, network: nn.Module, signature: Signature, device: torch.device) -> None:
+        self._network = network
+        self._signature = signature
+        self._device = device
 
-    def run(self, inputs: Inputs) -> Outputs:
-        """Once."""
-        return run_eagerly(self._graph, inputs)
+    def run(self, arrays: Arrays) -> Arrays:
+        """See `Session`."""
+        import torch
+
+        exact: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if self._device.type == 'cuda':
+            # Convolutions in TF32 are off in the fourth digit and would not be believed.
+            exact = torch.backends.cudnn.flags(allow_tf32=False)
+        with torch.inference_mode(), exact:
+            given = (torch.from_numpy(arrays[name]) for name in self._signature.inputs)
+            results = self._network(*(array.to(self._device) for array in given))
+        # Of a network with one result only, the result itself.
+        results = (results,) if isinstance(results, torch.Tensor) else results
+        return {
+            name: result.cpu().numpy()
+            for name, result in zip(self._signature.outputs, results, strict=True)
+        }
+
+
+def _kind(device: torch.device) -> str:
+    return 'CPU' if device.type == 'cpu' else 'GPU'

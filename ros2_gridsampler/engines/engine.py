@@ -1,22 +1,25 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays -> actions and points, whatever computes them: what engines have in common."""
+"""What every engine is: an object that checks the machine, builds a network and opens it."""
+
+from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from jaxtyping import Float, Int, UInt8
-
-from ..acting.action_prefix import Prefix
-from ..policy.policy_config import PolicyConfig
-from ..policy.prediction import as_arrays, prefix_arrays
+from ..bounds import checked
+from ..device import check_device
+from ..policy.signature import Arrays, Precision, Signature
 from ..seeing.observation import Observation
 
-Precision = Literal['fp32', 'fp16', 'bf16', 'int8']
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .exported_graph import ExportedGraph
+
 # Files of a built engine: name -> content.
 Built = Mapping[str, bytes | bytearray]
 
@@ -26,49 +29,32 @@ class EngineRefused(ValueError):
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The arguments of the exported graph, in order, batch of one.
+@checked
+class Settings:
+    """How an engine computes.
 
     Attributes:
-        images: RGB at the encoder's size.
-        proprioception: Physical units.
-        words: From `tokenise`.
-        point_shift: Added to every point before the map is read there, and cut to the picture:
-            zeros when deployed, others to try out the border; None where no points are read.
-        prefix: Steps that are already decided, physical units; None where the policy takes none.
-        given: 1 for those steps.
+        precision: 'bf16', 'fp16' and 'int8' are approximations; they are never chosen unasked.
+        threads: CPU threads of one inference. One is right where other nodes share the machine:
+            two threads that must wait for each other on a busy core are slower than one.
+        device: 'auto', 'cpu', 'cuda' or 'cuda:1'; 'auto' is the fastest that the engine has here.
+
+    Raises:
+        ValueError: There is no such device, or no thread.
     """
 
-    images: UInt8[np.ndarray, '1 cameras height width 3']
-    proprioception: Float[np.ndarray, '1 numbers']
-    words: Int[np.ndarray, '1 words pieces']
-    point_shift: Float[np.ndarray, '1 tokens 2'] | None
-    prefix: Float[np.ndarray, '1 steps actions'] | None = None
-    given: Float[np.ndarray, '1 steps'] | None = None
+    precision: Precision = 'fp32'
+    threads: int = field(default=1, metadata={'minimum': 1})
+    device: str = 'auto'
 
-    @property
-    def arrays(self) -> tuple[np.ndarray[Any, Any], ...]:
-        """Those that the graph takes."""
-        return tuple(self.named.values())
-
-    @property
-    def named(self) -> dict[str, np.ndarray[Any, Any]]:
-        """By the name of the graph's input."""
-        arrays = {name: getattr(self, name) for name in INPUT_NAMES}
-        return {name: array for name, array in arrays.items() if array is not None}
-
-
-def as_inputs(
-    config: PolicyConfig, observation: Observation, prefix: Prefix | None = None
-) -> Inputs:
-    """The policy's view of an observation, no point moved."""
-    shift = np.zeros((1, config.tokens, 2), np.float32)
-    return Inputs(*as_arrays(config, observation), shift, *prefix_arrays(config, prefix))
+    def __post_init__(self) -> None:
+        """Refuses a device that is none."""
+        check_device(self.device)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a built engine depends on besides the graph.
+    """What a built engine depends on besides the network.
 
     Attributes:
         engine: Library and version.
@@ -83,8 +69,86 @@ class Machine:
     flags: str = ''
 
 
+class Compilable(Protocol):
+    """A network that engines can compute, with all that they have to know of it.
+
+    A policy of several networks is several of these.
+    """
+
+    @property
+    def signature(self) -> Signature:
+        """Its arguments and results, by name."""
+
+    def network(self, precision: Precision) -> nn.Module:
+        """Returns the module, whose `forward` takes the arguments in the signature's order.
+
+        Args:
+            precision: 'fp32' for the reference, 'fp16' or 'bf16' for a copy that computes so.
+        """
+
+    def probes(self, examples: Sequence[Observation]) -> list[Arrays]:
+        """Returns arguments that try an engine out.
+
+        Raises:
+            ValueError: There is no example.
+        """
+
+
+class Session(Protocol):
+    """An engine that was opened and computes one network."""
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """Returns the results of one call, by name; they are copies."""
+
+
+class Engine(Protocol):
+    """A way to compute networks. One object per library; `table.ENGINES` lists them."""
+
+    name: str
+    """What people choose it by."""
+    files: tuple[str, ...]
+    """Names of the files that it builds; none where PyTorch computes the policy itself."""
+    lowers: bool
+    """Whether it takes a network in float32 to a lower precision itself."""
+    portable: bool
+    """Whether what it builds computes in every precision, on every machine, without PyTorch."""
+
+    def check(self, settings: Settings) -> Machine:
+        """Returns what an engine built here depends on.
+
+        Raises:
+            EngineRefused: The library, the device or the precision is not to be had here.
+        """
+
+    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
+        """Returns the files of an engine.
+
+        Raises:
+            EngineRefused: It cannot be built; an operator that is missing is named.
+        """
+
+    def open(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None = None,
+    ) -> Session:
+        """Returns what computes.
+
+        Args:
+            files: From `build`.
+            signature: Of the network.
+            settings: As for `check`.
+            source: The network itself; only an engine without files asks for it.
+
+        Raises:
+            EngineRefused: The library does not accept the files here.
+        """
+
+
 def versions(*distributions: str) -> str:
-    """Of libraries that take part in a build, for the flags; those not installed are left out."""
+    """Returns those of libraries that take part in a build; those not installed are left out."""
     found = []
     for name in distributions:
         with contextlib.suppress(PackageNotFoundError):
@@ -92,30 +156,19 @@ def versions(*distributions: str) -> str:
     return ', '.join(found)
 
 
-INPUT_NAMES = ('images', 'proprioception', 'words', 'point_shift', 'prefix', 'given')
-OUTPUT_NAMES = ('actions', 'points')
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What the graph gives, batch of one.
-
-    Attributes:
-        actions: Physical units.
-        points: (x, y) in [0, 1].
-    """
-
-    actions: Float[np.ndarray, '1 steps actions']
-    points: Float[np.ndarray, '1 cameras tokens 2']
-
-
-class Engine(Protocol):
-    """Anything that computes the graph."""
-
-    def run(self, inputs: Inputs) -> Outputs:
-        """Once."""
-
-
 def missing(package: str, command: str) -> EngineRefused:
-    """The refusal of an engine whose library is not installed."""
+    """Returns the refusal of an engine whose library is not installed."""
     return EngineRefused(f'{package} is not installed; pip install {command}')
+
+
+def refuse_gpu(library: str, settings: Settings) -> None:
+    """Refuses the GPU for an engine that computes on the CPU only.
+
+    Raises:
+        EngineRefused: A GPU was asked for.
+    """
+    if settings.device.startswith('cuda'):
+        raise EngineRefused(
+            f'{library} computes on the CPU here, {settings.device!r} was asked for; use the '
+            "backends 'tensorrt' or 'eager', or the device 'cpu'."
+        )

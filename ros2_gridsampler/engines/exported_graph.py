@@ -1,177 +1,95 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Policy -> the one graph that every engine compiles, and the inputs that try it out."""
+"""Network -> the one graph that every engine compiles, and what tells it from others."""
 
-import copy
 import functools
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from ..policy.encoder import Block, PatchEmbedding
-from ..policy.grid_sampler import PointReader
-from ..policy.policy import Policy
-from ..policy.policy_config import PolicyConfig
-from ..seeing.observation import Observation
-from .engine import EngineRefused, Inputs, Outputs
-from .engine import as_inputs as as_inputs
-
-# At least so many inputs try out an engine.
-PROBES = 4
-_TYPES = {'fp16': torch.float16, 'bf16': torch.bfloat16}
+from ..policy.signature import Arrays, Precision, Signature
+from .eager import EagerSession
+from .engine import Compilable, EngineRefused
 
 
-class Graph(nn.Module):
-    """`Policy.forward`, with one more input: how far every sampled point is moved.
-
-    Nothing that a camera shows makes a given policy look at the very corner, and just there
-    engines are known to read bilinearly in their own ways. With zeros it is the policy itself.
-
-    Args:
-        policy: In float32.
-    """
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def forward(
-        self,
-        images: Tensor,
-        proprioception: Tensor,
-        words: Tensor,
-        point_shift: Tensor,
-        *prefix: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Actions and points, as the policy gives them."""
-        readers = [module for module in self.policy.modules() if isinstance(module, PointReader)]
-
-        def moved(reader: PointReader) -> None:
-            def read(feature_map: Tensor, points: Tensor) -> Tensor:
-                return PointReader.read(
-                    reader, feature_map, (points + point_shift).clamp(0.0, 1.0)
-                )
-
-            reader.__dict__['read'] = read
-
-        try:
-            for reader in readers:
-                moved(reader)
-            # Engines take bytes in, but may be able to do no more with them than to cast.
-            return self.policy(images.float(), proprioception, words, *prefix)
-        finally:
-            for reader in readers:
-                reader.__dict__.pop('read', None)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExportedGraph:
     """What engines compile.
 
     Attributes:
-        program: Static shapes, batch of one.
+        program: Static shapes.
+        signature: Of the network.
         graph_sha256: Of the operators with their arguments and shapes.
         weights_sha256: Of all tensors.
-        example: Inputs of the right shapes.
+        example: Arguments.
     """
 
     program: ExportedProgram
+    signature: Signature
     graph_sha256: str
     weights_sha256: str
-    example: Inputs
+    example: Arrays
 
 
-def probes(config: PolicyConfig, examples: Sequence[Observation]) -> list[Inputs]:
-    """Inputs that try an engine out: the examples, and the first of them looking elsewhere.
-
-    Returns:
-        At least `PROBES`; in four of them the points are at two opposite corners, along the
-        edges, and all over the picture. Where the policy takes a prefix, two more begin with one.
-
-    Raises:
-        ValueError: There is no example.
-    """
-    if not examples:
-        raise ValueError('Give at least one example observation, for instance the golden one.')
-    inputs = [as_inputs(config, observation) for observation in examples]
-    shape = (1, config.tokens, 2)
-    generator = np.random.default_rng(0)
-    shifts = (
-        np.ones(shape),
-        -np.ones(shape),
-        generator.integers(-1, 2, shape),
-        generator.uniform(-1, 1, shape),
-    )
-    inputs += [replace(inputs[0], point_shift=shift.astype(np.float32)) for shift in shifts]
-    if config.continues:
-        scale = np.array(config.action_statistics.scale)
-        known = generator.normal(config.action_statistics.mean, scale, (config.steps, len(scale)))
-        lengths = (config.steps // 2, config.steps - 1)
-        inputs += [as_inputs(config, examples[0], known[:length]) for length in lengths]
-    return inputs
+def run_eagerly(source: Compilable, arrays: Arrays) -> Arrays:
+    """Returns what PyTorch makes of arguments on the CPU in float32: the reference."""
+    session = EagerSession(source.network('fp32'), source.signature, torch.device('cpu'))
+    return session.run(arrays)
 
 
-def run_eagerly(graph: Graph, inputs: Inputs) -> Outputs:
-    """The graph by PyTorch, operator by operator."""
-    with torch.inference_mode():
-        actions, points = graph(*(torch.from_numpy(array) for array in inputs.arrays))
-    return Outputs(actions.numpy(), points.numpy())
-
-
-def reduced(policy: Policy, precision: str) -> Policy:
-    """A copy whose blocks and patches compute in 16 bits; all the rest stays in float32.
-
-    Coordinates, units and attention over places are cheap and must be exact; the blocks are
-    nearly all of the work.
-
-    Args:
-        policy: In float32.
-        precision: 'fp16' or 'bf16'.
-    """
-    dtype = _TYPES[precision]
-    small = copy.deepcopy(policy)
-    for module in small.modules():
-        if isinstance(module, Block | PatchEmbedding):
-            module.to(dtype)
-            module.register_forward_pre_hook(lambda _, given: tuple(x.to(dtype) for x in given))
-            module.register_forward_hook(lambda _, given, result: result.float())
-    return small
-
-
-def export(policy: Policy, example: Inputs) -> ExportedGraph:
-    """Trace the policy.
+def export(source: Compilable, example: Arrays, precision: Precision = 'fp32') -> ExportedGraph:
+    """Traces a network.
 
     Raises:
         EngineRefused: It cannot be exported; the text names the operator.
     """
-    graph = Graph(policy).eval()
-    arguments = tuple(torch.from_numpy(array) for array in example.arrays)
+    signature = source.signature
+    arguments = tuple(torch.from_numpy(example[name]) for name in signature.inputs)
     try:
         with torch.no_grad():
-            program = torch.export.export(graph, arguments, strict=False)
+            program = torch.export.export(source.network(precision), arguments, strict=False)
     except Exception as error:  # torch documents no common class
         raise EngineRefused(f'The policy cannot be exported: {first_line(error)}') from error
-    return ExportedGraph(program, hash_graph(program), hash_weights(program), example)
+    return ExportedGraph(program, signature, hash_graph(program), hash_weights(program), example)
 
 
-def fingerprint(policy: Policy, example: Inputs) -> str:
-    """sha256 over all that `export` makes a graph of: known without the seconds that it takes.
+def refuse_broken_weights(source: Compilable) -> None:
+    """Refuses a network that nothing can compute.
 
-    PyTorch's version, the source of this package, the modules and their settings, every tensor,
-    and the shapes of the inputs.
+    Raises:
+        ValueError: Names a weight that is not finite.
     """
-    digest = hashlib.sha256(f'{torch.__version__} {_source_sha256()}'.encode())
-    digest.update(f'{policy.config!r}\n{policy!r}\n'.encode())
-    for array in example.arrays:
-        digest.update(f'{array.shape} {array.dtype} '.encode())
-    _add_tensors(digest, {**dict(policy.named_parameters()), **dict(policy.named_buffers())})
+    for name, tensor in source.network('fp32').state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(
+                f'Weight {name!r} of the policy is not finite; the training diverged or the file '
+                'was damaged. No engine can compute it.'
+            )
+
+
+def fingerprint(source: Compilable, example: Arrays) -> str:
+    """Returns a sha256 over all that `export` makes a graph of, without the seconds it takes.
+
+    PyTorch's version, the source of this package, the modules with their settings, every tensor,
+    and the shapes of the arguments. A setting whose text differs from process to process makes
+    another fingerprint each time; nothing is then taken for something else.
+    """
+    digest = hashlib.sha256(f'{torch.__version__} {_source_sha256()}\n'.encode())
+    network = source.network('fp32')
+    internal = vars(nn.Module()).keys()
+    for name, module in network.named_modules():
+        settings = {key: each for key, each in vars(module).items() if key not in internal}
+        digest.update(f'{name} {type(module).__qualname__} {module.extra_repr()} '.encode())
+        digest.update(f'{module.training} {sorted(settings.items())!r}\n'.encode())
+    for name, array in example.items():
+        digest.update(f'{name} {array.shape} {array.dtype} '.encode())
+    _add_tensors(digest, {**dict(network.named_parameters()), **dict(network.named_buffers())})
     return digest.hexdigest()
 
 

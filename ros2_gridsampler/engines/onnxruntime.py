@@ -12,45 +12,66 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..policy.signature import Arrays, Signature
 from .engine import (
-    OUTPUT_NAMES,
     Built,
+    Compilable,
     EngineRefused,
-    Inputs,
     Machine,
-    Outputs,
-    Precision,
+    Session,
+    Settings,
     missing,
+    refuse_gpu,
     versions,
 )
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
-NAME = 'onnxruntime'
 # TensorRT before 10.17 reads bilinear sampling of opset 20 as nearest, silently.
 OPSET = 18
 FILE = 'graph.onnx'
 PACKAGES = "'onnx>=1.20,<2' 'onnxscript>=0.7,<0.8' 'onnxruntime>=1.24,<2'"
 
 
-def check(precision: Precision) -> Machine:
-    """What an engine depends on here.
+class OnnxRuntime:
+    """See `Engine`."""
 
-    Raises:
-        EngineRefused: A library is not installed, or it lacks that precision.
-    """
-    try:
-        onnxruntime = _onnxruntime()
-    except ImportError as error:
-        raise missing('ONNX Runtime', PACKAGES) from error
-    if precision not in ('fp32', 'int8'):
-        raise EngineRefused(
-            f'ONNX Runtime does not compute {precision} on a CPU; use fp32 or int8.'
-        )
-    converters = versions('torch', 'onnx', 'onnxscript')
-    flags = f'opset {OPSET}, {converters}'
-    return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU', flags=flags)
+    name = 'onnxruntime'
+    files: tuple[str, ...] = (FILE,)
+    lowers = True
+    # What is quantised stays so.
+    portable = False
+
+    def check(self, settings: Settings) -> Machine:
+        """See `Engine`."""
+        try:
+            onnxruntime = _onnxruntime()
+        except ImportError as error:
+            raise missing('ONNX Runtime', PACKAGES) from error
+        refuse_gpu('ONNX Runtime', settings)
+        if settings.precision not in ('fp32', 'int8'):
+            raise EngineRefused(
+                f'ONNX Runtime does not compute {settings.precision} on a CPU; use fp32 or int8.'
+            )
+        converters = versions('torch', 'onnx', 'onnxscript')
+        flags = f'opset {OPSET}, {converters}'
+        return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU', flags=flags)
+
+    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
+        """See `Engine`; for int8 the weights are quantised."""
+        content = to_onnx(graph)
+        return {FILE: quantise(content) if settings.precision == 'int8' else content}
+
+    def open(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None = None,
+    ) -> Session:
+        """See `Engine`."""
+        return OnnxRuntimeSession(files, signature, settings)
 
 
 def _onnxruntime() -> Any:
@@ -91,8 +112,8 @@ def to_onnx(graph: ExportedGraph) -> bytes:
                 graph.program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=list(graph.example.named),
-                output_names=OUTPUT_NAMES,
+                input_names=list(graph.signature.inputs),
+                output_names=list(graph.signature.outputs),
                 verbose=False,
             )
     except Exception as error:  # the exporter's own classes are private
@@ -103,18 +124,6 @@ def to_onnx(graph: ExportedGraph) -> bytes:
     if program is None:
         raise EngineRefused("PyTorch's ONNX exporter gave no model.")
     return bytes(program.model_proto.SerializeToString())
-
-
-def build(graph: ExportedGraph, precision: Precision) -> Built:
-    """Convert, and quantise the weights for int8.
-
-    Raises:
-        EngineRefused: See `to_onnx`.
-    """
-    content = to_onnx(graph)
-    if precision == 'int8':
-        content = quantise(content)
-    return {FILE: content}
 
 
 def quantise(content: bytes) -> bytes:
@@ -137,18 +146,19 @@ def quantise(content: bytes) -> bytes:
         return result.read_bytes()
 
 
-class OnnxRuntimeEngine:
-    """A session on the CPU.
+class OnnxRuntimeSession:
+    """A session of ONNX Runtime on the CPU.
 
     Args:
-        built: From `build`.
-        threads: Of one inference.
+        built: From `OnnxRuntime.build`.
+        signature: Of the network.
+        settings: How it computes.
     """
 
-    def __init__(self, built: Built, threads: int) -> None:
+    def __init__(self, built: Built, signature: Signature, settings: Settings) -> None:
         onnxruntime = _onnxruntime()
         options: Any = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = settings.threads
         options.inter_op_num_threads = 1
         # A spinning thread takes the core from the other nodes.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
@@ -159,9 +169,11 @@ class OnnxRuntimeEngine:
             )
         except Exception as error:  # its classes derive from Exception alone
             raise EngineRefused(f'ONNX Runtime cannot load the policy: {error}') from error
-        self._given = {given.name for given in self._session.get_inputs()}
+        # An argument that nothing reads is not in the file.
+        self._given = [given.name for given in self._session.get_inputs()]
+        self._results = list(signature.outputs)
 
-    def run(self, inputs: Inputs) -> Outputs:
-        """Once."""
-        named = {name: array for name, array in inputs.named.items() if name in self._given}
-        return Outputs(*self._session.run(list(OUTPUT_NAMES), named))
+    def run(self, arrays: Arrays) -> Arrays:
+        """See `Session`."""
+        found = self._session.run(self._results, {name: arrays[name] for name in self._given})
+        return dict(zip(self._results, found, strict=True))

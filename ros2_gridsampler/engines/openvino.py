@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Exported graph -> OpenVINO on the CPU; running a converted graph needs no PyTorch."""
+"""Exported graph -> OpenVINO on the CPU; running what it built needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -12,38 +12,91 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .engine import Built, EngineRefused, Inputs, Machine, Outputs, Precision, missing
+from ..policy.signature import Arrays, Signature
+from .engine import (
+    Built,
+    Compilable,
+    EngineRefused,
+    Machine,
+    Session,
+    Settings,
+    missing,
+    refuse_gpu,
+)
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
-NAME = 'openvino'
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
 CAPABILITIES = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'FP16'}
 DESCRIPTION, WEIGHTS = 'graph.xml', 'graph.bin'
 
 
-def check(precision: Precision) -> Machine:
-    """What an engine depends on here.
+class OpenVino:
+    """See `Engine`; what it builds computes in every precision and on every machine."""
 
-    Raises:
-        EngineRefused: OpenVINO is not installed, or the processor lacks that precision.
-    """
-    try:
-        _openvino()
-    except ImportError as error:
-        raise missing('OpenVINO', "'openvino>=2026.2,<2027'") from error
-    core = _core()
-    able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-    processor = str(core.get_property('CPU', 'FULL_DEVICE_NAME'))
-    if precision not in HINTS:
-        raise EngineRefused(
-            f'OpenVINO computes {precision} only in a model that was quantised with data; use '
-            "fp32 or bf16, or the backend 'onnxruntime' for int8."
-        )
-    if CAPABILITIES[precision] not in able:
-        raise EngineRefused(f'{processor} does not compute {precision}; it offers {able}.')
-    return Machine(f'openvino {installed_version()}', processor)
+    name = 'openvino'
+    files: tuple[str, ...] = (DESCRIPTION, WEIGHTS)
+    lowers = True
+    portable = True
+
+    def check(self, settings: Settings) -> Machine:
+        """See `Engine`."""
+        try:
+            _openvino()
+        except ImportError as error:
+            raise missing('OpenVINO', "'openvino>=2026.2,<2027'") from error
+        refuse_gpu('OpenVINO', settings)
+        core, precision = _core(), settings.precision
+        able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        processor = str(core.get_property('CPU', 'FULL_DEVICE_NAME'))
+        if precision not in HINTS:
+            raise EngineRefused(
+                f'OpenVINO computes {precision} only in a model that was quantised with data; use '
+                "fp32 or bf16, or the backend 'onnxruntime' for int8."
+            )
+        if CAPABILITIES[precision] not in able:
+            raise EngineRefused(f'{processor} does not compute {precision}; it offers {able}.')
+        return Machine(f'openvino {installed_version()}', processor)
+
+    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
+        """See `Engine`; refused too where there is no space for what is written on the way."""
+        from .exported_graph import first_line
+
+        openvino = _openvino()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # its use of torch.export is behind torch's
+                model = openvino.convert_model(graph.program)
+        except Exception as error:  # OpenVINO throws RuntimeError and classes of its own
+            raise EngineRefused(
+                f'OpenVINO cannot convert the policy: {first_line(error)}'
+            ) from error
+        inputs = graph.signature.inputs
+        for given, name in zip(model.inputs, inputs, strict=True):
+            given.get_tensor().set_names({name})
+        model.reshape({name: list(spec.shape) for name, spec in inputs.items()})
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / DESCRIPTION
+                # Weights that a checkpoint holds in 16 bits lose nothing; others would.
+                openvino.save_model(model, path, compress_to_fp16=False)
+                return {name: (Path(folder) / name).read_bytes() for name in self.files}
+        except (RuntimeError, OSError) as error:
+            raise EngineRefused(
+                f'OpenVINO cannot write the converted policy to {tempfile.gettempdir()}: '
+                f'{first_line(error)}'
+            ) from error
+
+    def open(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None = None,
+    ) -> Session:
+        """See `Engine`."""
+        return OpenVinoSession(files, signature, settings)
 
 
 def installed_version() -> str:
@@ -78,49 +131,16 @@ def _core() -> Any:
     return _openvino().Core()
 
 
-def build(graph: ExportedGraph) -> Built:
-    """Convert; the result computes in every precision and on every machine.
-
-    Raises:
-        EngineRefused: An operator has no counterpart; it is named. Or there is no space for
-            what OpenVINO writes on the way.
-    """
-    from .exported_graph import first_line
-
-    openvino = _openvino()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # its use of torch.export is behind torch's
-            model = openvino.convert_model(graph.program)
-    except Exception as error:  # OpenVINO throws RuntimeError and classes of its own
-        raise EngineRefused(f'OpenVINO cannot convert the policy: {first_line(error)}') from error
-    for given, name in zip(model.inputs, graph.example.named, strict=True):
-        given.get_tensor().set_names({name})
-    shapes = {name: list(array.shape) for name, array in graph.example.named.items()}
-    model.reshape(shapes)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / DESCRIPTION
-            # Weights that a checkpoint holds in 16 bits lose nothing; others would.
-            openvino.save_model(model, path, compress_to_fp16=False)
-            return {name: (Path(folder) / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
-    except (RuntimeError, OSError) as error:
-        raise EngineRefused(
-            f'OpenVINO cannot write the converted policy to {tempfile.gettempdir()}: '
-            f'{first_line(error)}'
-        ) from error
-
-
-class OpenVinoEngine:
+class OpenVinoSession:
     """A converted graph, compiled for this processor.
 
     Args:
-        built: From `build`.
-        precision: 'fp32', or what the processor can do besides.
-        threads: Of one inference.
+        built: From `OpenVino.build`.
+        signature: Of the network.
+        settings: 'fp32', or what the processor can do besides.
     """
 
-    def __init__(self, built: Built, precision: Precision, threads: int) -> None:
+    def __init__(self, built: Built, signature: Signature, settings: Settings) -> None:
         import numpy as np
 
         openvino, core = _openvino(), _core()
@@ -134,12 +154,12 @@ class OpenVinoEngine:
                 'CPU',
                 {
                     # Left alone, it takes bf16 wherever the processor has it.
-                    'INFERENCE_PRECISION_HINT': HINTS[precision],
+                    'INFERENCE_PRECISION_HINT': HINTS[settings.precision],
                     # Its fused elementwise kernels (2026.4, AMX) are wrong in the third digit for
                     # small maps, see the test; without them it is as fast.
                     'SNIPPETS_MODE': 'DISABLE',
                     'PERFORMANCE_HINT': 'LATENCY',
-                    'INFERENCE_NUM_THREADS': threads,
+                    'INFERENCE_NUM_THREADS': settings.threads,
                     'NUM_STREAMS': 1,
                     # Other nodes run on the same cores.
                     'ENABLE_CPU_PINNING': False,
@@ -149,23 +169,18 @@ class OpenVinoEngine:
             raise EngineRefused(f'OpenVINO cannot load the converted policy: {error}') from error
         self._request = self._compiled.create_infer_request()
         # Its own memory, looked up once: for each call anew it is a seventh of a small policy's.
-        self._given = [
-            self._request.get_input_tensor(index).data
-            for index in range(len(self._compiled.inputs))
-        ]
-        self._actions, self._points = (
-            self._request.get_output_tensor(index).data for index in range(2)
-        )
+        self._given = {
+            name: self._request.get_input_tensor(index).data
+            for index, name in enumerate(signature.inputs)
+        }
+        self._results = {
+            name: self._request.get_output_tensor(index).data
+            for index, name in enumerate(signature.outputs)
+        }
 
-    def run(self, inputs: Inputs) -> Outputs:
-        """Once; the results are copies.
-
-        Raises:
-            ValueError: An input has another shape than the graph's.
-        """
-        for place, array in zip(self._given, inputs.arrays, strict=True):
-            if place.shape != array.shape:
-                raise ValueError(f'The graph reads shape {place.shape}, got {array.shape}.')
-            place[...] = array
+    def run(self, arrays: Arrays) -> Arrays:
+        """See `Session`."""
+        for name, place in self._given.items():
+            place[...] = arrays[name]
         self._request.infer()
-        return Outputs(self._actions.copy(), self._points.copy())
+        return {name: result.copy() for name, result in self._results.items()}

@@ -9,30 +9,31 @@ rest on a machine that has one.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from ..device import torch_device
+from ..policy.signature import Arrays, Signature
 from .engine import (
-    INPUT_NAMES,
-    OUTPUT_NAMES,
     Built,
+    Compilable,
     EngineRefused,
-    Inputs,
     Machine,
-    Outputs,
-    Precision,
+    Session,
+    Settings,
     missing,
     versions,
 )
 from .onnxruntime import OPSET, to_onnx
 
 if TYPE_CHECKING:
+    import torch
+
     from .exported_graph import ExportedGraph
 
-NAME = 'tensorrt'
 PLAN = 'graph.plan'
 COMMAND = (
     "'ros2_gridsampler[tensorrt]' --extra-index-url https://pypi.nvidia.com "
@@ -42,39 +43,75 @@ COMMAND = (
 _DRIVERS = (Path('/proc/driver/nvidia/version'), Path('/etc/nv_tegra_release'))
 
 
-def check(precision: Precision) -> Machine:
-    """What an engine depends on here.
+class TensorRt:
+    """See `Engine`; the precision is that of the graph's tensors."""
+
+    name = 'tensorrt'
+    files: tuple[str, ...] = (PLAN,)
+    lowers = False
+    portable = False
+
+    def check(self, settings: Settings) -> Machine:
+        """See `Engine`."""
+        try:
+            import tensorrt
+        except ImportError as error:
+            raise missing('TensorRT', COMMAND) from error
+        import torch
+
+        gpu = _gpu(settings)
+        capability = torch.cuda.get_device_capability(gpu)
+        device = f'{torch.cuda.get_device_name(gpu)} sm_{capability[0]}{capability[1]}'
+        if settings.precision == 'int8':
+            raise EngineRefused(
+                'TensorRT computes int8 only in a model that was quantised with data; use fp16.'
+            )
+        if settings.precision == 'bf16' and capability < (8, 0):
+            raise EngineRefused(f'{device} does not compute bf16; use fp16.')
+        drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
+        converters = versions('torch', 'torch-tensorrt', 'onnx', 'onnxscript')
+        flags = f'{_route()}, opset {OPSET}, {converters}'
+        return Machine(f'tensorrt {tensorrt.__version__}', device, ' '.join(drivers), flags)
+
+    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
+        """See `Engine`."""
+        import torch
+
+        by_torch = _route() == 'torch-tensorrt'
+        # Building alone is possible without a GPU, by TensorRT-RTX.
+        gpu = _gpu(settings) if torch.cuda.is_available() else None
+        with contextlib.nullcontext() if gpu is None else torch.cuda.device(gpu):
+            return {PLAN: _by_torch(graph) if by_torch else _by_onnx(to_onnx(graph))}
+
+    def open(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None = None,
+    ) -> Session:
+        """See `Engine`."""
+        import torch
+
+        gpu = _gpu(settings)
+        with torch.cuda.device(gpu):
+            return TensorRtSession(files, signature, gpu)
+
+
+def _gpu(settings: Settings) -> torch.device:
+    """Returns the GPU that the settings name.
 
     Raises:
-        EngineRefused: TensorRT is not installed, or there is no GPU with that precision.
+        EngineRefused: There is none, or the CPU was asked for.
     """
     try:
-        import tensorrt
-    except ImportError as error:
-        raise missing('TensorRT', COMMAND) from error
-    if not torch.cuda.is_available():
-        raise EngineRefused('TensorRT needs an NVIDIA GPU with its driver; PyTorch sees none.')
-    capability = torch.cuda.get_device_capability()
-    device = f'{torch.cuda.get_device_name()} sm_{capability[0]}{capability[1]}'
-    if precision == 'int8':
-        raise EngineRefused(
-            'TensorRT computes int8 only in a model that was quantised with data; use fp16.'
-        )
-    if precision == 'bf16' and capability < (8, 0):
-        raise EngineRefused(f'{device} does not compute bf16; use fp16.')
-    drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
-    converters = versions('torch', 'torch-tensorrt', 'onnx', 'onnxscript')
-    flags = f'{_route()}, opset {OPSET}, {converters}'
-    return Machine(f'tensorrt {tensorrt.__version__}', device, ' '.join(drivers), flags)
-
-
-def build(graph: ExportedGraph) -> Built:
-    """One engine of the whole graph; its precision is that of the graph's tensors.
-
-    Raises:
-        EngineRefused: An operator has no counterpart, it is named; or the build fails.
-    """
-    return {PLAN: _by_torch(graph) if _route() == 'torch-tensorrt' else _by_onnx(to_onnx(graph))}
+        device = torch_device(settings.device)
+    except ValueError as error:
+        raise EngineRefused(f'TensorRT needs an NVIDIA GPU with its driver. {error}') from error
+    if device.type != 'cuda':
+        seen = 'PyTorch sees none' if settings.device == 'auto' else 'the CPU was asked for'
+        raise EngineRefused(f'TensorRT needs an NVIDIA GPU with its driver; {seen}.')
+    return device
 
 
 def _route() -> str:
@@ -87,6 +124,7 @@ def _route() -> str:
 
 
 def _by_torch(graph: ExportedGraph) -> bytes:
+    import torch
     from torch_tensorrt.dynamo import convert_exported_program_to_serialized_trt_engine
 
     from .exported_graph import first_line
@@ -94,7 +132,9 @@ def _by_torch(graph: ExportedGraph) -> bytes:
     try:
         plan = convert_exported_program_to_serialized_trt_engine(
             graph.program,
-            arg_inputs=tuple(torch.from_numpy(array) for array in graph.example.arrays),
+            arg_inputs=tuple(
+                torch.from_numpy(graph.example[name]) for name in graph.signature.inputs
+            ),
             require_full_compilation=True,
             truncate_double=False,
         )
@@ -126,15 +166,20 @@ def _logger() -> Any:
     return tensorrt.Logger(tensorrt.Logger.WARNING)
 
 
-class TensorRtEngine:
+class TensorRtSession:
     """A plan on the GPU: pinned host buffers, and copies and kernels replayed as one CUDA graph.
 
     Args:
-        built: From `build`.
+        built: From `TensorRt.build`.
+        signature: Of the network.
+        gpu: Where it computes; the current device.
     """
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: Built, signature: Signature, gpu: torch.device) -> None:
         import tensorrt
+        import torch
+
+        self._signature = signature
 
         runtime: Any = tensorrt.Runtime(_logger())
         plan = runtime.deserialize_cuda_engine(built[PLAN])
@@ -159,15 +204,19 @@ class TensorRtEngine:
                 np.empty(0, tensorrt.nptype(plan.get_tensor_dtype(name)))
             ).dtype
             self._host[name] = torch.empty(shape, dtype=kind).pin_memory()
-            self._device[name] = torch.empty(shape, dtype=kind, device='cuda')
+            self._device[name] = torch.empty(shape, dtype=kind, device=gpu)
             self._context.set_tensor_address(name, self._device[name].data_ptr())
-        # Torch-tensorrt puts them in an order of its own.
-        if not set(self._given) <= set(INPUT_NAMES) or len(self._results) != len(OUTPUT_NAMES):
+        # Torch-tensorrt puts inputs in an order of its own, and gives results names of its own.
+        if set(self._results) == signature.outputs.keys():
+            self._results = list(signature.outputs)
+        known = len(self._results) == len(signature.outputs)
+        if not set(self._given) <= signature.inputs.keys() or not known:
             raise EngineRefused(
                 f'The TensorRT engine has inputs {self._given} and outputs {self._results}; '
-                f'expected some of {INPUT_NAMES} and two outputs. Build it again.'
+                f'expected some of {list(signature.inputs)} and {list(signature.outputs)}. Build '
+                'it again.'
             )
-        self._stream = torch.cuda.Stream()
+        self._stream = torch.cuda.Stream(gpu)
         with torch.cuda.stream(self._stream):
             self._step()  # a first run allocates, which a recording must not
             self._stream.synchronize()
@@ -183,13 +232,14 @@ class TensorRtEngine:
         for name in self._results:
             self._host[name].copy_(self._device[name], non_blocking=True)
 
-    def run(self, inputs: Inputs) -> Outputs:
-        """Once; the results are copies."""
-        named = inputs.named
+    def run(self, arrays: Arrays) -> Arrays:
+        """See `Session`."""
+        import torch
+
         for name in self._given:
-            self._host[name].copy_(torch.from_numpy(named[name]))
+            self._host[name].copy_(torch.from_numpy(arrays[name]))
         with torch.cuda.stream(self._stream):
             self._recording.replay()
             self._stream.synchronize()
-        actions, points = (self._host[name].numpy().copy() for name in self._results)
-        return Outputs(actions, points)
+        found = (self._host[name].numpy().copy() for name in self._results)
+        return dict(zip(self._signature.outputs, found, strict=True))

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""An engine, inputs and what PyTorch makes of them -> how far it is off, or a refusal."""
+"""An engine, arguments and what PyTorch makes of them -> how far it is off, or a refusal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,125 +10,104 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ..policy.policy_config import PolicyConfig
-from .engine import Engine, EngineRefused, Inputs, Outputs, Precision
+from ..policy.signature import Arrays, Precision, Signature
+from .engine import EngineRefused, Session
 
 PROBES = 'probes.safetensors'
 
 
-def pack_probes(inputs: Sequence[Inputs], outputs: Sequence[Outputs]) -> bytes:
-    """The content of the file."""
+def pack_probes(inputs: Sequence[Arrays], results: Sequence[Arrays]) -> bytes:
+    """Returns the content of the file."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for number, (given, expected) in enumerate(zip(inputs, outputs, strict=True)):
-        arrays |= {f'{number}.{name}': np.ascontiguousarray(a) for name, a in given.named.items()}
-        arrays |= {f'{number}.actions': expected.actions, f'{number}.points': expected.points}
+    for number, (given, expected) in enumerate(zip(inputs, results, strict=True)):
+        for name, array in {**given, **expected}.items():
+            arrays[f'{number}.{name}'] = np.ascontiguousarray(array)
     return save(arrays)
 
 
-def unpack_probes(data: bytes) -> tuple[list[Inputs], list[Outputs]]:
-    """What `pack_probes` packed.
+def unpack_probes(data: bytes, signature: Signature) -> tuple[list[Arrays], list[Arrays]]:
+    """Returns what `pack_probes` packed: arguments and results of a network.
 
     Raises:
-        ValueError: Something is missing.
+        ValueError: Something is missing, or has another form than the signature says.
     """
     try:
         arrays = load(data)
         count = 1 + max(int(name.partition('.')[0]) for name in arrays)
-        inputs = [
-            Inputs(
-                arrays[f'{i}.images'],
-                arrays[f'{i}.proprioception'],
-                arrays[f'{i}.words'],
-                *(arrays.get(f'{i}.{name}') for name in ('point_shift', 'prefix', 'given')),
-            )
-            for i in range(count)
-        ]
-        outputs = [Outputs(arrays[f'{i}.actions'], arrays[f'{i}.points']) for i in range(count)]
+        inputs, results = (
+            [{name: arrays[f'{number}.{name}'] for name in names} for number in range(count)]
+            for names in (signature.inputs, signature.outputs)
+        )
+        for given in inputs:
+            signature.check(given)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f'It is incomplete: {error!r}.') from error
-    return inputs, outputs
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What an engine may be off by.
-
-    Attributes:
-        actions: In scales of the action statistics.
-        points: In cells of the feature map.
-    """
-
-    actions: float
-    points: float
-
-
-# 16 bits move the features, and with them the points; the arithmetic of coordinates is exact.
-# fp32: engines add in another order; 1.1e-4 is the most of a published policy (libero_goal, ONNX
-# Runtime), a kernel that was wrong was off by more than 1e-3.
-TOLERANCES: dict[Precision, Tolerance] = {
-    'fp32': Tolerance(2e-4, 0.01),
-    'fp16': Tolerance(2e-2, 0.05),
-    'bf16': Tolerance(5e-2, 0.2),
-    'int8': Tolerance(1e-1, 0.4),
-}
+    return [*inputs], [*results]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What an engine was off by at most, over all inputs.
+    """What an engine was off by at most, over all arguments that were tried.
 
     Attributes:
-        actions: In scales of the action statistics.
-        points: In cells of the feature map.
-        inputs: That were tried.
+        errors: Result -> the largest difference, in the unit of the signature.
+        units: Result -> the name of that unit.
+        inputs: How often it was tried.
     """
 
-    actions: float
-    points: float
+    errors: dict[str, float]
+    units: dict[str, str]
     inputs: int
+
+    def __str__(self) -> str:
+        """Says it for a reader: 'actions by 1e-06 scales, points by 2e-07 cells'."""
+        return ', '.join(
+            f'{name} by {error:.1g} {self.units[name]}' for name, error in self.errors.items()
+        )
 
 
 def verify(
-    engine: Engine,
-    inputs: Sequence[Inputs],
-    expected: Sequence[Outputs],
-    config: PolicyConfig,
+    session: Session,
+    inputs: Sequence[Arrays],
+    expected: Sequence[Arrays],
+    signature: Signature,
     precision: Precision,
 ) -> Agreement:
-    """Run all inputs and compare.
+    """Runs all arguments and compares.
 
     Args:
-        engine: To be tried.
-        inputs: From `probes`.
-        expected: What the policy in float32 made of them.
-        config: Of the policy.
+        session: To be tried.
+        inputs: Arguments of the network.
+        expected: What the network in float32 made of them.
+        signature: Of the network; says in which unit results are compared.
         precision: Of the engine; says what is tolerable.
 
     Raises:
         EngineRefused: It fails, gives another shape or a number that is not finite, or is off by
-            more than `TOLERANCES`.
+            more than the signature tolerates.
     """
-    rows, columns = config.encoder.grid
-    cells = np.array([columns - 1, rows - 1])
-    scale = np.array(config.action_statistics.scale)
-    actions = points = 0.0
+    errors = dict.fromkeys(signature.outputs, 0.0)
     for number, (given, wanted) in enumerate(zip(inputs, expected, strict=True)):
         try:
-            got = engine.run(given)
+            got = session.run(given)
         except Exception as error:  # every engine has classes of its own
             raise EngineRefused(f'it fails on input {number}: {error}') from error
-        for name in ('actions', 'points'):
-            _compare_form(name, getattr(got, name), getattr(wanted, name), number)
-        actions = max(actions, _largest((got.actions - wanted.actions) / scale))
-        points = max(points, _largest((got.points - wanted.points) * cells))
-    allowed = TOLERANCES[precision]
-    if actions > allowed.actions or points > allowed.points:
-        raise EngineRefused(
-            f'it computes something else than PyTorch: actions are off by {actions:.2g} scales '
-            f'({allowed.actions:.2g} allowed in {precision}), points by {points:.2g} cells '
-            f'({allowed.points:.2g} allowed).'
+        for name, spec in signature.outputs.items():
+            if name not in got:
+                raise EngineRefused(f'it gives {list(got)} and no {name}.')
+            _compare_form(name, got[name], wanted[name], number)
+            difference = np.abs((got[name] - wanted[name]) / spec.unit).max(initial=0.0)
+            errors[name] = max(errors[name], float(difference))
+    units = {name: spec.unit_name for name, spec in signature.outputs.items()}
+    allowed = {name: spec.tolerance[precision] for name, spec in signature.outputs.items()}
+    if any(errors[name] > allowed[name] for name in errors):
+        told = ', '.join(
+            f'{name} are off by {error:.2g} {units[name]} ({allowed[name]:.2g} allowed in '
+            f'{precision})'
+            for name, error in errors.items()
         )
-    return Agreement(actions, points, len(inputs))
+        raise EngineRefused(f'it computes something else than PyTorch: {told}.')
+    return Agreement(errors, units, len(inputs))
 
 
 def _compare_form(
@@ -139,8 +118,3 @@ def _compare_form(
         raise EngineRefused(f'its {name} have shape {got.shape} instead of {shape}.')
     if not np.isfinite(got).all():
         raise EngineRefused(f'its {name} for input {number} are not all finite.')
-
-
-def _largest(difference: np.ndarray[Any, Any]) -> float:
-    """The largest absolute number; 0 of none."""
-    return float(np.abs(difference).max(initial=0.0))

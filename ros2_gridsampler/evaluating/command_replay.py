@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -18,11 +18,13 @@ from ..acting.action_prefix import Prefix
 from ..acting.arm_limits import ArmLimits
 from ..acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
 from ..acting.controller import Controller, Decision
+from ..bounds import checked
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+@checked
 class CommandConfig:
     """The command loop of the live node.
 
@@ -32,15 +34,11 @@ class CommandConfig:
         max_state_age: The arm is stopped when its measured state is older [s].
     """
 
-    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = 50.0
+    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = field(
+        default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000}
+    )
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
-    max_state_age: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse a loop that never sends anything, or more than any controller takes."""
-        if not 1 <= self.rate <= 2000:
-            words = 'expected 1 to 2000 Hz; give that of the live node'
-            raise ValueError(f'The command rate is {self.rate:g} Hz, {words}.')
+    max_state_age: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
 
 
 class Follower(Protocol):

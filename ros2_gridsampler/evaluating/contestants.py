@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..encoders.encoder_checkpoint import load_encoder
-from ..engines import NAMES, Backend, load
+from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
@@ -62,10 +62,7 @@ def _engine(policy: Policy, backend: str) -> Backend:
     torch.set_num_threads(1)
     if backend == 'eager':
         return policy
-    names = [name for name in NAMES if name == backend]
-    if not names:
-        raise ValueError(f'Backend {backend!r} is not known; use one of {list(NAMES)}.')
-    return load(policy, [golden_observation(policy.config)], backends=names, strict=True)
+    return load(policy, [golden_observation(policy.config)], backends=[backend], strict=True)
 
 
 def load_contestants(choices: Sequence[PolicyChoice]) -> tuple[Contestant, ...]:

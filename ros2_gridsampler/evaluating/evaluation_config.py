@@ -5,15 +5,15 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import numpy as np
 import tyro
 
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..seeing.stream_health import StreamBudget, TimeSource
 from .command_replay import CommandConfig
 
 
 @dataclass(frozen=True)
+@checked
 class CriticalConfig:
     """What is critical, and how chunks are compared there.
 
@@ -26,19 +26,16 @@ class CriticalConfig:
         interpolation: Points per target on which chunks are warped.
     """
 
-    before: float = field(default=1.0, metadata={'minimum': 0})
-    after: float = field(default=0.5, metadata={'minimum': 0})
-    movement: float = field(default=0.1, metadata={'above': 0})
-    window: float = field(default=0.2, metadata={'above': 0})
+    before: float = field(default=1.0, metadata={'unit': 's', 'minimum': 0})
+    after: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
+    movement: float = field(default=0.1, metadata={'above': 0, 'maximum': 1})
+    window: float = field(default=0.2, metadata={'unit': 's', 'above': 0})
     ensemble: int = field(default=4, metadata={'minimum': 1})
     interpolation: int = field(default=5, metadata={'minimum': 1})
 
-    def __post_init__(self) -> None:
-        """Refuse intervals and averages that hold nothing."""
-        check_bounds(self)
-
 
 @dataclass(frozen=True)
+@checked
 class EvaluationConfig:
     """How recordings are judged; the flags of `gridsampler evaluate` are made from it.
 
@@ -56,8 +53,10 @@ class EvaluationConfig:
         critical: What frames are critical.
     """
 
-    latency_ms: float = 50.0
-    injected_ms: tuple[float, ...] = (60.0, 120.0, 250.0)
+    latency_ms: float = field(default=50.0, metadata={'unit': 'ms', 'minimum': 0})
+    injected_ms: tuple[float, ...] = field(
+        default=(60.0, 120.0, 250.0), metadata={'unit': 'ms', 'minimum': 0}
+    )
     time: TimeSource = 'recorded'
     least_share: float = field(default=0.5, metadata={'minimum': 0, 'maximum': 1})
     without_pictures: bool = False
@@ -76,13 +75,3 @@ class EvaluationConfig:
     def injected(self) -> tuple[float, ...]:
         """The others [s]."""
         return tuple(each / 1e3 for each in self.injected_ms)
-
-    def __post_init__(self) -> None:
-        """Refuse times that nothing can take, and shares that nothing can have."""
-        for latency in (self.latency_ms, *self.injected_ms):
-            if not 0 <= latency < np.inf:
-                raise ValueError(
-                    f'A latency is {latency:g} ms, expected 0 ms or more; give times that an '
-                    'inference can take.'
-                )
-        check_bounds(self)

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
+from ..bounds import checked
 from ..encoders.served_folder import check_folder_apart
 from ..encoders.weight_chunks import chunk_count, fill_chunk, split
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
@@ -21,6 +22,7 @@ PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
 
 
 @dataclass(frozen=True)
+@checked
 class EncoderServerParameters:
     """See the fields' help."""
 

@@ -86,8 +86,7 @@ class EncoderSwaps:
             EngineMaker(
                 self._folder,
                 parameters.backend,
-                parameters.precision,
-                parameters.torch_threads,
+                parameters.settings,
                 progress=self._node.get_logger().info,
             ),
             self._announce,

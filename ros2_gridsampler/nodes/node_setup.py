@@ -5,6 +5,7 @@
 import contextlib
 import ctypes
 import dataclasses
+import math
 import os
 import re
 import signal
@@ -72,8 +73,8 @@ class RunnableNode(Protocol):
 def declare_parameters(node: Any, kind: type[Any], *, refuse_others: bool = True) -> list[str]:
     """Declare the fields of a dataclass as ROS parameters.
 
-    A field's metadata may hold 'help', 'unit', 'minimum', 'maximum' and 'read_only'. A field
-    that is a dataclass itself becomes a group: 'streams.max_age'.
+    A field's metadata may hold 'help', 'unit', 'read_only' and the bounds of `bounds.checked`. A
+    field that is a dataclass itself becomes a group: 'streams.max_age'.
 
     Args:
         node: Any rclpy node.
@@ -139,7 +140,7 @@ def read_parameters(node: Any, kind: type[Parameters], prefix: str = '') -> Para
     """The current values of parameters that `declare_parameters` declared.
 
     Raises:
-        BadParameter: A value is none of the choices of its field.
+        BadParameter: A value is none of the choices of its field, or the dataclass refuses it.
     """
     values: dict[str, Any] = {}
     for field, hint in _fields(kind):
@@ -155,7 +156,11 @@ def read_parameters(node: Any, kind: type[Parameters], prefix: str = '') -> Para
                 f'Parameter {name!r} is {value!r}; choose one of {list(typing.get_args(hint))}.'
             )
         values[field.name] = tuple(value) if typing.get_origin(hint) is tuple else value
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        group = f' of {prefix[:-1]!r}' if prefix else ''
+        raise BadParameter(f'The parameters{group} cannot be used: {error}.') from error
 
 
 def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
@@ -355,7 +360,9 @@ def _descriptor(field: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is Literal:
         choices = ', '.join(map(repr, typing.get_args(hint)))
         descriptor.additional_constraints = f'One of {choices}'
-    low, high = metadata.get('minimum'), metadata.get('maximum')
+    low, above, high = (metadata.get(key) for key in ('minimum', 'above', 'maximum'))
+    if above is not None:
+        low = math.nextafter(above, math.inf) if hint is float else above + 1
     if low is None and high is None:
         return descriptor
     if hint is float:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..acting.loop_config import LoopConfig
+from ..bounds import checked
 from ..calibrating.camera_agreement import MAX_DIFFERENCE
 from ..calibrating.mount_drift import DriftLimits
 from ..encoders.swap_config import SwapConfig
-from ..engines.compiled_policy import Choice
-from ..engines.engine import Precision
+from ..engines.engine import Settings
+from ..engines.table import Choice
+from ..policy.signature import Precision
 
 GripperKind = Literal['float64_multi_array', 'float64', 'joint_state', 'gripper_command']
 GripperState = Literal['joint_state', 'float64']
@@ -18,6 +20,7 @@ Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array'
 
 
 @dataclass(frozen=True)
+@checked
 class CameraCheckConfig:
     """Whether the cameras are those of the training, and where they were."""
 
@@ -71,6 +74,7 @@ class CameraCheckConfig:
 
 
 @dataclass(frozen=True)
+@checked
 class PolicyParameters(LoopConfig):
     """Read when the node is configured; see the fields' help."""
 
@@ -109,6 +113,12 @@ class PolicyParameters(LoopConfig):
     precision: Precision = field(
         default='fp32',
         metadata={'help': 'Arithmetic of the engine; fewer bits than fp32 are approximations'},
+    )
+    device: str = field(
+        default='auto',
+        metadata={
+            'help': 'Where the engine computes: auto, cpu, cuda, or cuda:1 for the second GPU'
+        },
     )
     torch_threads: int = field(
         default=1,
@@ -237,3 +247,12 @@ class PolicyParameters(LoopConfig):
     )
     cameras: CameraCheckConfig = field(default_factory=CameraCheckConfig)
     swap: SwapConfig = field(default_factory=SwapConfig)
+
+    @property
+    def settings(self) -> Settings:
+        """How the engine computes.
+
+        Raises:
+            ValueError: There is no such device.
+        """
+        return Settings(self.precision, self.torch_threads, self.device)

@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_reader import read_serialised, read_topics
 from ..bags.bag_storage import RecordedMessage
+from ..bounds import checked
 from ..seeing.camera_message import stamp_seconds
 from .node_setup import Refused, declare_parameters, read_parameters, run
 from .topics import LATCHED, STATE, ros_time
@@ -38,6 +39,7 @@ _CAMERAS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
 @dataclass(frozen=True)
+@checked
 class ReplayParameters:
     """What to play and how; see the fields' help."""
 

@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from ..acting.command_message import read_float64_multi_array, read_twist
 from ..bags.bag_writer import serialise
 from ..simulation import arm_messages
+from ..simulation.libero_arm import Libero
 from .node_setup import BadParameter, Refused, declare_parameters, read_parameters, run
 from .problems import Problems
 from .simulation_parameters import SimulationParameters
@@ -58,6 +59,7 @@ class SimulatedArmNode(Node):
             ) from error
         self._simulation = SimulationThread(
             parameters,
+            Libero(parameters.suite, parameters.rendering),
             now=lambda: self.get_clock().now().nanoseconds * 1e-9,
             publish=self._publish,
             announce=self._announce,

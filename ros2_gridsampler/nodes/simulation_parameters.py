@@ -5,8 +5,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..bounds import checked
+
 
 @dataclass(frozen=True)
+@checked
 class SimulationParameters:
     """What to simulate; see the fields' help."""
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..bags.bag_writer import build
 from ..simulation import arm_messages
-from ..simulation.libero_arm import OPEN, LiberoArm
-from ..simulation.placements import Official, Widened
+from ..simulation.arm_state import OPEN
+from ..simulation.simulator import SimulatedArm, Simulator
 from .simulation_parameters import SimulationParameters
 
 # Later than this the loop gives up catching up, or it would run ahead of everybody [s].
@@ -40,6 +40,7 @@ class SimulationThread:
 
     Args:
         parameters: Tasks, placements, times.
+        simulator: Whose tasks.
         now: The clock of the stamps [s].
         publish: Called in the thread with a topic and a message made by `build`.
         announce: Called in the thread with the current episode and all that are over.
@@ -48,6 +49,7 @@ class SimulationThread:
     def __init__(
         self,
         parameters: SimulationParameters,
+        simulator: Simulator[SimulatedArm],
         *,
         now: Callable[[], float],
         publish: Callable[[str, Any], None],
@@ -55,6 +57,7 @@ class SimulationThread:
     ) -> None:
         """Know everybody; `start` begins."""
         self._parameters = parameters
+        self._simulator = simulator
         self._now = now
         self._publish = publish
         self._announce = announce
@@ -102,18 +105,13 @@ class SimulationThread:
         return self.done or self._stopping or self.failure is not None
 
     def _run(self) -> None:
-        arm: LiberoArm | None = None
+        arm: SimulatedArm | None = None
         parameters = self._parameters
         try:
             for task in parameters.tasks:
                 if arm is not None:
                     arm.close()
-                arm = LiberoArm(
-                    parameters.suite,
-                    task,
-                    image_size=parameters.image_size,
-                    rendering=parameters.rendering,
-                )
+                arm = self._simulator.open(task, parameters.image_size)
                 for placement in self._place(arm):
                     self._run_episode(arm, task, placement)
                     if self._stopping:
@@ -129,16 +127,15 @@ class SimulationThread:
         if self.failure is None:
             self._announce(None, self.episodes)
 
-    def _place(self, arm: LiberoArm) -> Iterator[str]:
+    def _place(self, arm: SimulatedArm) -> Iterator[str]:
         """Reset the arm for each episode of its task; says how."""
         index = self._parameters.first_episode
         official = self._parameters.placements == 'official'
         for _ in range(self._parameters.episodes_per_task):
             while True:
-                placement = Official(index) if official else Widened(index)
                 index += 1
                 try:
-                    arm.reset(placement)
+                    placement = arm.begin(self._parameters.placements, index - 1)
                     break
                 except ValueError:
                     # Not every seed can be widened; there is always a next one.
@@ -146,9 +143,9 @@ class SimulationThread:
                         raise
             # The first picture of a scene takes seconds, during which no stamp would be true.
             arm.observe()
-            yield repr(placement)
+            yield placement
 
-    def _run_episode(self, arm: LiberoArm, task: int, placement: str) -> None:
+    def _run_episode(self, arm: SimulatedArm, task: int, placement: str) -> None:
         parameters = self._parameters
         with self._changed:
             episode = Episode(len(self.episodes), task, arm.instruction, placement)
@@ -181,7 +178,7 @@ class SimulationThread:
         if not episode.result:
             episode.result = {**_result(False, steps, held, None), 'interrupted': True}
 
-    def _show(self, arm: LiberoArm) -> None:
+    def _show(self, arm: SimulatedArm) -> None:
         captured = self._now()
         state = arm.observe()
         compressed = self._parameters.image_transport == 'compressed'

@@ -59,8 +59,7 @@ def load_swappable(
         folder,
         parameters.backend,
         None if swaps is None else swaps.compute,
-        precision=parameters.precision,
-        threads=parameters.torch_threads,
+        parameters.settings,
     )
     for _ in range(2):
         begin = time.monotonic()

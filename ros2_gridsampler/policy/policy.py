@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observation -> ActionChunk: the stages, joined."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
@@ -10,9 +12,17 @@ from ..acting.action_prefix import Prefix
 from ..seeing.observation import Observation
 from .action_head import ActionHead, ContinuingHead, FlowHead, Normaliser
 from .encoder import Block, Encoder
+from .graph import Graph, probes, reduced
 from .instruction import BUCKETS, WORDS
 from .policy_config import PolicyConfig, TrunkConfig
-from .prediction import Prediction, as_arrays, as_prediction, prefix_arrays
+from .prediction import (
+    PolicyInterface,
+    Prediction,
+    as_arrays,
+    as_prediction,
+    prefix_arrays,
+)
+from .signature import Arrays, Precision, Signature
 from .token_reducers import make_reducer
 
 
@@ -173,6 +183,24 @@ class Policy(nn.Module):
         told = prefix_tensors(self.config, prefix)
         actions, points = self(*as_tensors(self.config, observation), *told)
         return as_prediction(self.config, observation, actions.numpy(), points.numpy())
+
+    @property
+    def interface(self) -> PolicyInterface:
+        """How observations become arguments of the network; see there."""
+        return PolicyInterface(self.config)
+
+    @property
+    def signature(self) -> Signature:
+        """The arguments and results of the network that engines compile."""
+        return self.interface.signature
+
+    def network(self, precision: Precision) -> Graph:
+        """Returns what engines compile: these weights, or a copy in 'fp16' or 'bf16'."""
+        return Graph(self if precision == 'fp32' else reduced(self, precision)).eval()
+
+    def probes(self, examples: Sequence[Observation]) -> list[Arrays]:
+        """Returns arguments that try an engine out; see the function of that name."""
+        return probes(self.interface, examples)
 
 
 def _make_head(config: PolicyConfig) -> ActionHead | ContinuingHead | FlowHead:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acting.action_chunk import ActionSpace
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..seeing.calibration import ImagePreparation
 from ..seeing.observation import ObservationConfig
 
@@ -48,6 +48,7 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+@checked
 class EncoderConfig:
     """Size of a vision transformer; the defaults train on two CPU cores.
 
@@ -69,13 +70,10 @@ class EncoderConfig:
     width: int = field(default=128, metadata={'minimum': 1})
     depth: int = field(default=4, metadata={'minimum': 0})
     heads: int = field(default=4, metadata={'minimum': 1})
-    stem: tuple[int, ...] = (48, 96)
+    stem: tuple[int, ...] = field(default=(48, 96), metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
         """Refuses sizes that do not divide, or are none."""
-        check_bounds(self)
-        if any(channels < 1 for channels in self.stem):
-            raise ValueError(f'A stem has at least 1 channel everywhere, got {[*self.stem]}.')
         if self.image_height % self.patch or self.image_width % self.patch:
             raise ValueError(
                 f'A {self.image_width}x{self.image_height} picture cannot be cut into patches of '
@@ -104,6 +102,7 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+@checked
 class TrunkConfig:
     """Size of the trunk.
 
@@ -119,7 +118,6 @@ class TrunkConfig:
 
     def __post_init__(self) -> None:
         """Refuses heads that do not divide the width."""
-        check_bounds(self)
         if self.width % self.heads:
             raise ValueError(f'Trunk width {self.width} is no multiple of {self.heads} heads.')
 
@@ -135,6 +133,7 @@ def check_parts(encoder: EncoderConfig, trunk: TrunkConfig, sample_after: int) -
 
 
 @dataclass(frozen=True)
+@checked
 class PolicyConfig:
     """Everything that decides what a policy reads, computes and commands.
 
@@ -165,22 +164,22 @@ class PolicyConfig:
     """
 
     cameras: tuple[str, ...]
-    resolution: tuple[int, int]
+    resolution: tuple[int, int] = field(metadata={'unit': 'px', 'minimum': 1})
     preparation: ImagePreparation
     joints: tuple[str, ...]
     uses_pose: bool
-    velocity_window: float
+    velocity_window: float = field(metadata={'unit': 's', 'minimum': 0})
     uses_command: bool
     action_space: ActionSpace
     relative: bool
-    steps: int
-    period: float
+    steps: int = field(metadata={'minimum': 1})
+    period: float = field(metadata={'unit': 's', 'above': 0})
     reducer: str
-    tokens: int
-    sample_after: int
+    tokens: int = field(metadata={'minimum': 0})
+    sample_after: int = field(metadata={'minimum': 0})
     conditioned: bool
     head: Literal['direct', 'continuing', 'flow']
-    landmarks: int
+    landmarks: int = field(metadata={'minimum': 0})
     proprioception_statistics: Statistics
     action_statistics: Statistics
     encoder: EncoderConfig

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observation -> the arrays that a policy computes with; its results -> ActionChunk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,15 @@ from jaxtyping import Float, Int, UInt8
 from ..acting.action_chunk import ActionChunk
 from ..acting.action_prefix import Prefix, padded
 from ..seeing.observation import Observation
-from .instruction import tokenise
+from .instruction import PIECES, WORDS, tokenise
 from .policy_config import PolicyConfig
+from .signature import Arrays, ArraySpec, Precision, ResultSpec, Signature
+
+# 16 bits move the features, and with them the points; the arithmetic of coordinates is exact.
+# fp32: engines add in another order; 1.1e-4 is the most of a published policy (libero_goal, ONNX
+# Runtime), a kernel that was wrong was off by more than 1e-3.
+_ACTIONS: Mapping[Precision, float] = {'fp32': 2e-4, 'fp16': 2e-2, 'bf16': 5e-2, 'int8': 1e-1}
+_POINTS: Mapping[Precision, float] = {'fp32': 0.01, 'fp16': 0.05, 'bf16': 0.2, 'int8': 0.4}
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,65 @@ class Prediction:
 
     chunk: ActionChunk
     points: dict[str, Float[np.ndarray, 'tokens 2']]
+
+
+class PolicyInterface:
+    """Observations -> the named arguments of a policy's network, its named results -> chunks.
+
+    The network is `Policy.forward` with one argument more: `point_shift` is added to every
+    sampled point before the map is read there. It is zero but when an engine is tried out.
+
+    Args:
+        config: Of the policy.
+
+    Attributes:
+        config: Of the policy.
+        signature: Of the network, batch of one.
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        self.config = config
+        encoder, actions = config.encoder, len(config.action_space.names)
+        pictures = (1, len(config.cameras), encoder.image_height, encoder.image_width, 3)
+        inputs = {
+            'images': ArraySpec(pictures, 'uint8'),
+            'proprioception': ArraySpec((1, config.observation.numbers), 'float32'),
+            'words': ArraySpec((1, WORDS, PIECES), 'int64'),
+            'point_shift': ArraySpec((1, config.tokens, 2), 'float32'),
+        }
+        if config.continues:
+            inputs |= {
+                'prefix': ArraySpec((1, config.steps, actions), 'float32'),
+                'given': ArraySpec((1, config.steps), 'float32'),
+            }
+        rows, columns = encoder.grid
+        # A map of one column has no distance between cells.
+        cell = np.array([1 / (count - 1) if count > 1 else np.inf for count in (columns, rows)])
+        scale = np.array(config.action_statistics.scale)
+        outputs = {
+            'actions': ResultSpec(scale, 'scales', _ACTIONS),
+            'points': ResultSpec(cell, 'cells', _POINTS),
+        }
+        self.signature = Signature(inputs, outputs)
+
+    def arrays(self, observation: Observation, prefix: Prefix | None = None) -> Arrays:
+        """Returns the policy's view of an observation and of steps that are already decided.
+
+        Raises:
+            ValueError: The policy was not trained for a prefix, or it does not fit.
+        """
+        shift = np.zeros((1, self.config.tokens, 2), np.float32)
+        told = prefix_arrays(self.config, prefix)
+        arrays = (*as_arrays(self.config, observation), shift, *told)
+        return dict(zip(self.signature.inputs, arrays, strict=True))
+
+    def prediction(self, observation: Observation, results: Arrays) -> Prediction:
+        """Returns the results of the network with their meaning.
+
+        Raises:
+            ValueError: They are numbers that no arm may follow.
+        """
+        return as_prediction(self.config, observation, results['actions'], results['points'])
 
 
 def as_arrays(

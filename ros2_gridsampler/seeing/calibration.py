@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera picture and intrinsics -> the picture that the policy is shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
+from ..bounds import checked
 from .camera_message import CameraIntrinsics
 from .opencv import opencv
 
 
 @dataclass(frozen=True)
+@checked
 class ImagePreparation:
     """What happens to a camera picture before the policy sees it, in this order.
 
@@ -25,15 +27,13 @@ class ImagePreparation:
         rectify: Whether lens distortion is taken out first.
     """
 
-    width: int
-    height: int
+    width: int = field(metadata={'unit': 'px', 'minimum': 1})
+    height: int = field(metadata={'unit': 'px', 'minimum': 1})
     crop: tuple[float, float, float, float] | None = None
     rectify: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a picture without pixels and a crop that leaves the picture."""
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f'A picture of {self.width}x{self.height} pixels cannot be made.')
+        """Refuse a crop that leaves the picture."""
         if self.crop is not None:
             x, y, width, height = self.crop
             inside = min(x, y) >= 0 and max(x + width, y + height) <= 1 + 1e-9  # sums round

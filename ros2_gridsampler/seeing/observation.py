@@ -3,11 +3,12 @@
 """What the policy saw at one moment, what that is made of, and why it cannot be had."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ..bounds import checked
 from .calibration import ImagePreparation
 from .stream_health import Fault
 
@@ -44,6 +45,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
+@checked
 class ObservationConfig:
     """The streams that make an observation.
 
@@ -59,10 +61,10 @@ class ObservationConfig:
     """
 
     cameras: Mapping[str, ImagePreparation]
-    resolution: tuple[int, int]
+    resolution: tuple[int, int] = field(metadata={'unit': 'px', 'minimum': 1})
     joints: tuple[str, ...]
     uses_pose: bool
-    velocity_window: float = 0.0
+    velocity_window: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
     uses_command: bool = False
     uses_instruction: bool = True
 

@@ -5,11 +5,13 @@
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float
+
+from ..bounds import checked
 
 Sample = TypeVar('Sample')
 
@@ -93,6 +95,7 @@ class SampleStream(Generic[Sample]):
 
 
 @dataclass(frozen=True)
+@checked
 class FrozenConfig:
     """What makes a picture a frozen one.
 
@@ -102,8 +105,8 @@ class FrozenConfig:
             make every picture another.
     """
 
-    time: float
-    motion: float
+    time: float = field(metadata={'unit': 's', 'minimum': 0})
+    motion: float = field(metadata={'unit': 'rad, m', 'minimum': 0})
 
 
 class PictureWatch:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Literal
 
+from ..bounds import checked
+
 
 @dataclass(frozen=True)
+@checked
 class StreamBudget:
     """How old and how far apart the streams of one observation may be."""
 
@@ -147,6 +150,7 @@ was there before) is dropped and counted; its stream then ages, which is OLD and
 
 
 @dataclass(frozen=True)
+@checked
 class LadderConfig:
     """How long each rung is kept."""
 

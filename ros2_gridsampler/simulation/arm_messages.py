@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from ..bags.bag_writer import build, build_header, build_numbers
 from ..seeing.camera_message import encode_jpeg
+from .arm_state import BASE_FRAME as BASE_FRAME
 from .arm_state import ArmState
 
-BASE_FRAME = 'panda_link0'
 JOINT_STATES = '/joint_states'
 POSE = '/end_effector_pose'
 INSTRUCTION = '/instruction'
@@ -33,7 +33,7 @@ def state_messages(state: ArmState, time: float, *, compressed: bool) -> Iterato
     """Yields the topic and message of all that the arm feels and sees.
 
     Args:
-        state: What `LiberoArm.observe` gave.
+        state: What `SimulatedArm.observe` gave.
         time: Capture time [s].
         compressed: JPEG instead of raw pictures.
     """
@@ -52,7 +52,7 @@ def state_messages(state: ArmState, time: float, *, compressed: bool) -> Iterato
         POSE,
         build(
             'geometry_msgs/msg/PoseStamped',
-            header=build_header(time, BASE_FRAME),
+            header=build_header(time, state.base_frame),
             pose=_pose(state.pose[:3], state.pose[3:]),
         ),
     )

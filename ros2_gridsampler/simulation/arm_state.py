@@ -14,6 +14,9 @@ JOINT_NAMES = (
     'panda_finger_joint1',
     'panda_finger_joint2',
 )
+BASE_FRAME = 'panda_link0'
+OPEN = 0.08
+"""Opening of the Panda's gripper when it is open [m]: the sum of both fingers."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,13 @@ class ArmState:
 
     Attributes:
         images: Camera name -> RGB [height, width, 3], upright.
-        joint_names: Seven joints, then the two fingers.
+        joint_names: Of the arm, then of the fingers.
         joint_positions: [rad], fingers [m].
         joint_velocities: [rad/s], fingers [m/s].
-        pose: End effector in panda_link0: x y z [m], quaternion x y z w.
+        pose: End effector in the base frame: x y z [m], quaternion x y z w.
         time: Simulated [s].
+        fingers: How many of the joints are fingers, which add up to the gripper's opening.
+        base_frame: Name of the frame in which poses and twists are.
     """
 
     images: dict[str, NDArray[np.uint8]]
@@ -35,8 +40,10 @@ class ArmState:
     joint_velocities: NDArray[np.float64]
     pose: NDArray[np.float64]
     time: float
+    fingers: int = 2
+    base_frame: str = BASE_FRAME
 
     @property
     def gripper_opening(self) -> float:
-        """Sum of both fingers [m]."""
-        return float(self.joint_positions[7] + self.joint_positions[8])
+        """Sum of the fingers [m]."""
+        return float(sum(self.joint_positions[len(self.joint_positions) - self.fingers :]))

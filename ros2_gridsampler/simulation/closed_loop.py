@@ -4,8 +4,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ..acting.chunk_schedule import ScheduleConfig
 from ..acting.controller import Controller
 from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import StreamTopics, feed
+from ..bounds import checked
 from ..engines import Backend
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
@@ -29,13 +29,13 @@ from .arm_messages import (
     image_topic,
     state_messages,
 )
-from .arm_state import JOINT_NAMES, ArmState
-from .libero_arm import CAMERAS, LiberoArm
-from .perturbations import Perturbation, perturb
-from .solved_states import Placements, Tally, try_states
+from .arm_state import ArmState
+from .simulator import SimulatedArm, Simulator
+from .solved_states import Tally, try_states
 
 
 @dataclass(frozen=True)
+@checked
 class LoopConfig:
     """How the loop is closed.
 
@@ -46,9 +46,9 @@ class LoopConfig:
         maximum_steps: Control periods before an episode counts as failed.
     """
 
-    latency: float = 0.05
-    replan_every: int = 4
-    maximum_steps: int = 220
+    latency: float = field(default=0.05, metadata={'unit': 's', 'minimum': 0})
+    replan_every: int = field(default=4, metadata={'minimum': 1})
+    maximum_steps: int = field(default=220, metadata={'minimum': 1})
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Success:
     """How many evaluation states a policy solved, and under which conditions.
 
     Attributes:
-        suite: LIBERO suite.
+        suite: Name of the simulator's suite of tasks, such as libero_spatial.
         policy: Name of the checkpoint.
         weights_sha256: Hash of the checkpoint's weights.
         encoder: Name of the encoder through which it saw; '' is its own.
@@ -68,7 +68,7 @@ class Success:
         outcomes: Instruction -> whether each evaluation state was solved, in order.
         tokens_per_camera: Visual tokens kept.
         dense_tokens_per_camera: Visual tokens of the whole map.
-        rendering: 'simplified' or 'original'.
+        rendering: How the pictures were made: LIBERO's 'simplified' or 'original'.
         perturbation: What was changed in every episode, or 'none'.
     """
 
@@ -103,16 +103,15 @@ def measure_success(
     policy: Backend,
     config: PolicyConfig,
     limits: ArmLimits,
+    simulator: Simulator[SimulatedArm],
     *,
     name: str,
     weights_sha256: str,
     encoder: str = '',
-    suite: str,
     tasks: Sequence[int],
     episodes: int,
-    placements: Placements,
-    rendering: Literal['simplified', 'original'] = 'simplified',
-    perturbation: Perturbation = 'none',
+    placements: str,
+    perturbation: str = 'none',
     loop: LoopConfig | None = None,
 ) -> Success:
     """Runs every task from its first `episodes` evaluation states.
@@ -121,14 +120,13 @@ def measure_success(
         policy: The engine.
         config: Config of the policy.
         limits: Limits of the arm, in [m], [s], [rad].
+        simulator: Simulator whose tasks are tried.
         name: Name of the checkpoint, for the table.
         weights_sha256: Hash of its weights, by which the result is known later.
         encoder: Name of another encoder that the engine sees through; '' is its own.
-        suite: LIBERO suite.
         tasks: Numbers of the tasks, from 0.
         episodes: Evaluation states per task.
-        placements: Official initial states, or those widened by 5 cm with fixed seeds.
-        rendering: How the cameras' pictures are drawn.
+        placements: Kind of the initial states, see `try_states`.
         perturbation: What is changed in every episode after its reset.
         loop: How the loop is closed.
 
@@ -136,25 +134,24 @@ def measure_success(
         ValueError: There are not so many evaluation states, no such tasks, or the policy is for
             another arm.
     """
-    check_embodiment(config, name)
+    check_embodiment(config, name, simulator)
     loop = loop or LoopConfig()
 
-    def attempt(arm: LiberoArm, number: int) -> bool:
-        told = perturb(arm, perturbation, number)
+    def attempt(arm: SimulatedArm, number: int) -> bool:
+        told = arm.perturb(perturbation, number)
         return any(step is None for step in drive(policy, config, limits, arm, loop, told))
 
     outcomes = try_states(
         attempt,
-        suite=suite,
+        simulator,
         tasks=tasks,
         episodes=episodes,
         placements=placements,
         image_size=config.resolution[0],
-        rendering=rendering,
     )
     tally = Tally(outcomes)
     return Success(
-        suite=suite,
+        suite=simulator.name,
         policy=name,
         weights_sha256=weights_sha256,
         encoder=encoder,
@@ -166,20 +163,25 @@ def measure_success(
         outcomes=outcomes,
         tokens_per_camera=config.tokens,
         dense_tokens_per_camera=config.dense_tokens,
-        rendering=rendering,
+        rendering=simulator.rendering,
         perturbation=perturbation,
     )
 
 
-def check_embodiment(config: PolicyConfig, name: str) -> None:
-    """Refuses a policy that was trained for another arm than the simulated one."""
+def check_embodiment(config: PolicyConfig, name: str, simulator: Simulator[SimulatedArm]) -> None:
+    """Refuses a policy that was trained for another arm than the simulated one.
+
+    Raises:
+        ValueError: Says what the policy commands and sees, and what the simulated arm has.
+    """
     space = config.action_space
-    foreign = [each for each in config.joints if each not in JOINT_NAMES]
-    unseen = [each for each in config.cameras if each not in CAMERAS]
+    foreign = [each for each in config.joints if each not in simulator.joints]
+    unseen = [each for each in config.cameras if each not in simulator.cameras]
     if space.kind != 'end_effector_twist' or foreign or unseen:
         raise ValueError(
             f'{name} commands {space.kind} and sees {[*config.cameras]}, the simulated arm takes '
-            f'end_effector_twist and has {[*CAMERAS]}; name a policy trained on its recordings.'
+            f'end_effector_twist and has {[*simulator.cameras]}; name a policy trained on its '
+            'recordings.'
         )
 
 
@@ -187,7 +189,7 @@ def drive(
     policy: Backend,
     config: PolicyConfig,
     limits: ArmLimits,
-    arm: LiberoArm,
+    arm: SimulatedArm,
     loop: LoopConfig,
     instruction: str,
 ) -> Iterator[tuple[ArmState, Prediction | None] | None]:

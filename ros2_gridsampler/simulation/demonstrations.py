@@ -17,11 +17,11 @@ from ..bags.bag_writer import BagWriter, build
 from ..files import write_whole
 from ..stop_request import StopRequest
 from . import arm_messages
-from .arm_state import ArmState
+from .arm_state import OPEN, ArmState
 from .benchmark import check_tasks
 from .experts import ScriptedExpert
 from .job_configs import RecordConfig
-from .libero_arm import OPEN, LiberoArm
+from .libero_arm import LiberoArm
 from .placements import Placement, Sampled, Widened
 
 SPEED = 0.6

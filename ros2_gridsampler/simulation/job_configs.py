@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What to record or to show on the simulated arm; the commands' flags are made from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from ..bounds import checked
 
 FIRST_TRAINING_SEED = 1000
 """Smaller seeds are those of evaluation."""
@@ -14,6 +16,7 @@ MAX_WANDER = 40
 
 
 @dataclass(frozen=True)
+@checked
 class RecordConfig:
     """What to record; the flags of `gridsampler record` are made from it.
 
@@ -34,34 +37,26 @@ class RecordConfig:
 
     suite: str = 'libero_spatial'
     tasks: tuple[int, ...] = (0,)
-    episodes: int = 50
-    widened: float = 0.75
-    noise: float = 0.25
-    wander: int = 12
-    slips: float = 0.0
-    seed: int = FIRST_TRAINING_SEED
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1 or not (0 <= self.widened <= 1 and 0 <= self.noise <= MAX_NOISE):
-            raise ValueError(
-                'Record at least one episode, a widened share in 0 to 1 and noise of 0 to '
-                f'{MAX_NOISE:g} m/s, not '
-                f'{self.episodes}, {self.widened} and {self.noise}.'
-            )
-        if self.seed < FIRST_TRAINING_SEED:
-            raise ValueError(
-                f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
-                f'may see; got {self.seed}.'
-            )
-        if not 0 <= self.slips <= 1:
-            raise ValueError(f'A share of episodes is 0 to 1, not {self.slips}.')
-        if not 1 <= self.wander <= MAX_WANDER:
-            raise ValueError(
-                f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'
-            )
+    episodes: int = field(default=50, metadata={'minimum': 1})
+    widened: float = field(default=0.75, metadata={'minimum': 0, 'maximum': 1})
+    noise: float = field(
+        default=0.25, metadata={'unit': 'm/s', 'minimum': 0, 'maximum': MAX_NOISE}
+    )
+    wander: int = field(
+        default=12, metadata={'unit': 'periods', 'minimum': 1, 'maximum': MAX_WANDER}
+    )
+    slips: float = field(default=0.0, metadata={'minimum': 0, 'maximum': 1})
+    seed: int = field(
+        default=FIRST_TRAINING_SEED,
+        metadata={
+            'minimum': FIRST_TRAINING_SEED,
+            'why': 'smaller ones are those of evaluation, which no training may see',
+        },
+    )
 
 
 @dataclass(frozen=True)
+@checked
 class DemonstrationConfig:
     """What to show; the flags of `gridsampler demo` are made from it.
 
@@ -76,7 +71,7 @@ class DemonstrationConfig:
 
     policy: str = 'libero_spatial'
     tasks: tuple[int, ...] = (0, 1, 2, 3, 4)
-    episodes: int = 1
+    episodes: int = field(default=1, metadata={'minimum': 1})
     placements: Literal['official', 'widened'] = 'official'
     suite: str = 'libero_spatial'
     arm: str = 'panda'

@@ -2,21 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commanded twist and gripper opening -> a simulated Panda's images, joints, pose and success."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arm_state import JOINT_NAMES, PERIOD, ArmState
-from .placements import Placement
+from .arm_state import JOINT_NAMES, OPEN, PERIOD, ArmState
+from .benchmark import check_tasks
+from .perturbations import perturb
+from .placements import EVALUATION_SEEDS, Official, Placement, Widened
 from .rendering import Decoration, Looks, Renderer, mujoco
 from .scene import Scene
 
 Vector = NDArray[np.float64]
 
 CAMERAS = {'agentview': 'agentview', 'wrist': 'robot0_eye_in_hand'}
-OPEN = 0.08
-"""Opening of the gripper when it is open [m]: the sum of both fingers."""
+PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
 TWIST_RANGE = np.array([1.0, 1.0, 1.0, 10.0, 10.0, 10.0])
 """Twist that LIBERO's action 1.0 stands for: 0.05 m and 0.5 rad per period [m/s], [rad/s]."""
 # MuJoCo counts the second finger's way downwards; a real Panda reports both as positive.
@@ -81,6 +84,20 @@ class LiberoArm:
         self._looks.restore(self.scene.model)
         self._decoration = None
         placement.apply(self.scene)
+
+    def begin(self, placements: str, number: int) -> str:
+        """See `SimulatedArm`."""
+        if placements not in PLACEMENTS:
+            raise ValueError(
+                f'LIBERO has no placements {placements!r}; use one of {[*PLACEMENTS]}.'
+            )
+        placement = PLACEMENTS[placements](number)
+        self.reset(placement)
+        return repr(placement)
+
+    def perturb(self, kind: str, seed: int) -> str:
+        """See `SimulatedArm`."""
+        return perturb(self, kind, seed)
 
     def decorate(self, position: Vector, half_side: float, colour: Vector) -> None:
         """Draws a cube into the pictures until the next reset; it has no substance.
@@ -165,3 +182,39 @@ class LiberoArm:
             self._renderer.close()
             self._renderer = None
         self.scene.close()
+
+
+@dataclass(frozen=True)
+class Libero:
+    """A suite of LIBERO as a `Simulator`.
+
+    Attributes:
+        name: Of the suite, such as libero_spatial.
+        rendering: See `LiberoArm`.
+    """
+
+    name: str
+    rendering: Literal['simplified', 'original'] = 'simplified'
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """See `Simulator`."""
+        return tuple(CAMERAS)
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """See `Simulator`."""
+        return JOINT_NAMES
+
+    @property
+    def states(self) -> int:
+        """See `Simulator`."""
+        return len(EVALUATION_SEEDS)
+
+    def check_tasks(self, tasks: Sequence[int]) -> None:
+        """See `Simulator`."""
+        check_tasks(self.name, tasks)
+
+    def open(self, task: int, image_size: int) -> LiberoArm:
+        """See `Simulator`."""
+        return LiberoArm(self.name, task, image_size=image_size, rendering=self.rendering)

@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated arm that was reset -> the same episode, in a way that no training has seen."""
 
-from typing import Any, Literal, get_args
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .libero_arm import OPEN, LiberoArm
+from .arm_state import OPEN
 from .rendering import mujoco
+
+if TYPE_CHECKING:
+    from .libero_arm import LiberoArm
 
 Perturbation = Literal['none', 'camera', 'light', 'distractor', 'start', 'paraphrase']
 PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
@@ -33,7 +38,7 @@ OTHER_WORDS = (
 )
 
 
-def perturb(arm: LiberoArm, kind: Perturbation, seed: int) -> str:
+def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
     """Changes the episode that the arm's reset has begun; the next reset undoes it.
 
     Args:
@@ -44,8 +49,13 @@ def perturb(arm: LiberoArm, kind: Perturbation, seed: int) -> str:
 
     Returns:
         The instruction to give.
+
+    Raises:
+        ValueError: There is no such change.
     """
-    generator = np.random.default_rng((seed, PERTURBATIONS.index(kind)))
+    if kind not in PERTURBATIONS:
+        raise ValueError(f'Perturbation {kind!r} is not known; use one of {[*PERTURBATIONS]}.')
+    generator = np.random.default_rng((seed, [*PERTURBATIONS].index(kind)))
     if kind == 'camera':
         _move_camera(arm, generator)
     elif kind == 'light':

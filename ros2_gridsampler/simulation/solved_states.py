@@ -4,19 +4,16 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 from tqdm import tqdm
 
 from ..evaluating.success_rate import wilson_interval
-from .benchmark import check_tasks
-from .libero_arm import LiberoArm
-from .placements import EVALUATION_SEEDS, Official, Placement, Widened
+from .simulator import SimulatedArm, Simulator, check_episodes
 
 Placements = Literal['official', 'widened']
-PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
-Attempt = Callable[[LiberoArm, int], bool]
-"""An arm that was reset into evaluation state `number` -> whether the task was solved."""
+PLACEMENTS: tuple[str, ...] = get_args(Placements)
+Tried = TypeVar('Tried', bound=SimulatedArm)
 
 
 @dataclass(frozen=True)
@@ -62,40 +59,31 @@ class Tally:
         return '\n'.join([*rows, summary])
 
 
-def check_episodes(episodes: int) -> None:
-    """Refuses more than there are evaluation states of a task, and none."""
-    if not 1 <= episodes <= len(EVALUATION_SEEDS):
-        raise ValueError(
-            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
-            'episodes; ask for 1 to that many.'
-        )
-
-
 def task_name(instruction: str, task: int, others: Collection[str]) -> str:
     """Returns an instruction, with the task's number where another task has the same."""
     return f'{instruction} (task {task})' if instruction in others else instruction
 
 
 def try_states(
-    attempt: Attempt,
+    attempt: Callable[[Tried, int], bool],
+    simulator: Simulator[Tried],
     *,
-    suite: str,
     tasks: Sequence[int],
     episodes: int,
-    placements: Placements,
+    placements: str,
     image_size: int = 128,
-    rendering: Literal['simplified', 'original'] = 'simplified',
 ) -> dict[str, tuple[bool, ...]]:
     """Tries every task from its first `episodes` evaluation states.
 
     Args:
-        attempt: Tries one state, given its number; returns whether it was solved.
-        suite: LIBERO suite.
+        attempt: Tries one state on an arm that has begun with it, given the state's number;
+            returns whether it was solved.
+        simulator: Simulator whose tasks are tried.
         tasks: Numbers of the tasks, from 0.
         episodes: Evaluation states per task.
-        placements: Official initial states, or those widened by 5 cm with fixed seeds.
+        placements: Kind of the initial states; LIBERO's official ones, or those widened by 5 cm
+            with fixed seeds.
         image_size: Width and height of the cameras' pictures [px].
-        rendering: How the cameras' pictures are drawn.
 
     Returns:
         Instruction, with its number where another task has the same -> whether each state was
@@ -104,17 +92,17 @@ def try_states(
     Raises:
         ValueError: There are not so many evaluation states, or no such tasks.
     """
-    check_episodes(episodes)
-    check_tasks(suite, tasks)
+    check_episodes(episodes, simulator.states)
+    simulator.check_tasks(tasks)
     outcomes: dict[str, tuple[bool, ...]] = {}
-    title = f'{suite} {placements}'
+    title = f'{simulator.name} {placements}'
     with tqdm(total=len(tasks) * episodes, desc=title, unit='episode') as progress:
         for task in tasks:
-            arm = LiberoArm(suite, task, image_size=image_size, rendering=rendering)
+            arm = simulator.open(task, image_size)
             solved: list[bool] = []
             try:
                 for number in range(episodes):
-                    arm.reset(PLACEMENTS[placements](number))
+                    arm.begin(placements, number)
                     solved.append(attempt(arm, number))
                     progress.update()
             finally:

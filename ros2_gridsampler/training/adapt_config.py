@@ -4,10 +4,11 @@
 
 from dataclasses import dataclass, field
 
-from ..bounds import check_bounds
+from ..bounds import checked
 
 
 @dataclass(frozen=True)
+@checked
 class AdaptConfig:
     """How an encoder is fitted to a policy; the defaults suit two CPU cores.
 
@@ -36,6 +37,3 @@ class AdaptConfig:
     held_out: float = field(default=0.1, metadata={'minimum': 0, 'maximum': 1})
     seed: int = field(default=0, metadata={'minimum': 0})
     threads: int = field(default=1, metadata={'minimum': 1, 'maximum': 512})
-
-    def __post_init__(self) -> None:
-        check_bounds(self)

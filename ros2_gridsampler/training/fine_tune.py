@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ..evaluating.bag_survey import survey_episodes
 from ..stop_request import StopRequest
@@ -37,6 +37,7 @@ from .run_state import RunState, keep_recipe
 
 
 @dataclass(frozen=True)
+@checked
 class FineTuneConfig:
     """How a lerobot policy is fine-tuned; `gridsampler train` reads it with `--base`."""
 
@@ -68,10 +69,6 @@ class FineTuneConfig:
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
     )
-
-    def __post_init__(self) -> None:
-        """Refuses numbers that train nothing."""
-        check_bounds(self)
 
 
 def fine_tune(

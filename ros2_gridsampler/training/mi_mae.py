@@ -7,7 +7,6 @@ weights, whether a latent is pooled, the projection, the negatives and the shape
 chosen here for those is our choice; the docstrings say where.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
@@ -16,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..policy.encoder import Block, Encoder, sine_positions
 from ..policy.policy_config import EncoderConfig
 from .information_bounds import Likelihood
@@ -26,6 +25,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
+@checked
 class LossWeights:
     """Share of each loss in the encoder's objective; a loss of weight 0 is not computed.
 
@@ -35,20 +35,18 @@ class LossWeights:
         vclub: Per nat; ours, small because the bound sums over all channels of a latent.
     """
 
-    reconstruction: float = 1.0
-    infonce: float = 0.1
-    vclub: float = 0.001
+    reconstruction: float = field(default=1.0, metadata={'minimum': 0})
+    infonce: float = field(default=0.1, metadata={'minimum': 0})
+    vclub: float = field(default=0.001, metadata={'minimum': 0})
 
     def __post_init__(self) -> None:
         """Refuses an objective that asks for nothing."""
-        weights = (self.reconstruction, self.infonce, self.vclub)
-        if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
-            raise ValueError(
-                f'Loss weights must be finite, at least 0 and not all 0, got {weights}.'
-            )
+        if not any((self.reconstruction, self.infonce, self.vclub)):
+            raise ValueError('Every loss has weight 0; give one of them more.')
 
 
 @dataclass(frozen=True)
+@checked
 class MiMaeConfig:
     """The autoencoder around an encoder.
 
@@ -82,7 +80,6 @@ class MiMaeConfig:
 
     def __post_init__(self) -> None:
         """Refuses masks that cannot tile the picture, and sizes that do not divide."""
-        check_bounds(self)
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
             raise ValueError(
                 f'Decoder width {self.decoder_width} must be a multiple of 4 and of its '

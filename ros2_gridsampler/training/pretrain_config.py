@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..datasets.frames import FrameConfig
 from ..files import write_whole
 from ..policy.flop_count import counting
@@ -25,6 +25,7 @@ from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun
 
 
 @dataclass(frozen=True)
+@checked
 class PretrainConfig:
     """How an encoder is pretrained; the defaults suit two CPU cores."""
 
@@ -74,7 +75,6 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuses pictures of another size than the encoder's, and views that do not divide."""
-        check_bounds(self)
         encoder, preparation = self.model.encoder, self.frames.preparation
         size = (preparation.height, preparation.width)
         if size != (encoder.image_height, encoder.image_width):

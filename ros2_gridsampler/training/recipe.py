@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import yaml
 
-from ..bounds import check_bounds
+from ..bounds import checked
 from ..datasets.episodes import EpisodeConfig
 from ..files import read_yaml, structure
 from ..policy.policy_config import EncoderConfig, TrunkConfig, check_parts
@@ -17,6 +17,7 @@ from ..policy.token_reducers import check_reducer
 
 
 @dataclass(frozen=True)
+@checked
 class TrainConfig:
     """How a policy is trained; the defaults suit two CPU cores."""
 
@@ -91,7 +92,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuses numbers that train nothing, and parts that do not fit each other."""
-        check_bounds(self)
         check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
         check_parts(self.encoder, self.trunk, self.sample_after)
 

@@ -15,9 +15,9 @@ from jaxtyping import UInt8
 from ..acting.action_chunk import ActionSpace
 from ..calibrating.reference_views import load_reference_views
 from ..engines import Backend
-from ..engines.compiled_policy import Choice
 from ..engines.converted_policy import is_converted, load_converted
-from ..engines.engine import Precision
+from ..engines.engine import Settings
+from ..engines.table import AUTOMATIC, Choice
 from ..policy.instruction import tokenise
 from ..policy.manifest import Manifest, golden_observation
 from ..seeing.camera_record import CameraRecord
@@ -103,36 +103,39 @@ def load_policy(
     folder: Path,
     backend: Choice,
     compute: Callable[[Policy], Backend] | None,
-    *,
-    precision: Precision = 'fp32',
-    threads: int = 1,
+    settings: Settings | None = None,
 ) -> DeployedPolicy:
     """Loads whatever checkpoint is in a folder, verified.
 
     Args:
         folder: A checkpoint of this package, a converted one, or an adopted one of lerobot.
         backend: Name of the engine; lerobot's policies are computed by 'eager' only, converted
-            ones by 'openvino'.
+            ones by the engine that they were converted for.
         compute: Makes that engine from a policy of this package; not asked for others.
-        precision: Number format of a converted policy's arithmetic.
-        threads: CPU threads of one inference.
+        settings: How a converted or a lerobot policy computes; the defaults of `Settings` where
+            there are none.
 
     Raises:
         BadCheckpoint: The folder must not drive an arm; the text says why.
         ValueError: The backend cannot compute this policy.
     """
-    if threads < 1:
-        raise ValueError(f'An inference needs at least one thread, got {threads}.')
+    settings = settings or Settings()
     if is_converted(folder):
-        _refuse_other(backend, 'openvino', 'A converted policy is computed by OpenVINO')
-        engine, manifest = load_converted(folder, precision, threads)
-        return _own(folder, engine, manifest, {'backend': engine.report.backend})
+        engine, manifest = load_converted(folder, settings)
+        only = engine.report.backend
+        _refuse_other(backend, only, f'A converted policy is computed by {only}')
+        return _own(folder, engine, manifest, {'backend': only})
     require_torch(folder)
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(settings.threads)
     if all((folder / name).is_file() for name in _LEROBOT_FILES):
         _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
+        if settings.device.startswith('cuda'):
+            raise ValueError(
+                f'A lerobot policy computes on the CPU here, device {settings.device!r} was asked '
+                "for; set device to 'cpu' or leave it."
+            )
         return _lerobot(folder)
     from ..policy.checkpoint import load_checkpoint
 
@@ -200,7 +203,7 @@ def _lerobot(folder: Path) -> DeployedPolicy:
 
 
 def _refuse_other(backend: Choice, only: str, because: str) -> None:
-    if backend not in ('automatic', only):
+    if backend not in (AUTOMATIC, only):
         raise ValueError(f'{because}: set backend to {only!r} or leave it, got {backend!r}.')
 
 

@@ -4,7 +4,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..acting.action_chunk import ActionChunk, ActionSpace
 from ..acting.action_prefix import Prefix
+from ..bounds import checked
 from ..policy.manifest import BadCheckpoint
 from ..policy.prediction import Prediction
 from ..seeing.calibration import ImagePreparation, prepare_image
@@ -88,6 +89,7 @@ class PictureCells:
 
 
 @dataclass(frozen=True)
+@checked
 class LerobotConfig:
     """What a node has to know; the same names as in `PolicyConfig`.
 
@@ -103,9 +105,9 @@ class LerobotConfig:
 
     robot: Robot
     preparations: dict[str, ImagePreparation]
-    steps: int
-    tokens: int
-    dense_tokens: int
+    steps: int = field(metadata={'minimum': 1})
+    tokens: int = field(metadata={'minimum': 0})
+    dense_tokens: int = field(metadata={'minimum': 0})
     encoder: PictureCells = PictureCells()
     reads_language: bool = True
 
