@@ -41,9 +41,9 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(
     ('command', 'words'),
     [
-        (f'{EVALUATE} --latency-ms -5', 'latency is -0.005 s, expected at least 0 s'),
-        (f'{EVALUATE} --latency-ms nan', 'latency is nan s'),
-        (f'{EVALUATE} --injected-ms 60 inf', 'injected is inf s'),
+        (f'{EVALUATE} --latency-ms -5', 'latency_ms is -5.0 ms, expected at least 0 ms'),
+        (f'{EVALUATE} --latency-ms nan', 'latency_ms is nan ms'),
+        (f'{EVALUATE} --injected-ms 60 inf', 'injected_ms is inf ms'),
         (
             f'{EVALUATE} --command-rate 0',
             'rate is 0.0 Hz, expected at least 1 Hz and at most',
@@ -59,7 +59,7 @@ def place(tmp_path_factory):
         (f'{EVALUATE} --intervals nowhere', 'nowhere is not there; look at the name'),
         (f'{EVALUATE} --gate nowhere', 'nowhere is not there; look at the name'),
         (f'{EVALUATE} --topics nowhere', 'nowhere is not there; look at the name'),
-        (f'{EVALUATE} --backend abacus', "Backend 'abacus' is not known; use one of"),
+        (f'{EVALUATE} --backend abacus', "'abacus'. are not known; use some of"),
         (f'{EVALUATE} --encoder empty', 'empty has no manifest.json'),
         (
             'evaluate nowhere --policy policy --arm so101 --out out',
@@ -94,7 +94,10 @@ def place(tmp_path_factory):
             f'{RECORD} --seed 3',
             'seed is 3, expected at least 1000 .smaller ones are',
         ),
-        (f'{RECORD} --wander 0', 'wander is 0, expected at least 1 and at most 40'),
+        (
+            f'{RECORD} --wander 0',
+            'wander is 0 periods, expected at least 1 periods and at most 40 periods',
+        ),
         ('record --out file', 'file cannot be a folder'),
         (f'{SUCCESS} --episodes 0', 'got 0 episodes; ask for 1 to that many'),
         (f'{SUCCESS} --tasks 0,10', 'libero_spatial has no task 10; choose 0 to 9'),

@@ -90,7 +90,7 @@ def import_dataset(
             if not bag.exists():
                 episode = dataset.episode(number, choice.pair_by)
                 if not bags:
-                    _say_rotations(dataset, episode)
+                    _say_rotations(entries, episode)
                 _write(bag, episode, entries)
             bags.append(bag)
         except ValueError as error:
@@ -98,10 +98,10 @@ def import_dataset(
     return Imported(bags, failed)
 
 
-def _say_rotations(dataset: LeRobotDataset, episode: Episode) -> None:
+def _say_rotations(entries: Mapping[str, '_Entries'], episode: Episode) -> None:
     """Quaternions and 6-D rotations are no joints, whatever the dataset calls them."""
     for feature, rows in ((STATE, episode.state), (ACTION, episode.action)):
-        for sentence in name_rotations(dataset.names(feature), np.asarray(rows, float)):
+        for sentence in name_rotations(entries[feature].names, np.asarray(rows, float)):
             tqdm.write(f'{feature}: {sentence}')
 
 
