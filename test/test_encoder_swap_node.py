@@ -200,11 +200,12 @@ def test_an_encoder_is_swapped_in_at_launch_or_refused_with_what_would_fit(
     watcher.until(lambda: 'Cannot configure' in refused.text, refused)
     assert 'width is 64 instead of 32' in refused.text
     assert 'No encoder that is here would fit.' in refused.text
-    assert refused.end() == 0
+    # A node that cannot configure itself ends, and says so by its exit code.
+    assert refused.wait() == 1
     strict = {**parameters, 'swap__allow_unvalidated': False}
     unknown = start_node(module, *remap, **strict, encoder=folders / 'stranger')
     watcher.until(lambda: 'was never measured with this policy' in unknown.text, unknown)
-    assert unknown.end() == 0
+    assert unknown.wait() == 1
     node = start_node(module, *remap, **parameters, encoder=folders / 'better')
     swaps = Swaps(watcher, node)
     arm.say('Lift the cup.')
