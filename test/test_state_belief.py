@@ -164,7 +164,7 @@ def test_no_sequence_of_measurements_makes_a_command_step_over_a_limit(sequence)
         # It may still decelerate at first.
         stands = sent[40:]
         if paused and act in ('', 'pause') and len(stands):
-            assert np.ptp(stands, axis=0).max() < 1e-9, 'while it is stopped nothing moves'
+            assert np.ptp(stands, axis=0).max() < 1e-5, 'while it is stopped nothing moves'
 
 
 def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
