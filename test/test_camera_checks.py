@@ -207,12 +207,12 @@ def test_camera_info_of_another_lens_stops_configure_and_none_is_a_warning(
     assert 'Traceback' not in node.text
 
 
-def rectified_policy():
+def rectified_policy(joint='finger'):
     return Policy(
         dataclasses.replace(
             tiny_policy().config,
             preparation=ImagePreparation(64, 64, rectify=True),
-            joints=('panda_finger_joint1',),
+            joints=(joint,),
         )
     ).eval()
 
@@ -311,7 +311,9 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
                 info = arm_messages.camera_info(camera, matrix, *size, time)
                 info.d[:] = BENT
                 writer.write(f'/{camera}/camera_info', info, time)
-    save_checkpoint(rectified_policy(), tmp_path / 'policy', training={}, results={})
+    save_checkpoint(
+        rectified_policy('panda_finger_joint1'), tmp_path / 'policy', training={}, results={}
+    )
     policy, _ = load_checkpoint(tmp_path / 'policy')
     topics = StreamTopics(
         {name: f'/{name}/image_raw' for name in policy.config.cameras}, pose=arm_messages.POSE

@@ -87,8 +87,11 @@ def test_commands_are_sent_on_a_grid_and_never_before_they_are_due(lead):
 
 
 def test_an_exception_ends_the_thread_and_the_arm_is_stopped():
+    dues = []
+
     def fail(command, view, due):
-        if len(output.sent) > 10:
+        dues.append(due)
+        if len(dues) > 10:
             raise RuntimeError('no more')
 
     thread, output = run(watch=fail)

@@ -320,7 +320,7 @@ def test_a_rollback_calls_off_what_is_on_its_way(policy, moment):
             assert gate.wait(10)
         return list(observations(policy.config, 4))
 
-    limits = {'max_latency_ratio': 1e9, 'max_latency': 1e9, 'shadow_time': 0.05}
+    limits = {'max_latency_ratio': 1e9, 'max_latency': 1e9, 'shadow_time': 0.1}
     config = SwapConfig(shadow_observations=4, trial_time=0.0, trial_commands=1, **limits)
     log, commands = logging.getLogger(__name__), itertools.count()
     changes = EncoderChanges(Candidates(), '', config, steady=time.monotonic, log=log)

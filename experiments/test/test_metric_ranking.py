@@ -15,7 +15,7 @@ from policies import tiny_policy
 from scipy import stats
 
 from experiments.measured_policies import held_out_bags, read_policies
-from experiments.metric_ranking import Metric, permutation_p, rank, value_at
+from experiments.metric_ranking import Metric, main, permutation_p, rank, value_at
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.policy import Policy
 from ros2_gridsampler.policy.policy_config import Statistics
@@ -121,8 +121,6 @@ def test_bags_are_held_out_only_where_every_training_did(tmp_path):
 
 
 def test_the_command_evaluates_every_policy_on_the_bags_and_ranks_the_metrics(tmp_path, capsys):
-    from ros2_gridsampler.command_line.metric_commands import rank_metrics
-
     config = arm_policy().config
     for off, solved in ((0.05, [1, 1, 1, 1]), (0.2, [1, 1, 0, 0]), (0.4, [0, 0, 0, 0])):
         mean = np.array(config.action_statistics.mean) + off
@@ -133,7 +131,7 @@ def test_the_command_evaluates_every_policy_on_the_bags_and_ranks_the_metrics(tm
     write_policy(tmp_path / 'runs/underway', {'other': [1], 'task': [1]}, name='widened')
     bags = [write_arm(tmp_path / 'bags/first', 25), write_arm(tmp_path / 'bags/second', 25)]
     arguments = {'bags': (tmp_path / 'bags',), 'measured': ('official',), 'arm': str(ARM)}
-    rank_metrics(tmp_path / 'runs', tmp_path / 'out', **arguments)
+    main(tmp_path / 'runs', tmp_path / 'out', **arguments)
     told = capsys.readouterr()
     assert '3 policies with 0 to 100% success' in told.out
     assert '| mean absolute error | +1.00 |' in told.out
@@ -146,4 +144,4 @@ def test_the_command_evaluates_every_policy_on_the_bags_and_ranks_the_metrics(tm
     assert errors == sorted(errors)
     assert (tmp_path / 'out/ranking.png').stat().st_size > 0
     with pytest.raises(ValueError, match='Name bags with --bags'):
-        rank_metrics(tmp_path / 'runs', tmp_path / 'out', arm=str(ARM), measured=('official',))
+        main(tmp_path / 'runs', tmp_path / 'out', arm=str(ARM), measured=('official',))

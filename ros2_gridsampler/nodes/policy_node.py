@@ -294,7 +294,8 @@ class PolicyNode(LifecycleNode):
             found += wrong
             values |= numbers
         if missing := self._autostart.missing:
-            found.append(Finding(Cause.INACTIVE, missing))
+            cause = Cause.SILENT if self._awaited() else Cause.INACTIVE
+            found.append(Finding(cause, missing))
             values['not active because'] = missing
         if self._swaps is not None:
             parts = {**parts, 'encoder': self._swaps.about()}
