@@ -98,8 +98,8 @@ def check_comparison(path: Path, rows: Sequence[str]) -> None:
     for row in rows:
         changes = config.base if row == BASE else config.row | _own(config, row, path)
         load_recipe(path.parent / config.recipe, _lines(changes))
-        for episodes in config.episodes_of(row).values():
-            check_episodes(episodes)
+        for placements, episodes in config.episodes_of(row).items():
+            check_episodes(episodes, placements)
 
 
 def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:

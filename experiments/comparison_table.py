@@ -82,7 +82,7 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
     ratios = latency_ratios(policies, reference)
     rows = []
     for name, policy in policies.items():
-        outcomes = {}
+        outcomes: dict[str, dict[str, list[bool]]] = {}
         for placements in PLACEMENTS:
             file = out / name / f'{placements}.json'
             if file.exists():

@@ -32,7 +32,7 @@ class Inputs:
     Attributes:
         images: RGB at the encoder's size.
         proprioception: Physical units.
-        words: From `tokenise`.
+        words: From `read_instruction`.
         point_shift: Added to every point before the map is read there, and cut to the picture:
             zeros when deployed, others to try out the border; None where no points are read.
         prefix: Steps that are already decided, physical units; None where the policy takes none.
@@ -41,7 +41,7 @@ class Inputs:
 
     images: UInt8[np.ndarray, '1 cameras height width 3']
     proprioception: Float[np.ndarray, '1 numbers']
-    words: Int[np.ndarray, '1 words pieces']
+    words: Int[np.ndarray, '1 words pieces'] | Float[np.ndarray, '1 numbers']
     point_shift: Float[np.ndarray, '1 tokens 2'] | None
     prefix: Float[np.ndarray, '1 steps actions'] | None = None
     given: Float[np.ndarray, '1 steps'] | None = None

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from ..acting.action_chunk import ActionChunk
 from ..acting.action_prefix import Prefix, padded
 from ..seeing.observation import Observation
-from .instruction import tokenise
+from .instruction import read_instruction
 from .policy_config import PolicyConfig
 
 
@@ -32,12 +32,13 @@ def as_arrays(
 ) -> tuple[
     UInt8[np.ndarray, '1 cameras height width 3'],
     Float[np.ndarray, '1 numbers'],
-    Int[np.ndarray, '1 words pieces'],
+    Int[np.ndarray, '1 words pieces'] | Float[np.ndarray, '1 numbers'],
 ]:
     """Returns the arguments of `Policy.forward` for a batch of one."""
     images = np.stack([observation.images[name] for name in config.cameras])
     body = proprioception(observation).astype(np.float32)
-    return images[None], body[None], tokenise(observation.instruction)[None]
+    words = read_instruction(config.instruction, observation.instruction)
+    return images[None], body[None], words[None]
 
 
 def prefix_arrays(

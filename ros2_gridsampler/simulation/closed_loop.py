@@ -60,7 +60,8 @@ class Success:
         policy: Name of the checkpoint.
         weights_sha256: Hash of the checkpoint's weights.
         encoder: Name of the encoder through which it saw; '' is its own.
-        placements: 'official' or 'widened'.
+        placements: Which evaluation states, see `PLACEMENTS`.
+        first: Number of the first state of every task.
         episodes: Number of all episodes.
         successes: Number of all solved episodes.
         interval: Wilson's 95% interval of the rate.
@@ -77,6 +78,7 @@ class Success:
     weights_sha256: str
     encoder: str
     placements: str
+    first: int
     episodes: int
     successes: int
     interval: tuple[float, float]
@@ -111,11 +113,12 @@ def measure_success(
     tasks: Sequence[int],
     episodes: int,
     placements: Placements,
+    first: int = 0,
     rendering: Literal['simplified', 'original'] = 'simplified',
     perturbation: Perturbation = 'none',
     loop: LoopConfig | None = None,
 ) -> Success:
-    """Runs every task from its first `episodes` evaluation states.
+    """Runs every task from `episodes` of its evaluation states.
 
     Args:
         policy: The engine.
@@ -127,7 +130,8 @@ def measure_success(
         suite: LIBERO suite.
         tasks: Numbers of the tasks, from 0.
         episodes: Evaluation states per task.
-        placements: Official initial states, or those widened by 5 cm with fixed seeds.
+        placements: Which evaluation states, see `PLACEMENTS`.
+        first: Number of the first state.
         rendering: How the cameras' pictures are drawn.
         perturbation: What is changed in every episode after its reset.
         loop: How the loop is closed.
@@ -149,6 +153,7 @@ def measure_success(
         tasks=tasks,
         episodes=episodes,
         placements=placements,
+        first=first,
         image_size=config.resolution[0],
         rendering=rendering,
     )
@@ -159,6 +164,7 @@ def measure_success(
         weights_sha256=weights_sha256,
         encoder=encoder,
         placements=placements,
+        first=first,
         episodes=tally.episodes,
         successes=tally.successes,
         interval=tally.interval,

@@ -5,6 +5,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Placements = Literal['official', 'widened', 'anywhere', 'anywhere_scored']
+"""Which evaluation states: LIBERO's, those widened by 5 cm, or everything over the whole table."""
+Perturbation = Literal[
+    'none', 'camera', 'light', 'distractor', 'start', 'paraphrase', 'unseen_sentence'
+]
+"""What is changed in every episode after its reset."""
 FIRST_TRAINING_SEED = 1000
 """Smaller seeds are those of evaluation."""
 MAX_NOISE = 5.0
@@ -30,6 +36,8 @@ class RecordConfig:
             shows the policy how to try again.
         seed: Seed of the first try of every task, counted up from there; another one gives other
             placements.
+        anywhere: Share of placements with everything drawn over the whole table; `widened` is a
+            share of the others.
     """
 
     suite: str = 'libero_spatial'
@@ -40,6 +48,7 @@ class RecordConfig:
     wander: int = 12
     slips: float = 0.0
     seed: int = FIRST_TRAINING_SEED
+    anywhere: float = 0.0
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or not (0 <= self.widened <= 1 and 0 <= self.noise <= MAX_NOISE):
@@ -53,8 +62,9 @@ class RecordConfig:
                 f'Seeds below {FIRST_TRAINING_SEED} are those of evaluation, which no training '
                 f'may see; got {self.seed}.'
             )
-        if not 0 <= self.slips <= 1:
-            raise ValueError(f'A share of episodes is 0 to 1, not {self.slips}.')
+        for name in ('slips', 'anywhere'):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ValueError(f'The share of episodes {name} is 0 to 1, not {share}.')
         if not 1 <= self.wander <= MAX_WANDER:
             raise ValueError(
                 f'The hand may wander for 1 to {MAX_WANDER} periods, not {self.wander}.'

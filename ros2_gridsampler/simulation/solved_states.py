@@ -9,12 +9,19 @@ from typing import Literal
 from tqdm import tqdm
 
 from ..evaluating.success_rate import wilson_interval
+from .anywhere import DEVELOPMENT_SEEDS, SCORED_SEEDS, Anywhere
 from .benchmark import check_tasks
+from .job_configs import Placements
 from .libero_arm import LiberoArm
 from .placements import EVALUATION_SEEDS, Official, Placement, Widened
 
-Placements = Literal['official', 'widened']
-PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
+PLACEMENTS: dict[Placements, Sequence[Placement]] = {
+    'official': [Official(index) for index in range(50)],
+    'widened': [Widened(seed) for seed in EVALUATION_SEEDS],
+    'anywhere': [Anywhere(seed) for seed in DEVELOPMENT_SEEDS],
+    'anywhere_scored': [Anywhere(seed) for seed in SCORED_SEEDS],
+}
+"""The evaluation states of every task; no training may see them."""
 Attempt = Callable[[LiberoArm, int], bool]
 """An arm that was reset into evaluation state `number` -> whether the task was solved."""
 
@@ -62,12 +69,18 @@ class Tally:
         return '\n'.join([*rows, summary])
 
 
-def check_episodes(episodes: int) -> None:
-    """Refuses more than there are evaluation states of a task, and none."""
-    if not 1 <= episodes <= len(EVALUATION_SEEDS):
+def check_episodes(episodes: int, placements: Placements = 'official', first: int = 0) -> None:
+    """Refuses more than there are evaluation states of a task from the first one on, and none."""
+    there = len(PLACEMENTS[placements])
+    if not 0 <= first < there:
         raise ValueError(
-            f'There are {len(EVALUATION_SEEDS)} evaluation states per task, got {episodes} '
-            'episodes; ask for 1 to that many.'
+            f"There are {there} evaluation states '{placements}' per task, numbered from 0; got "
+            f'{first} as the first one.'
+        )
+    if not 1 <= episodes <= there - first:
+        raise ValueError(
+            f"There are {there - first} evaluation states '{placements}' per task from number "
+            f'{first} on, got {episodes} episodes; ask for 1 to that many.'
         )
 
 
@@ -83,17 +96,19 @@ def try_states(
     tasks: Sequence[int],
     episodes: int,
     placements: Placements,
+    first: int = 0,
     image_size: int = 128,
     rendering: Literal['simplified', 'original'] = 'simplified',
 ) -> dict[str, tuple[bool, ...]]:
-    """Tries every task from its first `episodes` evaluation states.
+    """Tries every task from `episodes` of its evaluation states.
 
     Args:
         attempt: Tries one state, given its number; returns whether it was solved.
         suite: LIBERO suite.
         tasks: Numbers of the tasks, from 0.
         episodes: Evaluation states per task.
-        placements: Official initial states, or those widened by 5 cm with fixed seeds.
+        placements: Which evaluation states, see `PLACEMENTS`.
+        first: Number of the first state.
         image_size: Width and height of the cameras' pictures [px].
         rendering: How the cameras' pictures are drawn.
 
@@ -104,7 +119,7 @@ def try_states(
     Raises:
         ValueError: There are not so many evaluation states, or no such tasks.
     """
-    check_episodes(episodes)
+    check_episodes(episodes, placements, first)
     check_tasks(suite, tasks)
     outcomes: dict[str, tuple[bool, ...]] = {}
     title = f'{suite} {placements}'
@@ -113,8 +128,8 @@ def try_states(
             arm = LiberoArm(suite, task, image_size=image_size, rendering=rendering)
             solved: list[bool] = []
             try:
-                for number in range(episodes):
-                    arm.reset(PLACEMENTS[placements](number))
+                for number in range(first, first + episodes):
+                    arm.reset(PLACEMENTS[placements][number])
                     solved.append(attempt(arm, number))
                     progress.update()
             finally:
