@@ -160,3 +160,16 @@ def test_evaluation_states_are_numbered_and_no_more_are_given_than_there_are(pla
     for episodes, first in ((there + 1, 0), (there - 9, 10), (0, 0), (1, there), (1, -1)):
         with pytest.raises(ValueError, match='evaluation states'):
             check_episodes(states, placements, episodes, first)
+
+
+def test_no_scored_state_is_begun_as_one_to_develop_with():
+    arm = Libero('libero_spatial').open(0, image_size=64)
+    try:
+        assert arm.begin('anywhere', 3) == repr(Anywhere(DEVELOPMENT_SEEDS[3]))
+        for placements, number in (('anywhere', len(DEVELOPMENT_SEEDS)), ('anywhere', -1)):
+            with pytest.raises(ValueError, match='numbered from 0'):
+                arm.begin(placements, number)
+        with pytest.raises(ValueError, match='no placements'):
+            arm.begin('elsewhere', 0)
+    finally:
+        arm.close()

@@ -140,5 +140,5 @@ def check_episodes(
     if not 1 <= episodes <= left:
         raise ValueError(
             f'{there}, {left} of them from number {first} on; got {episodes} episodes, ask for 1 '
-            f'to {left}.'
+            'to that many.'
         )
