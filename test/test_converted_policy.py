@@ -133,7 +133,7 @@ sys.modules['cv2'] = None
 from pathlib import Path
 from ros2_gridsampler.seeing.opencv import has_opencv
 from ros2_gridsampler.vla import deployed_policy
-from ros2_gridsampler import manifest
+from ros2_gridsampler.policy import manifest
 known = manifest.load_manifest(Path({str(copy)!r}))
 print(has_opencv(), deployed_policy.reference_views(Path({str(copy)!r}), known))
 """

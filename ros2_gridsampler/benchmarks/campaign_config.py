@@ -61,7 +61,8 @@ class CampaignConfig:
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """Names of the faults to inject."""
-        from .fault_table import faults_of
+        """Names of the faults to inject, of those that such commands can have."""
+        from .fault_table import FAULTS, faults_of
 
-        return self.faults or faults_of(self.node)
+        named = self.faults or faults_of(self.node)
+        return tuple(name for name in named if self.kind in FAULTS[name].kinds)

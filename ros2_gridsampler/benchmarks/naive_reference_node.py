@@ -122,7 +122,7 @@ class NaiveReferenceNode(Node):
             np.array(self._joints.position[: len(config.joints)]),
             read_pose(self._pose) if config.uses_pose else None,
             self._instruction,
-            stamp_seconds(next(iter(self._pictures.values())).header.stamp),
+            stamp_seconds(self._pictures[config.cameras[0]].header.stamp),
         )
         action = self._exercise.predict(observation).chunk.targets[0]
         message: Any
