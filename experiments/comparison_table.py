@@ -18,7 +18,7 @@ from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.flop_count import count_flops
 from ros2_gridsampler.policy.manifest import MANIFEST, golden_observation
 from ros2_gridsampler.policy.policy import Policy, as_tensors
-from ros2_gridsampler.simulation.solved_states import PLACEMENTS
+from ros2_gridsampler.simulation.job_configs import PLACEMENTS
 
 from .comparison import ComparisonConfig
 from .paired_outcomes import UNCHANGED, Pair, common_states
@@ -82,7 +82,7 @@ def read_rows(config: ComparisonConfig, out: Path, reference: str) -> list[Row]:
     ratios = latency_ratios(policies, reference)
     rows = []
     for name, policy in policies.items():
-        outcomes = {}
+        outcomes: dict[str, dict[str, list[bool]]] = {}
         for placements in PLACEMENTS:
             file = out / name / f'{placements}.json'
             if file.exists():

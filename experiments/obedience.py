@@ -96,7 +96,7 @@ def measure_obedience(
         raise ValueError(f'Obedience needs at least two tasks to tell apart, got {[*tasks]}.')
     simulator = Libero(suite)
     check_embodiment(config, name, simulator)
-    check_episodes(episodes, simulator.states)
+    check_episodes(simulator.states, 'official', episodes)
     simulator.check_tasks(tasks)
     goals: dict[str, Goal] = {}
     for task in tasks:
@@ -185,7 +185,7 @@ def main(
     with json_output(json) as write:
         prepare_output(picture)
         simulator = Libero(suite)
-        check_episodes(episodes, simulator.states)
+        check_episodes(simulator.states, 'official', episodes)
         simulator.check_tasks(tasks)
         model, manifest = load_checkpoint(find('models', policy))
         result = measure_obedience(

@@ -12,12 +12,12 @@ from ros2_gridsampler.command_line.arguments import Files, Json
 from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.evaluating.success_rate import paired_difference, wilson_interval
 from ros2_gridsampler.files import structure
-from ros2_gridsampler.simulation.solved_states import PLACEMENTS
+from ros2_gridsampler.simulation.job_configs import PLACEMENTS
 
 from . import run
 
 Pair = tuple[bool, bool]
-UNCHANGED = {'rendering': 'simplified', 'perturbation': 'none'}
+UNCHANGED = {'rendering': 'simplified', 'perturbation': 'none', 'first': 0}
 """How `python -m experiments.comparison` measures; files that do not say it are its older ones."""
 SAME = ('suite', 'placements', *UNCHANGED)
 """What two files must agree in, where both say it: else equal numbers are other states."""

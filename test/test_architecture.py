@@ -50,6 +50,7 @@ DOORS = {
     'openvino': ('engines/openvino.py',),
     'onnxruntime': ('engines/onnxruntime.py',),
     'tensorrt': ('engines/tensorrt.py',),
+    'tokenizers': ('policy/sentence_encoder.py', 'vla/'),
     'torch_tensorrt': ('engines/tensorrt.py',),
     'transformers': ('vla/',),
     'lerobot': ('vla/',),

@@ -15,6 +15,7 @@ from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.policy.prediction import Prediction
 from ros2_gridsampler.simulation.arm_state import ArmState
 from ros2_gridsampler.simulation.closed_loop import LoopConfig, drive, measure_success
+from ros2_gridsampler.simulation.solved_states import try_states
 
 LIMITS = load_arm(Path(__file__).parents[1] / 'calibration' / 'panda.yaml')
 # One finger, and a base frame that is not the Panda's own.
@@ -75,7 +76,10 @@ class Slide:
 class Slides:
     """Two equal tasks; knows which arm is open."""
 
-    name, rendering, cameras, joints, states = 'slides', 'flat', ('front', 'wrist'), JOINTS, 3
+    name, rendering, cameras, joints = 'slides', 'flat', ('front', 'wrist'), JOINTS
+
+    def __init__(self):
+        self.states = {'near': 3, 'far': 5}
 
     def check_tasks(self, tasks):
         if not set(tasks) <= {0, 1}:
@@ -169,13 +173,42 @@ def test_the_instruction_is_the_one_that_the_perturbation_gives(config):
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'episodes': 4}, 'There are 3 evaluation states per task, got 4'),
+        ({'episodes': 4}, "There are 3 evaluation states 'near' per task, .* got 4 episodes"),
+        ({'episodes': 2, 'first': 2}, 'per task, 1 of them from number 2 on; got 2 episodes'),
+        ({'first': 3}, 'numbered from 0; got 3 as the first one'),
+        (
+            {'episodes': 4, 'placements': 'off'},
+            r"no placements 'off'; choose one of \['near', 'far",
+        ),
         ({'tasks': [2]}, 'There are the tasks 0 and 1'),
     ],
 )
 def test_what_a_simulator_does_not_have_is_refused(config, options, words):
     with pytest.raises(ValueError, match=words):
         measured(config, Servo(config), **options)
+
+
+def test_the_states_from_the_first_one_on_are_tried(config):
+    class Watching(Slide):
+        def begin(self, placements, number):
+            begun.append((placements, number))
+            return super().begin(placements, number)
+
+    class WatchedSlides(Slides):
+        def open(self, task, image_size):
+            return Watching()
+
+    begun = []
+    solved = try_states(
+        lambda arm, number: begun[-1] == ('far', number),
+        WatchedSlides(),
+        tasks=[0],
+        episodes=2,
+        placements='far',
+        first=3,
+    )
+    assert solved == {'go to the mark': (True, True)}
+    assert [number for _, number in begun[-2:]] == [3, 4]
 
 
 def test_a_policy_of_another_arm_is_refused(config):

@@ -57,6 +57,13 @@ def test_a_sentence_without_words_is_refused(sentence):
         tokenise(sentence)
 
 
+def test_a_word_that_would_be_left_out_refuses_the_sentence():
+    sentence = ' '.join(f'word{number}' for number in range(WORDS))
+    assert tokenise(sentence)[-1, 0] > 0
+    with pytest.raises(ValueError, match=f'has {WORDS + 1} words'):
+        tokenise(f'{sentence} more')
+
+
 def test_what_a_caller_does_to_the_numbers_stays_with_him():
     sentence = 'push the plate to the front of the stove'
     first = tokenise(sentence)

@@ -22,16 +22,20 @@ from ros2_gridsampler.bags.observation_replay import StreamTopics
 from ros2_gridsampler.datasets import episodes as episode_files
 from ros2_gridsampler.datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
 from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.engines import load
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.instruction import read_instruction
+from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics, TrunkConfig
+from ros2_gridsampler.policy.sentence_encoder import encoder_folder
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 from ros2_gridsampler.seeing.observation import ObservationConfig
 from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_messages import EXPERT_GRIPPER, EXPERT_TWIST
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
-from ros2_gridsampler.training.batches import Batches, held, jitter
+from ros2_gridsampler.training.batches import Batches, held, jitter, load_paraphrases
 from ros2_gridsampler.training.recipe import TrainConfig, load_recipe
 from ros2_gridsampler.training.train_policy import train
 
@@ -94,6 +98,15 @@ def bags(tmp_path_factory):
                 marks = arm_messages.landmark_message(spot[None], time)
                 writer.write(arm_messages.LANDMARKS, marks, time)
     return sorted(folder.iterdir())
+
+
+def paraphrased(folder):
+    """A file with another way to say each instruction of the episodes."""
+    path = folder / 'ways.yaml'
+    path.write_text(
+        'follow spot 0: [go after the first one]\nfollow spot 1: [go after the next]\n'
+    )
+    return str(path)
 
 
 def losses(folder):
@@ -575,3 +588,61 @@ def test_the_published_recipe_is_read_and_a_mistyped_one_is_refused(tmp_path, re
             load_recipe(tmp_path / 'bad.yaml', ['tokens=4'])
     with pytest.raises(ValueError, match='no YAML after its ='):
         load_recipe(recipe, ['tokens=['])
+
+
+@pytest.mark.parametrize('reader', ['hashed_words', 'all-MiniLM-L6-v2'])
+def test_training_draws_from_the_other_ways_to_say_an_instruction(bags, tmp_path, reader):
+    if reader != 'hashed_words':
+        try:
+            encoder_folder()
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+    config = dataclasses.replace(
+        CONFIG, instruction=reader, paraphrases=paraphrased(tmp_path), steps=2
+    )
+    policy = train(config, bags, tmp_path / 'run', tmp_path / 'cache')
+    store = store_episodes(bags, CONFIG.episodes, tmp_path / 'cache')
+    ways = load_paraphrases(config.paraphrases)
+    batches = Batches(store, policy.config, 0.0, 0, paraphrases=ways)
+    first = np.flatnonzero(store.sentence == 0)[:8]
+    wanted = {
+        read_instruction(reader, text).tobytes()
+        for text in (store.instructions[0], *ways[store.instructions[0]])
+    }
+    drawn = {row.numpy().tobytes() for step in range(20) for row in batches(first, step).words}
+    assert drawn == wanted
+    original = read_instruction(reader, store.instructions[0]).tobytes()
+    assert {row.numpy().tobytes() for row in batches(first).words} == {original}
+    loaded, manifest = load_checkpoint(tmp_path / 'run')
+    assert manifest.policy.instruction == reader
+    golden = [golden_observation(loaded.config)]
+    assert load(loaded, golden, backends=('eager',)).predict(golden[0]).chunk.targets.shape[0] == 4
+
+
+def test_a_policy_that_reads_sentences_anew_starts_from_one_that_hashes_words(bags, tmp_path):
+    try:
+        encoder_folder()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    first = train(
+        dataclasses.replace(CONFIG, steps=1), bags, tmp_path / 'first', tmp_path / 'cache'
+    )
+    config = dataclasses.replace(
+        CONFIG, instruction='all-MiniLM-L6-v2', start=str(tmp_path / 'first'), steps=1
+    )
+    second = train(
+        dataclasses.replace(config, learning_rate=1e-12),
+        bags,
+        tmp_path / 'second',
+        tmp_path / 'cache',
+    )
+    for name, weight in first.trunk.state_dict().items():
+        torch.testing.assert_close(second.trunk.state_dict()[name], weight, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize('content', ['[]', 'follow spot 0: yes', 'follow spot 0: [1, 2]'])
+def test_a_file_that_gives_no_sentences_is_refused(tmp_path, content):
+    path = tmp_path / 'ways.yaml'
+    path.write_text(content)
+    with pytest.raises(ValueError, match='list of sentences'):
+        load_paraphrases(str(path))

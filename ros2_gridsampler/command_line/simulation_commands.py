@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..simulation.job_configs import DemonstrationConfig, RecordConfig
+from ..simulation.job_configs import DemonstrationConfig, Perturbation, Placements, RecordConfig
 from .arguments import Json
 from .outputs import check_folder, json_output
 
@@ -46,12 +46,13 @@ def record(out: Path, config: Annotated[RecordConfig, tyro.conf.arg(name='')]) -
 def success(
     policy: str = 'libero_spatial',
     suite: str = 'libero_spatial',
-    placements: Literal['official', 'widened'] = 'official',
+    placements: Placements = 'official',
     tasks: tuple[int, ...] = (),
     episodes: int = 2,
+    first: int = 0,
     json: Json = None,
     rendering: Literal['simplified', 'original'] = 'simplified',
-    perturbation: Literal['none', 'camera', 'light', 'distractor', 'start', 'paraphrase'] = 'none',
+    perturbation: Perturbation = 'none',
     encoder: str = '',
 ) -> None:
     """Measure how often a policy solves LIBERO's tasks.
@@ -59,13 +60,17 @@ def success(
     Args:
         policy: Checkpoint folder, or the name of one that comes with the package.
         suite: LIBERO suite.
-        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
+        placements: 'official' (LIBERO's initial states), 'widened' (by 5 cm, fixed seeds),
+            'anywhere' (all over the table, to develop with) or 'anywhere_scored' (others, to be
+            run once per published policy).
         tasks: Numbers of the tasks, from 0; all of them if left out.
         episodes: Evaluation states per task.
+        first: Number of the first evaluation state; 10 leaves out 0 to 9.
         json: File for the result, or - for standard output.
         rendering: 'simplified' is cheap enough for a CPU; 'original' is LIBERO's.
         perturbation: Camera moved by 3 cm and 2 degrees, light dimmed, a thing on the table,
-            another start of the hand, or the instruction in other words.
+            another start of the hand, or the instruction in other words: by rule, or an unseen
+            sentence that was written apart from those of training.
         encoder: Encoder folder or name to see through instead of the policy's own.
     """
     from ..acting.arm_limits import load_arm
@@ -81,7 +86,7 @@ def success(
 
     numbers = tasks or all_tasks(suite)
     simulator = Libero(suite, rendering)
-    check_episodes(episodes, simulator.states)
+    check_episodes(simulator.states, placements, episodes, first)
     simulator.check_tasks(numbers)
     with json_output(json) as write:
         folder = find('models', policy)
@@ -99,6 +104,7 @@ def success(
             tasks=numbers,
             episodes=episodes,
             placements=placements,
+            first=first,
             perturbation=perturbation,
         )
         print(result)

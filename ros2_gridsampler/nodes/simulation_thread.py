@@ -130,16 +130,17 @@ class SimulationThread:
     def _place(self, arm: SimulatedArm) -> Iterator[str]:
         """Reset the arm for each episode of its task; says how."""
         index = self._parameters.first_episode
-        official = self._parameters.placements == 'official'
+        placements = self._parameters.placements
+        # Not every seed can be widened; there is a next one, until the states are used up.
+        others = 0 if placements == 'official' else self._simulator.states.get(placements, 0)
         for _ in range(self._parameters.episodes_per_task):
             while True:
                 index += 1
                 try:
-                    placement = arm.begin(self._parameters.placements, index - 1)
+                    placement = arm.begin(placements, index - 1)
                     break
                 except ValueError:
-                    # Not every seed can be widened; there is always a next one.
-                    if official:
+                    if index >= others:
                         raise
             # The first picture of a scene takes seconds, during which no stamp would be true.
             arm.observe()

@@ -1,18 +1,57 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sentence -> numbers for the words: hashed, so there is no vocabulary file to lose."""
+"""Sentence -> the numbers that a policy reads: hashed words, or the vector of an encoder."""
 
 import hashlib
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+
+from .sentence_encoder import NUMBERS, sentence_encoder
+from .signature import ArraySpec
+
+Reader = Literal['hashed_words', 'all-MiniLM-L6-v2']
+"""How a policy reads its instruction."""
 
 WORDS = 20  # the longest LIBERO instruction has 16
 PIECES = 12  # the word itself and its letter trigrams
 BUCKETS = 4096  # 0 means "nothing here"
+
+
+def read_instruction(reader: Reader, sentence: str) -> np.ndarray[Any, Any]:
+    """A sentence as a policy with this reader takes it.
+
+    Returns:
+        For 'hashed_words' what `tokenise` says; for 'all-MiniLM-L6-v2' float32 [384], see
+        `sentence_encoder`.
+
+    Raises:
+        ValueError: The sentence has no words, or is longer than the encoder reads.
+        FileNotFoundError: The encoder is not on this machine.
+    """
+    return (tokenise if reader == 'hashed_words' else _encoded)(sentence)
+
+
+def words_spec(reader: Reader) -> ArraySpec:
+    """Returns the form of what `read_instruction` gives, as a batch of one."""
+    if reader == 'hashed_words':
+        return ArraySpec((1, WORDS, PIECES), 'int64')
+    return ArraySpec((1, NUMBERS), 'float32')
+
+
+def hashable(reader: Reader, sentence: str) -> Int[np.ndarray, ' *numbers']:
+    """Whole numbers that are equal on all machines where a sentence is read in the same way.
+
+    The vector of an encoder differs in its last bits from one processor to the next; the pieces
+    that it is made of do not, and the encoder's weights are known by their hash.
+    """
+    if reader == 'hashed_words':
+        return tokenise(sentence)
+    return sentence_encoder().pieces(sentence)
 
 
 def tokenise(sentence: str) -> Int[np.ndarray, '20 12']:
@@ -34,6 +73,16 @@ def tokenise(sentence: str) -> Int[np.ndarray, '20 12']:
             left out.
     """
     return _numbered(sentence).copy()
+
+
+# As below.
+@lru_cache(maxsize=16)
+def _encoded_once(sentence: str) -> Float[np.ndarray, '384']:
+    return sentence_encoder()(sentence)
+
+
+def _encoded(sentence: str) -> Float[np.ndarray, '384']:
+    return _encoded_once(sentence).copy()
 
 
 # The same sentence comes with every picture; it is hashed once.

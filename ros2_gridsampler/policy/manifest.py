@@ -17,6 +17,7 @@ from ..seeing.calibration import prepare_image
 from ..seeing.camera_message import CameraIntrinsics
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation
+from .instruction import hashable
 from .policy_config import PolicyConfig
 from .prediction import as_arrays
 
@@ -171,6 +172,10 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
         if each.default_factory is not MISSING
     }
     content = later | content
+    # The same for those of a policy.
+    if isinstance(policy := content.get('policy'), dict):
+        with_defaults = (each for each in fields(PolicyConfig) if each.default is not MISSING)
+        content['policy'] = {each.name: each.default for each in with_defaults} | policy
     try:
         manifest = structure(content, kind)
     except ValueError as error:
@@ -228,6 +233,9 @@ def hash_statistics(config: PolicyConfig) -> str:
 def hash_golden_input(config: PolicyConfig) -> str:
     """Returns the sha256 of the arrays that the golden observation becomes on this machine."""
     digest = hashlib.sha256()
-    for array in as_arrays(config, golden_observation(config)):
+    observation = golden_observation(config)
+    images, body, _ = as_arrays(config, observation)
+    words = hashable(config.instruction, observation.instruction)
+    for array in (images, body, words):
         digest.update(array.tobytes())
     return digest.hexdigest()

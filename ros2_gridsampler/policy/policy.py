@@ -22,6 +22,7 @@ from .prediction import (
     as_prediction,
     prefix_arrays,
 )
+from .sentence_encoder import NUMBERS
 from .signature import Arrays, Precision, Signature
 from .token_reducers import make_reducer
 
@@ -43,6 +44,23 @@ class WordEmbedding(nn.Module):
     ) -> Float[Tensor, 'batch words width']:
         """Sums the pieces of each word."""
         return self.pieces(words).sum(2) + self.places
+
+
+class SentenceEmbedding(nn.Module):
+    """The vector of a sentence -> one token."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(NUMBERS, elementwise_affine=False),
+            nn.Linear(NUMBERS, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+
+    def forward(self, words: Float[Tensor, 'batch numbers']) -> Float[Tensor, 'batch 1 width']:
+        """A small network of its own on the frozen numbers."""
+        return self.layers(words)[:, None]
 
 
 class Trunk(nn.Module):
@@ -90,7 +108,8 @@ class Policy(nn.Module):
             context=2 * width if config.conditioned else 0,
         )
         self.camera_embedding = nn.Parameter(torch.zeros(len(config.cameras), 1, width))
-        self.words = WordEmbedding(width)
+        hashed = config.instruction == 'hashed_words'
+        self.words = WordEmbedding(width) if hashed else SentenceEmbedding(width)
         self.body_units = Normaliser(config.proprioception_statistics)
         self.body = nn.Linear(len(config.proprioception_statistics.mean), width)
         self.trunk = Trunk(config.trunk, queries=config.steps + (config.landmarks > 0))
@@ -103,14 +122,14 @@ class Policy(nn.Module):
         self,
         images: UInt8[Tensor, 'batch cameras height width 3'],
         proprioception: Float[Tensor, 'batch numbers'],
-        words: Int[Tensor, 'batch words pieces'],
+        words: Int[Tensor, 'batch words pieces'] | Float[Tensor, 'batch numbers'],
     ) -> tuple[Float[Tensor, 'batch queries width'], Float[Tensor, 'batch cameras tokens 2']]:
         """Runs all stages up to the trunk.
 
         Args:
             images: RGB at the encoder's size.
             proprioception: Physical units, see the function of that name.
-            words: From `tokenise`.
+            words: From `read_instruction`.
 
         Returns:
             The queries (one per step, then the landmarks' one) and the sampled points.
@@ -148,7 +167,7 @@ class Policy(nn.Module):
         self,
         images: UInt8[Tensor, 'batch cameras height width 3'],
         proprioception: Float[Tensor, 'batch numbers'],
-        words: Int[Tensor, 'batch words pieces'],
+        words: Int[Tensor, 'batch words pieces'] | Float[Tensor, 'batch numbers'],
         prefix: Float[Tensor, 'batch steps actions'] | None = None,
         given: Float[Tensor, 'batch steps'] | None = None,
     ) -> tuple[Float[Tensor, 'batch steps actions'], Float[Tensor, 'batch cameras tokens 2']]:

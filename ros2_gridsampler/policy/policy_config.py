@@ -12,6 +12,7 @@ from ..acting.action_chunk import ActionSpace
 from ..bounds import checked
 from ..seeing.calibration import ImagePreparation
 from ..seeing.observation import ObservationConfig
+from .instruction import Reader
 
 CONSTANT = 1e-6
 """A number whose standard deviation is at most this never changes, in its physical unit."""
@@ -161,6 +162,9 @@ class PolicyConfig:
         landmarks: Points in space that an auxiliary query learns to locate; 0 for none.
         proprioception_statistics: Mean and scale of each number that `proprioception` gives.
         action_statistics: Mean and scale of each action, in the units of the action space.
+        encoder: Sizes of the encoder.
+        trunk: Sizes of the trunk.
+        instruction: How it reads a sentence, see `read_instruction`.
     """
 
     cameras: tuple[str, ...]
@@ -184,6 +188,8 @@ class PolicyConfig:
     action_statistics: Statistics
     encoder: EncoderConfig
     trunk: TrunkConfig
+    # Policies that were published before there was a choice hash words.
+    instruction: Reader = 'hashed_words'
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit each other."""

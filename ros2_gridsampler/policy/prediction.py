@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from ..acting.action_chunk import ActionChunk
 from ..acting.action_prefix import Prefix, padded
 from ..seeing.observation import Observation
-from .instruction import PIECES, WORDS, tokenise
+from .instruction import read_instruction, words_spec
 from .policy_config import PolicyConfig
 from .signature import Arrays, ArraySpec, Precision, ResultSpec, Signature
 
@@ -56,7 +56,7 @@ class PolicyInterface:
         inputs = {
             'images': ArraySpec(pictures, 'uint8'),
             'proprioception': ArraySpec((1, config.observation.numbers), 'float32'),
-            'words': ArraySpec((1, WORDS, PIECES), 'int64'),
+            'words': words_spec(config.instruction),
             'point_shift': ArraySpec((1, config.tokens, 2), 'float32'),
         }
         if config.continues:
@@ -99,12 +99,13 @@ def as_arrays(
 ) -> tuple[
     UInt8[np.ndarray, '1 cameras height width 3'],
     Float[np.ndarray, '1 numbers'],
-    Int[np.ndarray, '1 words pieces'],
+    Int[np.ndarray, '1 words pieces'] | Float[np.ndarray, '1 numbers'],
 ]:
     """Returns the arguments of `Policy.forward` for a batch of one."""
     images = np.stack([observation.images[name] for name in config.cameras])
     body = proprioception(observation).astype(np.float32)
-    return images[None], body[None], tokenise(observation.instruction)[None]
+    words = read_instruction(config.instruction, observation.instruction)
+    return images[None], body[None], words[None]
 
 
 def prefix_arrays(

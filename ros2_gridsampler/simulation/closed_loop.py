@@ -60,7 +60,8 @@ class Success:
         policy: Name of the checkpoint.
         weights_sha256: Hash of the checkpoint's weights.
         encoder: Name of the encoder through which it saw; '' is its own.
-        placements: 'official' or 'widened'.
+        placements: Which evaluation states, one of the simulator's kinds.
+        first: Number of the first state of every task.
         episodes: Number of all episodes.
         successes: Number of all solved episodes.
         interval: Wilson's 95% interval of the rate.
@@ -77,6 +78,7 @@ class Success:
     weights_sha256: str
     encoder: str
     placements: str
+    first: int
     episodes: int
     successes: int
     interval: tuple[float, float]
@@ -111,10 +113,11 @@ def measure_success(
     tasks: Sequence[int],
     episodes: int,
     placements: str,
+    first: int = 0,
     perturbation: str = 'none',
     loop: LoopConfig | None = None,
 ) -> Success:
-    """Runs every task from its first `episodes` evaluation states.
+    """Runs every task from `episodes` of its evaluation states.
 
     Args:
         policy: The engine.
@@ -126,7 +129,8 @@ def measure_success(
         encoder: Name of another encoder that the engine sees through; '' is its own.
         tasks: Numbers of the tasks, from 0.
         episodes: Evaluation states per task.
-        placements: Kind of the initial states, see `try_states`.
+        placements: Which evaluation states, one of the simulator's kinds.
+        first: Number of the first state.
         perturbation: What is changed in every episode after its reset.
         loop: How the loop is closed.
 
@@ -147,6 +151,7 @@ def measure_success(
         tasks=tasks,
         episodes=episodes,
         placements=placements,
+        first=first,
         image_size=config.resolution[0],
     )
     tally = Tally(outcomes)
@@ -156,6 +161,7 @@ def measure_success(
         weights_sha256=weights_sha256,
         encoder=encoder,
         placements=placements,
+        first=first,
         episodes=tally.episodes,
         successes=tally.successes,
         interval=tally.interval,

@@ -17,6 +17,7 @@ from ..bags.bag_writer import BagWriter, build
 from ..files import write_whole
 from ..stop_request import StopRequest
 from . import arm_messages
+from .anywhere import Anywhere
 from .arm_state import OPEN, ArmState
 from .benchmark import check_tasks
 from .experts import ScriptedExpert
@@ -176,10 +177,12 @@ def _recorded_steps(bag: Path) -> int | None:
     return (find_files(bag).expected or {}).get(arm_messages.EXPERT_TWIST)
 
 
-def placement_of(seed: int, widened: float) -> Placement:
+def placement_of(seed: int, widened: float, anywhere: float = 0.0) -> Placement:
     """Returns the placement that a training seed stands for."""
-    chosen = _draw(seed, 'placement').random() < widened
-    return Widened(seed) if chosen else Sampled(seed)
+    drawn = _draw(seed, 'placement').random()
+    if drawn < anywhere:
+        return Anywhere(seed)
+    return Widened(seed) if drawn - anywhere < widened * (1 - anywhere) else Sampled(seed)
 
 
 def disturbances(seed: int) -> np.random.Generator:
@@ -218,7 +221,7 @@ def record_episode(
     """
     generator = disturbances(seed)
     disturb = ExecutionNoise(config.noise, generator), Slip(config.slips, generator.spawn(1)[0])
-    placement = placement_of(seed, config.widened)
+    placement = placement_of(seed, config.widened, config.anywhere)
     arm.reset(placement)
     _random_start(arm, generator, config.wander)
     steps = _run_expert(arm, *disturb, check)

@@ -3,10 +3,17 @@
 """What to record or to show on the simulated arm; the commands' flags are made from it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ..bounds import checked
 
+Placements = Literal['official', 'widened', 'anywhere', 'anywhere_scored']
+"""Which evaluation states: LIBERO's, those widened by 5 cm, or everything over the whole table."""
+PLACEMENTS: tuple[Placements, ...] = get_args(Placements)
+Perturbation = Literal[
+    'none', 'camera', 'light', 'distractor', 'start', 'paraphrase', 'unseen_sentence'
+]
+"""What is changed in every episode after its reset."""
 FIRST_TRAINING_SEED = 1000
 """Smaller seeds are those of evaluation."""
 MAX_NOISE = 5.0
@@ -33,6 +40,8 @@ class RecordConfig:
             shows the policy how to try again.
         seed: Seed of the first try of every task, counted up from there; another one gives other
             placements.
+        anywhere: Share of placements with everything drawn over the whole table; `widened` is a
+            share of the others.
     """
 
     suite: str = 'libero_spatial'
@@ -53,6 +62,7 @@ class RecordConfig:
             'why': 'smaller ones are those of evaluation, which no training may see',
         },
     )
+    anywhere: float = field(default=0.0, metadata={'minimum': 0, 'maximum': 1})
 
 
 @dataclass(frozen=True)

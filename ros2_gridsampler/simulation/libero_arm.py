@@ -2,24 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commanded twist and gripper opening -> a simulated Panda's images, joints, pose and success."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .anywhere import DEVELOPMENT_SEEDS, SCORED_SEEDS, Anywhere
 from .arm_state import JOINT_NAMES, OPEN, PERIOD, ArmState
 from .benchmark import check_tasks
 from .perturbations import perturb
 from .placements import EVALUATION_SEEDS, Official, Placement, Widened
 from .rendering import Decoration, Looks, Renderer, mujoco
 from .scene import Scene
+from .simulator import check_episodes
 
 Vector = NDArray[np.float64]
 
 CAMERAS = {'agentview': 'agentview', 'wrist': 'robot0_eye_in_hand'}
-PLACEMENTS: dict[str, Callable[[int], Placement]] = {'official': Official, 'widened': Widened}
+STATES: Mapping[str, Sequence[Placement]] = {
+    'official': [Official(index) for index in range(50)],
+    'widened': [Widened(seed) for seed in EVALUATION_SEEDS],
+    'anywhere': [Anywhere(seed) for seed in DEVELOPMENT_SEEDS],
+    'anywhere_scored': [Anywhere(seed) for seed in SCORED_SEEDS],
+}
+"""Kind of placements -> the evaluation states of every task; no training may see them."""
+_COUNTS = {kind: len(states) for kind, states in STATES.items()}
 TWIST_RANGE = np.array([1.0, 1.0, 1.0, 10.0, 10.0, 10.0])
 """Twist that LIBERO's action 1.0 stands for: 0.05 m and 0.5 rad per period [m/s], [rad/s]."""
 # MuJoCo counts the second finger's way downwards; a real Panda reports both as positive.
@@ -87,11 +96,8 @@ class LiberoArm:
 
     def begin(self, placements: str, number: int) -> str:
         """See `SimulatedArm`."""
-        if placements not in PLACEMENTS:
-            raise ValueError(
-                f'LIBERO has no placements {placements!r}; use one of {[*PLACEMENTS]}.'
-            )
-        placement = PLACEMENTS[placements](number)
+        check_episodes(_COUNTS, placements, episodes=1, first=number)
+        placement = STATES[placements][number]
         self.reset(placement)
         return repr(placement)
 
@@ -207,9 +213,9 @@ class Libero:
         return JOINT_NAMES
 
     @property
-    def states(self) -> int:
+    def states(self) -> Mapping[str, int]:
         """See `Simulator`."""
-        return len(EVALUATION_SEEDS)
+        return _COUNTS
 
     def check_tasks(self, tasks: Sequence[int]) -> None:
         """See `Simulator`."""

@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import find, read_yaml
 from .arm_state import OPEN
+from .job_configs import Perturbation
 from .rendering import mujoco
 
 if TYPE_CHECKING:
     from .libero_arm import LiberoArm
 
-Perturbation = Literal['none', 'camera', 'light', 'distractor', 'start', 'paraphrase']
 PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 CAMERA_SHIFT = 0.03
@@ -44,7 +45,9 @@ def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
     Args:
         arm: Just reset.
         kind: 'camera' moved and turned, 'light' dimmed, a 'distractor' on the table (seen, but
-            without substance), another 'start' of the hand, the instruction in a 'paraphrase'.
+            without substance), another 'start' of the hand, the instruction in a
+            'paraphrase' by rule, or in an 'unseen_sentence' of
+            `models/paraphrases/evaluation.yaml`.
         seed: The same seed, the same change.
 
     Returns:
@@ -68,6 +71,8 @@ def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
             arm.step(twist, OPEN)
     elif kind == 'paraphrase':
         return paraphrase(arm.instruction)
+    elif kind == 'unseen_sentence':
+        return unseen_sentence(arm.instruction, seed)
     return arm.instruction
 
 
@@ -76,6 +81,23 @@ def paraphrase(instruction: str) -> str:
     for words, others in OTHER_WORDS:
         instruction = instruction.replace(words, others)
     return instruction
+
+
+def unseen_sentence(instruction: str, number: int) -> str:
+    """Returns the request as people wrote it who did not write the sentences of training.
+
+    Args:
+        instruction: As the benchmark says it.
+        number: Number of the sentence; counts on from the first after the last.
+
+    Raises:
+        ValueError: There is none for this instruction.
+    """
+    path = find('models', 'paraphrases/evaluation', '.yaml')
+    ways = read_yaml(path).get(instruction)
+    if not ways:
+        raise ValueError(f'{path} has no other words for {instruction!r}; add some.')
+    return str(ways[number % len(ways)])
 
 
 def _move_camera(arm: LiberoArm, generator: np.random.Generator) -> None:

@@ -3,6 +3,7 @@
 """Index or seed -> where the objects of an episode stand; the same number, the same state."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,7 @@ class Widened:
         Official(int(random.integers(len(scene.official_states)))).apply(scene)
         start = scene.state()
         touching = scene.near_pairs(0.001)
-        groups = _groups(list(scene.object_positions()), touching)
+        groups = groups_of(list(scene.object_positions()), touching)
         for _ in range(MAX_SETTLINGS):
             if not _place(scene, start, groups, touching, random):
                 break
@@ -114,10 +115,14 @@ class Widened:
         )
 
 
-Placement = Official | Sampled | Widened
+class Placement(Protocol):
+    """Where the objects of an episode stand; its `repr` is written into recordings."""
+
+    def apply(self, scene: Scene) -> None:
+        """Bring a scene into this state, at rest."""
 
 
-def _groups(objects: list[str], touching: set[Pair]) -> list[set[str]]:
+def groups_of(objects: list[str], touching: set[Pair]) -> list[set[str]]:
     """Returns the objects that must move together, because one stands on or in the other."""
     groups = [{name} for name in objects]
     for pair in touching:
@@ -137,7 +142,7 @@ def _place(
     for _ in range(MAX_DRAWS):
         scene.restore(start)
         scene.shift(_draw(scene, groups, random))
-        if not scene.near_pairs(MIN_CLEARANCE) - touching and _solvable(scene, touching):
+        if not scene.near_pairs(MIN_CLEARANCE) - touching and solvable(scene, touching):
             return True
     return False
 
@@ -159,7 +164,7 @@ def _draw(
     return shifts
 
 
-def _solvable(scene: Scene, touching: set[Pair]) -> bool:
+def solvable(scene: Scene, touching: set[Pair]) -> bool:
     """Returns whether object and goal are seen and in reach, with room for the outer finger."""
     positions = scene.object_positions()
     target, goal = scene.objects_of_interest[:2]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Benchmark suite and task -> the MuJoCo scene of LIBERO, stepped by LIBERO's own controller."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,11 @@ class Scene:
 
     def shift(self, shifts: Mapping[str, Vector]) -> None:
         """Moves objects and fixtures by x, y [m] each and stops them."""
+        self._move(shifts)
+        self.data.qvel[:] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
+    def _move(self, shifts: Mapping[str, Vector]) -> None:
         for name, shift in shifts.items():
             if name in self.fixture_bodies:
                 self.model.body_pos[self.fixture_bodies[name], :2] += shift
@@ -176,8 +181,25 @@ class Scene:
                 joint = self._environment.objects_dict[name].joints[-1]
                 start = int(self.model.joint(joint).qposadr[0])
                 self.data.qpos[start : start + 2] += shift
+
+    def arrange(self, state: Vector, shifts: Mapping[str, Vector]) -> None:
+        """Show a state with objects and fixtures moved by x, y [m] each; not ready to go on from.
+
+        Only positions are computed, so that many layouts can be looked at in little time: in
+        this state nothing touches, and the controller knows nothing of it. `start` goes on.
+        """
+        self._place_fixtures(self._central)
+        self.data.qpos[:] = state[1 : 1 + self.model.nq]
+        self._move(shifts)
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
+
+    def start(self) -> None:
+        """Make an arranged state one to go on from, everything at rest."""
         self.data.qvel[:] = 0.0
+        self.data.qacc_warmstart[:] = 0.0
         mujoco.mj_forward(self.model, self.data)
+        self._start()
 
     def near_pairs(self, distance: float) -> set[frozenset[str]]:
         """Returns the pairs of objects and fixtures nearer to each other than `distance` [m]."""
@@ -197,6 +219,28 @@ class Scene:
             for a, b in pairs
             if a != b and a in names and b in names
         }
+
+    def box(self, fixture: str) -> tuple[Vector, Vector]:
+        """Lower and upper corner of the box around a fixture, along the base frame's axes [m]."""
+        model, data = self.model, self.data
+        own = model.body_rootid[model.geom_bodyid] == self.fixture_bodies[fixture]
+        centres, halves = model.geom_aabb[own, :3], model.geom_aabb[own, 3:]
+        turns = data.geom_xmat[own].reshape(-1, 3, 3)
+        middles = data.geom_xpos[own] + (turns @ centres[:, :, None])[:, :, 0]
+        reaches = (np.abs(turns) @ halves[:, :, None])[:, :, 0]
+        low, high = (middles - reaches).min(0), (middles + reaches).max(0)
+        return low - self.base_position, high - self.base_position
+
+    def sees(self, camera: str, name: str, with_it: Collection[str]) -> bool:
+        """Whether no object or fixture but those `with_it` hides the middle of a thing."""
+        start = np.array(self.data.camera(camera).xpos)
+        towards = self.position(name) + self.base_position - start
+        hit = np.array([-1], np.int32)
+        mujoco.mj_ray(self.model, self.data, start, towards, None, 1, -1, hit)
+        bodies = self._environment.obj_body_id
+        names = {int(self.model.body_rootid[body]): thing for thing, body in bodies.items()}
+        first = names.get(int(self.model.body_rootid[self.model.geom_bodyid[hit[0]]]))
+        return first is None or first in with_it or first == name
 
     def project(self, camera: str, position: Vector) -> Vector:
         """Returns where a camera sees a position: column and row, 0 to 1 inside the image."""

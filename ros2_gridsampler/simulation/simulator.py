@@ -6,7 +6,7 @@ LIBERO is one (`libero_arm.Libero`). Another one is one class with these methods
 loop and the simulated arm's node take it as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -32,8 +32,8 @@ class SimulatedArm(Protocol):
         """Starts an episode; the same arguments give the same state.
 
         Args:
-            placements: One of the simulator's kinds of initial states.
-            number: Of the state.
+            placements: One of the kinds that `Simulator.states` names.
+            number: Number of the state, from 0.
 
         Returns:
             What distinguishes the state, for the reader of a log.
@@ -103,8 +103,8 @@ class Simulator(Protocol[Arm]):
         """Names of the joints, in the order of `ArmState`."""
 
     @property
-    def states(self) -> int:
-        """Number of evaluation states of each task, which no training may see."""
+    def states(self) -> Mapping[str, int]:
+        """Kind of placements -> evaluation states of each task, which no training may see."""
 
     def check_tasks(self, tasks: Sequence[int]) -> None:
         """Refuses tasks that do not exist, before the first of them takes its hours.
@@ -117,14 +117,28 @@ class Simulator(Protocol[Arm]):
         """Returns the arm of a task, whose pictures have that width and height [px]."""
 
 
-def check_episodes(episodes: int, states: int) -> None:
+def check_episodes(
+    states: Mapping[str, int], placements: str, episodes: int, first: int = 0
+) -> None:
     """Refuses more episodes than there are evaluation states of a task, and none.
 
+    Args:
+        states: Kind of placements -> evaluation states of each task, see `Simulator`.
+        placements: One of the kinds.
+        episodes: Number of the states that are asked for.
+        first: Number of the first of them.
+
     Raises:
-        ValueError: Says how many there are.
+        ValueError: Says which kinds there are, or how many states.
     """
-    if not 1 <= episodes <= states:
+    if placements not in states:
+        raise ValueError(f'There are no placements {placements!r}; choose one of {[*states]}.')
+    there = f'There are {states[placements]} evaluation states {placements!r} per task'
+    left = states[placements] - first
+    if first < 0 or left < 1:
+        raise ValueError(f'{there}, numbered from 0; got {first} as the first one.')
+    if not 1 <= episodes <= left:
         raise ValueError(
-            f'There are {states} evaluation states per task, got {episodes} episodes; ask for 1 '
+            f'{there}, {left} of them from number {first} on; got {episodes} episodes, ask for 1 '
             'to that many.'
         )

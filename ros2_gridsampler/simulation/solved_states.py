@@ -4,15 +4,13 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from ..evaluating.success_rate import wilson_interval
 from .simulator import SimulatedArm, Simulator, check_episodes
 
-Placements = Literal['official', 'widened']
-PLACEMENTS: tuple[str, ...] = get_args(Placements)
 Tried = TypeVar('Tried', bound=SimulatedArm)
 
 
@@ -71,9 +69,10 @@ def try_states(
     tasks: Sequence[int],
     episodes: int,
     placements: str,
+    first: int = 0,
     image_size: int = 128,
 ) -> dict[str, tuple[bool, ...]]:
-    """Tries every task from its first `episodes` evaluation states.
+    """Tries every task from `episodes` of its evaluation states.
 
     Args:
         attempt: Tries one state on an arm that has begun with it, given the state's number;
@@ -81,8 +80,8 @@ def try_states(
         simulator: Simulator whose tasks are tried.
         tasks: Numbers of the tasks, from 0.
         episodes: Evaluation states per task.
-        placements: Kind of the initial states; LIBERO's official ones, or those widened by 5 cm
-            with fixed seeds.
+        placements: Which evaluation states, one of the simulator's kinds.
+        first: Number of the first state.
         image_size: Width and height of the cameras' pictures [px].
 
     Returns:
@@ -92,7 +91,7 @@ def try_states(
     Raises:
         ValueError: There are not so many evaluation states, or no such tasks.
     """
-    check_episodes(episodes, simulator.states)
+    check_episodes(simulator.states, placements, episodes, first)
     simulator.check_tasks(tasks)
     outcomes: dict[str, tuple[bool, ...]] = {}
     title = f'{simulator.name} {placements}'
@@ -101,7 +100,7 @@ def try_states(
             arm = simulator.open(task, image_size)
             solved: list[bool] = []
             try:
-                for number in range(episodes):
+                for number in range(first, first + episodes):
                     arm.begin(placements, number)
                     solved.append(attempt(arm, number))
                     progress.update()

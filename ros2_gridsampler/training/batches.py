@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stored samples -> shuffled batches of tensors, with the noise of training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..datasets.episodes import EpisodeStore
-from ..policy.instruction import tokenise
+from ..files import find, read_yaml
+from ..policy.instruction import read_instruction
 from ..policy.policy_config import CONSTANT, PolicyConfig
 
 
@@ -64,7 +65,7 @@ class Batch:
 
     images: UInt8[Tensor, 'batch cameras height width 3']
     proprioception: Float[Tensor, 'batch numbers']
-    words: Int[Tensor, 'batch words pieces']
+    words: Int[Tensor, 'batch words pieces'] | Float[Tensor, 'batch numbers']
     actions: Float[Tensor, 'batch steps actions']
     landmarks: Float[Tensor, 'batch landmarks 3']
 
@@ -79,9 +80,16 @@ class Batches:
         noise: float,
         seed: int,
         dimming: float = 0.0,
+        paraphrases: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._store = store
-        self._words = np.stack([tokenise(text) for text in store.instructions])
+        # Row by row: every instruction as it was recorded, then the other ways to say it.
+        said = [[text, *(paraphrases or {}).get(text, ())] for text in store.instructions]
+        self._words = np.stack(
+            [read_instruction(config.instruction, text) for texts in said for text in texts]
+        )
+        self._ways = np.array([len(texts) for texts in said])
+        self._first = np.cumsum(self._ways) - self._ways
         # What never changes gets none: its scale is its unit.
         spread = store.proprioception.std(0, dtype=np.float64)
         scale = np.array(config.proprioception_statistics.scale)
@@ -99,17 +107,42 @@ class Batches:
         actions = (
             offsets(store, samples, self._origin) if self._relative else store.chunks[samples]
         )
+        sentences = store.sentence[samples]
+        told = self._first[sentences]
         if step is not None:
             generator = np.random.default_rng((self._seed, 1, step))
             body = body + self._noise * generator.normal(size=body.shape).astype(np.float32)
             images = jitter(images, generator, self._dimming)
+            told = told + generator.integers(self._ways[sentences])
         return Batch(
             torch.from_numpy(images),
             torch.from_numpy(body),
-            torch.from_numpy(self._words[store.sentence[samples]]),
+            torch.from_numpy(self._words[told]),
             torch.from_numpy(actions),
             torch.from_numpy(store.landmarks[samples]),
         )
+
+
+def load_paraphrases(name: str) -> dict[str, list[str]]:
+    """Instruction -> other ways to say it; none where no file is named.
+
+    Args:
+        name: YAML file, a path or a name in models/.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no mapping of sentences to lists of sentences.
+    """
+    if not name:
+        return {}
+    path = find('models', name, '.yaml')
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not all(
+        isinstance(ways, list) and all(isinstance(each, str) for each in [text, *ways])
+        for text, ways in content.items()
+    ):
+        raise ValueError(f'{path} must give a list of sentences for every instruction.')
+    return content
 
 
 def jitter(

@@ -12,6 +12,7 @@ import yaml
 from ..bounds import checked
 from ..datasets.episodes import EpisodeConfig
 from ..files import read_yaml, structure
+from ..policy.instruction import Reader
 from ..policy.policy_config import EncoderConfig, TrunkConfig, check_parts
 from ..policy.token_reducers import check_reducer
 
@@ -54,6 +55,16 @@ class TrainConfig:
     weight_decay: float = field(default=0.02, metadata={'help': "AdamW's", 'minimum': 0})
     average_decay: float = field(
         default=0.999, metadata={'help': 'Of the moving average', 'minimum': 0, 'maximum': 1}
+    )
+    instruction: Reader = field(
+        default='hashed_words', metadata={'help': 'How the policy reads its instruction'}
+    )
+    paraphrases: str = field(
+        default='',
+        metadata={
+            'help': 'YAML file (path, or name in models/) with other ways to say the '
+            'instructions; training draws from them'
+        },
     )
     landmark_weight: float = field(
         default=5.0,

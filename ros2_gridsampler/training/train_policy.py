@@ -27,7 +27,7 @@ from ..policy.manifest import WEIGHTS, check_kind
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig, Statistics
 from ..stop_request import StopRequest
-from .batches import Batch, Batches, offsets, order, split
+from .batches import Batch, Batches, load_paraphrases, offsets, order, split
 from .learning_rate import check_gradient, set_rate
 from .recipe import TrainConfig
 from .run_state import RunState, keep_recipe
@@ -37,7 +37,8 @@ def start_from(policy: Policy, folder: Path) -> None:
     """Takes over every weight of a checkpoint but the statistics.
 
     The reducer's weights are taken where both have the same one at the same place, the stem's
-    where it has the same channels; else they begin afresh.
+    where it has the same channels, the words' where both read sentences in the same way; else
+    they begin afresh.
 
     Raises:
         ValueError: Another part of the checkpoint has another architecture.
@@ -46,6 +47,8 @@ def start_from(policy: Policy, folder: Path) -> None:
     left = ['action_head.units.', 'body_units.']
     if _reducer(policy.config) != _reducer(source.config):
         left.append('reducer.')
+    if policy.config.instruction != source.config.instruction:
+        left.append('words.')
     if policy.config.encoder.stem != source.config.encoder.stem:
         left.append('encoder.patch_embed.')
     weights = {
@@ -138,7 +141,12 @@ def train(
     run = RunState(policy, make_optimiser(policy, config), config.average_decay)
     run.restore(out)
     batches = Batches(
-        store, policy.config, config.proprioception_noise, config.seed, config.dimming
+        store,
+        policy.config,
+        config.proprioception_noise,
+        config.seed,
+        config.dimming,
+        load_paraphrases(config.paraphrases),
     )
     with (
         StopRequest() as stop,
@@ -186,6 +194,7 @@ def train(
         'batch': config.batch,
         'seed': config.seed,
         'instructions': store.instructions,
+        'paraphrases': Path(config.paraphrases).name,
         'torch': torch.__version__,
         'numpy': np.__version__,
         'opencv': cv2.__version__,
@@ -239,6 +248,7 @@ def policy_config(
         action_statistics=Statistics.of(chunks.reshape(-1, chunks.shape[-1])),
         encoder=config.encoder,
         trunk=config.trunk,
+        instruction=config.instruction,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +19,7 @@ from ..engines import Backend
 from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import Settings
 from ..engines.table import AUTOMATIC, Choice
-from ..policy.instruction import tokenise
+from ..policy.instruction import read_instruction
 from ..policy.manifest import Manifest, golden_observation
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation, ObservationConfig
@@ -84,19 +85,19 @@ class DeployedPolicy:
         backend: Engine that predicts.
         example: An observation to warm up with.
         about: What people want to know of it: names, hashes, sizes.
-        cameras: What is known of the cameras of the training.
-        views: Reference views of the cameras that stand still.
         check_instruction: Refuses, by a ValueError, a sentence that the policy does not read
             whole.
+        cameras: What is known of the cameras of the training.
+        views: Reference views of the cameras that stand still.
     """
 
     config: DeployedConfig
     backend: Backend
     example: Observation
     about: dict[str, Any]
+    check_instruction: Callable[[str], object]
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
     views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
-    check_instruction: Callable[[str], object] = tokenise
 
 
 def load_policy(
@@ -182,6 +183,7 @@ def _own(
         engine,
         golden_observation(config),
         hashes | about | _describe(folder, config),
+        partial(read_instruction, config.instruction),
         manifest.cameras,
         reference_views(folder, manifest),
     )
@@ -198,7 +200,7 @@ def _lerobot(folder: Path) -> DeployedPolicy:
         policy,
         example(policy.config),
         about | _describe(folder, policy.config),
-        check_instruction=policy.check_instruction,
+        policy.check_instruction,
     )
 
 
