@@ -52,28 +52,43 @@ class CandidateMaker:
         """Of the policy on its own encoder."""
         return self._base.config
 
-    def refusal(self, name: str) -> str:
-        """Returns why an encoder cannot be used, by its manifest; empty where it may."""
+    def refusal(self, name: str, *, allow_unvalidated: bool | None = None) -> str:
+        """Returns why an encoder cannot be used, by its manifest; empty where it may.
+
+        Args:
+            name: Name of the encoder; empty for the policy's own.
+            allow_unvalidated: As of the constructor; None for what is set now.
+        """
         if not name:
             return ''
         try:
-            self.check(load_encoder_manifest(find_encoder(name, self._store)), name)
+            manifest = load_encoder_manifest(find_encoder(name, self._store))
+            self.check(manifest, name, allow_unvalidated=allow_unvalidated)
         except (ValueError, OSError) as error:
             return str(error)
         except RuntimeError as error:  # of expanduser, where there is no such user
             return f'{name!r} is no path: {error}'
         return ''
 
-    def check(self, manifest: EncoderManifest, name: str) -> None:
+    def check(
+        self, manifest: EncoderManifest, name: str, *, allow_unvalidated: bool | None = None
+    ) -> None:
         """Refuses an encoder by its manifest.
+
+        Args:
+            manifest: Manifest of the encoder.
+            name: Name of the encoder.
+            allow_unvalidated: As of the constructor; None for what is set now.
 
         Raises:
             EncoderDoesNotFit: It differs in what must agree.
         """
+        if allow_unvalidated is None:
+            allow_unvalidated = self.allow_unvalidated
         self._needs.check(
             manifest,
             name,
-            allow_unvalidated=self.allow_unvalidated,
+            allow_unvalidated=allow_unvalidated,
             known=known_encoders(self._store),
         )
 

@@ -137,7 +137,8 @@ class EncoderChanges:
         steady: Callable[[], float],
         log: Log,
     ) -> None:
-        self._candidates = candidates
+        self.candidates = candidates
+        """What makes the policy on other encoders."""
         self._config = config
         self._steady = steady
         self._log = log
@@ -280,10 +281,10 @@ class EncoderChanges:
             if name == self.live.current.name:
                 self._settle('accepted', 'It is in use already.')
                 return
-        candidate = self._candidates.make(name, self._pause)
+        candidate = self.candidates.make(name, self._pause)
         with self._changed:
             self._state = 'shadow'
-        config = self._candidates.config
+        config = self.candidates.config
         drift = run_shadow(
             candidate,
             self.live,

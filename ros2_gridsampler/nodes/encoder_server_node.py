@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
 from ..bounds import checked
-from ..encoders.served_folder import check_folder_apart
+from ..encoders.served_folder import ServedFolder, check_folder_apart
 from ..encoders.weight_chunks import chunk_count, fill_chunk, split
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
 from .topics import LATCHED
@@ -54,11 +54,13 @@ class EncoderServerNode(Node):
             )
         self._manifest = self.create_publisher(String, '~/manifest', LATCHED)
         self._weights: Any = None
+        self._checked: dict[str, ServedFolder] = {}
         try:
-            self._serve(parameters.active)
+            self._serve(parameters.active, self._check(parameters.active))
         except (ValueError, OSError) as error:
             raise BadParameter(str(error)) from error
-        self.add_on_set_parameters_callback(self._change)
+        self.add_on_set_parameters_callback(self._check_change)
+        self.add_post_set_parameters_callback(self._take_change)
 
     @property
     def finished(self) -> bool:
@@ -68,18 +70,29 @@ class EncoderServerNode(Node):
     def stop(self) -> None:
         """Nothing moves here."""
 
-    def _change(self, parameters: list[Any]) -> Any:
+    def _check_change(self, parameters: list[Any]) -> Any:
         for parameter in parameters:
             if parameter.name == 'active':
                 try:
-                    self._serve(parameter.value)
+                    # What is served is what was checked; reading it again takes seconds.
+                    self._checked = {parameter.value: self._check(parameter.value)}
                 except (ValueError, OSError) as error:
                     return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _serve(self, active: str) -> None:
-        """Check the encoder, send its chunks, then say that it is there."""
-        served = check_folder_apart(self._folder, active)
+    def _take_change(self, parameters: list[Any]) -> None:
+        for parameter in parameters:
+            if parameter.name == 'active' and parameter.value in self._checked:
+                try:
+                    self._serve(parameter.value, self._checked[parameter.value])
+                except (ValueError, OSError) as error:
+                    self.get_logger().error(f'{parameter.value!r} is not served: {error}')
+
+    def _check(self, active: str) -> ServedFolder:
+        return check_folder_apart(self._folder, active)
+
+    def _serve(self, active: str, served: ServedFolder) -> None:
+        """Sends the chunks of an encoder, then says that it is there."""
         if self._weights is not None:
             self.destroy_publisher(self._weights)
             self._weights = None

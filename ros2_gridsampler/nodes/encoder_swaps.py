@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parameter `encoder`, a server and `~/rollback` -> the encoder that a policy sees through."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable
@@ -33,146 +34,128 @@ from .topics import LATCHED
 _TICK = 0.1
 
 
+def make_changes(
+    policy: Policy,
+    folder: Path,
+    parameters: PolicyParameters,
+    announce: Callable[[CompiledPolicy], Backend],
+    *,
+    steady: Callable[[], float],
+    log: Any,
+) -> EncoderChanges:
+    """Returns the policy on the encoder that the parameters name, ready for others.
+
+    Args:
+        policy: Policy on its own encoder.
+        folder: Checkpoint of the policy.
+        parameters: Parameters of the policy node.
+        announce: Is told of every engine that was made; returns what predicts.
+        steady: Returns steady time [s].
+        log: Logger of the node.
+
+    Raises:
+        ValueError: That encoder does not fit or must not be believed.
+    """
+    engines = EngineMaker(folder, parameters.backend, parameters.settings, progress=log.info)
+    candidates = CandidateMaker(
+        policy,
+        PolicyNeeds.of(load_manifest(folder), folder.name),
+        _store(parameters),
+        engines,
+        announce,
+        allow_unvalidated=parameters.swap.allow_unvalidated,
+    )
+    return EncoderChanges(candidates, parameters.encoder, parameters.swap, steady=steady, log=log)
+
+
 class EncoderSwaps:
-    """The ROS side of `EncoderChanges`.
+    """The ROS side of `EncoderChanges`; takes wishes as soon as it is made.
 
     Out: `~/encoder` (String, latched, JSON): what is in use, what is tried, what came of it.
     Service: `~/rollback` (Trigger).
 
     Args:
         node: Owns topics and timer.
-        parameters: Of the node.
-        folder: Of the policy.
-        announce: Told of every engine that was made; gives what predicts.
-        steady: Steady time [s].
+        parameters: Parameters of the node.
+        changes: What the policy sees through; belongs to this object from now on.
+        counts: Returns the counts of the running policy.
+        streams: Streams that the policy reads.
+
+    Raises:
+        NameValidationException: `encoder_server` is no name of a node.
     """
 
     def __init__(
         self,
         node: Any,
         parameters: PolicyParameters,
-        folder: Path,
-        announce: Callable[[CompiledPolicy], Backend],
-        steady: Callable[[], float],
+        changes: EncoderChanges,
+        *,
+        counts: Callable[[], Counts],
+        streams: ObservationConfig,
     ) -> None:
-        """Know everybody; `compute` loads."""
         self._node = node
         self._parameters = parameters
-        self._folder = folder
-        self._announce = announce
-        self._steady = steady
-        store = parameters.swap.store
-        self._store = Path(store).expanduser() if store else default_folder()
-        self._candidates: CandidateMaker | None = None
-        self._changes: EncoderChanges | None = None
-        self._receiver: EncoderReceiver | None = None
+        self._changes = changes
         self._said = ''
-        self._following = False
-        self._publisher: Any = None
-        self._timer: Any = None
-        self._service: Any = None
-
-    def compute(self, policy: Policy) -> Backend:
-        """The policy on the encoder that the parameters name.
-
-        Raises:
-            ValueError: That encoder does not fit or must not be believed.
-        """
-        parameters = self._parameters
-        self._candidates = CandidateMaker(
-            policy,
-            PolicyNeeds.of(load_manifest(self._folder), self._folder.name),
-            self._store,
-            EngineMaker(
-                self._folder,
-                parameters.backend,
-                parameters.settings,
-                progress=self._node.get_logger().info,
-            ),
-            self._announce,
-            allow_unvalidated=parameters.swap.allow_unvalidated,
-        )
-        self._changes = EncoderChanges(
-            self._candidates,
-            parameters.encoder,
-            parameters.swap,
-            steady=self._steady,
-            log=self._node.get_logger(),
-        )
-        return self._changes.live
-
-    def start(self, counts: Callable[[], Counts], streams: ObservationConfig) -> None:
-        """Take wishes from now on.
-
-        Args:
-            counts: Of the running policy.
-            streams: That the policy reads.
-
-        Raises:
-            ValueError: An encoder is asked for, but this policy keeps its own.
-        """
-        parameters = self._parameters
-        if self._changes is None:
-            if parameters.encoder or parameters.encoder_server:
-                raise ValueError(
-                    'A lerobot policy keeps its own encoder; leave the parameters encoder and '
-                    'encoder_server empty.'
+        self._following = self._destroyed = False
+        # Where something that comes later is refused, nothing of what came before may stay.
+        with contextlib.ExitStack() as undo:
+            self._publisher = node.create_publisher(String, '~/encoder', LATCHED)
+            undo.callback(node.destroy_publisher, self._publisher)
+            self._timer = node.create_timer(_TICK, self._tick, clock=node.steady_clock)
+            undo.callback(node.destroy_timer, self._timer)
+            service = node.create_service(Trigger, '~/rollback', self._roll_back)
+            undo.callback(node.destroy_service, service)
+            self._receiver: EncoderReceiver | None = None
+            if parameters.encoder_server:
+                self._receiver = EncoderReceiver(
+                    node,
+                    parameters.encoder_server,
+                    EncoderStore(_store(parameters)),
+                    refusal=self._refusal_of,
+                    use=self._use,
                 )
-            return
-        self._publisher = self._node.create_publisher(String, '~/encoder', LATCHED)
-        self._timer = self._node.create_timer(_TICK, self._tick, clock=self._node.steady_clock)
-        self._service = self._node.create_service(Trigger, '~/rollback', self._roll_back)
-        self._changes.start(counts, lambda: self._recorded(streams))
-        if parameters.encoder_server:
-            self._receiver = EncoderReceiver(
-                self._node,
-                parameters.encoder_server,
-                EncoderStore(self._store),
-                refusal=self._refusal_of,
-                use=self._use,
-            )
+                undo.callback(self._receiver.destroy)
+            changes.start(counts, lambda: self._recorded(streams))
+            undo.callback(changes.stop)
+            self._undo = undo.pop_all()
 
     def destroy(self) -> None:
-        """Take no more wishes."""
-        if self._receiver is not None:
-            self._receiver.destroy()
-        if self._changes is not None:
-            self._changes.stop()
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-            self._node.destroy_publisher(self._publisher)
-            self._node.destroy_service(self._service)
-            self._timer = self._publisher = self._service = None
+        """Takes no more wishes."""
+        self._destroyed = True
+        self._undo.close()
 
-    def request(self, name: str) -> str:
-        """Swap to an encoder as soon as it has shown itself; '' for the policy's own.
+    def refusal(self, name: str, allow_unvalidated: bool | None = None) -> str:
+        """Returns why an encoder cannot be swapped in; empty where it may be tried.
 
-        Returns:
-            Why that cannot be; empty where it may.
+        Args:
+            name: Name of the encoder; empty for the policy's own.
+            allow_unvalidated: Whether it need not have been measured with the policy; None for
+                what is set now.
         """
-        if self._candidates is None or self._changes is None:
-            return 'A lerobot policy keeps its own encoder.'
-        if self._following:
+        # What is in use may be named, whatever has become of its folder.
+        if name == self._changes.live.current.name:
             return ''
-        reason = self._candidates.refusal(name)
-        if not reason:
+        return self._changes.candidates.refusal(name, allow_unvalidated=allow_unvalidated)
+
+    def request(self, name: str) -> None:
+        """Swaps to an encoder that is not refused, as soon as it has shown itself."""
+        # What the node itself says of the encoder in use is no wish.
+        if not self._following:
             self._changes.request(name)
-        return reason
 
     def allow_unvalidated(self, allowed: bool) -> None:
         """From now on an encoder need not, or has to, have been measured with the policy."""
-        if self._candidates is not None:
-            self._candidates.allow_unvalidated = allowed
+        self._changes.candidates.allow_unvalidated = allowed
 
     def about(self) -> dict[str, Any]:
-        """For diagnostics."""
-        if self._changes is None:
-            return {}
+        """Returns what the diagnostics say of the encoders."""
         server = {} if self._receiver is None else {'server': self._receiver.state}
         return {**self._changes.about(), **server}
 
     def _recorded(self, streams: ObservationConfig) -> list[Observation]:
-        """The first observations of the recording that the parameters name."""
+        """Returns the first observations of the recording that the parameters name."""
         parameters = self._parameters
         if not (bag := parameters.swap.shadow_bag):
             return []
@@ -189,22 +172,21 @@ class EncoderSwaps:
         return list(itertools.islice(found, parameters.swap.shadow_observations))
 
     def _refusal_of(self, encoder: ServedEncoder) -> str:
-        if self._candidates is None:
-            return 'A lerobot policy keeps its own encoder.'
         try:
-            self._candidates.check(encoder.manifest, encoder.name)
+            self._changes.candidates.check(encoder.manifest, encoder.name)
         except ValueError as error:
             return str(error)
         return ''
 
     def _use(self, folder: Path | None) -> None:
-        if reason := self.request('' if folder is None else str(folder)):
+        name = '' if folder is None else str(folder)
+        if reason := self.refusal(name):
             self._node.get_logger().warning(reason)
+        else:
+            self.request(name)
 
     def _roll_back(self, request: Any, response: Any) -> Any:
         try:
-            if self._changes is None:
-                raise ValueError('A lerobot policy keeps its own encoder.')
             response.message, response.success = self._changes.roll_back(), True
         except ValueError as error:
             response.message, response.success = str(error), False
@@ -212,7 +194,7 @@ class EncoderSwaps:
 
     def _tick(self) -> None:
         # The executor may have taken a tick before `destroy`, and call it after.
-        if self._changes is None or self._timer is None:
+        if self._destroyed:
             return
         if self._changes.watch():
             self._follow(self._changes.live.current.name)
@@ -221,7 +203,7 @@ class EncoderSwaps:
             self._publisher.publish(String(data=text))
 
     def _follow(self, name: str) -> None:
-        """Let the parameter say what is in use."""
+        """Sets the parameter to what is in use."""
         if self._node.get_parameter('encoder').value == name:
             return
         self._following = True
@@ -229,3 +211,8 @@ class EncoderSwaps:
             self._node.set_parameters([Parameter('encoder', value=name)])
         finally:
             self._following = False
+
+
+def _store(parameters: PolicyParameters) -> Path:
+    store = parameters.swap.store
+    return Path(store).expanduser() if store else default_folder()

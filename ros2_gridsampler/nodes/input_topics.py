@@ -174,27 +174,33 @@ class InputTopics:
             event_callbacks=silent,
         )
 
-    def instruct(self, sentence: str) -> str:
-        """See `PolicyLoop.instruct`."""
+    def refusal_of_instruction(self, sentence: str) -> str:
+        """Returns why a sentence cannot be obeyed; empty where it can."""
         sentence = sentence.strip()
-        if sentence:
-            if not self._reads_instruction:
-                return 'This policy reads no instruction; leave it empty.'
-            try:
-                self._check_instruction(sentence)
-            except ValueError as error:
-                return str(error)
-        self._obey(sentence)
+        if not sentence:
+            return ''
+        if not self._reads_instruction:
+            return 'This policy reads no instruction; leave it empty.'
+        try:
+            self._check_instruction(sentence)
+        except ValueError as error:
+            return str(error)
         return ''
+
+    def instruct(self, sentence: str) -> None:
+        """Obeys a sentence that is not refused, from now on; '' holds the arm."""
+        self._obey(sentence.strip())
 
     def _hear(self, message: Any) -> None:
         self._heard = True
-        if refusal := self.instruct(message.data):
+        if refusal := self.refusal_of_instruction(message.data):
             # Whoever sent it does not want the old instruction any more.
             self._problems.report(
                 'instruction', f'{refusal} The arm holds until a usable one comes.'
             )
             self._obey('', refusal)
+        else:
+            self.instruct(message.data)
 
     def _obey(self, sentence: str, refused: str = '') -> None:
         self._instruction, self._refused = sentence, refused

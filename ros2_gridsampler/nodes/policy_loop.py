@@ -254,13 +254,13 @@ class PolicyLoop:
         self._findings.stopped = False
         self._post(ResumeAsked())
 
-    def instruct(self, sentence: str) -> str:
-        """Obeys a sentence from now on; '' holds the arm.
+    def refusal_of_instruction(self, sentence: str) -> str:
+        """Returns why a sentence cannot be obeyed; empty where it can."""
+        return self._inputs.refusal_of_instruction(sentence)
 
-        Returns:
-            Why that cannot be, and nothing changes; empty where it is obeyed.
-        """
-        return self._inputs.instruct(sentence)
+    def instruct(self, sentence: str) -> None:
+        """Obeys a sentence that is not refused, from now on; '' holds the arm."""
+        self._inputs.instruct(sentence)
 
     @property
     def view(self) -> LoopView:

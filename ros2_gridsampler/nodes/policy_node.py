@@ -30,11 +30,16 @@ from .node_setup import (
     run,
 )
 from .policy_loop import PolicyLoop
-from .policy_parameters import PolicyParameters
+from .policy_parameters import (
+    LiveParameter,
+    PolicyParameters,
+    refusal_of_change,
+    take_change,
+)
 from .policy_reports import PolicyReports
 from .problems import Problems
 from .slow_service import create_slow_service
-from .swappable_policy import load_swappable, refuse_while_configured
+from .swappable_policy import live_encoder, load_swappable
 
 if TYPE_CHECKING:
     from .encoder_swaps import EncoderSwaps
@@ -52,7 +57,8 @@ class PolicyNode(LifecycleNode):
     `~/action_chunk`, `~/sampled_points`, `~/timing`, `~/policy`, `/diagnostics`,
     `~/encoder`. Services: `~/stop`, `~/resume`, `~/check_mounts` and
     `~/rollback` (Trigger).
-    The parameter `encoder` may be set while the node runs, see `EncoderSwaps`.
+    The parameters `encoder`, `swap.allow_unvalidated` and `instruction` may be set while the node
+    runs.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -60,7 +66,9 @@ class PolicyNode(LifecycleNode):
         super().__init__('policy_node', **options)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._names = set(declare_parameters(self, PolicyParameters, refuse_others=False))
-        self.add_on_set_parameters_callback(self._refuse_while_configured)
+        self._live: dict[str, LiveParameter] = {}
+        self.add_on_set_parameters_callback(self._check_change)
+        self.add_post_set_parameters_callback(self._take_change)
         self._problems = Problems(self.get_logger(), self._steady)
         self._reports = PolicyReports(self, self._steady)
         self._loop: PolicyLoop | None = None
@@ -175,8 +183,9 @@ class PolicyNode(LifecycleNode):
             )
         arm = load_arm(find('calibration', parameters.arm, '.yaml'))
         self._engine = {}
-        loaded = load_swappable(self, parameters, self.announce, self._steady)
-        deployed, swaps = loaded.policy, loaded.swaps
+        log = self.get_logger()
+        loaded = load_swappable(parameters, self.announce, steady=self._steady, log=log)
+        deployed = loaded.policy
         self._loop = loop = PolicyLoop(
             self,
             parameters,
@@ -190,22 +199,27 @@ class PolicyNode(LifecycleNode):
             problems=self._problems,
             steady=self._steady,
         )
-        self._swaps = swaps
         try:
-            if refusal := loop.instruct(parameters.instruction):
+            if refusal := loop.refusal_of_instruction(parameters.instruction):
                 raise ValueError(f'Parameter instruction: {refusal}')
-            self._loop.checks.check_lenses(wait=True)
-            if swaps is not None:
-                swaps.start(lambda: loop.counts, deployed.config.observation)
+            loop.instruct(parameters.instruction)
+            loop.checks.check_lenses(wait=True)
+            self._swaps = loaded.make_swaps(self, parameters, lambda: loop.counts)
         except Exception:
             self._release()
             raise
+        self._live = {
+            **live_encoder(self._swaps),
+            'instruction': LiveParameter(
+                lambda values: loop.refusal_of_instruction(values['instruction']), loop.instruct
+            ),
+        }
         self._about = {
             **self._engine,
             'arm': arm.name,
             **deployed.about,
         }
-        encoder = {} if swaps is None else swaps.about()
+        encoder = {} if self._swaps is None else self._swaps.about()
         # Going through all that was loaded would keep the commands waiting for half a second.
         gc.collect()
         gc.freeze()
@@ -226,6 +240,7 @@ class PolicyNode(LifecycleNode):
     def _release(self) -> None:
         loop, self._loop = self._loop, None
         swaps, self._swaps = self._swaps, None
+        self._live = {}
         gc.unfreeze()
         try:
             if loop is not None:
@@ -308,17 +323,13 @@ class PolicyNode(LifecycleNode):
         name = self.get_fully_qualified_name()
         self._reports.diagnostics(now, name, hardware, status, values, parts)
 
-    def _refuse_while_configured(self, parameters: list[Any]) -> Any:
-        names = self._names - {'instruction', 'swap.allow_unvalidated'}
-        reason = refuse_while_configured(parameters, names, self._state, self._swaps)
-        sentences = [p.value for p in parameters if p.name == 'instruction']
-        if self._loop is not None and not reason:
-            reason = ' '.join(filter(None, map(self._loop.instruct, sentences)))
-        if self._swaps is not None and not reason:
-            for parameter in parameters:
-                if parameter.name == 'swap.allow_unvalidated':
-                    self._swaps.allow_unvalidated(parameter.value)
+    def _check_change(self, parameters: list[Any]) -> Any:
+        values = {parameter.name: parameter.value for parameter in parameters}
+        reason = refusal_of_change(values, self._live, self._names, self._state)
         return SetParametersResult(successful=not reason, reason=reason)
+
+    def _take_change(self, parameters: list[Any]) -> None:
+        take_change({parameter.name: parameter.value for parameter in parameters}, self._live)
 
 
 def main() -> int:

@@ -1,9 +1,10 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the policy node, with units and bounds; `ros2 param describe` shows them."""
+"""The parameters of the policy node, with units and bounds, and which change while it runs."""
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..acting.loop_config import LoopConfig
 from ..bounds import checked
@@ -256,3 +257,50 @@ class PolicyParameters(LoopConfig):
             ValueError: There is no such device.
         """
         return Settings(self.precision, self.torch_threads, self.device)
+
+
+@dataclass(frozen=True)
+class LiveParameter:
+    """A parameter that may be set while the node is configured.
+
+    Attributes:
+        refusal: Returns why it cannot be set, given the values of all parameters that are set
+            together with it; empty where it can. Changes nothing.
+        take: Does what follows from the new value; called only if nothing was refused.
+    """
+
+    refusal: Callable[[Mapping[str, Any]], str]
+    take: Callable[[Any], object]
+
+
+def refusal_of_change(
+    values: Mapping[str, Any],
+    live: Mapping[str, LiveParameter],
+    read_by_configure: Collection[str],
+    state: str,
+) -> str:
+    """Returns why parameters cannot be set together; empty where they can.
+
+    Nothing is changed: whoever sets them hears of a refusal before anything has begun.
+
+    Args:
+        values: New value of each parameter.
+        live: Parameters that may be set while the node is configured.
+        read_by_configure: Names of the parameters that configure reads.
+        state: State of the node.
+    """
+    if state == 'unconfigured':
+        return ''
+    # What was refused by the one time could go on by the other.
+    fixed = ({*read_by_configure, 'use_sim_time'} - live.keys()) & values.keys()
+    if fixed:
+        return f'{sorted(fixed)} are read by configure; deactivate and clean up the node first.'
+    reasons = (each.refusal(values) for name, each in live.items() if name in values)
+    return ' '.join(filter(None, reasons))
+
+
+def take_change(values: Mapping[str, Any], live: Mapping[str, LiveParameter]) -> None:
+    """Does what follows from parameters that were set together, in the order of `live`."""
+    for name, each in live.items():
+        if name in values:
+            each.take(values[name])

@@ -3,108 +3,114 @@
 """Parameters of the policy node -> a warm policy, and what changes its encoder while it runs."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..encoders.swap_trial import Counts
 from ..engines.compiled_policy import Backend, CompiledPolicy
-from ..engines.converted_policy import is_converted
 from ..files import find
-from ..vla.deployed_policy import DeployedPolicy, load_policy, require_torch
-from .policy_parameters import PolicyParameters
+from ..vla.deployed_policy import DeployedPolicy, keeps_encoder, load_policy
+from .policy_parameters import LiveParameter, PolicyParameters
 
 if TYPE_CHECKING:
+    from ..encoders.encoder_changes import EncoderChanges
+    from ..policy.policy import Policy
     from .encoder_swaps import EncoderSwaps
 
 
 @dataclass(frozen=True)
 class SwappablePolicy:
-    """What `load_swappable` gives.
+    """A policy that was loaded and has predicted already.
 
     Attributes:
-        folder: Where the policy lies.
-        policy: Verified, and warm.
-        swaps: None for a converted policy, which keeps its encoder.
-        duration: Of one prediction [s].
+        folder: Folder of the policy.
+        policy: The policy, verified and warm.
+        changes: What its encoder may be changed by; None for a policy that keeps its encoder.
+        duration: Duration of one prediction [s].
     """
 
     folder: Path
     policy: DeployedPolicy
-    swaps: 'EncoderSwaps | None'
+    changes: 'EncoderChanges | None'
     duration: float
+
+    def make_swaps(
+        self, node: Any, parameters: PolicyParameters, counts: Callable[[], Counts]
+    ) -> 'EncoderSwaps | None':
+        """Returns what swaps the encoder from now on; None for a policy that keeps it.
+
+        Args:
+            node: Owns topics and timer of the swaps.
+            parameters: Parameters of the policy node.
+            counts: Returns the counts of the running policy.
+        """
+        if self.changes is None:
+            return None
+        from .encoder_swaps import EncoderSwaps
+
+        streams = self.policy.config.observation
+        return EncoderSwaps(node, parameters, self.changes, counts=counts, streams=streams)
 
 
 def load_swappable(
-    node: Any,
     parameters: PolicyParameters,
     announce: Callable[[CompiledPolicy], Backend],
+    *,
     steady: Callable[[], float],
+    log: Any,
 ) -> SwappablePolicy:
-    """Load the policy that the parameters name, verified, and warm it up.
+    """Loads the policy that the parameters name, verified, and warms it up.
 
     Args:
-        node: Owns what the swaps need of ROS.
-        parameters: Of the policy node.
-        announce: Told of every engine that was made; gives what predicts.
-        steady: Steady time [s].
+        parameters: Parameters of the policy node.
+        announce: Is told of every engine that was made; returns what predicts.
+        steady: Returns steady time [s].
+        log: Logger of the node.
 
     Raises:
         ValueError: The policy cannot be used so; the text says why.
         OSError: It cannot be read.
     """
     folder = find('models', parameters.policy)
-    swaps = _swaps(node, folder, parameters, announce, steady)
-    policy = load_policy(
-        folder,
-        parameters.backend,
-        None if swaps is None else swaps.compute,
-        parameters.settings,
-    )
+    changes: 'EncoderChanges | None' = None
+
+    def compute(policy: 'Policy') -> Backend:
+        nonlocal changes
+        from .encoder_swaps import make_changes
+
+        changes = make_changes(policy, folder, parameters, announce, steady=steady, log=log)
+        return changes.live
+
+    if (kept := keeps_encoder(folder)) and (parameters.encoder or parameters.encoder_server):
+        raise ValueError(f'{kept} Leave the parameters encoder and encoder_server empty.')
+    policy = load_policy(folder, parameters.backend, compute, parameters.settings)
     for _ in range(2):
         begin = time.monotonic()
         policy.backend.predict(policy.example)
-    return SwappablePolicy(folder, policy, swaps, time.monotonic() - begin)
+    return SwappablePolicy(folder, policy, changes, time.monotonic() - begin)
 
 
-def refuse_while_configured(
-    parameters: Sequence[Any], names: Collection[str], state: str, swaps: 'EncoderSwaps | None'
-) -> str:
-    """Why parameters of the node cannot be set now; '' after the encoder was taken on trial.
+def live_encoder(swaps: 'EncoderSwaps | None') -> dict[str, LiveParameter]:
+    """Returns the parameters of the encoder that may be set while the node is configured.
 
     Args:
-        parameters: What somebody sets.
-        names: Of those that configure reads.
-        state: Of the node.
-        swaps: Change the encoder of the node, where it has them.
+        swaps: What swaps the encoder; None for a policy that keeps it.
     """
-    fixed = [p.name for p in parameters if p.name in names]
-    fixed = [name for name in fixed if name != 'encoder' or swaps is None]
-    # What was refused by the one time could go on by the other.
-    fixed += [p.name for p in parameters if p.name == 'use_sim_time']
-    if state != 'unconfigured' and fixed:
-        return f'{fixed} are read by configure; deactivate and clean up the node first.'
     if swaps is None:
-        return ''
-    return ' '.join(swaps.request(p.value) for p in parameters if p.name == 'encoder')
-
-
-def _swaps(
-    node: Any,
-    folder: Path,
-    parameters: PolicyParameters,
-    announce: Callable[[CompiledPolicy], Backend],
-    steady: Callable[[], float],
-) -> 'EncoderSwaps | None':
-    """None for a converted policy, which needs no PyTorch."""
-    if is_converted(folder):
-        if parameters.encoder or parameters.encoder_server:
-            raise ValueError(
-                'A converted policy keeps its own encoder; leave the parameters encoder and '
-                'encoder_server empty, or use the checkpoint that it was converted from.'
-            )
-        return None
-    require_torch(folder)
-    from .encoder_swaps import EncoderSwaps
-
-    return EncoderSwaps(node, parameters, folder, announce, steady)
+        kept = 'This policy keeps its own encoder; leave the parameter encoder empty.'
+        return {
+            'swap.allow_unvalidated': LiveParameter(lambda values: '', lambda value: None),
+            'encoder': LiveParameter(
+                lambda values: kept if values['encoder'] else '', lambda value: None
+            ),
+        }
+    # In this order: what is allowed together with an encoder is allowed for it.
+    return {
+        'swap.allow_unvalidated': LiveParameter(lambda values: '', swaps.allow_unvalidated),
+        'encoder': LiveParameter(
+            lambda values: swaps.refusal(values['encoder'], values.get('swap.allow_unvalidated')),
+            swaps.request,
+        ),
+    }

@@ -100,6 +100,16 @@ class DeployedPolicy:
     views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
 
 
+def keeps_encoder(folder: Path) -> str:
+    """Returns why the policy in a folder keeps its encoder; empty where others may be tried."""
+    if is_converted(folder):
+        return (
+            'A converted policy keeps its own encoder; for another one use the checkpoint that it '
+            'was converted from.'
+        )
+    return 'A lerobot policy keeps its own encoder.' if _is_lerobot(folder) else ''
+
+
 def load_policy(
     folder: Path,
     backend: Choice,
@@ -130,7 +140,7 @@ def load_policy(
     import torch
 
     torch.set_num_threads(settings.threads)
-    if all((folder / name).is_file() for name in _LEROBOT_FILES):
+    if _is_lerobot(folder):
         _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
         if settings.device.startswith('cuda'):
             raise ValueError(
@@ -167,6 +177,10 @@ def require_torch(folder: Path) -> None:
             'policy where it is: gridsampler export --backend openvino --policy POLICY --out '
             'FOLDER.'
         ) from error
+
+
+def _is_lerobot(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _LEROBOT_FILES)
 
 
 def _own(
