@@ -110,7 +110,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
-        (f'share/{NAME}/launch', glob('launch/*.launch.py')),
+        (f'share/{NAME}/launch', glob('launch/*.py')),
         (f'share/{NAME}/calibration', glob('calibration/*.yaml')),
         *(
             (f'share/{NAME}/{folder.rstrip("/")}', glob(f'{folder}*.*'))

@@ -2,58 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoders for a fleet: ros2 launch ros2_gridsampler encoder_server.launch.py folder:=..."""
 
+import importlib.util
 import os
-import sys
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
-from launch.events import Shutdown
-from launch_ros.actions import Node
+from launch.actions import OpaqueFunction
 
-# The ros2 command itself is the system's, though an environment with the dependencies is active.
-PYTHON = (
-    os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python')
-    if os.environ.get('VIRTUAL_ENV')
-    else sys.executable
+# What the launch files share; see there why it is not imported.
+_specification = importlib.util.spec_from_file_location(
+    'package_node', os.path.join(os.path.dirname(__file__), 'package_node.py')
 )
-
-
-def ended(event, context):
-    """The launch ends with a node, and with an error where the node did."""
-    if event.returncode and not context.is_shutdown:
-        raise RuntimeError(
-            f'{event.process_name} ended with {event.returncode}; its last line says why.'
-        )
-    return [EmitEvent(event=Shutdown(reason=f'{event.process_name} ended'))]
+shared = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(shared)
+# See `declare`.
+ARGUMENTS = (
+    ('folder', None, 'Folder of encoder folders'),
+    ('active', '', "Encoder that the fleet uses; empty for each policy's own"),
+    ('namespace', '', 'Namespace of the node'),
+    ('name', 'encoder_server', 'Name of the node'),
+)
 
 
 def start(context):
     given = context.launch_configurations
     return [
-        # As a module: found alike in a colcon workspace and in a virtual environment.
-        Node(
-            executable=PYTHON,
+        shared.package_node(
+            'encoder_server_node',
+            [{'folder': given['folder'], 'active': given['active']}],
             name=given['name'],
             namespace=given['namespace'] or None,
-            arguments=['-m', 'ros2_gridsampler.nodes.encoder_server_node'],
-            parameters=[{'folder': given['folder'], 'active': given['active']}],
-            output='screen',
-            on_exit=ended,
         )
     ]
 
 
 def generate_launch_description():
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument('folder', description='Folder of encoder folders'),
-            DeclareLaunchArgument(
-                'active',
-                default_value='',
-                description="Encoder that the fleet uses; empty for each policy's own",
-            ),
-            DeclareLaunchArgument('namespace', default_value='', description='Of the node'),
-            DeclareLaunchArgument('name', default_value='encoder_server', description='Likewise'),
-            OpaqueFunction(function=start),
-        ]
-    )
+    return LaunchDescription([*shared.declare(ARGUMENTS), OpaqueFunction(function=start)])

@@ -2,38 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py policy:=... arm:=..."""
 
+import importlib.util
 import os
-import sys
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
-from launch.events import Shutdown
-from launch_ros.actions import Node
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-# The ros2 command itself is the system's, though an environment with the dependencies is active.
-PYTHON = (
-    os.path.join(os.environ['VIRTUAL_ENV'], 'bin', 'python')
-    if os.environ.get('VIRTUAL_ENV')
-    else sys.executable
+# What the launch files share; see there why it is not imported.
+_specification = importlib.util.spec_from_file_location(
+    'package_node', os.path.join(os.path.dirname(__file__), 'package_node.py')
 )
-# Name, default (None: must be given), what it is. What is empty stays as the node has it.
+shared = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(shared)
+# See `declare`.
 ARGUMENTS = (
-    ('policy', None, 'Checkpoint folder, or the name of one under models/'),
-    ('arm', None, 'YAML with the limits of the arm, or the name of one in calibration/'),
-    ('camera_topics', None, 'One topic per camera of the checkpoint, separated by commas'),
-    ('namespace', '', 'Of the node; with another one for each arm, several share a domain'),
-    ('name', 'policy_node', 'Of the node'),
-    ('encoder', '', "Encoder folder or name; empty for the checkpoint's own"),
+    *((name, None, shared.OF_POLICY[name]) for name in ('policy', 'arm', 'camera_topics')),
+    *((name, '', shared.OF_POLICY[name]) for name in ('encoder', 'backend', 'device', 'output')),
+    ('namespace', '', 'Namespace of the node; several arms share a domain by one each'),
+    ('name', 'policy_node', 'Name of the node'),
     ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
     ('allow_unvalidated_encoder', '', 'true: take encoders never measured with this policy'),
     ('instruction', '', 'Sentence to obey until another comes on instruction_topic'),
-    ('backend', '', 'Engine: automatic, tensorrt, openvino, onnxruntime or eager'),
-    ('device', '', 'Where the engine computes: auto, cpu, cuda or cuda:1'),
-    ('output', '', "twist, pose, joint_trajectory or joint_position_array; '' suits the policy"),
     ('command_rate', '', 'Commands per second [Hz]'),
     ('joint_states_topic', '', 'JointState of the arm, in its namespace'),
     ('gripper_state_topic', '', 'State of a gripper with a topic of its own; empty for none'),
-    ('gripper_state_type', '', 'Of that topic: joint_state or float64'),
+    ('gripper_state_type', '', 'Message on gripper_state_topic: joint_state or float64'),
     ('gripper_command_type', '', 'float64_multi_array, float64, joint_state or gripper_command'),
     ('joint_names', '', 'Joints of policy=robot, like elbow=elbow_joint; commas between'),
     ('joint_prefix', '', "Before every joint of the robot, like 'left_'"),
@@ -71,35 +64,6 @@ SWITCHES = {
 NUMBERS = {'command_rate': 'command_rate', 'actuation_delay': 'schedule.actuation_delay'}
 
 
-def words(text):
-    """Words between commas, with or without the brackets and quotes of a YAML list."""
-    return [word.strip(' \'"') for word in text.strip(' []').split(',')]
-
-
-def truth(given, name):
-    """Of an argument; what is neither true nor false must not switch a check off."""
-    known = {'true': True, '1': True, 'false': False, '0': False}
-    if given[name].lower() not in known:
-        raise ValueError(f'{name} is {given[name]!r}; write true or false.')
-    return known[given[name].lower()]
-
-
-def number(given, name):
-    try:
-        return float(given[name])
-    except ValueError:
-        raise ValueError(f'{name} is {given[name]!r}; write a number.') from None
-
-
-def ended(event, context):
-    """The launch ends with a node, and with an error where the node did."""
-    if event.returncode and not context.is_shutdown:
-        raise RuntimeError(
-            f'{event.process_name} ended with {event.returncode}; its last line says why.'
-        )
-    return [EmitEvent(event=Shutdown(reason=f'{event.process_name} ended'))]
-
-
 def start(context):
     given = context.launch_configurations
     parameters = {
@@ -124,37 +88,24 @@ def start(context):
     }
     for name in ('camera_topics', 'gripper_joints', 'separate_joints', 'joint_names'):
         if given[name]:
-            parameters[name] = words(given[name])
+            parameters[name] = shared.words(given[name])
     if given['camera_calibrations']:
-        parameters['cameras.calibrations'] = words(given['camera_calibrations'])
+        parameters['cameras.calibrations'] = shared.words(given['camera_calibrations'])
     for name, parameter in SWITCHES.items():
         if given[name]:
-            parameters[parameter] = truth(given, name)
+            parameters[parameter] = shared.truth(given, name)
     for name, parameter in NUMBERS.items():
         if given[name]:
-            parameters[parameter] = number(given, name)
-    more = given['parameters_file']
-    if more and not os.path.isfile(more):
-        raise ValueError(
-            f'parameters_file is {more!r}, and there is no such file; check its path.'
-        )
+            parameters[parameter] = shared.number(given, name)
+    more = shared.existing(given, 'parameters_file') if given['parameters_file'] else ''
     return [
-        # As a module: found alike in a colcon workspace and in a virtual environment.
-        Node(
-            executable=PYTHON,
+        shared.package_node(
+            'policy_node',
+            [parameters, *filter(None, [more])],
             name=given['name'],
             namespace=given['namespace'] or None,
-            arguments=[
-                '-m',
-                'ros2_gridsampler.nodes.policy_node',
-                '--ros-args',
-                '--log-level',
-                given['log_level'],
-            ],
-            parameters=[parameters, *filter(None, [more])],
+            arguments=['--ros-args', '--log-level', given['log_level']],
             remappings=[(topic, given[name]) for name, topic in TOPICS.items()],
-            output='screen',
-            on_exit=ended,
         )
     ]
 
@@ -162,10 +113,7 @@ def start(context):
 def generate_launch_description():
     return LaunchDescription(
         [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, default, text in ARGUMENTS
-            ),
+            *shared.declare(ARGUMENTS),
             *(
                 DeclareLaunchArgument(name, default_value=topic, description=f'Instead of {topic}')
                 for name, topic in TOPICS.items()

@@ -138,6 +138,20 @@ class Swaps:
         result = self.watcher.call(SetParameters, service, request, self.node).results[0]
         return result.successful, result.reason
 
+    def set_together(self, **values):
+        """Whether all parameters were taken, and why none was."""
+        from rcl_interfaces.srv import SetParametersAtomically
+        from rclpy.parameter import Parameter
+
+        messages = [
+            Parameter(name.replace('__', '.'), value=value).to_parameter_msg()
+            for name, value in values.items()
+        ]
+        request = SetParametersAtomically.Request(parameters=messages)
+        service = '/policy_node/set_parameters_atomically'
+        answer = self.watcher.call(SetParametersAtomically, service, request, self.node)
+        return answer.result.successful, answer.result.reason
+
     def settle(self, name):
         """What came of a wish, when it is known."""
         self.watcher.until(
@@ -303,6 +317,34 @@ STATISTICS = {
     'p99': lambda x: np.percentile(x, 99),
     'max': np.max,
 }
+
+
+def test_an_encoder_and_the_leave_to_try_it_are_set_together_or_not_at_all(
+    start_node, folders, arm, watcher, twists
+):
+    node = start_node(
+        'ros2_gridsampler.nodes.policy_node',
+        *('-r', '~/instruction:=/instruction'),
+        **{**PARAMETERS, 'swap__allow_unvalidated': False},
+        policy=folders / 'policy',
+    )
+    swaps = Swaps(watcher, node)
+    arm.say('Lift the cup.')
+    watcher.until(lambda: moves(twists) and swaps.about, node)
+    better = str(folders / 'better')
+    taken, reason = swaps.set_together(
+        encoder=better, swap__allow_unvalidated=True, instruction='lift ' * 21
+    )
+    assert not taken
+    assert 'has 21 words' in reason
+    taken, reason = swaps.set_together(encoder=better)
+    assert not taken
+    assert 'was never measured with this policy' in reason
+    assert (swaps.about['tried'], swaps.parameter()) == ('', '')
+    assert swaps.set_together(encoder=better, swap__allow_unvalidated=True) == (True, '')
+    assert swaps.settle(better)['outcome'] == 'accepted'
+    assert swaps.parameter() == better
+    assert node.end() == 0
 
 
 def test_an_encoder_that_fails_on_trial_is_rolled_back_by_itself(

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a launch file starts, and that it says what each of its arguments means."""
 
+import ast
+import collections
 import dataclasses
 import importlib.util
 import sys
@@ -144,6 +146,18 @@ def test_the_nodes_run_in_the_active_environment(start, monkeypatch):
     assert start('policy', **given)[0].executable == sys.executable
 
 
+def test_what_two_launch_files_need_stands_in_one_place():
+    said = collections.Counter()
+    for path in FOLDER.glob('*.py'):
+        tree = ast.parse(path.read_text())
+        said.update({node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)})
+        texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+        said.update(text for text in texts if isinstance(text, str) and text.count(' ') > 3)
+    assert said['package_node'] == 1
+    repeated = {text for text, count in said.items() if count > 1}
+    assert repeated == {'start', 'generate_launch_description'}
+
+
 def _defaults(kind, prefix=''):
     """Parameter of a node -> what it is by default."""
     found = {}
@@ -209,15 +223,17 @@ def test_what_is_missing_or_no_number_is_said_before_anything_starts(start, monk
         start('replay', **given)
 
 
-@pytest.mark.parametrize('name', ['policy', 'encoder_server'])
-def test_a_launch_ends_with_its_node_and_with_an_error_where_the_node_did(start, name):
-    given = {'policy': {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}}.get(name)
-    if given is None:
-        given = {'folder': 'f', 'active': '', 'namespace': '', 'name': 'encoder_server'}
-        module = load(FOLDER / f'{name}.launch.py')
-        (node,) = module.start(SimpleNamespace(launch_configurations=given))
-    else:
-        (node,) = start(name, **given)
+@pytest.mark.parametrize(
+    ('name', 'given'),
+    [
+        ('policy', {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}),
+        ('encoder_server', {'folder': 'f'}),
+        ('replay', {'policy': 'p', 'arm': 'panda', 'camera_topics': '/a'}),
+        ('simulation', {}),
+    ],
+)
+def test_a_launch_ends_with_its_node_and_with_an_error_where_the_node_did(start, name, given):
+    node = start(name, **given)[0]
     running = SimpleNamespace(is_shutdown=False)
     (shutdown,) = node.on_exit(SimpleNamespace(returncode=0, process_name='n'), running)
     assert shutdown.event.reason == 'n ended'
