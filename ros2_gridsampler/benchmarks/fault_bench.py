@@ -17,6 +17,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..acting.arm_limits import ArmLimits
 from ..acting.command_message import fill_joint_trajectory, fill_twist
+from ..nodes.rclpy_repairs import take_waiting
 from ..nodes.topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 from ..seeing.camera_message import encode_jpeg
 from ..simulation.kinematic_arm import KinematicArm
@@ -146,11 +147,8 @@ class FaultBench(Node):
             time.sleep(min(self._due - now, patience))
             return
         self._due = max(self._due + _STEP, now)
-        with self._inbox.handle:
-            while (
-                taken := self._inbox.handle.take_message(self._inbox.msg_type, False)
-            ) is not None:
-                self._take(*taken)
+        for taken in take_waiting(self._inbox):
+            self._take(*taken)
         pictures: dict[str, Any] = {}
         if now - self._shown >= _FRAME:
             self._shown = now

@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from ..acting.arm_limits import load_arm
@@ -53,9 +51,7 @@ class FaultCampaign:
             before = os.getpriority(os.PRIO_PROCESS, 0)
             stack.callback(_prioritise, before)
             _prioritise(_BENCH_NICENESS)
-            context = Context()
-            rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-            stack.callback(rclpy.try_shutdown, context=context)
+            context = stack.enter_context(Context())
             config = self._config
             arm = load_arm(find('calibration', config.arm, '.yaml'))
             self.bench = FaultBench(

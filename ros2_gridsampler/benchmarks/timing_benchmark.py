@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from rclpy.context import Context
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray
 
 from ..acting.arm_limits import load_arm
@@ -26,6 +24,7 @@ from ..evaluating.hardware import describe_hardware
 from ..files import find
 from ..nodes.child_process import ChildProcess
 from ..nodes.policy_reports import TIMING_COLUMNS
+from ..nodes.rclpy_repairs import take_waiting
 from ..nodes.topics import REPORTS
 from .bench_topics import BenchTopics
 from .exercise import FINGERS, save_exercise_policy
@@ -115,20 +114,15 @@ def run_timing(rates: Sequence[float], seconds: float, check: Callable[[], None]
     Raises:
         TimeoutError: A node does not command.
     """
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            policy = Path(folder) / 'policy'
-            save_exercise_policy('twist', policy, _RESOLUTION)
-            rows = [
-                row
-                for rate in rates
-                for node in _MODULES
-                for row in _measure(context, node, rate, seconds, policy, check)
-            ]
-    finally:
-        rclpy.try_shutdown(context=context)
+    with Context() as context, tempfile.TemporaryDirectory() as folder:
+        policy = Path(folder) / 'policy'
+        save_exercise_policy('twist', policy, _RESOLUTION)
+        rows = [
+            row
+            for rate in rates
+            for node in _MODULES
+            for row in _measure(context, node, rate, seconds, policy, check)
+        ]
     return TimingReport(tuple(rows), dict(describe_hardware()))
 
 
@@ -172,7 +166,13 @@ def _measure(
                     bench.judge.begin()
                     _take_timings(timings)
                     _spin(bench, seconds, check)
-                    row = _row(node, rate, load, bench.judge.sent, _take_timings(timings))
+                    row = _row(
+                        node,
+                        rate,
+                        load,
+                        bench.judge.sent,
+                        _take_timings(timings),
+                    )
                 yield row
     finally:
         bench.destroy_node()
@@ -209,13 +209,7 @@ def _number(value: float | None) -> str:
 
 
 def _take_timings(subscription: Any) -> list[Any]:
-    messages = []
-    with subscription.handle:
-        while (
-            taken := subscription.handle.take_message(subscription.msg_type, False)
-        ) is not None:
-            messages.append(taken[0])
-    return messages
+    return [message for message, _ in take_waiting(subscription)]
 
 
 def _until(

@@ -6,11 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -22,7 +18,7 @@ from ..files import find
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.joint_states import NewestJoints
 from ..stop_request import StopRequest
-from .node_setup import prepare_process
+from .node_setup import own_node
 from .topics import EVERY, NEWEST_RELIABLE
 
 _PERIOD = 0.02
@@ -99,33 +95,22 @@ def measure_delay(config: DelayConfig) -> Delay:
         TimeoutError: No joint states come.
         ValueError: The arm does not follow, or has no such joint.
     """
-    prepare_process()
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node: DelayNode | None = None
-    try:
-        node = DelayNode(config, context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        with StopRequest() as stop:
-            deadline = time.monotonic() + _PATIENCE
-            while node.newest is None:
+    made = own_node(lambda context: DelayNode(config, context=context))
+    with made as (node, executor), StopRequest() as stop:
+        deadline = time.monotonic() + _PATIENCE
+        while node.newest is None:
+            stop.check()
+            executor.spin_once(timeout_sec=0.1)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f'Nothing came on {config.joint_states}.')
+        made_filter = node.make_filter()
+        due = time.monotonic()
+        for target in node.targets():
+            for _ in range(round(_STEP_TIME / _PERIOD)):
                 stop.check()
-                executor.spin_once(timeout_sec=0.1)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f'Nothing came on {config.joint_states}.')
-            made = node.make_filter()
-            due = time.monotonic()
-            for target in node.targets():
-                for _ in range(round(_STEP_TIME / _PERIOD)):
-                    stop.check()
-                    node.step(made, target)
-                    due += _PERIOD
-                    while (left := due - time.monotonic()) > 0:
-                        executor.spin_once(timeout_sec=left)
+                node.step(made_filter, target)
+                due += _PERIOD
+                while (left := due - time.monotonic()) > 0:
+                    executor.spin_once(timeout_sec=left)
         commanded, measured = np.array(node.commanded), np.array(node.measured)
         return estimate_delay(*commanded.T, *measured.T)
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown(context=context)

@@ -18,6 +18,7 @@ from .inference_thread import InferenceThread
 from .node_setup import FAST_DDS_PROFILE
 from .policy_parameters import PolicyParameters
 from .problems import Problems
+from .rclpy_repairs import take_waiting
 from .silent_topics import ListenedTopic, why_silent
 from .topics import NEWEST, NEWEST_RELIABLE
 
@@ -115,10 +116,8 @@ class CameraTopics:
             if self._steady() >= deadline:
                 return False
             for subscription in self._subscriptions():
-                with subscription.handle:
-                    taken = subscription.handle.take_message(subscription.msg_type, False)
-                if taken is not None:
-                    subscription.callback(taken[0])
+                for message, _ in take_waiting(subscription, 1):
+                    subscription.callback(message)
             time.sleep(0.005)
         return True
 

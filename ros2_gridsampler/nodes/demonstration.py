@@ -5,13 +5,9 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from ..evaluating.demonstration_page import write_page
@@ -27,6 +23,7 @@ from ..stop_request import StopRequest
 from .child_process import ChildProcess
 from .demonstration_progress import DemonstrationProgress
 from .demonstration_watcher import DemonstrationWatcher
+from .node_setup import own_node
 from .private_domain import private_domain
 
 # A scene is built in 6 to 10 s, but ten times that where others use the machine too [s].
@@ -62,7 +59,9 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
         # The signals first: whatever is started later is ended.
         check_signals = stack.enter_context(StopRequest()).check
         stack.enter_context(private_domain())
-        watcher = stack.enter_context(_watcher(policy.cameras))
+        watcher, _ = stack.enter_context(
+            own_node(lambda context: DemonstrationWatcher(policy.cameras, context=context))
+        )
         arm, node = _children(config, folder, policy, out)
         children = [stack.enter_context(child) for child in (arm, node)]
         _watch(watcher, children, config, check_signals)
@@ -170,20 +169,3 @@ def _wait_for_report(watcher: DemonstrationWatcher, check_signals: Callable[[], 
     while not watcher.settled and time.monotonic() < deadline:
         watcher.executor.spin_once(timeout_sec=0.1)
         check_signals()
-
-
-@contextlib.contextmanager
-def _watcher(cameras: Sequence[str]) -> Iterator[DemonstrationWatcher]:
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        watcher = DemonstrationWatcher(cameras, context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(watcher)
-        try:
-            yield watcher
-        finally:
-            executor.shutdown()
-            watcher.destroy_node()
-    finally:
-        rclpy.try_shutdown(context=context)

@@ -15,6 +15,7 @@ from ..encoders.server_manifest import ServedEncoder, read_server_manifest
 from ..encoders.strict_json import NotBelieved
 from ..encoders.weight_chunks import read_chunk
 from .encoder_server_node import weights_quality
+from .rclpy_repairs import while_alive
 from .topics import LATCHED
 
 _TICK = 0.05
@@ -61,10 +62,14 @@ class EncoderReceiver:
         """Chunks that were taken since the beginning."""
         self.state = 'waiting for the server'
         """For people."""
-        self._manifest = node.create_subscription(
-            String, f'{self._server}/manifest', self._take_manifest, LATCHED
+        take, tick = (
+            while_alive(lambda: not self._destroyed, callback)
+            for callback in (self._take_manifest, self._tick)
         )
-        self._timer = node.create_timer(_TICK, self._tick, clock=node.steady_clock)
+        self._manifest = node.create_subscription(
+            String, f'{self._server}/manifest', take, LATCHED
+        )
+        self._timer = node.create_timer(_TICK, tick, clock=node.steady_clock)
 
     def destroy(self) -> None:
         """Take the topics back; what is half there is thrown away."""
@@ -74,8 +79,6 @@ class EncoderReceiver:
         self._abandon()
 
     def _take_manifest(self, message: Any) -> None:
-        if self._destroyed:  # a message that the executor had seen before
-            return
         try:
             manifest = read_server_manifest(message.data)
             self._store.pin(manifest)
@@ -145,7 +148,7 @@ class EncoderReceiver:
             self._verified = error
 
     def _tick(self) -> None:
-        if self._destroyed or self._verifying is None or self._verifying.is_alive():
+        if self._verifying is None or self._verifying.is_alive():
             return
         reception, self._reception = self._reception, None
         result, self._verifying = self._verified, None

@@ -29,6 +29,7 @@ from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.observation_buffer import ObservationBuffer
 from .encoder_receiver import EncoderReceiver
 from .policy_parameters import PolicyParameters
+from .rclpy_repairs import while_alive
 from .topics import LATCHED
 
 _TICK = 0.1
@@ -103,8 +104,9 @@ class EncoderSwaps:
         with contextlib.ExitStack() as undo:
             self._publisher = node.create_publisher(String, '~/encoder', LATCHED)
             undo.callback(node.destroy_publisher, self._publisher)
-            self._timer = node.create_timer(_TICK, self._tick, clock=node.steady_clock)
-            undo.callback(node.destroy_timer, self._timer)
+            tick = while_alive(lambda: not self._destroyed, self._tick)
+            timer = node.create_timer(_TICK, tick, clock=node.steady_clock)
+            undo.callback(node.destroy_timer, timer)
             service = node.create_service(Trigger, '~/rollback', self._roll_back)
             undo.callback(node.destroy_service, service)
             self._receiver: EncoderReceiver | None = None
@@ -193,9 +195,6 @@ class EncoderSwaps:
         return response
 
     def _tick(self) -> None:
-        # The executor may have taken a tick before `destroy`, and call it after.
-        if self._destroyed:
-            return
         if self._changes.watch():
             self._follow(self._changes.live.current.name)
         if (text := json.dumps(self.about())) != self._said:

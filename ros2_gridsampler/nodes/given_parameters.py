@@ -14,14 +14,14 @@ from typing import Any
 
 import yaml
 
-# What rclpy and the middleware declare by themselves, when they need it.
-_OF_RCLPY = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
+from .rclpy_repairs import DECLARED_BY_RCLPY, given_parameters
+
 _PARAMETERS = 'ros__parameters'
 
 
 def given_value(node: Any, name: str) -> Any:
     """Returns the value that a parameter was given at the start; None where it was given none."""
-    given = _given(node).get(name)
+    given = given_parameters(node).get(name)
     return None if given is None else given.value
 
 
@@ -34,8 +34,10 @@ def refusal_of_unknown(node: Any, known: Collection[str]) -> str:
     """
     unknown = [
         name
-        for name in _given(node)
-        if name not in known and not name.startswith(_OF_RCLPY) and not node.has_parameter(name)
+        for name in given_parameters(node)
+        if name not in known
+        and not name.startswith(DECLARED_BY_RCLPY)
+        and not node.has_parameter(name)
     ]
     return ' '.join(_refusal(node, name, known) for name in sorted(unknown))
 
@@ -59,12 +61,6 @@ def refusal_of_files(node: Any, arguments: Sequence[str]) -> str:
                 'under the name in the file.'
             )
     return ''
-
-
-def _given(node: Any) -> dict[str, Any]:
-    # rclpy has no public way to ask what was given and not declared.
-    given: dict[str, Any] = node._parameter_overrides
-    return given
 
 
 def _refusal(node: Any, name: str, known: Collection[str]) -> str:

@@ -17,8 +17,9 @@ from .causes import Arrival
 from .inference_thread import InferenceThread
 from .policy_parameters import PolicyParameters
 from .problems import Problems
+from .rclpy_repairs import subscribe_to_all
 from .state_topics import Measured as Measured
-from .state_topics import StateTopics, subscribe_to_all
+from .state_topics import StateTopics
 from .topics import LATCHED, STATE
 
 

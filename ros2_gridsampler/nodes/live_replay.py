@@ -5,16 +5,13 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
@@ -27,6 +24,7 @@ from ..evaluating.policy_scores import Contestant
 from ..evaluating.topic_map import TopicMap
 from ..seeing.camera_message import decode_image, stamp_seconds
 from .child_process import ChildProcess
+from .node_setup import own_node
 from .policy_reports import TIMING_COLUMNS
 from .topics import LATCHED, REPORTS
 
@@ -90,7 +88,8 @@ class LiveReplay:
         refuse_other_sizes(bag, topics, contestant.config.resolution)
         names = contestant.config.action_space.names
         self._logs.mkdir(parents=True, exist_ok=True)
-        with _node() as (node, executor), ExitStack() as stack:
+        made = own_node(lambda context: rclpy.create_node('evaluation', context=context))
+        with made as (node, executor), ExitStack() as stack:
             chunks: dict[int, Any] = {}
             stages: dict[str, list[float]] = {name: [] for name in TIMING_COLUMNS[1:]}
             states: list[str] = []
@@ -224,21 +223,3 @@ def refuse_other_sizes(bag: Path, topics: TopicMap, size: tuple[int, int]) -> No
                 )
             if not unseen:
                 return
-
-
-@contextmanager
-def _node() -> Iterator[tuple[Any, Any]]:
-    """A node that listens, and what runs it."""
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = rclpy.create_node('evaluation', context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        try:
-            yield node, executor
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-    finally:
-        rclpy.try_shutdown(context=context)

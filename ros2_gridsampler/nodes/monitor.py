@@ -6,12 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -19,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..stop_request import StopRequest
-from .node_setup import prepare_process
+from .node_setup import own_node
 from .topics import REPORTS
 
 _COLOURS = {
@@ -86,36 +82,26 @@ def run_monitor(watched: str, *, once: bool, console: Console | None = None) -> 
     Raises:
         TimeoutError: `once`, and no report came.
     """
-    prepare_process()
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    monitor = Monitor(watched, context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(monitor)
     console = console or Console()
     deadline = time.monotonic() + _PATIENCE
-    try:
-        with StopRequest() as stop:
-            while once and not monitor.statuses:
+    made = own_node(lambda context: Monitor(watched, context=context))
+    with made as (monitor, executor), StopRequest() as stop:
+        while once and not monitor.statuses:
+            stop.check()
+            executor.spin_once(timeout_sec=0.1)
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f'No report of {watched} came within {_PATIENCE:.0f} s; is it running, '
+                    'in this ROS_DOMAIN_ID?'
+                )
+        if once:
+            console.print(monitor.render())
+            return
+        with Live(monitor.render(), console=console, auto_refresh=False) as live:
+            while True:
                 stop.check()
-                executor.spin_once(timeout_sec=0.1)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f'No report of {watched} came within {_PATIENCE:.0f} s; is it running, '
-                        'in this ROS_DOMAIN_ID?'
-                    )
-            if once:
-                console.print(monitor.render())
-                return
-            with Live(monitor.render(), console=console, auto_refresh=False) as live:
-                while True:
-                    stop.check()
-                    executor.spin_once(timeout_sec=0.2)
-                    live.update(monitor.render(), refresh=True)
-    finally:
-        executor.shutdown()
-        monitor.destroy_node()
-        rclpy.try_shutdown(context=context)
+                executor.spin_once(timeout_sec=0.2)
+                live.update(monitor.render(), refresh=True)
 
 
 def _table(pairs: Mapping[str, str]) -> Table:

@@ -7,29 +7,35 @@ import ctypes
 import dataclasses
 import math
 import os
-import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.context import Context
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 
 from .given_parameters import given_value, refusal_of_files, refusal_of_unknown
-from .invalid_requests import refuse_invalid_parameters
-from .patient_output import patient_output
+from .rclpy_repairs import (
+    declare_parameter,
+    initialise,
+    make_executor,
+    patient_output,
+    read_parameter,
+    refuse_invalid_parameters,
+    set_log_folder,
+)
 
+AnyNode = TypeVar('AnyNode')
 Parameters = TypeVar('Parameters')
 
 FAST_DDS_PROFILE = Path(__file__).with_name('fast_dds_profile.xml')
@@ -119,15 +125,10 @@ def _declare(node: Any, kind: type[Any], prefix: str) -> list[str]:
             continue
         names.append(name)
         default = _default(field)
-        # rclpy takes an empty list for bytes, so an empty array is declared without a value.
         value = list(default) if isinstance(default, tuple) else default
-        value = _parameter_type(hint) if value == [] else value
         descriptor = _descriptor(field, hint)
         try:
-            if isinstance(value, Parameter.Type):
-                node.declare_parameters('', [(name, value, descriptor)])
-            else:
-                node.declare_parameter(name, value, descriptor)
+            declare_parameter(node, name, value, _parameter_type(hint), descriptor)
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             example = _example(name, hint, given_value(node, name))
             raise BadParameter(
@@ -148,8 +149,7 @@ def read_parameters(node: Any, kind: type[Parameters], prefix: str = '') -> Para
         if dataclasses.is_dataclass(hint):
             values[field.name] = read_parameters(node, typing.cast('type[Any]', hint), f'{name}.')
             continue
-        fallback = Parameter(name, Parameter.Type.NOT_SET)
-        value = node.get_parameter_or(name, fallback).value
+        value = read_parameter(node, name)
         value = _default(field) if value is None else value
         if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
             raise BadParameter(
@@ -234,12 +234,9 @@ def _run(create: Callable[[], Any], arguments: Sequence[str] | None, ending: _En
     prepare_process()
     log = rclpy.logging.get_logger('ros2_gridsampler')
     try:
-        rclpy.init(
-            args=None if arguments is None else list(arguments),
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-    except RuntimeError as error:  # RCLError, which rclpy does not export
-        log.fatal(_why_not_initialised(str(error)))
+        initialise(arguments)
+    except ValueError as error:
+        log.fatal(f'The node cannot start. {error}')
         return 1
     node: Any = None
     wrong = ''
@@ -265,30 +262,12 @@ def _run(create: Callable[[], Any], arguments: Sequence[str] | None, ending: _En
     return int(failed or bool(wrong))
 
 
-def _why_not_initialised(error: str) -> str:
-    """A sentence for what `rclpy.init` says of a command line, without its own source lines."""
-    said = re.sub(r',? at /\S+:\d+', '', error.removeprefix('failed to initialize rcl: ')).strip()
-    hints = {
-        'opening YAML file': 'There is no such file, or it cannot be read; check its path.',
-        'log level': 'Write debug, info, warn, error or fatal.',
-        'params file': "Write the node's name, below it ros__parameters, below it NAME: VALUE.",
-        'parameter override': 'Write -p NAME:=VALUE; the values of a list are of one type.',
-        'remap rule': 'Write -r FROM:=TO.',
-    }
-    hint = next((hint for part, hint in hints.items() if part in said), '')
-    return f'The node cannot start. {said.rstrip(".")}. {hint}'.rstrip()
-
-
 def prepare_process() -> None:
     """Set what must be set before `rclpy.init`; what the user has set already stays."""
     if not any(name in os.environ for name in _PROFILE_VARIABLES):
         for name in _PROFILE_VARIABLES:
             os.environ[name] = str(FAST_DDS_PROFILE)
-    if not any(name in os.environ for name in ('ROS_LOG_DIR', 'ROS_HOME')):
-        home = os.environ.get('HOME', '')
-        if not (home and os.access(home, os.W_OK)):
-            # rclpy.init would fail without a place for its log files.
-            os.environ['ROS_LOG_DIR'] = str(Path(tempfile.gettempdir()) / 'ros_log')
+    set_log_folder()
     # A thread that waits for Python's lock gets it within this instead of 5 ms, a quarter of a
     # period of commands.
     sys.setswitchinterval(5e-4)
@@ -300,18 +279,25 @@ def prepare_process() -> None:
         libc.mallopt(-1, 256 << 20)
 
 
-def make_executor(log: Any) -> Any:
-    """The cheapest executor that this rclpy has.
+@contextlib.contextmanager
+def own_node(create: Callable[[Context], AnyNode]) -> Iterator[tuple[AnyNode, Any]]:
+    """Yields a node in a context of its own, and an executor that has it.
 
-    The one in Python looks at every subscription for each message, with Python's lock held, and
-    the thread of the commands waits for it: up to 2 ms in every tenth command at 50 Hz.
+    Args:
+        create: Makes the node in a context.
     """
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:
-        log.warning('This rclpy has no EventsExecutor; commands are less regular. Update rclpy.')
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+    prepare_process()
+    with Context() as context:
+        node: Any = create(context)
+        try:
+            executor = SingleThreadedExecutor(context=context)
+            executor.add_node(node)
+            try:
+                yield node, executor
+            finally:
+                executor.shutdown()
+        finally:
+            node.destroy_node()
 
 
 def _end(node: Any, log: Any) -> bool:

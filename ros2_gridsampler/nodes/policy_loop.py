@@ -35,6 +35,7 @@ from .loop_report import LoopReport
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
+from .rclpy_repairs import log_line
 
 _WATCHDOG_PERIOD = 0.05
 # The graph of the topics is asked less often: that takes a while [s].
@@ -339,11 +340,7 @@ class PolicyLoop:
             if command.holding:
                 self._problems.report('holding', f'The arm holds: {command.holding}')
         for step in view.transitions:
-            # rclpy wants a line of its own for every severity.
-            if step.after is Rung.FOLLOW:
-                log.info(str(step))
-            else:
-                log.warning(str(step))
+            log_line(log, str(step), warning=step.after is not Rung.FOLLOW)
 
     def _watch(self) -> None:
         """In the ROS thread: is the command thread alive, and does nobody else command."""

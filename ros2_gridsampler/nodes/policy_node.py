@@ -3,7 +3,6 @@
 """Camera, joint and instruction topics -> command topics, as a lifecycle node."""
 
 import gc
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from ..engines.compiled_policy import Backend, CompiledPolicy
 from ..files import find
 from .autostart import Autostart
 from .causes import Cause, Finding, in_order
-from .invalid_requests import refuse_invalid_transitions
 from .namesakes import namesakes
 from .node_setup import (
     Refused,
@@ -38,7 +36,7 @@ from .policy_parameters import (
 )
 from .policy_reports import PolicyReports
 from .problems import Problems
-from .slow_service import create_slow_service
+from .rclpy_repairs import attempt, create_slow_service, refuse_invalid_transitions
 from .swappable_policy import live_encoder, load_swappable
 
 if TYPE_CHECKING:
@@ -148,19 +146,16 @@ class PolicyNode(LifecycleNode):
         reached: str,
         refusals: tuple[type[Exception], ...] = (),
     ) -> Any:
-        """Act; a sentence for what was refused, a traceback for what nobody foresaw."""
-        try:
-            act()
-        except refusals as error:
-            self._refusal = str(error)
-            self.get_logger().error(f'Cannot {name}: {error}')
-            return FAILURE
-        except Exception:  # rclpy would drop it without a word
-            self._refusal = traceback.format_exc()
-            self.get_logger().fatal(f'Cannot {name}:\n{self._refusal}')
-            return TransitionCallbackReturn.ERROR
-        self._state, self._refusal = reached, ''
-        return SUCCESS
+        """Acts; returns and logs what came of it."""
+        result, wrong = attempt(act, refusals)
+        if result == SUCCESS:
+            self._state = reached
+        elif result == FAILURE:
+            self.get_logger().error(f'Cannot {name}: {wrong}')
+        else:
+            self.get_logger().fatal(f'Cannot {name}:\n{wrong}')
+        self._refusal = wrong
+        return result
 
     def announce(self, engine: CompiledPolicy) -> Backend:
         """An engine was made, by whichever thread; what this gives predicts."""

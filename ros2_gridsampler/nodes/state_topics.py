@@ -21,6 +21,7 @@ from .causes import Arrival
 from .inference_thread import InferenceThread
 from .policy_parameters import PolicyParameters
 from .problems import Problems
+from .rclpy_repairs import subscribe_to_all
 from .silent_topics import ListenedTopic, why_silent
 from .topics import EVERY, STATE
 
@@ -273,43 +274,3 @@ class StateTopics:
             self._refuse('pose', str(error))
         else:
             self.measured_pose = Measured(pose, time, np.full(pose.shape, time))
-
-
-def subscribe_to_all(
-    node: Any,
-    kind: Any,
-    topic: str,
-    add: Callable[[Any], None],
-    qos: Any,
-    alive: Callable[[], bool],
-    **options: Any,
-) -> Any:
-    """Subscribes and takes all that waits at once.
-
-    The executor takes one message each time that it looks, which costs more than the message: on
-    a busy machine it would fall behind, and the state of the arm with it.
-
-    Args:
-        node: Owns the subscription.
-        kind: Message class.
-        topic: Name.
-        add: Called with every message.
-        qos: Profile.
-        alive: Whether messages still count; the executor may have taken one before the
-            subscription was destroyed.
-        options: Further ones of rclpy's `create_subscription`.
-    """
-
-    def take(message: Any) -> None:
-        if not alive():
-            return
-        add(message)
-        with subscription.handle:
-            for _ in range(qos.depth):
-                taken = subscription.handle.take_message(kind, False)
-                if taken is None:
-                    return
-                add(taken[0])
-
-    subscription = node.create_subscription(kind, topic, take, qos, **options)
-    return subscription
