@@ -3,6 +3,7 @@
 """Whatever engine computes a policy, it is the policy that is computed."""
 
 import dataclasses
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -18,7 +19,7 @@ from policies import tiny_policy
 from ros2_gridsampler.encoders.engine_maker import hand_over, take_over
 from ros2_gridsampler.engines import EngineRefused, build, load
 from ros2_gridsampler.engines.eager import Eager
-from ros2_gridsampler.engines.engine import Machine, Settings
+from ros2_gridsampler.engines.engine import LibraryEngine, Machine, Settings
 from ros2_gridsampler.engines.engine_cache import EngineCache
 from ros2_gridsampler.engines.exported_graph import export, run_eagerly
 from ros2_gridsampler.engines.onnxruntime import to_onnx
@@ -406,20 +407,28 @@ def test_the_default_takes_the_first_engine_that_is_installed_and_tells_why_not_
     assert preference('onnxruntime') == ('onnxruntime',)
 
 
-class Reference:
+class Reference(LibraryEngine):
     """An engine of this test alone: ONNX's own evaluator, operator by operator in NumPy."""
 
-    name, files, lowers, portable = 'reference', ('graph.onnx',), True, False
+    name, files, lowers = 'reference', ('graph.onnx',), True
+    title, packages, on_gpu = "ONNX's evaluator", 'onnx', True
 
-    def check(self, settings):
-        return Machine('onnx.reference', 'CPU')
+    def __init__(self):
+        self.opened_on = []
+
+    def library(self):
+        import onnx.reference
+
+        return onnx.reference
+
+    def look(self, settings):
+        return Machine('onnx.reference', settings.device), ('fp32',)
 
     def build(self, graph, settings):
         return {'graph.onnx': to_onnx(graph)}
 
-    def open(self, files, signature, settings, source=None):
+    def session(self, files, signature, settings, source):
         from onnx import load_from_string
-        from onnx.reference import ReferenceEvaluator
 
         class Session:
             def run(self, arrays):
@@ -428,13 +437,21 @@ class Reference:
                     zip(signature.outputs, evaluator.run([*signature.outputs], given), strict=True)
                 )
 
-        evaluator = ReferenceEvaluator(load_from_string(bytes(files['graph.onnx'])))
+        self.opened_on.append(settings.device)
+        evaluator = self.library().ReferenceEvaluator(load_from_string(bytes(files['graph.onnx'])))
         return Session()
 
 
-def test_an_engine_that_is_put_into_the_table_computes_a_policy(monkeypatch, tmp_path):
+@pytest.fixture
+def reference(monkeypatch):
+    """The engine of this test in the table: adding it is this one object."""
     pytest.importorskip('onnxscript')
-    monkeypatch.setitem(ENGINES, 'reference', Reference())
+    engine = Reference()
+    monkeypatch.setitem(ENGINES, 'reference', engine)
+    return engine
+
+
+def test_an_engine_that_is_put_into_the_table_computes_a_policy(reference, tmp_path):
     assert preference('automatic')[-1] == 'reference'
     policy = tiny_policy(head='continuing')
     cache = EngineCache(tmp_path / 'cache')
@@ -455,6 +472,26 @@ def test_an_engine_that_is_put_into_the_table_computes_a_policy(monkeypatch, tmp
     assert np.array_equal(
         taken.predict(golden).chunk.targets, compiled.predict(golden).chunk.targets
     )
+
+
+def test_an_engine_is_told_its_device_and_built_for_each(reference, tmp_path):
+    cache = EngineCache(tmp_path)
+    for device in ('cpu', 'cuda:1'):
+        report = compile_strictly(tiny_policy(), 'reference', cache=cache, device=device).report
+        assert report.machine.device == device
+        assert reference.opened_on[-1] == device
+        # What was built for another device is not taken.
+        assert report.origin.startswith('There was no entry. Built and kept')
+    reference.on_gpu = False
+    with pytest.raises(
+        EngineRefused, match=r"ONNX's evaluator computes on the CPU here, 'cuda:1'"
+    ):
+        compile_strictly(tiny_policy(), 'reference', cache=cache, device='cuda:1')
+    with pytest.raises(EngineRefused, match='evaluator does not compute fp16 on cpu; use fp32'):
+        compile_strictly(tiny_policy(), 'reference', device='cpu', precision='fp16')
+    reference.library = lambda: importlib.import_module('no_such_library')
+    with pytest.raises(EngineRefused, match='evaluator is not installed; pip install onnx'):
+        compile_strictly(tiny_policy(), 'reference')
 
 
 class Sum(torch.nn.Module):

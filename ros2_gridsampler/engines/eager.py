@@ -6,11 +6,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..device import torch_device
-from ..policy.signature import Arrays, Signature
-from .engine import Built, Compilable, EngineRefused, Machine, Session, Settings
+from ..policy.signature import Arrays, Precision, Signature
+from .engine import (
+    Built,
+    Compilable,
+    EngineRefused,
+    LibraryEngine,
+    Machine,
+    Session,
+    Settings,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -19,40 +28,44 @@ if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
 
-class Eager:
-    """See `Engine`; it has no files."""
+class Eager(LibraryEngine):
+    """PyTorch itself; it has no files, and one number of threads for the whole process."""
 
     name = 'eager'
     files: tuple[str, ...] = ()
     lowers = False
-    portable = False
+    title = 'PyTorch'
+    packages = 'torch'
+    on_gpu = True
 
-    def check(self, settings: Settings) -> Machine:
-        """See `Engine`."""
+    def library(self) -> Any:
+        """See `LibraryEngine.library`."""
+        import torch
+
+        return torch
+
+    def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
+        """See `LibraryEngine.look`."""
         import torch
 
         device = self._device(settings)
-        able = ('fp32', 'bf16') if device.type == 'cpu' else ('fp32', 'fp16', 'bf16')
-        if settings.precision not in able:
-            raise EngineRefused(
-                f'PyTorch does not compute {settings.precision} on a {_kind(device)}; use '
-                f'{" or ".join(able)}.'
-            )
-        name = 'CPU' if device.type == 'cpu' else torch.cuda.get_device_name(device)
-        return Machine(f'torch {torch.__version__}', name)
+        engine = f'torch {torch.__version__}'
+        if device.type == 'cpu':
+            return Machine(engine, 'CPU'), ('fp32', 'bf16')
+        return Machine(engine, torch.cuda.get_device_name(device)), ('fp32', 'fp16', 'bf16')
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Nothing: there are no files."""
+        """Returns nothing, for there are no files."""
         return {}
 
-    def open(
+    def session(
         self,
         files: Built,
         signature: Signature,
         settings: Settings,
-        source: Compilable | None = None,
+        source: Compilable | None,
     ) -> Session:
-        """See `Engine`; PyTorch has one number of threads for the whole process."""
+        """See `LibraryEngine.session`."""
         import torch
 
         if source is None:
@@ -77,9 +90,9 @@ class EagerSession:
     """A network on a device.
 
     Args:
-        network: Already there.
-        signature: Its own.
-        device: Where it is.
+        network: Network, on the device already.
+        signature: Signature of the network.
+        device: Device of the network.
     """
 
     def __init__(self, network: nn.Module, signature: Signature, device: torch.device) -> None:
@@ -88,7 +101,7 @@ class EagerSession:
         self._device = device
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session`."""
+        """See `Session.run`."""
         import torch
 
         exact: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
@@ -104,7 +117,3 @@ class EagerSession:
             name: result.cpu().numpy()
             for name, result in zip(self._signature.outputs, results, strict=True)
         }
-
-
-def _kind(device: torch.device) -> str:
-    return 'CPU' if device.type == 'cpu' else 'GPU'

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..bounds import checked
 from ..device import check_device
@@ -147,6 +148,92 @@ class Engine(Protocol):
         """
 
 
+class LibraryEngine(abc.ABC):
+    """An engine by some library; what all of them refuse, they refuse here and in the same words.
+
+    Attributes:
+        title: What people call the library.
+        packages: What pip has to install for it.
+        on_gpu: Whether it computes on GPUs.
+        errors: What the library raises for files that it does not accept.
+        hint: Sentence for whoever asks for a precision that is not to be had.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    lowers: bool
+    portable: bool = False
+    title: str
+    packages: str
+    on_gpu: bool = False
+    errors: tuple[type[Exception], ...] = (RuntimeError,)
+    hint: str = ''
+
+    @abc.abstractmethod
+    def library(self) -> Any:
+        """Returns the module of the library.
+
+        Raises:
+            ImportError: It is not installed.
+        """
+
+    @abc.abstractmethod
+    def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
+        """Returns what a build depends on here, and the precisions that are to be had here.
+
+        Raises:
+            EngineRefused: The device is not to be had here.
+        """
+
+    @abc.abstractmethod
+    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
+        """See `Engine.build`."""
+
+    @abc.abstractmethod
+    def session(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None,
+    ) -> Session:
+        """Returns what `open` returns; may raise the `errors` of the library."""
+
+    def check(self, settings: Settings) -> Machine:
+        """See `Engine.check`."""
+        try:
+            self.library()
+        except ImportError as error:
+            raise missing(self.title, self.packages) from error
+        if settings.device.startswith('cuda') and not self.on_gpu:
+            raise EngineRefused(
+                f'{self.title} computes on the CPU here, {settings.device!r} was asked for; use '
+                "the device 'cpu', or a backend that computes on a GPU, like 'tensorrt'."
+            )
+        machine, able = self.look(settings)
+        if settings.precision not in able:
+            raise EngineRefused(
+                f'{self.title} does not compute {settings.precision} on {machine.device}; use '
+                f'{" or ".join(able)}. {self.hint}'.rstrip()
+            )
+        return machine
+
+    def open(
+        self,
+        files: Built,
+        signature: Signature,
+        settings: Settings,
+        source: Compilable | None = None,
+    ) -> Session:
+        """See `Engine.open`."""
+        try:
+            return self.session(files, signature, settings, source)
+        except EngineRefused:
+            raise
+        except self.errors as error:
+            raise EngineRefused(f'{self.title} cannot load the policy: {error}') from error
+
+
 def versions(*distributions: str) -> str:
     """Returns those of libraries that take part in a build; those not installed are left out."""
     found = []
@@ -159,16 +246,3 @@ def versions(*distributions: str) -> str:
 def missing(package: str, command: str) -> EngineRefused:
     """Returns the refusal of an engine whose library is not installed."""
     return EngineRefused(f'{package} is not installed; pip install {command}')
-
-
-def refuse_gpu(library: str, settings: Settings) -> None:
-    """Refuses the GPU for an engine that computes on the CPU only.
-
-    Raises:
-        EngineRefused: A GPU was asked for.
-    """
-    if settings.device.startswith('cuda'):
-        raise EngineRefused(
-            f'{library} computes on the CPU here, {settings.device!r} was asked for; use the '
-            "backends 'tensorrt' or 'eager', or the device 'cpu'."
-        )

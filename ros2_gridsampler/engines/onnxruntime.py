@@ -8,20 +8,21 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..policy.signature import Arrays, Signature
+from ..policy.signature import Arrays, Precision, Signature
 from .engine import (
     Built,
     Compilable,
     EngineRefused,
+    LibraryEngine,
     Machine,
     Session,
     Settings,
     missing,
-    refuse_gpu,
     versions,
 )
 
@@ -34,50 +35,46 @@ FILE = 'graph.onnx'
 PACKAGES = "'onnx>=1.20,<2' 'onnxscript>=0.7,<0.8' 'onnxruntime>=1.24,<2'"
 
 
-class OnnxRuntime:
-    """See `Engine`."""
+class OnnxRuntime(LibraryEngine):
+    """ONNX Runtime on the CPU; for int8 the weights are quantised, and stay so."""
 
     name = 'onnxruntime'
     files: tuple[str, ...] = (FILE,)
     lowers = True
-    # What is quantised stays so.
-    portable = False
+    title = 'ONNX Runtime'
+    packages = PACKAGES
+    errors = (Exception,)  # its classes derive from that alone
 
-    def check(self, settings: Settings) -> Machine:
-        """See `Engine`."""
-        try:
-            onnxruntime = _onnxruntime()
-        except ImportError as error:
-            raise missing('ONNX Runtime', PACKAGES) from error
-        refuse_gpu('ONNX Runtime', settings)
-        if settings.precision not in ('fp32', 'int8'):
-            raise EngineRefused(
-                f'ONNX Runtime does not compute {settings.precision} on a CPU; use fp32 or int8.'
-            )
-        converters = versions('torch', 'onnx', 'onnxscript')
-        flags = f'opset {OPSET}, {converters}'
-        return Machine(f'onnxruntime {onnxruntime.__version__}', 'CPU', flags=flags)
+    def library(self) -> Any:
+        """Returns the module, without its telemetry."""
+        return _onnxruntime()
+
+    def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
+        """See `LibraryEngine.look`."""
+        flags = f'opset {OPSET}, {versions("torch", "onnx", "onnxscript")}'
+        engine = f'onnxruntime {_onnxruntime().__version__}'
+        return Machine(engine, 'CPU', flags=flags), ('fp32', 'int8')
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine`; for int8 the weights are quantised."""
+        """See `Engine.build`."""
         content = to_onnx(graph)
         return {FILE: quantise(content) if settings.precision == 'int8' else content}
 
-    def open(
+    def session(
         self,
         files: Built,
         signature: Signature,
         settings: Settings,
-        source: Compilable | None = None,
+        source: Compilable | None,
     ) -> Session:
-        """See `Engine`."""
+        """See `LibraryEngine.session`."""
         return OnnxRuntimeSession(files, signature, settings)
 
 
 def _onnxruntime() -> Any:
-    """The module, without its telemetry, which writes to the home folder and reports to a server.
+    """Returns the module without its telemetry.
 
-    It asks once, when it is imported first.
+    That writes to the home folder and reports to a server; it asks once, at the first import.
     """
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
     import onnxruntime
@@ -86,7 +83,7 @@ def _onnxruntime() -> Any:
 
 
 def to_onnx(graph: ExportedGraph) -> bytes:
-    """The graph as an ONNX file of opset 18.
+    """Returns the graph as an ONNX file of opset 18.
 
     Raises:
         EngineRefused: The exporter is not installed, or an operator has no counterpart.
@@ -127,7 +124,10 @@ def to_onnx(graph: ExportedGraph) -> bytes:
 
 
 def quantise(content: bytes) -> bytes:
-    """Weights of matrix products in 8 bits; activations are measured at every inference."""
+    """Returns the file with weights of matrix products in 8 bits.
+
+    Activations are measured at every inference.
+    """
     _onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -151,7 +151,7 @@ class OnnxRuntimeSession:
 
     Args:
         built: From `OnnxRuntime.build`.
-        signature: Of the network.
+        signature: Signature of the network.
         settings: How it computes.
     """
 
@@ -163,17 +163,14 @@ class OnnxRuntimeSession:
         # A spinning thread takes the core from the other nodes.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                bytes(built[FILE]), options, providers=['CPUExecutionProvider']
-            )
-        except Exception as error:  # its classes derive from Exception alone
-            raise EngineRefused(f'ONNX Runtime cannot load the policy: {error}') from error
+        self._session: Any = onnxruntime.InferenceSession(
+            bytes(built[FILE]), options, providers=['CPUExecutionProvider']
+        )
         # An argument that nothing reads is not in the file.
         self._given = [given.name for given in self._session.get_inputs()]
         self._results = list(signature.outputs)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session`."""
+        """See `Session.run`."""
         found = self._session.run(self._results, {name: arrays[name] for name in self._given})
         return dict(zip(self._results, found, strict=True))

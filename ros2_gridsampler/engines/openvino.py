@@ -8,59 +8,56 @@ import functools
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..policy.signature import Arrays, Signature
+from ..policy.signature import Arrays, Precision, Signature
 from .engine import (
     Built,
     Compilable,
     EngineRefused,
+    LibraryEngine,
     Machine,
     Session,
     Settings,
-    missing,
-    refuse_gpu,
 )
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
-HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
-CAPABILITIES = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'FP16'}
+HINTS: dict[Precision, str] = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
+CAPABILITIES: dict[Precision, str] = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'FP16'}
 DESCRIPTION, WEIGHTS = 'graph.xml', 'graph.bin'
 
 
-class OpenVino:
-    """See `Engine`; what it builds computes in every precision and on every machine."""
+class OpenVino(LibraryEngine):
+    """OpenVINO on the CPU; what it builds computes in every precision and on every machine."""
 
     name = 'openvino'
     files: tuple[str, ...] = (DESCRIPTION, WEIGHTS)
     lowers = True
     portable = True
+    title = 'OpenVINO'
+    packages = "'openvino>=2026.2,<2027'"
+    errors = (RuntimeError, KeyError)
+    hint = "For int8 it needs a model that was quantised with data; 'onnxruntime' does not."
 
-    def check(self, settings: Settings) -> Machine:
-        """See `Engine`."""
-        try:
-            _openvino()
-        except ImportError as error:
-            raise missing('OpenVINO', "'openvino>=2026.2,<2027'") from error
-        refuse_gpu('OpenVINO', settings)
-        core, precision = _core(), settings.precision
-        able = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    def library(self) -> Any:
+        """Returns the module, without its telemetry."""
+        return _openvino()
+
+    def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
+        """See `LibraryEngine.look`."""
+        core = _core()
+        offered = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        able = [each for each in HINTS if CAPABILITIES[each] in offered]
         processor = str(core.get_property('CPU', 'FULL_DEVICE_NAME'))
-        if precision not in HINTS:
-            raise EngineRefused(
-                f'OpenVINO computes {precision} only in a model that was quantised with data; use '
-                "fp32 or bf16, or the backend 'onnxruntime' for int8."
-            )
-        if CAPABILITIES[precision] not in able:
-            raise EngineRefused(f'{processor} does not compute {precision}; it offers {able}.')
-        return Machine(f'openvino {installed_version()}', processor)
+        return Machine(f'openvino {installed_version()}', processor), able
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine`; refused too where there is no space for what is written on the way."""
+        """See `Engine.build`; refused too where there is no space for files on the way."""
         from .exported_graph import first_line
 
         openvino = _openvino()
@@ -88,19 +85,19 @@ class OpenVino:
                 f'{first_line(error)}'
             ) from error
 
-    def open(
+    def session(
         self,
         files: Built,
         signature: Signature,
         settings: Settings,
-        source: Compilable | None = None,
+        source: Compilable | None,
     ) -> Session:
-        """See `Engine`."""
+        """See `LibraryEngine.session`."""
         return OpenVinoSession(files, signature, settings)
 
 
 def installed_version() -> str:
-    """Of OpenVINO; '' where it is not installed."""
+    """Returns the version of OpenVINO; empty where it is not installed."""
     try:
         return version('openvino')
     except PackageNotFoundError:
@@ -108,7 +105,7 @@ def installed_version() -> str:
 
 
 def _openvino() -> Any:
-    """The module, without its telemetry.
+    """Returns the module without its telemetry.
 
     That forks this process, threads and all, whenever it is imported or converts something, and
     reports to a server on the internet: nothing that a process which moves an arm may do.
@@ -122,7 +119,7 @@ def _openvino() -> Any:
 
 @functools.cache
 def _core() -> Any:
-    """Of the whole process, and never given back while it runs.
+    """Returns the core of the whole process, which is never given back while it runs.
 
     Where the processor has AMX, its plugin gives the thread that loads it a stack for signals,
     and unmaps that when it ends, in whichever thread that is (2026.4): the next SIGINT of the
@@ -136,7 +133,7 @@ class OpenVinoSession:
 
     Args:
         built: From `OpenVino.build`.
-        signature: Of the network.
+        signature: Signature of the network.
         settings: 'fp32', or what the processor can do besides.
     """
 
@@ -144,29 +141,26 @@ class OpenVinoSession:
         import numpy as np
 
         openvino, core = _openvino(), _core()
-        try:
-            # What may be written to is not copied: that would hold Python's lock.
-            self._weights = np.frombuffer(built[WEIGHTS], np.uint8)
-            weights = openvino.Tensor(self._weights, shared_memory=self._weights.flags.writeable)
-            model = core.read_model(bytes(built[DESCRIPTION]), weights)
-            self._compiled: Any = core.compile_model(
-                model,
-                'CPU',
-                {
-                    # Left alone, it takes bf16 wherever the processor has it.
-                    'INFERENCE_PRECISION_HINT': HINTS[settings.precision],
-                    # Its fused elementwise kernels (2026.4, AMX) are wrong in the third digit for
-                    # small maps, see the test; without them it is as fast.
-                    'SNIPPETS_MODE': 'DISABLE',
-                    'PERFORMANCE_HINT': 'LATENCY',
-                    'INFERENCE_NUM_THREADS': settings.threads,
-                    'NUM_STREAMS': 1,
-                    # Other nodes run on the same cores.
-                    'ENABLE_CPU_PINNING': False,
-                },
-            )
-        except (RuntimeError, KeyError) as error:
-            raise EngineRefused(f'OpenVINO cannot load the converted policy: {error}') from error
+        # What may be written to is not copied: that would hold Python's lock.
+        self._weights = np.frombuffer(built[WEIGHTS], np.uint8)
+        weights = openvino.Tensor(self._weights, shared_memory=self._weights.flags.writeable)
+        model = core.read_model(bytes(built[DESCRIPTION]), weights)
+        self._compiled: Any = core.compile_model(
+            model,
+            'CPU',
+            {
+                # Left alone, it takes bf16 wherever the processor has it.
+                'INFERENCE_PRECISION_HINT': HINTS[settings.precision],
+                # Its fused elementwise kernels (2026.4, AMX) are wrong in the third digit for
+                # small maps, see the test; without them it is as fast.
+                'SNIPPETS_MODE': 'DISABLE',
+                'PERFORMANCE_HINT': 'LATENCY',
+                'INFERENCE_NUM_THREADS': settings.threads,
+                'NUM_STREAMS': 1,
+                # Other nodes run on the same cores.
+                'ENABLE_CPU_PINNING': False,
+            },
+        )
         self._request = self._compiled.create_infer_request()
         # Its own memory, looked up once: for each call anew it is a seventh of a small policy's.
         self._given = {
@@ -179,7 +173,7 @@ class OpenVinoSession:
         }
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session`."""
+        """See `Session.run`."""
         for name, place in self._given.items():
             place[...] = arrays[name]
         self._request.infer()

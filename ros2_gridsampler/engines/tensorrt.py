@@ -10,21 +10,22 @@ rest on a machine that has one.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..device import torch_device
-from ..policy.signature import Arrays, Signature
+from ..policy.signature import Arrays, Precision, Signature
 from .engine import (
     Built,
     Compilable,
     EngineRefused,
+    LibraryEngine,
     Machine,
     Session,
     Settings,
-    missing,
     versions,
 )
 from .onnxruntime import OPSET, to_onnx
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
 PLAN = 'graph.plan'
-COMMAND = (
+PACKAGES = (
     "'ros2_gridsampler[tensorrt]' --extra-index-url https://pypi.nvidia.com "
     '(a Jetson has it from JetPack)'
 )
@@ -43,38 +44,42 @@ COMMAND = (
 _DRIVERS = (Path('/proc/driver/nvidia/version'), Path('/etc/nv_tegra_release'))
 
 
-class TensorRt:
-    """See `Engine`; the precision is that of the graph's tensors."""
+class TensorRt(LibraryEngine):
+    """TensorRT on a GPU; the precision is that of the graph's tensors."""
 
     name = 'tensorrt'
     files: tuple[str, ...] = (PLAN,)
     lowers = False
-    portable = False
+    title = 'TensorRT'
+    packages = PACKAGES
+    on_gpu = True
+    hint = 'For int8 it needs a model that was quantised with data.'
 
-    def check(self, settings: Settings) -> Machine:
-        """See `Engine`."""
-        try:
-            import tensorrt
-        except ImportError as error:
-            raise missing('TensorRT', COMMAND) from error
+    def library(self) -> Any:
+        """See `LibraryEngine.library`."""
+        import tensorrt
+
+        return tensorrt
+
+    def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
+        """See `LibraryEngine.look`."""
         import torch
 
         gpu = _gpu(settings)
         capability = torch.cuda.get_device_capability(gpu)
-        device = f'{torch.cuda.get_device_name(gpu)} sm_{capability[0]}{capability[1]}'
-        if settings.precision == 'int8':
-            raise EngineRefused(
-                'TensorRT computes int8 only in a model that was quantised with data; use fp16.'
-            )
-        if settings.precision == 'bf16' and capability < (8, 0):
-            raise EngineRefused(f'{device} does not compute bf16; use fp16.')
+        able: tuple[Precision, ...] = ('fp32', 'fp16', 'bf16')
         drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
         converters = versions('torch', 'torch-tensorrt', 'onnx', 'onnxscript')
-        flags = f'{_route()}, opset {OPSET}, {converters}'
-        return Machine(f'tensorrt {tensorrt.__version__}', device, ' '.join(drivers), flags)
+        machine = Machine(
+            f'tensorrt {self.library().__version__}',
+            f'{torch.cuda.get_device_name(gpu)} sm_{capability[0]}{capability[1]}',
+            ' '.join(drivers),
+            f'{_route()}, opset {OPSET}, {converters}',
+        )
+        return machine, able if capability >= (8, 0) else able[:2]
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine`."""
+        """See `Engine.build`."""
         import torch
 
         by_torch = _route() == 'torch-tensorrt'
@@ -83,14 +88,14 @@ class TensorRt:
         with contextlib.nullcontext() if gpu is None else torch.cuda.device(gpu):
             return {PLAN: _by_torch(graph) if by_torch else _by_onnx(to_onnx(graph))}
 
-    def open(
+    def session(
         self,
         files: Built,
         signature: Signature,
         settings: Settings,
-        source: Compilable | None = None,
+        source: Compilable | None,
     ) -> Session:
-        """See `Engine`."""
+        """See `LibraryEngine.session`."""
         import torch
 
         gpu = _gpu(settings)
@@ -171,7 +176,7 @@ class TensorRtSession:
 
     Args:
         built: From `TensorRt.build`.
-        signature: Of the network.
+        signature: Signature of the network.
         gpu: Where it computes; the current device.
     """
 
@@ -233,7 +238,7 @@ class TensorRtSession:
             self._host[name].copy_(self._device[name], non_blocking=True)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session`."""
+        """See `Session.run`."""
         import torch
 
         for name in self._given:

@@ -11,17 +11,20 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ..seeing.camera_message import camera_info_topic, decode_image, stamp_seconds
 from ..seeing.camera_streams import check_size
-from ..seeing.observation import ObservationConfig, check_picture_contrast
+from ..seeing.observation import check_picture_contrast
 from ..seeing.opencv import MissingOpenCv
 from .causes import Arrival, Cause, Finding
-from .inference_thread import InferenceThread
 from .node_setup import FAST_DDS_PROFILE
-from .policy_parameters import PolicyParameters
-from .problems import Problems
 from .rclpy_repairs import take_waiting
-from .silent_topics import ListenedTopic, why_silent
+from .silent_topics import ListenedTopic, Listener
 from .topics import NEWEST, NEWEST_RELIABLE
 
+# What may be the matter where a camera publishes and nothing comes.
+_LARGE = (
+    'Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, or publish '
+    'reliably and set reliable_streams, or start the DRIVER with '
+    f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
+)
 _KINDS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
@@ -63,40 +66,24 @@ class CameraTopics:
     """The subscriptions of the cameras.
 
     Args:
-        node: Owns the subscriptions.
-        parameters: Topics and QoS.
-        config: Names of the cameras, and which are rectified.
-        inference: Gets everything.
-        problems: Gets what cannot be used.
-        steady: Steady time [s].
+        listener: What they need.
 
     Attributes:
         all: The cameras, in the order of the policy.
     """
 
-    def __init__(
-        self,
-        node: Any,
-        parameters: PolicyParameters,
-        *,
-        config: ObservationConfig,
-        inference: InferenceThread,
-        problems: Problems,
-        steady: Callable[[], float],
-    ) -> None:
-        """Subscribe."""
-        self._node = node
-        self._config = config
-        self._inference = inference
-        self._problems = problems
-        self._steady = steady
-        self._silence = parameters.camera_silence_timeout
-        self._reliable = parameters.reliable_streams
+    def __init__(self, listener: Listener) -> None:
+        self._node = listener.node
+        self._config = listener.config
+        self._listener = listener
+        self._steady = listener.steady
         self.all: list[CameraTopic] = []
         try:
-            for name, topic in zip(config.cameras, parameters.camera_topics, strict=True):
+            for name, topic in zip(
+                self._config.cameras, listener.parameters.camera_topics, strict=True
+            ):
                 self.all.append(self._camera(name, topic))
-            self._listen_for_infos(parameters.cameras.info_topics)
+            self._listen_for_infos(listener.parameters.cameras.info_topics)
         except Exception:
             self.destroy()
             raise
@@ -145,9 +132,8 @@ class CameraTopics:
     def silent(self) -> list[str]:
         """Returns what is wrong with each camera from which nothing has come for a while."""
         return [
-            self._why_silent(camera.topic)
-            for camera in self.all
-            if self._steady() - camera.heard >= self._silence
+            said if topic.received or 'publisher(s), but' not in said else f'{said} {_LARGE}'
+            for topic, said in self._listener.silent(camera.topic for camera in self.all)
         ]
 
     def arrivals(self) -> list[Arrival]:
@@ -190,24 +176,14 @@ class CameraTopics:
                 found.append(Finding(Cause.BLANK, str(error)))
         return found
 
-    def _why_silent(self, topic: ListenedTopic) -> str:
-        said = why_silent(self._node, topic, self._reliable, self._steady() - topic.heard)
-        if topic.received or 'publisher(s), but' not in said:
-            return said
-        return (
-            f'{said} Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, '
-            'or publish reliably and set reliable_streams, or start the DRIVER with '
-            f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
-        )
-
     def _camera(self, name: str, topic: str) -> CameraTopic:
         kind = CompressedImage if topic.endswith('/compressed') else Image
-        qos = NEWEST_RELIABLE if self._reliable else NEWEST
+        qos = NEWEST_RELIABLE if self._listener.parameters.reliable_streams else NEWEST
 
         def add(message: Any) -> None:
             camera.topic.count(self._steady())
             camera.picture = message
-            self._inference.add_image(name, message, stamp_seconds(message.header.stamp))
+            self._listener.inference.add_image(name, message, stamp_seconds(message.header.stamp))
 
         subscription = self._node.create_subscription(kind, topic, add, qos)
         listened = ListenedTopic(
@@ -227,9 +203,9 @@ class CameraTopics:
             def take(message: Any) -> None:
                 camera.info = message
                 try:
-                    self._inference.add_camera_info(camera.name, message)
+                    self._listener.inference.add_camera_info(camera.name, message)
                 except ValueError as error:
-                    self._problems.report('camera_info', str(error))
+                    self._listener.problems.report('camera_info', str(error))
 
             return take
 

@@ -2,24 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera, joint, pose and instruction topics -> the buffer of the inference thread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from std_msgs.msg import String
 
-from ..acting.arm_limits import GripperLimits
-from ..seeing.joint_states import JointNames
-from ..seeing.observation import ObservationConfig
 from .camera_topics import CameraTopics
 from .causes import Arrival
-from .inference_thread import InferenceThread
-from .policy_parameters import PolicyParameters
-from .problems import Problems
 from .rclpy_repairs import subscribe_to_all
-from .state_topics import Measured as Measured
-from .state_topics import StateTopics
+from .silent_topics import Listener
+from .state_topics import Measured, MeasuredArm, StateTopics
 from .topics import LATCHED, STATE
 
 
@@ -27,69 +21,40 @@ class InputTopics:
     """The subscriptions of the policy node.
 
     Args:
-        node: Owns the subscriptions.
-        parameters: Topics and QoS.
-        config: What the policy reads.
-        joint_names: What the robot calls the joints of the policy.
-        measured_joints: Joints whose positions the safety filter has to know.
-        gripper: Whose joints these are; then the end-effector pose has to be known too.
-        base_frame: Frame that poses must be in.
-        inference: Gets everything.
-        problems: Gets what cannot be used.
-        steady: Steady time [s].
+        listener: What they need.
+        arm: What has to be known of the arm.
         on_instruction: Called with every new, usable sentence, or '' for an unusable one.
         check_instruction: See `DeployedPolicy`.
     """
 
     def __init__(
         self,
-        node: Any,
-        parameters: PolicyParameters,
+        listener: Listener,
+        arm: MeasuredArm,
         *,
-        config: ObservationConfig,
-        joint_names: JointNames,
-        measured_joints: Sequence[str],
-        gripper: GripperLimits | None,
-        base_frame: str,
-        inference: InferenceThread,
-        problems: Problems,
-        steady: Callable[[], float],
         on_instruction: Callable[[str], None],
         check_instruction: Callable[[str], object],
     ) -> None:
-        self._node = node
-        self._inference = inference
-        self._problems = problems
+        self._node = listener.node
+        self._inference = listener.inference
+        self._problems = listener.problems
         self._on_instruction = on_instruction
         self._check_instruction = check_instruction
         self._instruction = self._refused = ''
         self._heard = False
-        self._reads_instruction = config.uses_instruction
+        self._reads_instruction = listener.config.uses_instruction
         self._destroyed = False
         self._subscriptions: list[Any] = []
-        self.cameras = CameraTopics(
-            node, parameters, config=config, inference=inference, problems=problems, steady=steady
-        )
+        self.cameras = CameraTopics(listener)
         try:
-            self._states = StateTopics(
-                node,
-                parameters,
-                config=config,
-                joint_names=joint_names,
-                measured_joints=measured_joints,
-                gripper=gripper,
-                base_frame=base_frame,
-                inference=inference,
-                problems=problems,
-                steady=steady,
-            )
+            self._states = StateTopics(listener, arm)
         except Exception:
             self.cameras.destroy()
             raise
         try:
             # What was said before is heard of whoever latches it, what is said now of everybody:
             # `ros2 topic pub` does not latch. Heard twice, the same sentence changes nothing.
-            if config.uses_instruction:
+            if self._reads_instruction:
                 self._subscriptions += [self._listen(qos) for qos in (LATCHED, STATE)]
         except Exception:
             self.destroy()

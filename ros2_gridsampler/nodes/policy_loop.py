@@ -36,6 +36,8 @@ from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
 from .rclpy_repairs import log_line
+from .silent_topics import Listener
+from .state_topics import MeasuredArm
 
 _WATCHDOG_PERIOD = 0.05
 # The graph of the topics is asked less often: that takes a while [s].
@@ -134,16 +136,20 @@ class PolicyLoop:
                 min_contrast=parameters.streams.min_contrast,
             )
             self._inputs = InputTopics(
-                node,
-                parameters,
-                config=config.observation,
-                joint_names=names,
-                measured_joints=space.names if by_joints else parameters.gripper_joints,
-                gripper=None if by_joints else arm.gripper,
-                base_frame=arm.base_frame,
-                inference=self._inference,
-                problems=problems,
-                steady=steady,
+                Listener(
+                    node=node,
+                    parameters=parameters,
+                    config=config.observation,
+                    inference=self._inference,
+                    problems=problems,
+                    steady=steady,
+                ),
+                MeasuredArm(
+                    names=names,
+                    joints=space.names if by_joints else parameters.gripper_joints,
+                    gripper=None if by_joints else arm.gripper,
+                    base_frame=arm.base_frame,
+                ),
                 on_instruction=self._obey,
                 check_instruction=check_instruction,
             )

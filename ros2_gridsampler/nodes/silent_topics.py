@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A subscription from which nothing comes -> the reason, what is there instead, what to do."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rclpy.qos import ReliabilityPolicy
+
+from ..seeing.observation import ObservationConfig
+from .inference_thread import InferenceThread
+from .policy_parameters import PolicyParameters
+from .problems import Problems
 
 # Pictures that a policy node draws for people; no camera.
 _DRAWN = '/sampled_points'
@@ -43,6 +48,35 @@ class ListenedTopic:
         """A message has come, now [s]."""
         self.heard = now
         self.received += 1
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What every subscription of the policy node needs.
+
+    Attributes:
+        node: Owns the subscriptions.
+        parameters: Topics and their quality of service.
+        config: Streams that the policy reads.
+        inference: Gets what the policy reads.
+        problems: Gets what cannot be used.
+        steady: Returns steady time [s].
+    """
+
+    node: Any
+    parameters: PolicyParameters
+    config: ObservationConfig
+    inference: InferenceThread
+    problems: Problems
+    steady: Callable[[], float]
+
+    def silent(self, topics: Iterable[ListenedTopic]) -> Iterator[tuple[ListenedTopic, str]]:
+        """Yields each topic from which nothing has come for a while, and why."""
+        now, parameters = self.steady(), self.parameters
+        for topic in topics:
+            silence = now - topic.heard
+            if silence >= parameters.camera_silence_timeout:
+                yield topic, why_silent(self.node, topic, parameters.reliable_streams, silence)
 
 
 def why_silent(node: Any, topic: ListenedTopic, reliable: bool, silence: float) -> str:

@@ -16,13 +16,10 @@ from ..acting.arm_limits import GripperLimits
 from ..acting.command_message import read_pose
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.joint_states import JointNames, NewestJoints
-from ..seeing.observation import ObservationConfig
 from .causes import Arrival
-from .inference_thread import InferenceThread
 from .policy_parameters import PolicyParameters
-from .problems import Problems
 from .rclpy_repairs import subscribe_to_all
-from .silent_topics import ListenedTopic, why_silent
+from .silent_topics import ListenedTopic, Listener
 from .topics import EVERY, STATE
 
 # What a message is called, and its type in the graph.
@@ -54,46 +51,39 @@ class Measured:
     times: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class MeasuredArm:
+    """What has to be known of where the arm is, besides what the policy reads.
+
+    Attributes:
+        names: What the robot calls the joints of the policy.
+        joints: Joints whose positions the safety filter has to know.
+        gripper: Gripper that these joints open; then the end-effector pose has to be known too.
+        base_frame: Frame that poses must be in.
+    """
+
+    names: JointNames
+    joints: Sequence[str]
+    gripper: GripperLimits | None
+    base_frame: str
+
+
 class StateTopics:
     """The subscriptions that say where the arm is.
 
     Args:
-        node: Owns the subscriptions.
-        parameters: Topics and QoS.
-        config: What the policy reads.
-        joint_names: What the robot calls the joints of the policy.
-        measured_joints: Joints whose positions the safety filter has to know.
-        gripper: Whose joints these are; then the end-effector pose has to be known too.
-        base_frame: Frame that poses must be in.
-        inference: Gets what the policy reads.
-        problems: Gets what cannot be used.
-        steady: Steady time [s].
+        listener: What they need.
+        arm: What has to be known of the arm.
     """
 
-    def __init__(
-        self,
-        node: Any,
-        parameters: PolicyParameters,
-        *,
-        config: ObservationConfig,
-        joint_names: JointNames,
-        measured_joints: Sequence[str],
-        gripper: GripperLimits | None,
-        base_frame: str,
-        inference: InferenceThread,
-        problems: Problems,
-        steady: Callable[[], float],
-    ) -> None:
-        self._node = node
-        self._config = config
-        self._base_frame = base_frame
-        self._inference = inference
-        self._problems = problems
-        self._steady = steady
-        self._gripper = gripper
-        self._reliable = parameters.reliable_streams
-        self._silence = parameters.camera_silence_timeout
-        self._joints = NewestJoints(joint_names.of_robot(measured_joints))
+    def __init__(self, listener: Listener, arm: MeasuredArm) -> None:
+        self._node = listener.node
+        self._config = config = listener.config
+        self._base_frame = arm.base_frame
+        self._listener = listener
+        self._steady = listener.steady
+        self._gripper = arm.gripper
+        self._joints = NewestJoints(arm.names.of_robot(arm.joints))
         self._seen: set[str] = set()
         self._destroyed = False
         self._measured: Measured | None = None
@@ -103,13 +93,13 @@ class StateTopics:
         self._unusable: dict[str, tuple[str, float]] = {}
         self._stamps: dict[str, float] = {}
         self._joint_topics: tuple[ListenedTopic, ...] = ()
-        robot = joint_names.of_robot(config.joints)
+        robot = arm.names.of_robot(config.joints)
         self._read = tuple(dict.fromkeys((*robot, *self._joints.names)))
         try:
             if self._read:
-                self._listen_to_joints(parameters, joint_names)
-            if config.uses_pose or gripper is not None:
-                topic = parameters.pose_topic
+                self._listen_to_joints(listener.parameters, arm.names)
+            if config.uses_pose or arm.gripper is not None:
+                topic = listener.parameters.pose_topic
                 self._listen('End-effector pose', 'pose_topic', PoseStamped, topic, self._add_pose)
         except Exception:
             self.destroy()
@@ -151,12 +141,7 @@ class StateTopics:
 
         A topic that comes without some of the joints is named with them and with those it has.
         """
-        now = self._steady()
-        wrong = [
-            why_silent(self._node, topic, self._reliable, now - topic.heard)
-            for topic in self._topics
-            if now - topic.heard >= self._silence
-        ]
+        wrong = [said for _, said in self._listener.silent(self._topics)]
         lacking = [name for name in self._read if name not in self._seen]
         joints = [topic for topic in self._joint_topics if topic.received]
         if len(joints) == len(self._joint_topics) > 0 and lacking:
@@ -193,7 +178,7 @@ class StateTopics:
 
     def _refuse(self, name: str, text: str) -> None:
         self._unusable[name] = (text, self._steady())
-        self._problems.report(name, text)
+        self._listener.problems.report(name, text)
 
     def _listen_to_joints(self, parameters: PolicyParameters, joint_names: JointNames) -> None:
         """The arm, and a gripper where that has a topic of its own.
@@ -237,7 +222,7 @@ class StateTopics:
                 self._stamps[what] = stamp_seconds(message.header.stamp)
             add(message)
 
-        qos = STATE if self._reliable else EVERY
+        qos = STATE if self._listener.parameters.reliable_streams else EVERY
         topic.subscription = subscribe_to_all(
             self._node, kind, name, take, qos, lambda: not self._destroyed
         )
@@ -252,7 +237,7 @@ class StateTopics:
             self._seen.update(names)
         try:
             if self._config.joints:
-                self._inference.add_joints(names, positions, time)
+                self._listener.inference.add_joints(names, positions, time)
             if self._joints.names and self._joints.add(names, positions, time):
                 self._measured = self._where(self._joints.positions, self._joints.times)
         except ValueError as error:
@@ -269,7 +254,7 @@ class StateTopics:
         time = stamp_seconds(message.header.stamp)
         try:
             pose = read_pose(message, self._base_frame)
-            self._inference.add_pose(pose[:3].tolist(), pose[3:].tolist(), time)
+            self._listener.inference.add_pose(pose[:3].tolist(), pose[3:].tolist(), time)
         except ValueError as error:
             self._refuse('pose', str(error))
         else:
