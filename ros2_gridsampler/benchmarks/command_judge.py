@@ -40,7 +40,6 @@ class CommandJudge:
     """
 
     def __init__(self, kind: str, limits: ArmLimits, period: float) -> None:
-        """Nothing was commanded yet."""
         self.commands: list[SeenCommand] = []
         self.sent: list[float] = []
         """When each command left the node, by the system's clock [s]."""
@@ -64,7 +63,7 @@ class CommandJudge:
         return self._excess.worst
 
     def begin(self) -> None:
-        """Count anew."""
+        """Forgets what was counted and counts anew."""
         self.commands.clear()
         self.sent.clear()
         self.refused = 0

@@ -39,7 +39,7 @@ def save_exercise_policy(
     Args:
         kind: 'joints' or 'twist'.
         folder: Where to; it is made.
-        resolution: Of the cameras [px].
+        resolution: Width and height of the pictures [px].
     """
     torch.manual_seed(0)
     base = load_manifest(find('models', 'libero_spatial')).policy
@@ -77,11 +77,10 @@ class Exercise:
 
     Args:
         backend: The policy.
-        config: Of the policy.
+        config: Configuration of the policy.
     """
 
     def __init__(self, backend: Backend, config: PolicyConfig) -> None:
-        """No fault."""
         self._backend = backend
         self._config = config
         self.fault = ''

@@ -25,27 +25,26 @@ class ExercisedPolicyNode(PolicyNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        """As PolicyNode."""
         self._exercise: Exercise | None = None
         self._fault = ''
         super().__init__(**options)
         self.create_subscription(String, MODEL_FAULT, self._obey_fault, LATCHED)
 
     def on_configure(self, state: Any) -> Any:
-        """As PolicyNode."""
+        """Configures as PolicyNode does; then the command thread can be hung."""
         result = super().on_configure(state)
         if self._loop is not None:
             self._loop.before_command = self._hang
         return result
 
     def announce(self, engine: CompiledPolicy) -> Backend:
-        """The engine, wrapped."""
+        """Returns the engine with the exercise around it."""
         self._exercise = Exercise(super().announce(engine), engine.config)
         self._exercise.fault = self._fault
         return self._exercise
 
     def _hang(self) -> None:
-        """In the thread of the commands: stand still while that is the fault."""
+        """Stands still in the thread of the commands, while that is the fault."""
         inside = self._loop is not None and self._fault == 'hang inside'
         with self._loop.sending() if inside and self._loop else contextlib.nullcontext():
             while self._fault.startswith('hang'):
@@ -58,7 +57,7 @@ class ExercisedPolicyNode(PolicyNode):
 
 
 def main() -> int:
-    """Run the node."""
+    """Runs the policy node with an exercise."""
     return run(ExercisedPolicyNode)
 
 

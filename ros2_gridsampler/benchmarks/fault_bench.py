@@ -38,8 +38,8 @@ class FaultBench(Node):
         kind: 'joints' (JointTrajectory) or 'twist' (TwistStamped).
         limits: That no command may exceed.
         period: Between two commands of the node under test [s].
-        topics: See there.
-        resolution: Of the cameras [px].
+        topics: Topics of the node.
+        resolution: Width and height of the pictures [px].
         options: Those of rclpy's Node.
     """
 
@@ -52,7 +52,6 @@ class FaultBench(Node):
         resolution: tuple[int, int] = RESOLUTION,
         **options: Any,
     ) -> None:
-        """Publish from now on."""
         super().__init__('fault_bench', **options)
         self.kind, self.topics = kind, topics
         self.arm = KinematicArm(REST, HAND)

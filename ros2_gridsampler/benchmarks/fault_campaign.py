@@ -31,20 +31,18 @@ class FaultCampaign:
     """Runs the faults against one node; use it as a context.
 
     Args:
-        config: See there.
+        config: What to try, and on which node.
         logs: Folder for what the node says.
         check: Called all the time; may raise to end the campaign.
     """
 
     def __init__(self, config: CampaignConfig, logs: Path, check: Callable[[], None]) -> None:
-        """Know what to do; entering starts bench and node."""
         self._config = config
         self._logs = logs
         self._check = check
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> 'FaultCampaign':
-        """Start both."""
         with contextlib.ExitStack() as stack:
             prepare_process()
             # A bench that is late is an arm with a delay; where that is allowed, it goes first.
@@ -68,7 +66,6 @@ class FaultCampaign:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """End both."""
         self._stack.close()
 
     def run(self) -> Iterator[FaultResult]:
@@ -109,14 +106,14 @@ class FaultCampaign:
             end_fault(bench, case)
         recovered = self._recover(cases, end)
         return FaultResult.of(
-            ' + '.join(names),
-            [case.expected for case in cases],
-            commands,
-            begin,
-            end,
-            recovered,
-            bench.judge.worst,
-            exit_code,
+            name=' + '.join(names),
+            expected=[case.expected for case in cases],
+            commands=commands,
+            begin=begin,
+            end=end,
+            recovered=recovered,
+            worst=bench.judge.worst,
+            exit_code=exit_code,
         )
 
     def _recover(self, cases: Sequence[FaultCase], begin: float) -> float | None:

@@ -22,7 +22,7 @@ class FaultResult:
     """What a node did in one fault.
 
     Attributes:
-        name: Of the fault, or of two joined by ' + '.
+        name: Name of the fault, or of two joined by ' + '.
         expected: What a safe node does.
         max_limit_excess: The worst excess over a limit of the arm, as a share of it; must be 0.
         limit: Which limit that was; empty for none.
@@ -31,7 +31,7 @@ class FaultResult:
             where the arm went on, or where commands just stopped coming.
         seconds_to_recover: From the end of the fault to motion; None where there was none.
         commands_after_hold: Commands that moved the arm after a hold, during the fault.
-        exit_code: Of the process, where the fault ended it.
+        exit_code: Exit code of the process, where the fault ended it.
         safe: Whether all of that is right.
     """
 
@@ -83,20 +83,20 @@ class FaultResult:
             answered = answered and exit_code == 0
         safe = answered and worst.share <= 0 and recovered is not None
         return cls(
-            name,
-            ' + '.join(expected),
-            worst.share,
-            worst.limit,
-            len(commands),
-            None if hold is None else round(hold, 3),
-            None if recovered is None else round(recovered, 3),
-            after if {*expected} == {'hold'} else 0,
-            exit_code,
-            safe,
+            name=name,
+            expected=' + '.join(expected),
+            max_limit_excess=worst.share,
+            limit=worst.limit,
+            commands=len(commands),
+            seconds_to_hold=None if hold is None else round(hold, 3),
+            seconds_to_recover=None if recovered is None else round(recovered, 3),
+            commands_after_hold=after if {*expected} == {'hold'} else 0,
+            exit_code=exit_code,
+            safe=safe,
         )
 
     def row(self) -> str:
-        """Of the table."""
+        """Returns the cells of a row of the table."""
         excess = (
             '0' if self.max_limit_excess <= 0 else f'{self.max_limit_excess:.3g}x {self.limit}'
         )
@@ -124,7 +124,7 @@ class CampaignReport:
         return all(result.safe for result in self.results)
 
     def table(self) -> str:
-        """Markdown."""
+        """Returns the report as a table in Markdown."""
         head = (
             '| fault | a safe node | excess over limits | to hold [s] | to recover [s] '
             '| moves after hold | safe |\n|---|---|---|---|---|---|---|'

@@ -19,7 +19,7 @@ Act = Callable[[FaultBench], None]
 
 @dataclass(frozen=True)
 class FaultCase:
-    """One fault.
+    """A fault and what a safe node does of it.
 
     Attributes:
         begin: Makes it; it ends with a new `Spoil`, an empty model fault and `end`.
@@ -29,7 +29,7 @@ class FaultCase:
         ends_process: 'SIGKILL', 'SIGTERM' or 'SIGINT', which the campaign sends.
         deactivates: Whether the node may need to be activated again by a person.
         nodes: That can be made to have it; the faults inside of a node need a hook there.
-        kinds: Of commands for which it is a fault.
+        kinds: Kinds of commands for which it is a fault.
     """
 
     begin: Act

@@ -33,7 +33,6 @@ class JointExcess:
     """
 
     def __init__(self, limits: JointLimits, period: float) -> None:
-        """Nothing was commanded yet."""
         self._limits = limits
         self._period = period
         self.worst = Excess(0.0, '')
@@ -81,13 +80,12 @@ class TwistExcess:
     """Speed, acceleration and jerk of a stream of twists, and the way of the gripper.
 
     Args:
-        limits: Of the end effector.
-        gripper: Of the gripper.
+        limits: Limits of the end effector.
+        gripper: Limits of the gripper.
         period: Between two commands [s].
     """
 
     def __init__(self, limits: EndEffectorLimits, gripper: GripperLimits, period: float) -> None:
-        """Nothing was commanded yet."""
         self._most = (
             np.array([limits.max_speed, limits.max_rotation_rate]),
             np.array([limits.max_acceleration, limits.max_rotation_acceleration]),

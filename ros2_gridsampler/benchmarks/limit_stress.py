@@ -24,7 +24,7 @@ class Stress:
     """What came out of one filter.
 
     Attributes:
-        steps: Of an arm, each with a target.
+        steps: Number of steps of an arm, each with a target.
         not_finite: Targets that held a NaN or an infinity.
         max_limit_excess: The worst excess over a limit, as a share of it; must be 0.
         limit: Which; empty for none.
@@ -47,9 +47,9 @@ def stress_joints(steps: int, seed: int, arm: str = 'panda') -> Stress:
     Targets jump, creep, stand still, are NaN, infinite or huge; arms stop in between.
 
     Args:
-        steps: Of arms; rounded up to whole rounds of many arms.
-        seed: Of the targets.
-        arm: Whose limits.
+        steps: Number of steps of arms; rounded up to whole rounds of many arms.
+        seed: Seed of the targets.
+        arm: Arm with the limits.
     """
     limits = load_arm(find('calibration', arm, '.yaml'))
     rounds = -(-steps // _ARMS)
@@ -62,12 +62,12 @@ def stress_twists(
     arm: str = 'panda',
     progress: Callable[[int], object] = lambda steps: None,
 ) -> Stress:
-    """As `stress_joints`, for twists, the gripper, and the box that the hand must not leave.
+    """Stresses twists, the gripper, and the box that the hand must not leave.
 
     Args:
-        steps: Of an arm.
-        seed: Of the targets.
-        arm: Whose limits.
+        steps: Number of steps of an arm.
+        seed: Seed of the targets.
+        arm: Arm with the limits.
         progress: Told after every thousand steps that so many more are done.
 
     Raises:

@@ -47,10 +47,9 @@ class NaiveParameters:
 
 
 class NaiveReferenceNode(Node):
-    """As the policy node by its topics, and by nothing else."""
+    """A node that is like the policy node by its topics, and by nothing else."""
 
     def __init__(self, **options: Any) -> None:
-        """Load and subscribe."""
         super().__init__('policy_node', **options)
         declare_parameters(self, NaiveParameters)
         parameters = read_parameters(self, NaiveParameters)
@@ -81,7 +80,7 @@ class NaiveReferenceNode(Node):
 
     @property
     def finished(self) -> bool:
-        """Never."""
+        """Whether the node has ended, which it never does by itself."""
         return False
 
     def stop(self) -> None:
@@ -138,7 +137,7 @@ class NaiveReferenceNode(Node):
 
 
 def main() -> int:
-    """Run the node."""
+    """Runs the naive reference."""
     return run(NaiveReferenceNode)
 
 

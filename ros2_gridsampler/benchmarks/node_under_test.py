@@ -27,10 +27,10 @@ class NodeUnderTest:
     """A process of ours, or a node that somebody else runs; use it as a context.
 
     Args:
-        config: Of the campaign.
+        config: Configuration of the campaign.
         logs: Folder for what it says.
         client: A node that may call services.
-        executor: Of that node.
+        executor: Executor of the bench.
         until: Runs the bench until a condition holds or a time [s] is over; whether it held.
     """
 
@@ -42,7 +42,6 @@ class NodeUnderTest:
         executor: SingleThreadedExecutor,
         until: Until,
     ) -> None:
-        """Know what to start; entering starts it."""
         self._config = config
         self._logs = logs
         self._client = client
@@ -53,14 +52,12 @@ class NodeUnderTest:
         self._folder = tempfile.TemporaryDirectory()
 
     def __enter__(self) -> 'NodeUnderTest':
-        """Start."""
         if self._config.node != 'running':
             save_exercise_policy(self._config.kind, self._policy)
         self._start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """End."""
         self._end()
         self._folder.cleanup()
 
@@ -80,7 +77,7 @@ class NodeUnderTest:
 
     @property
     def exit_code(self) -> int | None:
-        """Of the process; None while it runs, or where it is not ours."""
+        """Exit code of the process; None while it runs, or where it is not ours."""
         return None if self._process is None else self._process.exit_code
 
     def restart(self) -> None:

@@ -77,7 +77,7 @@ class MergingPolicy(Policy):
     Tokens carry their size; attention is proportional to it; the class token never merges.
 
     Args:
-        config: Of the policy; its reducer is replaced.
+        config: Configuration of the policy; its reducer is replaced.
         kept: Visual tokens that are left per camera.
     """
 
@@ -158,7 +158,7 @@ class PruningTrunk(Trunk):
     def forward(
         self, tokens: Float[Tensor, 'batch tokens width']
     ) -> Float[Tensor, 'batch queries width']:
-        """As the trunk, on fewer visual tokens in its last blocks."""
+        """Computes what the trunk does, on fewer visual tokens in its last blocks."""
         queries = self.queries.expand(len(tokens), -1, -1)
         mixed = torch.cat([tokens, queries], 1)
         for block in self.blocks[: self.full_blocks]:
@@ -178,7 +178,7 @@ class PruningPolicy(Policy):
     """FastV on the trunk of a policy that sees all tokens.
 
     Args:
-        config: Of the policy; its reducer is replaced.
+        config: Configuration of the policy; its reducer is replaced.
         kept: Visual tokens per camera, on average, that are left after two blocks.
     """
 

@@ -11,7 +11,7 @@ class Spoil:
     """What is wrong with the streams now; all of it can be together."""
 
     silent: set[str] = field(default_factory=set)
-    """Of 'front', 'wrist', 'joints'."""
+    """Streams that say nothing, of 'front', 'wrist', 'joints'."""
     delay: dict[str, float] = field(default_factory=dict)
     """Camera -> how late its pictures come [s]."""
     skew_rate: float = 0.0
@@ -29,6 +29,6 @@ class Spoil:
     reversed_joints: bool = False
     missing_joint: bool = False
     clock_offset: float = 0.0
-    """Of all stamps [s]."""
+    """Shift of all stamps [s]."""
     every_step: list[Callable[[], None]] = field(default_factory=list)
     """Called every 20 ms."""

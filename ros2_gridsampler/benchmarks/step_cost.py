@@ -68,10 +68,10 @@ def count_model(
     """Cost of a step of a published model.
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         tokens: Visual tokens kept per camera; None for all.
         cameras: None for as many as published.
-        language_tokens: Of the prompt; None for as many as published.
+        language_tokens: Tokens of the prompt; None for as many as published.
         sample_after: Block of the first tower after which GridS samples; None for the paper's
             place, after the projector.
         once: Count the body of every loop once, as published costs of pi0 and pi0.5 do: one
@@ -189,7 +189,7 @@ def _parts_of(policy: Policy) -> Parts:
     root = type(policy).__name__
 
     def outermost(name: str) -> int:
-        """Of a module; of its parts where it is called by a method that PyTorch does not see."""
+        """Returns the cost of a module; that of its parts where PyTorch does not see it called."""
         own = f'{root}.{name}'
         if own in by_module:
             return by_module[own]
@@ -213,8 +213,8 @@ def plot_costs(
     """Draw the share of the dense step that is left, for every block and a few token counts.
 
     Args:
-        name: Of the model.
-        path: PNG.
+        name: Name of the model.
+        path: PNG file.
         cameras: None for as many as published.
         language_tokens: None for as many as published.
 

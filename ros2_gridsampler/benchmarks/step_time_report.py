@@ -19,8 +19,8 @@ class TimesReport:
     """All that was measured in one run.
 
     Attributes:
-        precision: Of all engines.
-        rounds: That count.
+        precision: Precision of all engines.
+        rounds: Number of rounds that count.
         policies: Policy -> its times.
         refused: Policy, backend and variant -> why there is no time.
     """

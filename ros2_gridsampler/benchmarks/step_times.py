@@ -28,9 +28,9 @@ class StepTime:
     """One engine on one variant of the policy.
 
     Attributes:
-        backend: Name.
+        backend: Name of the engine.
         variant: How the visual tokens are reduced.
-        threads: Of one inference.
+        threads: CPU threads of one inference.
         wall: Median and 99th percentile [s].
         cpu: Median CPU time of the process [s].
         speedup: CPU time of the dense policy on the same backend over this one's; quartiles over
@@ -77,7 +77,7 @@ def variants(policy: Policy, early: Sequence[int]) -> dict[str, Callable[[], Pol
 
 
 def _pooled(rows: int, columns: int) -> int:
-    """As many equal areas as others would keep tokens, or as close as the map can be cut."""
+    """Returns into how many areas the map is cut: as many as others keep tokens, or fewer."""
     common = math.gcd(rows, columns)
     return max(n * n for n in range(1, common + 1) if common % n == 0 and n * n <= RIVAL_TOKENS)
 
@@ -101,9 +101,9 @@ def measure(
         policy: Published.
         backends: That are compared; those that refuse are told.
         early: See `variants`.
-        threads: Of one inference.
-        precision: Of all engines.
-        rounds: That count.
+        threads: CPU threads of one inference.
+        precision: Precision of all engines.
+        rounds: Number of rounds that count.
         progress: Told what is being built.
 
     Returns:
@@ -155,13 +155,13 @@ def measure(
         eager = cpu.get(('eager', variant))
         times.append(
             StepTime(
-                backend,
-                variant,
-                threads,
-                _percentiles(np.array(wall[backend, variant]), (50, 99)),
-                float(np.median(own)),
-                _quartiles(np.array(cpu.get((backend, DENSE), own)) / own),
-                None if eager is None else _quartiles(np.array(eager) / own),
+                backend=backend,
+                variant=variant,
+                threads=threads,
+                wall=_percentiles(np.array(wall[backend, variant]), (50, 99)),
+                cpu=float(np.median(own)),
+                speedup=_quartiles(np.array(cpu.get((backend, DENSE), own)) / own),
+                over_eager=None if eager is None else _quartiles(np.array(eager) / own),
             )
         )
     return times, refused

@@ -50,10 +50,10 @@ class TimingRow:
         node: 'policy' or 'naive' (which predicts in the callback of its command timer).
         rate: Commands per second that were asked for [Hz].
         load: What else runs.
-        commands: How many came.
-        period_p50: Between two commands.
-        period_p99: Likewise.
-        period_max: Likewise.
+        commands: Number of commands that came.
+        period_p50: Median time between two commands.
+        period_p99: 99th percentile of that time.
+        period_max: Longest time between two commands.
         regular_percent: Share of periods that are right within 5 ms.
         missed: Commands that did not come.
         overhead_p50: Camera stamp to command stamp without the inference; the naive node does
@@ -83,7 +83,7 @@ class TimingReport:
     hardware: dict[str, str]
 
     def to_json(self) -> str:
-        """All of it."""
+        """Returns the whole report as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ def run_timing(rates: Sequence[float], seconds: float, check: Callable[[], None]
 
     Args:
         rates: Commands per second [Hz].
-        seconds: Of each measurement.
+        seconds: Duration of each measurement.
         check: Called all the time; may raise to end it.
 
     Raises:
@@ -190,17 +190,17 @@ def _row(
         for name in ('wait', 'decode', 'schedule')
     )
     return TimingRow(
-        node,
-        rate,
-        load,
-        deadlines.ticks,
-        1e3 * periods.p50,
-        1e3 * periods.p99,
-        1e3 * periods.maximum,
-        100 * deadlines.regular,
-        deadlines.missed,
-        1e3 * float(np.median(wait + decode + schedule)) if timings else None,
-        1e3 * float(np.median(wait + decode)) if timings else None,
+        node=node,
+        rate=rate,
+        load=load,
+        commands=deadlines.ticks,
+        period_p50=1e3 * periods.p50,
+        period_p99=1e3 * periods.p99,
+        period_max=1e3 * periods.maximum,
+        regular_percent=100 * deadlines.regular,
+        missed=deadlines.missed,
+        overhead_p50=1e3 * float(np.median(wait + decode + schedule)) if timings else None,
+        own_p50=1e3 * float(np.median(wait + decode)) if timings else None,
     )
 
 

@@ -19,11 +19,11 @@ class Stack:
     """Layers of a transformer.
 
     Attributes:
-        layers: How many.
+        layers: Number of layers.
         width: Channels of a token.
-        hidden: Of the feed-forward part.
-        heads: Of the queries.
-        key_heads: Of keys and values.
+        hidden: Channels of the feed-forward part.
+        heads: Heads of the queries.
+        key_heads: Heads of keys and values.
         head_width: Channels of a head.
         gated: Whether the feed-forward part has a third matrix.
     """
@@ -106,8 +106,8 @@ class Model:
         language: The language model.
         language_layers: That are run.
         act: Runs the action part on so many prefix tokens; told to count loops once.
-        cameras: As published.
-        language_tokens: As published.
+        cameras: Number of cameras, as published.
+        language_tokens: Tokens of the prompt, as published.
     """
 
     towers: tuple[Tower, ...]
@@ -124,14 +124,37 @@ class Model:
         return self.towers[0].tokens // self.shuffle
 
 
-SIGLIP = Tower(Stack(27, 1152, 4304, 16, 16, 72, False), 14, 256)
-DINO_LARGE = Tower(Stack(24, 1024, 4096, 16, 16, 64, False), 14, 256, 5)
-SIGLIP_BASE = Tower(Stack(12, 768, 3072, 12, 12, 64, False), 16, 1024)
-GEMMA_2B = Stack(18, 2048, 16384, 8, 1, 256, True)
-GEMMA_300M = Stack(18, 1024, 4096, 8, 1, 256, True)
-LLAMA_7B = Stack(32, 4096, 11008, 32, 32, 128, True)
-SMOL_TEXT = Stack(16, 960, 2560, 15, 5, 64, True)
-SMOL_EXPERT = Stack(16, 720, 2048, 15, 5, 64, True)
+SIGLIP = Tower(
+    Stack(layers=27, width=1152, hidden=4304, heads=16, key_heads=16, head_width=72, gated=False),
+    14,
+    256,
+)
+DINO_LARGE = Tower(
+    Stack(layers=24, width=1024, hidden=4096, heads=16, key_heads=16, head_width=64, gated=False),
+    14,
+    256,
+    5,
+)
+SIGLIP_BASE = Tower(
+    Stack(layers=12, width=768, hidden=3072, heads=12, key_heads=12, head_width=64, gated=False),
+    16,
+    1024,
+)
+GEMMA_2B = Stack(
+    layers=18, width=2048, hidden=16384, heads=8, key_heads=1, head_width=256, gated=True
+)
+GEMMA_300M = Stack(
+    layers=18, width=1024, hidden=4096, heads=8, key_heads=1, head_width=256, gated=True
+)
+LLAMA_7B = Stack(
+    layers=32, width=4096, hidden=11008, heads=32, key_heads=32, head_width=128, gated=True
+)
+SMOL_TEXT = Stack(
+    layers=16, width=960, hidden=2560, heads=15, key_heads=5, head_width=64, gated=True
+)
+SMOL_EXPERT = Stack(
+    layers=16, width=720, hidden=2048, heads=15, key_heads=5, head_width=64, gated=True
+)
 
 
 def _flow(
@@ -195,5 +218,13 @@ MODELS: dict[Name, Model] = {
     'pi05': Model(*_PALIGEMMA, _PI05, 3, 200),
     'openvla': Model(*_PRISMATIC, _words(7), 1, 32),
     'openvla-oft': Model(*_PRISMATIC, _parallel_words, 2, 32),
-    'smolvla': Model((SIGLIP_BASE,), (960,), 16, SMOL_TEXT, _SMOLVLA, 2, 48),
+    'smolvla': Model(
+        towers=(SIGLIP_BASE,),
+        projector=(960,),
+        shuffle=16,
+        language=SMOL_TEXT,
+        act=_SMOLVLA,
+        cameras=2,
+        language_tokens=48,
+    ),
 }

@@ -25,11 +25,11 @@ class Interface(Protocol):
 
     @property
     def config(self) -> Any:
-        """Of the policy."""
+        """Configuration of the policy."""
 
     @property
     def signature(self) -> Signature:
-        """Of the network."""
+        """Arguments and results of the network."""
 
     def arrays(self, observation: Observation, prefix: Prefix | None = None) -> Arrays:
         """Returns the arguments of the network."""
@@ -71,12 +71,12 @@ class CompiledPolicy:
     """A policy's call, computed by an engine that was compared with it.
 
     Args:
-        interface: Of the policy.
-        session: Verified.
+        interface: What turns observations into arguments of the network, and results into chunks.
+        session: Engine that was verified.
         report: How it came about.
 
     Attributes:
-        config: Of the policy.
+        config: Configuration of the policy.
         report: How the engine came about.
     """
 

@@ -48,8 +48,8 @@ class Conversion:
         format: Version of this layout.
         backend: Whose files they are.
         made_with: Library and version that converted.
-        weights_sha256: Of the weights of the checkpoint that was converted.
-        sha256: Of every other file that is read, but the manifest.
+        weights_sha256: Hash of the weights of the checkpoint that was converted.
+        sha256: Hash of every other file that is read, but the manifest.
     """
 
     format: int

@@ -39,13 +39,13 @@ class Eager(LibraryEngine):
     on_gpu = True
 
     def library(self) -> Any:
-        """See `LibraryEngine.library`."""
+        """Returns the module of the library."""
         import torch
 
         return torch
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """See `LibraryEngine.look`."""
+        """Returns what a build depends on here, and the precisions to be had."""
         import torch
 
         device = self._device(settings)
@@ -65,7 +65,7 @@ class Eager(LibraryEngine):
         settings: Settings,
         source: Compilable | None,
     ) -> Session:
-        """See `LibraryEngine.session`."""
+        """Returns the network itself, on the device that was asked for."""
         import torch
 
         if source is None:
@@ -101,7 +101,7 @@ class EagerSession:
         self._device = device
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session.run`."""
+        """Returns the results of one call, by name."""
         import torch
 
         exact: contextlib.AbstractContextManager[object] = contextlib.nullcontext()

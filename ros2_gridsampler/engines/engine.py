@@ -49,7 +49,7 @@ class Settings:
     device: str = 'auto'
 
     def __post_init__(self) -> None:
-        """Refuses a device that is none."""
+        """Refuses a device that does not exist."""
         check_device(self.device)
 
 
@@ -60,8 +60,8 @@ class Machine:
     Attributes:
         engine: Library and version.
         device: Processor or GPU, with its compute capability.
-        driver: Of the GPU; empty without one.
-        flags: Of the build.
+        driver: Driver of the GPU; empty without one.
+        flags: Flags of the build.
     """
 
     engine: str
@@ -135,12 +135,12 @@ class Engine(Protocol):
         settings: Settings,
         source: Compilable | None = None,
     ) -> Session:
-        """Returns what computes.
+        """Returns a session that computes the network.
 
         Args:
             files: From `build`.
-            signature: Of the network.
-            settings: As for `check`.
+            signature: Signature of the network.
+            settings: How the engine computes, as for `check`.
             source: The network itself; only an engine without files asks for it.
 
         Raises:
@@ -187,7 +187,7 @@ class LibraryEngine(abc.ABC):
 
     @abc.abstractmethod
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine.build`."""
+        """Returns the files of an engine; see `Engine.build`."""
 
     @abc.abstractmethod
     def session(
@@ -200,7 +200,7 @@ class LibraryEngine(abc.ABC):
         """Returns what `open` returns; may raise the `errors` of the library."""
 
     def check(self, settings: Settings) -> Machine:
-        """See `Engine.check`."""
+        """Returns what an engine built here depends on; see `Engine.check`."""
         try:
             self.library()
         except ImportError as error:
@@ -225,7 +225,7 @@ class LibraryEngine(abc.ABC):
         settings: Settings,
         source: Compilable | None = None,
     ) -> Session:
-        """See `Engine.open`."""
+        """Returns a session of the files; see `Engine.open`."""
         try:
             return self.session(files, signature, settings, source)
         except EngineRefused:

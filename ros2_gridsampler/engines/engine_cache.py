@@ -31,10 +31,10 @@ class EngineKey:
         backend: Name.
         graph: sha256 of the operators with their arguments and shapes.
         weights: sha256 of all tensors.
-        precision: Of the engine.
-        flags: Of the build.
+        precision: Precision of the engine.
+        flags: Flags of the build.
         engine: Name and version of the library.
-        driver: Of the GPU; empty without one.
+        driver: Driver of the GPU; empty without one.
         device: Name of the processor or GPU, with its compute capability.
     """
 
@@ -66,7 +66,7 @@ class EngineCache:
 
     Args:
         folder: Created where needed.
-        size_limit: Of all entries [bytes]; the newest one stays in any case.
+        size_limit: Size of all entries [bytes]; the newest one stays in any case.
         must_keep: Whether an engine that cannot be kept is an error; else it is just used.
     """
 
@@ -113,7 +113,7 @@ class EngineCache:
         None where that is not known. Whoever opens an engine by them verifies its numbers.
 
         Args:
-            fingerprint: Of the policy, see `exported_graph.fingerprint`.
+            fingerprint: Fingerprint of the policy, see `exported_graph.fingerprint`.
         """
         try:
             content = json.loads((self._folder / f'{fingerprint}.graph').read_text())
@@ -133,7 +133,7 @@ class EngineCache:
     def _obtain(
         self, key: EngineKey, build: Callable[[], Built], load: Callable[[Built], Opened]
     ) -> tuple[Opened, str]:
-        """As `obtain`, with the lock held."""
+        """Does what `obtain` does, with the lock held."""
         try:
             return load(self._read(key)), f'Loaded from {self._path(key)}.'
         except (EngineRefused, SafetensorError, OSError) as error:

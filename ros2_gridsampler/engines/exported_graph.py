@@ -20,14 +20,14 @@ from .engine import Compilable, EngineRefused
 
 @dataclass(frozen=True, eq=False)
 class ExportedGraph:
-    """What engines compile.
+    """A network as engines compile it.
 
     Attributes:
         program: Static shapes.
-        signature: Of the network.
-        graph_sha256: Of the operators with their arguments and shapes.
-        weights_sha256: Of all tensors.
-        example: Arguments.
+        signature: Signature of the network.
+        graph_sha256: Hash of the operators with their arguments and shapes.
+        weights_sha256: Hash of all tensors.
+        example: Arguments that the network was traced with.
     """
 
     program: ExportedProgram
@@ -44,7 +44,7 @@ def run_eagerly(source: Compilable, arrays: Arrays) -> Arrays:
 
 
 def export(source: Compilable, example: Arrays, precision: Precision = 'fp32') -> ExportedGraph:
-    """Traces a network.
+    """Returns a network traced with example arguments.
 
     Raises:
         EngineRefused: It cannot be exported; the text names the operator.

@@ -50,13 +50,13 @@ class OnnxRuntime(LibraryEngine):
         return _onnxruntime()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """See `LibraryEngine.look`."""
+        """Returns what a build depends on here, and the precisions to be had."""
         flags = f'opset {OPSET}, {versions("torch", "onnx", "onnxscript")}'
         engine = f'onnxruntime {_onnxruntime().__version__}'
         return Machine(engine, 'CPU', flags=flags), ('fp32', 'int8')
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine.build`."""
+        """Returns the files of an engine."""
         content = to_onnx(graph)
         return {FILE: quantise(content) if settings.precision == 'int8' else content}
 
@@ -67,7 +67,7 @@ class OnnxRuntime(LibraryEngine):
         settings: Settings,
         source: Compilable | None,
     ) -> Session:
-        """See `LibraryEngine.session`."""
+        """Returns the files, opened."""
         return OnnxRuntimeSession(files, signature, settings)
 
 
@@ -171,6 +171,6 @@ class OnnxRuntimeSession:
         self._results = list(signature.outputs)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session.run`."""
+        """Returns the results of one call, by name."""
         found = self._session.run(self._results, {name: arrays[name] for name in self._given})
         return dict(zip(self._results, found, strict=True))

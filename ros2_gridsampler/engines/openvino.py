@@ -49,7 +49,7 @@ class OpenVino(LibraryEngine):
         return _openvino()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """See `LibraryEngine.look`."""
+        """Returns what a build depends on here, and the precisions to be had."""
         core = _core()
         offered = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         able = [each for each in HINTS if CAPABILITIES[each] in offered]
@@ -57,7 +57,7 @@ class OpenVino(LibraryEngine):
         return Machine(f'openvino {installed_version()}', processor), able
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine.build`; refused too where there is no space for files on the way."""
+        """Returns the files of an engine; refused too where there is no space on the way."""
         from .exported_graph import first_line
 
         openvino = _openvino()
@@ -92,7 +92,7 @@ class OpenVino(LibraryEngine):
         settings: Settings,
         source: Compilable | None,
     ) -> Session:
-        """See `LibraryEngine.session`."""
+        """Returns the files, opened."""
         return OpenVinoSession(files, signature, settings)
 
 
@@ -173,7 +173,7 @@ class OpenVinoSession:
         }
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session.run`."""
+        """Returns the results of one call, by name."""
         for name, place in self._given.items():
             place[...] = arrays[name]
         self._request.infer()

@@ -56,13 +56,13 @@ class TensorRt(LibraryEngine):
     hint = 'For int8 it needs a model that was quantised with data.'
 
     def library(self) -> Any:
-        """See `LibraryEngine.library`."""
+        """Returns the module of the library."""
         import tensorrt
 
         return tensorrt
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """See `LibraryEngine.look`."""
+        """Returns what a build depends on here, and the precisions to be had."""
         import torch
 
         gpu = _gpu(settings)
@@ -79,7 +79,7 @@ class TensorRt(LibraryEngine):
         return machine, able if capability >= (8, 0) else able[:2]
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """See `Engine.build`."""
+        """Returns the files of an engine."""
         import torch
 
         by_torch = _route() == 'torch-tensorrt'
@@ -95,7 +95,7 @@ class TensorRt(LibraryEngine):
         settings: Settings,
         source: Compilable | None,
     ) -> Session:
-        """See `LibraryEngine.session`."""
+        """Returns the files, opened."""
         import torch
 
         gpu = _gpu(settings)
@@ -238,7 +238,7 @@ class TensorRtSession:
             self._host[name].copy_(self._device[name], non_blocking=True)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """See `Session.run`."""
+        """Returns the results of one call, by name."""
         import torch
 
         for name in self._given:

@@ -79,8 +79,8 @@ def verify(
         session: To be tried.
         inputs: Arguments of the network.
         expected: What the network in float32 made of them.
-        signature: Of the network; says in which unit results are compared.
-        precision: Of the engine; says what is tolerable.
+        signature: Signature of the network; says in which unit results are compared.
+        precision: Precision of the engine; says what is tolerable.
 
     Raises:
         EngineRefused: It fails, gives another shape or a number that is not finite, or is off by

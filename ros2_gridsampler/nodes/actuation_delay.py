@@ -31,12 +31,11 @@ class DelayNode(Node):
     """Steps one joint of an arm; the others are commanded to stay.
 
     Args:
-        config: What to move.
+        config: Joint to move, and how.
         options: Those of rclpy's Node.
     """
 
     def __init__(self, config: DelayConfig, **options: Any) -> None:
-        """Listen."""
         super().__init__('actuation_delay', **options)
         limits = load_arm(find('calibration', config.arm, '.yaml')).joints
         self._limits = limits.select(limits.names)
@@ -52,7 +51,7 @@ class DelayNode(Node):
         self.create_subscription(JointState, config.joint_states, self._hear, EVERY)
 
     def step(self, made: JointSafetyFilter, target: Any) -> None:
-        """Send what the filter makes of the target."""
+        """Sends what the filter makes of the target."""
         safe = made.filter(target, _PERIOD)
         message = JointTrajectory()
         fill_joint_trajectory(
@@ -67,7 +66,7 @@ class DelayNode(Node):
         self._output.publish(message)
 
     def targets(self) -> list[Any]:
-        """Where the joint goes to and fro, in steps of `_STEP_TIME` [s]; back at the end."""
+        """Returns where the joint goes to and fro, a step each `_STEP_TIME`; back at the end."""
         away = self.newest.copy()
         away[self._row] += self._config.amplitude
         return [away if k % 2 == 0 else self.newest for k in range(self._config.repetitions)] + [
@@ -75,7 +74,7 @@ class DelayNode(Node):
         ]
 
     def make_filter(self) -> JointSafetyFilter:
-        """The limits, from where the arm is."""
+        """Returns a filter by the limits of the arm, from where it is."""
         made = JointSafetyFilter(self._limits)
         made.reset(self.newest)
         return made
@@ -89,7 +88,7 @@ class DelayNode(Node):
 
 
 def measure_delay(config: DelayConfig) -> Delay:
-    """Move the joint and measure.
+    """Moves the joint and measures how late it follows.
 
     Raises:
         TimeoutError: No joint states come.

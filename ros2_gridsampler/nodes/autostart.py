@@ -23,7 +23,6 @@ class Autostart:
     def __init__(
         self, node: Any, wanted: bool, state: Callable[[], str], awaited: Callable[[], str]
     ) -> None:
-        """Begin with the first turn of the executor."""
         self._node = node
         self._wanted = wanted
         self._state = state
@@ -34,7 +33,7 @@ class Autostart:
             self._timer = node.create_timer(0.01, self._start, clock=node.steady_clock)
 
     def leave(self) -> None:
-        """Somebody asked the node to stop: that it is not active is no surprise."""
+        """Stops wanting the node active, because somebody asked it to stop."""
         self._wanted = False
 
     @property

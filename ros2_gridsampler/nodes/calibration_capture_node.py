@@ -26,8 +26,8 @@ class CalibrationCaptureNode(Node):
     Args:
         writer: Takes the views, and every pose.
         board: That is looked for.
-        topic: Of Image or CompressedImage.
-        views: So many are enough.
+        topic: Topic of Image or CompressedImage.
+        views: Number of views that are enough.
         pose_topic: PoseStamped to record too; may be empty.
     """
 
@@ -57,7 +57,7 @@ class CalibrationCaptureNode(Node):
         return len(self._views) >= self._wanted
 
     def stop(self) -> None:
-        """Nothing moves."""
+        """Does nothing, for nothing moves."""
 
     def _add_pose(self, data: bytes) -> None:
         self._write(self._pose_topic, PoseStamped, data)

@@ -26,7 +26,7 @@ class CameraChecks:
     """Lenses as soon as CameraInfo comes, mounts at activate and on request.
 
     Args:
-        topics: Of the cameras.
+        topics: Subscriptions of the cameras.
         config: What the policy reads.
         parameters: What is checked and how strictly.
         records: What the checkpoint knows of its cameras.
@@ -49,7 +49,6 @@ class CameraChecks:
         problems: Problems,
         steady: Callable[[], float],
     ) -> None:
-        """Read the calibration files."""
         self._topics = topics
         self._config = config
         self._parameters = parameters
@@ -87,10 +86,10 @@ class CameraChecks:
             self._check_lens(camera, may_come_later=wait)
 
     def check_late_lenses(self) -> None:
-        """Likewise, but only of those that have come since, or have changed.
+        """Checks the CameraInfo that has come since `check_lenses`, or has changed.
 
         Raises:
-            CameraDisagrees: Likewise.
+            CameraDisagrees: One is not that of the training.
         """
         for camera in self._topics.all:
             late = camera.info is not None and camera.name not in self._lenses
@@ -233,7 +232,7 @@ class CameraChecks:
 
 
 def _numbers(info: Any) -> tuple[Any, ...]:
-    """Of a CameraInfo, to know another one by."""
+    """Returns what tells a CameraInfo from another one."""
     return info.width, info.height, info.distortion_model, tuple(info.k), tuple(info.d)
 
 

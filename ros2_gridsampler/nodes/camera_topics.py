@@ -33,8 +33,8 @@ class CameraTopic:
     """A camera and what has come from it.
 
     Attributes:
-        name: Of the camera.
-        topic: Of its pictures.
+        name: Name of the camera.
+        topic: Topic of its pictures.
         picture: The newest one.
         info: The newest CameraInfo.
         info_subscription: None where nobody needs CameraInfo any more.
@@ -48,7 +48,7 @@ class CameraTopic:
 
     @property
     def subscription(self) -> Any:
-        """Of its pictures."""
+        """The subscription of its pictures."""
         return self.topic.subscription
 
     @property
@@ -58,7 +58,7 @@ class CameraTopic:
 
     @property
     def received(self) -> int:
-        """Pictures."""
+        """Number of pictures that have come."""
         return self.topic.received
 
 
@@ -89,12 +89,12 @@ class CameraTopics:
             raise
 
     def destroy(self) -> None:
-        """Unsubscribe."""
+        """Takes the subscriptions back."""
         for subscription in self._subscriptions():
             self._node.destroy_subscription(subscription)
 
     def wait_for(self, there: Callable[[], bool], timeout: float) -> bool:
-        """Receive pictures and CameraInfo until `there()`, but no longer than `timeout` [s].
+        """Receives pictures and CameraInfo until `there()`, but no longer than `timeout` [s].
 
         For use in a callback, where the executor cannot receive them.
         """
@@ -109,7 +109,7 @@ class CameraTopics:
         return True
 
     def why_no_info(self, camera: CameraTopic) -> str:
-        """A sentence for where no CameraInfo of a camera has come."""
+        """Returns a sentence for where no CameraInfo of a camera has come."""
         topic = camera.info_subscription.topic_name
         if self._node.count_publishers(topic):
             return f'no CameraInfo has come on {topic} yet, which somebody publishes.'
@@ -119,7 +119,7 @@ class CameraTopics:
         )
 
     def ignore_info(self, camera: CameraTopic) -> None:
-        """Its CameraInfo was checked and is not needed any more."""
+        """Unsubscribes from CameraInfo that was checked and is not needed any more."""
         if camera.info_subscription is not None and camera.name not in self._config.rectified:
             self._node.destroy_subscription(camera.info_subscription)
             camera.info_subscription = None

@@ -96,7 +96,7 @@ class Arrival:
     """The newest sample of a stream.
 
     Attributes:
-        what: Of what, as it begins a sentence: "Camera 'front'".
+        what: Name of the stream, as it begins a sentence: "Camera 'front'".
         item: What a sample is, in a word: 'picture'.
         stamp: That it carries [s].
         arrived: How long ago it came [s].
@@ -113,7 +113,7 @@ def why_stamp(sample: Arrival, now: float, budget: StreamBudget, *, simulated: b
 
     Args:
         sample: Its stamp and when it came.
-        now: Of the node's clock [s].
+        now: Time by the node's clock [s].
         budget: How old and how far ahead a stamp may be.
         simulated: Whether the node's clock is /clock.
     """

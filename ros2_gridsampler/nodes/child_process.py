@@ -23,7 +23,7 @@ class ChildProcess:
         module: In the package, like 'nodes.policy_node' or 'benchmarks.naive_reference_node'.
         parameters: ROS parameters.
         remappings: Topic of the node -> topic in the graph.
-        environment: Of the process.
+        environment: Environment variables of the process.
         log: File for all that it says.
         patience: From asking it to end to making it [s].
     """
@@ -38,7 +38,6 @@ class ChildProcess:
         log: Path,
         patience: float,
     ) -> None:
-        """Prepare; entering the context starts it."""
         self._module = module
         self._environment = dict(environment)
         self._log = log
@@ -52,7 +51,6 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> 'ChildProcess':
-        """Start."""
         with self._log.open('wb') as stream:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 self._arguments,
@@ -72,7 +70,6 @@ class ChildProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Ask it to end, and make it."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGINT)
@@ -86,12 +83,12 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """As of subprocess.Popen: negative for the signal that ended it; None while it runs."""
+        """Exit code, negative for the signal that ended the process; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     @property
@@ -103,12 +100,12 @@ class ChildProcess:
         return 1024 * int(status.partition('VmHWM:')[2].split()[0])
 
     def send(self, name: str) -> None:
-        """Send a signal, like 'SIGTERM'."""
+        """Sends a signal, like 'SIGTERM'."""
         if self._process is not None and self.running:
             self._process.send_signal(signal.Signals[name])
 
     def check(self) -> None:
-        """Return while it runs.
+        """Returns while the process runs.
 
         Raises:
             ChildProcessError: It has ended; the text holds its last words.
@@ -119,12 +116,12 @@ class ChildProcess:
             )
 
     def last_words(self, lines: int = 12) -> str:
-        """The end of its log."""
+        """Returns the end of its log."""
         said = self._log.read_text(errors='replace').splitlines()[-lines:]
         quoted = ''.join(f'\n  {line}' for line in said)
         return f'The end of {self._log}:{quoted or " it is empty."}'
 
 
 def _die_with_parent() -> None:
-    """Between fork and exec: a parent that was killed cannot end its children."""
+    """Runs between fork and exec: a parent that was killed cannot end its children."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -21,8 +21,8 @@ class CommandStatistics:
     Attributes:
         commands: How many were sent since `begin`.
         interventions: What the safety filter did -> how often.
-        latency: Of the stages from camera to command.
-        information_age: Of what a command was made from, while the arm follows.
+        latency: Latency of the stages from camera to command.
+        information_age: Age of what a command was made from, while the arm follows.
         used: Predictions that were taken into use since `begin`, in steady time [s].
         seam_positions: Jumps from one chunk to the next.
         seam_velocities: The same of their velocities.
@@ -57,8 +57,8 @@ class CommandStatistics:
         """A command was sent.
 
         Args:
-            command: See there.
-            now: For when it was [s].
+            command: Command that was sent.
+            now: Time that it was for [s].
             seen: Capture time of what it was made from [s]; None without a chunk.
         """
         self.commands += 1

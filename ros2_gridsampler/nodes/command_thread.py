@@ -39,15 +39,15 @@ class CommandThread:
 
     Args:
         loop: Nobody else calls it while the thread runs.
-        config: Of the loop.
+        config: Configuration of the loop.
         output: Takes the commands.
-        clocks: See there.
+        clocks: Clocks of stamps and deadlines.
         measured: Gives where the arm is measured now; None before it was.
         watch: Told, in this thread, of every command and of what the step left.
-        lead: So long before a command is due it is begun, so that what making it takes does not
-            shift it [s].
-        niceness: Of the thread; below 0 needs the right to it (CAP_SYS_NICE or RLIMIT_NICE) and
-            is left as it is without.
+        lead: Time by which a command is begun before it is due, so that what making it takes
+            does not shift it [s].
+        niceness: Niceness of the thread; below 0 needs the right to it (CAP_SYS_NICE or
+            RLIMIT_NICE) and is left as it is without.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class CommandThread:
         """Whether the last stop ended within `stop_time`."""
 
     def start(self) -> None:
-        """Begins."""
+        """Begins to step the loop and to send commands."""
         self._alive_at = time.monotonic()
         self._thread.start()
 

@@ -56,7 +56,6 @@ class DemonstrationWatcher(Node):
     """
 
     def __init__(self, cameras: Sequence[str], **options: Any) -> None:
-        """Subscribe."""
         super().__init__('demonstration', **options)
         self._cameras = {name: _CameraCount() for name in cameras}
         self._begins: list[_Begin] = []
@@ -93,12 +92,12 @@ class DemonstrationWatcher(Node):
 
     @property
     def instruction(self) -> str:
-        """Of the current episode; empty before the first."""
+        """Instruction of the current episode; empty before the first."""
         return self._begins[-1].instruction if self._begins else ''
 
     @property
     def commands(self) -> int:
-        """How many came."""
+        """Number of commands that came."""
         return len(self._command_times)
 
     @property

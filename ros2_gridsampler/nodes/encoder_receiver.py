@@ -45,7 +45,6 @@ class EncoderReceiver:
         refusal: Callable[[ServedEncoder], str],
         use: Callable[[Path | None], None],
     ) -> None:
-        """Subscribe."""
         self._node = node
         self._server = server.rstrip('/')
         self._store = store
@@ -61,7 +60,7 @@ class EncoderReceiver:
         self.received = 0
         """Chunks that were taken since the beginning."""
         self.state = 'waiting for the server'
-        """For people."""
+        """What the receiver does, for people."""
         take, tick = (
             while_alive(lambda: not self._destroyed, callback)
             for callback in (self._take_manifest, self._tick)
@@ -72,7 +71,7 @@ class EncoderReceiver:
         self._timer = node.create_timer(_TICK, tick, clock=node.steady_clock)
 
     def destroy(self) -> None:
-        """Take the topics back; what is half there is thrown away."""
+        """Takes the topics back; what is half there is thrown away."""
         self._destroyed = True
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._manifest)
@@ -182,7 +181,7 @@ class EncoderReceiver:
             self._chunks = None
 
     def _abandon(self) -> None:
-        """Throw away what is half there; what is being verified clears up after itself."""
+        """Throws away what is half there; what is being verified clears up after itself."""
         self._drop_topic()
         if self._reception is not None and self._verifying is None:
             self._reception.discard()

@@ -43,7 +43,6 @@ class EncoderServerNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """List the folder and serve; `options` are those of rclpy's Node."""
         super().__init__('encoder_server', **options)
         declare_parameters(self, EncoderServerParameters)
         parameters = read_parameters(self, EncoderServerParameters)
@@ -64,11 +63,11 @@ class EncoderServerNode(Node):
 
     @property
     def finished(self) -> bool:
-        """Never by itself."""
+        """Whether the node has ended, which it never does by itself."""
         return False
 
     def stop(self) -> None:
-        """Nothing moves here."""
+        """Does nothing, for nothing moves here."""
 
     def _check_change(self, parameters: list[Any]) -> Any:
         for parameter in parameters:
@@ -111,20 +110,20 @@ class EncoderServerNode(Node):
 
 
 def weights_quality(size: int) -> QoSProfile:
-    """Every chunk is kept for whoever comes later, and none is lost."""
+    """Returns a quality of service by which every chunk is kept, and none is lost."""
     return QoSProfile(
         depth=chunk_count(size), reliability=LATCHED.reliability, durability=LATCHED.durability
     )
 
 
 def prepare_server_process() -> None:
-    """Before rclpy begins: heartbeats that suit files; a profile of the user stays."""
+    """Sets heartbeats that suit files, before rclpy begins; a profile of the user stays."""
     for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
         os.environ.setdefault(name, str(PROFILE))
 
 
 def main() -> int:
-    """Run the node."""
+    """Runs the encoder server."""
     prepare_server_process()
     return run(EncoderServerNode)
 

@@ -56,7 +56,6 @@ class InferenceThread:
         refuse: Callable[[Fault, str, str], None],
         min_contrast: float,
     ) -> None:
-        """Know everybody; `start` begins."""
         self._buffer = buffer
         self._predict = predict
         self._now = now
@@ -79,7 +78,7 @@ class InferenceThread:
         """What ended the thread, where it was not `stop`."""
 
     def start(self) -> None:
-        """Begin to predict."""
+        """Begins to predict on the newest observation."""
         # Of this thread alone: one that was given up must not come back to life.
         self._stopping = stopping = threading.Event()
         self.failure = self._busy_since = None
@@ -111,19 +110,19 @@ class InferenceThread:
             return {s.name: (s.newest, s.repeated, s.restarts) for s in streams}
 
     def add_image(self, camera: str, message: Any, time: float) -> None:
-        """See `ObservationBuffer.add_image`."""
+        """Takes a picture; see `ObservationBuffer.add_image`."""
         with self._changed:
             self._buffer.add_image(camera, message, time)
             self._changed.notify()
 
     def add_camera_info(self, camera: str, message: Any) -> None:
-        """See `ObservationBuffer.add_camera_info`."""
+        """Takes the CameraInfo of a camera; see `ObservationBuffer.add_camera_info`."""
         with self._changed:
             self._buffer.add_camera_info(camera, message)
             self._wake_if_waiting()
 
     def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
-        """See `ObservationBuffer.add_joints`."""
+        """Takes positions of joints; see `ObservationBuffer.add_joints`."""
         with self._changed:
             self._buffer.add_joints(names, positions, time)
             self._wake_if_waiting()
@@ -131,7 +130,7 @@ class InferenceThread:
     def add_pose(
         self, position: Sequence[float], quaternion: Sequence[float], time: float
     ) -> None:
-        """See `ObservationBuffer.add_pose`."""
+        """Takes a pose of the end effector; see `ObservationBuffer.add_pose`."""
         with self._changed:
             self._buffer.add_pose(position, quaternion, time)
             self._wake_if_waiting()
@@ -143,7 +142,7 @@ class InferenceThread:
             self._sent.append((targets, time))
 
     def set_instruction(self, instruction: str) -> None:
-        """See `ObservationBuffer.set_instruction`."""
+        """Takes the instruction; see `ObservationBuffer.set_instruction`."""
         with self._changed:
             self._buffer.set_instruction(instruction)
             self._changed.notify()

@@ -61,7 +61,7 @@ class InputTopics:
             raise
 
     def destroy(self) -> None:
-        """Unsubscribe."""
+        """Takes the subscriptions back."""
         self._destroyed = True
         self.cameras.destroy()
         self._states.destroy()
@@ -79,7 +79,7 @@ class InputTopics:
         return self._states.measured_pose
 
     def measured(self) -> Measured | None:
-        """See `StateTopics.measured`."""
+        """Returns where the arm is; see `StateTopics.measured`."""
         return self._states.measured()
 
     def silent(self) -> list[str]:
@@ -87,7 +87,7 @@ class InputTopics:
         return [*self.cameras.silent(), *self._states.silent()]
 
     def unusable(self) -> list[str]:
-        """See `StateTopics.unusable`."""
+        """Returns why messages could not be used; see `StateTopics.unusable`."""
         return self._states.unusable()
 
     def arrivals(self) -> list[Arrival]:
@@ -95,7 +95,7 @@ class InputTopics:
         return [*self.cameras.arrivals(), *self._states.arrivals()]
 
     def state_publishers(self) -> list[str]:
-        """See `StateTopics.publishers`."""
+        """Returns who says where the arm is; see `StateTopics.publishers`."""
         return self._states.publishers()
 
     def why_no_instruction(self) -> str:

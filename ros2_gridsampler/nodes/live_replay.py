@@ -49,7 +49,6 @@ class LiveReplay:
     """
 
     def __init__(self, task: EvaluationTask, logs: Path, check: Callable[[], None]) -> None:
-        """Know what to start."""
         if task.compare is not None or task.policy.encoder is not None:
             raise ValueError(
                 'One policy with its own encoder can be played to the live node; leave '

@@ -17,7 +17,7 @@ class LoopReport:
     """Reads what the parts of a `PolicyLoop` count.
 
     Args:
-        config: Of the policy.
+        config: Configuration of the policy.
         statistics: Counts what is commanded.
         inference: Predicts.
         inputs: Receive.
@@ -32,14 +32,13 @@ class LoopReport:
         inputs: InputTopics,
         problems: Problems,
     ) -> None:
-        """Know everybody."""
         self._config = config
         self._statistics = statistics
         self._inference = inference
         self._inputs = inputs
         self._problems = problems
         self.deadlines: DeadlineMonitor | None = None
-        """Of the command thread."""
+        """When the command thread has sent its commands; None before it began."""
 
     def main(self, view: LoopView) -> dict[str, Any]:
         """What the policy is doing."""
@@ -62,8 +61,8 @@ class LoopReport:
         """Part -> key -> value; durations in [ms], seams in the units of the actions.
 
         Args:
-            view: Of the command loop.
-            now: Of the clock that stamps the streams [s].
+            view: What the last step of the command loop left.
+            now: Time by the clock that stamps the streams [s].
         """
         return {
             'streams': self._streams(view, now),

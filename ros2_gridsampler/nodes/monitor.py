@@ -37,7 +37,6 @@ class Monitor(Node):
     """
 
     def __init__(self, watched: str, **options: Any) -> None:
-        """Listen."""
         super().__init__('monitor', **options)
         self._watched = watched
         self._heard = float('-inf')

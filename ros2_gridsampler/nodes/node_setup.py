@@ -77,7 +77,7 @@ class RunnableNode(Protocol):
 
 
 def declare_parameters(node: Any, kind: type[Any], *, refuse_others: bool = True) -> list[str]:
-    """Declare the fields of a dataclass as ROS parameters.
+    """Declares the fields of a dataclass as ROS parameters.
 
     A field's metadata may hold 'help', 'unit', 'read_only' and the bounds of `bounds.checked`. A
     field that is a dataclass itself becomes a group: 'streams.max_age'.
@@ -102,11 +102,11 @@ def declare_parameters(node: Any, kind: type[Any], *, refuse_others: bool = True
 
 
 def refuse_unknown_parameters(node: Any, names: Collection[str]) -> None:
-    """Refuse parameters, and files of them, that were given to a node and are not meant for it.
+    """Refuses parameters, and files of them, that were given to a node and are not meant for it.
 
     Args:
         node: Any rclpy node.
-        names: Of its parameters.
+        names: Names of its parameters.
 
     Raises:
         BadParameter: Names the nearest parameter that it has, or the nodes of the file.
@@ -138,7 +138,7 @@ def _declare(node: Any, kind: type[Any], prefix: str) -> list[str]:
 
 
 def read_parameters(node: Any, kind: type[Parameters], prefix: str = '') -> Parameters:
-    """The current values of parameters that `declare_parameters` declared.
+    """Returns the current values of parameters that `declare_parameters` declared.
 
     Raises:
         BadParameter: A value is none of the choices of its field, or the dataclass refuses it.
@@ -164,7 +164,7 @@ def read_parameters(node: Any, kind: type[Parameters], prefix: str = '') -> Para
 
 
 def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
-    """Run a node until it is finished, a signal comes or something fails.
+    """Runs a node until it is finished, a signal comes or something fails.
 
     Whatever the end, the node's `stop` runs while its publishers still work: rclpy's own signal
     handlers would shut the context down first, and the last safe command would never leave.
@@ -195,7 +195,7 @@ class _Ending:
 
     Attributes:
         asked: Signals that came.
-        node: Of the process; None before it was made.
+        node: Node of the process; None before it was made.
         noticed: Whether the node is being stopped.
         over: Set when everything is done.
     """
@@ -263,7 +263,7 @@ def _run(create: Callable[[], Any], arguments: Sequence[str] | None, ending: _En
 
 
 def prepare_process() -> None:
-    """Set what must be set before `rclpy.init`; what the user has set already stays."""
+    """Sets what must be set before `rclpy.init`; what the user has set already stays."""
     if not any(name in os.environ for name in _PROFILE_VARIABLES):
         for name in _PROFILE_VARIABLES:
             os.environ[name] = str(FAST_DDS_PROFILE)
@@ -316,7 +316,7 @@ def _fields(kind: type[Any]) -> list[tuple[Any, Any]]:
 
 
 def _example(name: str, hint: Any, given: Any) -> str:
-    """How a value of another type is written."""
+    """Returns how a value of another type is written."""
     if hint is float:
         return f'; write {name}:=15.0, not 15'
     if typing.get_origin(hint) is tuple and isinstance(given, str):

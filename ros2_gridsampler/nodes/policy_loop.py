@@ -62,15 +62,15 @@ class PolicyLoop:
     Args:
         node: Owns topics and timers.
         parameters: Topics, rates, budgets.
-        config: Of the checkpoint.
-        backend: Predicts.
+        config: Configuration of the checkpoint.
+        backend: Engine that predicts.
         check_instruction: See `DeployedPolicy`.
-        arm: Limits.
+        arm: Limits of the arm.
         records: What the checkpoint knows of its cameras.
-        views: Its reference views.
+        views: Reference views of the checkpoint.
         reports: Gets predictions and times.
         problems: Gets what goes wrong.
-        steady: Steady time [s].
+        steady: Returns steady time [s].
 
     Raises:
         ValueError: Checkpoint, arm and parameters do not fit each other.
@@ -91,7 +91,6 @@ class PolicyLoop:
         problems: Problems,
         steady: Callable[[], float],
     ) -> None:
-        """Subscribe and advertise; `start` begins."""
         if len(parameters.camera_topics) != len(config.cameras):
             raise ValueError(
                 f'The checkpoint looks through the cameras {list(config.cameras)}, but '
@@ -218,7 +217,7 @@ class PolicyLoop:
         )
 
     def stop(self) -> None:
-        """Decelerate inside the limits; the last message is a safe command."""
+        """Decelerates inside the limits; the last message is a safe command."""
         if self._commands is None:
             return
         commands, self._commands = self._commands, None
@@ -240,7 +239,7 @@ class PolicyLoop:
             self._inference.stop()
 
     def destroy(self) -> None:
-        """Stop and take the topics back."""
+        """Stops and takes the topics back."""
         try:
             self.stop()
         finally:
@@ -252,7 +251,7 @@ class PolicyLoop:
         return contextlib.nullcontext() if self._commands is None else self._commands.sending
 
     def pause(self) -> None:
-        """Decelerates and holds."""
+        """Decelerates the arm and holds it."""
         self._findings.stopped = True
         self._post(StopAsked())
 

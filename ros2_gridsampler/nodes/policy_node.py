@@ -46,7 +46,9 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class PolicyNode(LifecycleNode):
-    """Configure loads and verifies, activate commands, every way out ends with a safe command.
+    """A policy as a lifecycle node, whose every way out ends with a safe command.
+
+    Configure loads and verifies the policy, activate begins to command the arm.
 
     In: the cameras, JointState, the end-effector pose where needed, `~/instruction` (String,
     latched or not). Out, by the checkpoint's actions and `output`: `~/twist_command`
@@ -60,7 +62,6 @@ class PolicyNode(LifecycleNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Declare everything, load nothing; `options` are those of rclpy's Node."""
         super().__init__('policy_node', **options)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._names = set(declare_parameters(self, PolicyParameters, refuse_others=False))
@@ -87,7 +88,7 @@ class PolicyNode(LifecycleNode):
 
     @property
     def finished(self) -> bool:
-        """Never by itself.
+        """Whether the node has ended, which it never does by itself.
 
         Raises:
             Refused: The node was to configure itself and cannot; says why.
@@ -102,36 +103,36 @@ class PolicyNode(LifecycleNode):
         return self._loop is not None and self._loop.commanding
 
     def stop(self) -> None:
-        """Decelerate, hold, let go."""
+        """Decelerates and holds the arm, and lets go of everything."""
         if self._state != 'finalized' and self.trigger_shutdown() != SUCCESS:
             raise RuntimeError('The arm may not have been stopped; see the line before.')
 
     def on_configure(self, state: Any) -> Any:
-        """Load checkpoint and arm, check that they fit, warm up."""
+        """Loads checkpoint and arm, checks that they fit, and warms up."""
         refusals = (ValueError, OSError, NameValidationException)
         return self._transition('configure', self._configure, 'inactive', refusals)
 
     def on_activate(self, state: Any) -> Any:
-        """Check that no camera has moved; begin to predict and to command."""
+        """Checks that no camera has moved; begins to predict and to command."""
         return self._transition('activate', self._activate, 'active', (Refused, CameraDisagrees))
 
     def on_deactivate(self, state: Any) -> Any:
-        """Decelerate and hold."""
+        """Decelerates and holds the arm."""
         self._autostart.leave()
         return self._transition('deactivate', self._existing_loop().stop, 'inactive')
 
     def on_cleanup(self, state: Any) -> Any:
-        """Let go of checkpoint and topics."""
+        """Lets go of checkpoint and topics."""
         self._autostart.leave()
         return self._transition('cleanup', self._release, 'unconfigured')
 
     def on_shutdown(self, state: Any) -> Any:
-        """From wherever the node is: decelerate, hold, let go."""
+        """Decelerates, holds and lets go, from wherever the node is."""
         self._autostart.leave()
         return self._transition('shutdown', self._release, 'finalized')
 
     def on_error(self, state: Any) -> Any:
-        """As after cleanup, but what went wrong stays in the diagnostics."""
+        """Lets go of everything, as cleanup does; what went wrong stays in the diagnostics."""
         reason = self._refusal
         result = self._transition('cleanup', self._release, 'unconfigured')
         if result != SUCCESS:
@@ -158,7 +159,7 @@ class PolicyNode(LifecycleNode):
         return result
 
     def announce(self, engine: CompiledPolicy) -> Backend:
-        """An engine was made, by whichever thread; what this gives predicts."""
+        """Takes note of an engine that was made, in any thread; returns what predicts."""
         report = engine.report
         refused = ' '.join(f'{each.backend}: {each.reason}' for each in report.refusals)
         self._engine = {'backend': report.backend, 'backends refused': refused}
@@ -285,7 +286,7 @@ class PolicyNode(LifecycleNode):
             self._give_up(str(error))
 
     def _give_up(self, reason: str) -> None:
-        """Hold, until a person activates the node again."""
+        """Holds the arm until a person activates the node again."""
         self.get_logger().error(f'Deactivating: {reason} Then activate the node again.')
         if self.trigger_deactivate() == SUCCESS:
             self._refusal = reason
@@ -328,7 +329,7 @@ class PolicyNode(LifecycleNode):
 
 
 def main() -> int:
-    """Run the node."""
+    """Runs the policy node."""
     return run(PolicyNode)
 
 

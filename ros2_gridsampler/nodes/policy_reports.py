@@ -32,7 +32,6 @@ class PolicyReports:
     """
 
     def __init__(self, node: Any, steady: Callable[[], float]) -> None:
-        """Advertise the topics of `node`; `steady` is steady time [s]."""
         self._node = node
         self._steady = steady
         self._drawn = float('-inf')
@@ -83,8 +82,8 @@ class PolicyReports:
         """The state of the node, once a second.
 
         Args:
-            time: Of the node's clock [s].
-            name: Of the node.
+            time: Time by the node's clock [s].
+            name: Name of the node.
             hardware: Name of the arm.
             status: Level of DiagnosticStatus, and a sentence.
             values: Anything that prints.

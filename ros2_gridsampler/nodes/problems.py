@@ -17,7 +17,7 @@ class Problems:
 
     Args:
         log: A logger of rclpy.
-        now: Steady time [s].
+        now: Returns steady time [s].
     """
 
     # Between two logs of the same sentence: at first, and at most; gone for so long, it is news.
@@ -25,7 +25,6 @@ class Problems:
     _MOST_SENTENCES = 1000
 
     def __init__(self, log: Any, now: Callable[[], float]) -> None:
-        """Nothing has gone wrong yet."""
         self._log = log
         self._now = now
         self._lock = threading.Lock()
@@ -34,7 +33,7 @@ class Problems:
         self._told: dict[str, _Told] = {}
 
     def report(self, name: str, text: str) -> None:
-        """Count a problem; `text` says what came, what was expected, what to do."""
+        """Counts a problem; `text` says what came, what was expected, what to do."""
         now = self._now()
         # Numbers change with every message and make no other sentence.
         key = name + re.sub(r'\d+', '#', text)
@@ -55,13 +54,13 @@ class Problems:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Name -> how often."""
+        """How often each problem was reported, by name."""
         with self._lock:
             return dict(self._counts)
 
     @property
     def last(self) -> Mapping[str, str]:
-        """Name -> the most recent text."""
+        """Most recent text of each problem, by name."""
         with self._lock:
             return dict(self._last)
 

@@ -91,7 +91,6 @@ class ReplayNode(Node):
     """Plays a bag; every node that listens must run with `use_sim_time`, for stamps stay."""
 
     def __init__(self, **options: Any) -> None:
-        """Begin to play as soon as somebody listens; `options` are those of rclpy's Node."""
         super().__init__('replay_node', **options)
         declare_parameters(self, ReplayParameters)
         self._chosen = parameters = read_parameters(self, ReplayParameters)
@@ -130,7 +129,7 @@ class ReplayNode(Node):
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Play no further."""
+        """Ends the replay where it is."""
         self._stopping.set()
         with self._answered:
             self._answered.notify_all()
@@ -314,7 +313,7 @@ class ReplayNode(Node):
 
 
 def main() -> int:
-    """Run the node."""
+    """Runs the player of recordings."""
     return run(ReplayNode)
 
 

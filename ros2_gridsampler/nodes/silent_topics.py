@@ -22,13 +22,13 @@ class ListenedTopic:
     """A subscription and what has come by it.
 
     Attributes:
-        what: Of what, as it begins a sentence: "Camera 'front'".
-        parameter: Names the topic.
+        what: Name of the stream, as it begins a sentence: "Camera 'front'".
+        parameter: Parameter that names the topic.
         item: What comes by it, in a word: 'picture'.
         kinds: Message types that could be meant, like 'sensor_msgs/msg/Image'.
-        subscription: Of rclpy.
+        subscription: Subscription of rclpy.
         heard: When something came last, or when listening began, steady time [s].
-        received: Messages.
+        received: Number of messages.
     """
 
     what: str
@@ -41,11 +41,11 @@ class ListenedTopic:
 
     @property
     def name(self) -> str:
-        """Of the topic, as it is in the graph."""
+        """Name of the topic, as it is in the graph."""
         return str(self.subscription.topic_name)
 
     def count(self, now: float) -> None:
-        """A message has come, now [s]."""
+        """Counts a message that has come now [s]."""
         self.heard = now
         self.received += 1
 

@@ -41,7 +41,6 @@ class SimulatedArmNode(Node):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Start to simulate; `options` are those of rclpy's Node."""
         super().__init__('simulated_arm', **options)
         declare_parameters(self, SimulationParameters)
         parameters = read_parameters(self, SimulationParameters)
@@ -78,11 +77,11 @@ class SimulatedArmNode(Node):
 
     @property
     def finished(self) -> bool:
-        """Never: the last summary stays to be read."""
+        """Whether the node has ended: never, for the last summary stays to be read."""
         return False
 
     def stop(self) -> None:
-        """End the simulation."""
+        """Ends the simulation and returns."""
         self._simulation.stop()
 
     def _check(self) -> None:
@@ -139,7 +138,7 @@ class SimulatedArmNode(Node):
 
 
 def main() -> int:
-    """Run the node."""
+    """Runs the simulated arm."""
     return run(SimulatedArmNode)
 
 

@@ -55,7 +55,6 @@ class SimulationThread:
         publish: Callable[[str, Any], None],
         announce: Callable[[Episode | None, list[Episode]], None],
     ) -> None:
-        """Know everybody; `start` begins."""
         self._parameters = parameters
         self._simulator = simulator
         self._now = now
@@ -73,26 +72,26 @@ class SimulationThread:
         self.failure: Exception | None = None
 
     def start(self) -> None:
-        """Begin; the first scene takes some seconds to build."""
+        """Begins to simulate; the first scene takes some seconds to build."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the simulator is closed."""
+        """Ends the simulation; returns when the simulator is closed."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join()
 
     def move(self, twist: NDArray[np.float64]) -> None:
-        """Follow a twist [m/s], [rad/s] until the next one comes or the time is out."""
+        """Follows a twist [m/s], [rad/s] until the next one comes or the time is out."""
         self._twist = (twist, time.monotonic())
 
     def grip(self, opening: float) -> None:
-        """Bring the gripper to an opening [m]."""
+        """Brings the gripper to an opening [m]."""
         self._gripper = opening
 
     def skip(self, timeout: float = 60.0) -> Episode | None:
-        """End the episode; returns the next one when it has begun, None if there is none."""
+        """Ends the episode; returns the next one when it has begun, None if there is none."""
         with self._changed:
             before = len(self.episodes)
             self._skipping = True

@@ -106,7 +106,7 @@ class StateTopics:
             raise
 
     def destroy(self) -> None:
-        """Unsubscribe."""
+        """Takes the subscriptions back."""
         self._destroyed = True
         for topic in self._topics:
             self._node.destroy_subscription(topic.subscription)

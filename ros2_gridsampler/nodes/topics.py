@@ -26,6 +26,6 @@ REPORTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def ros_time(time: float) -> Any:
-    """Seconds -> builtin_interfaces/Time."""
+    """Returns a time in seconds as builtin_interfaces/Time."""
     nanoseconds = round(time * 1e9)
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
