@@ -34,6 +34,10 @@ GOOD = {
         '250': {'deadline_misses': 0, 'commands': 200},
         '120': {'deadline_misses': 0, 'commands': 200},
     },
+    'holds': {
+        'commands': {'FOLLOWING': 195, 'HOLDING': 5},
+        'began': {'HOLD -> FOLLOW': 1, "camera 'front': silent or too old": 1},
+    },
     'filter_interventions': {'commands': 2, 'by_entry': {'position:elbow': 2}},
     'jerk': {'ratio': 1.2},
 }  # fmt: skip
@@ -71,6 +75,11 @@ def test_of_a_good_policy_there_is_nothing_to_do():
             'up to 40 of 200 commands (20%), most often pos',
         ),
         ('jerk.ratio', 3.0, '3.0 times as much'),
+        (
+            'holds.commands',
+            {'FOLLOWING': 120, 'BRAKING': 8, 'HOLDING': 72},
+            "held the arm for 80 of 200 commands (40%): camera 'front': silent or too old (1)",
+        ),
         ('look_at', ['Look at camera front: 90 of 100 frames are black.'], 'Look at camera front'),
         (
             'critical_interval_mse_baselines.hold_action',

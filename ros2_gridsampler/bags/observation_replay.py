@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ..seeing.camera_message import stamp_seconds
 from ..seeing.joint_states import JointNames
-from ..seeing.observation import NotObservable, Observation
+from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.observation_search import ObservationSearch, StreamFault
 from ..seeing.stream_health import Fault, TimeSource
 from .bag_contents import clock_steps
 from .bag_files import DamagedBag
@@ -102,6 +103,7 @@ class ObservationReplay:
     ) -> None:
         self._topics = topics
         self._buffer = buffer
+        self._search = ObservationSearch(buffer)
         self._source = time
         self.now = -float('inf')
         """Time of the newest message, as the live node's clock would have said [s]."""
@@ -109,6 +111,8 @@ class ObservationReplay:
         """Why there was no observation when last looked for."""
         self.stuck = ''
         """The camera that repeats itself while the arm moves, so that there is no observation."""
+        self.wrong: list[StreamFault] = []
+        """What the live node would have told its command loop at the last message."""
         self.refused: Counter[str] = Counter()
         """What could not be used, by the sentence that says why."""
 
@@ -121,6 +125,7 @@ class ObservationReplay:
         """Go on with an empty buffer; the sentence stays."""
         buffer.set_instruction(self._buffer.instruction)
         self._buffer = buffer
+        self._search = ObservationSearch(buffer)
         self.now = -float('inf')
 
     def learn_cameras(self, bag: Path) -> None:
@@ -156,24 +161,23 @@ class ObservationReplay:
         """The observation that becomes possible by this message, if one does."""
         arrival, capture = self.times(recorded)
         self.now = max(self.now, arrival) if self._source == 'header' else arrival
+        self.wrong, self.stuck = [], ''
         try:
             feed(self._buffer, self._topics, recorded, capture)
         except ValueError as error:
             self._refuse(str(error))
             return None
-        try:
-            decode = self._buffer.take(self.now)
-        except NotObservable as error:
-            self.reason = str(error)
-            self.stuck = error.stream if error.fault is Fault.FROZEN else ''
-            return None
-        self.stuck = ''
+        decode, self.wrong = self._search.look(self.now)
         if decode is None:
+            self.reason = self._search.reason or self.reason
+            frozen = [each.stream for each in self.wrong if each.fault is Fault.FROZEN]
+            self.stuck = frozen[0] if frozen else ''
             return None
         try:
             return decode()
         except ValueError as error:
             self._refuse(str(error))
+            self.wrong.append(StreamFault(Fault.BAD_PICTURE, 'picture', str(error)))
             return None
 
     def _refuse(self, text: str) -> None:

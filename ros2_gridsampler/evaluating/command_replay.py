@@ -17,8 +17,12 @@ from ..acting.action_chunk import ActionChunk, ActionSpace, OutsideChunk
 from ..acting.action_prefix import Prefix
 from ..acting.arm_limits import ArmLimits
 from ..acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
-from ..acting.controller import Controller, Decision
+from ..acting.command_loop import CommandLoop
+from ..acting.loop_config import LoopConfig
+from ..acting.loop_events import Event, Instant, Measured, Predicted, Told
+from ..acting.loop_states import LoopState
 from ..bounds import checked
+from ..seeing.stream_health import LadderConfig, StreamBudget, Transition
 
 Numbers = NDArray[np.float64]
 
@@ -31,55 +35,110 @@ class CommandConfig:
     Attributes:
         rate: Commands per second [Hz].
         schedule: How chunks follow each other.
-        max_state_age: The arm is stopped when its measured state is older [s].
+        ladder: How long what is wrong with a stream may last.
     """
 
     rate: Annotated[float, tyro.conf.arg(name='command-rate')] = field(
-        default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000}
+        default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 1000}
     )
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
-    max_state_age: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
+    ladder: LadderConfig = LadderConfig()  # noqa: RUF009 - frozen
+
+    def loop(self, streams: StreamBudget) -> LoopConfig:
+        """Returns the same for the command loop; a recorded arm obeys nobody."""
+        return LoopConfig(
+            command_rate=self.rate,
+            schedule=self.schedule,
+            ladder=self.ladder,
+            streams=streams,
+            check_following=False,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Due:
+    """What is commanded at a tick.
+
+    Attributes:
+        values: In the order of the action space; None before anything could be commanded.
+        holding: Why the arm decelerates or stands; empty while it follows a chunk.
+        interventions: What the safety filter had to change.
+    """
+
+    values: Numbers | None
+    holding: str
+    interventions: tuple[str, ...] = ()
 
 
 class Follower(Protocol):
     """Chunks -> the command due now."""
 
-    def restart(self, state: Numbers, time: float) -> None:
-        """Begin with the arm at `state`, measured at `time` [s]."""
+    def restart(self, time: float) -> None:
+        """Forgets everything at `time` [s]."""
 
-    def add(self, chunk: ActionChunk, now: float) -> None:
-        """Take a prediction into use."""
+    def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
+        """Takes a prediction into use that answers `instruction`."""
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """See `ChunkSchedule.prefix`."""
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
-        """The command due at `now` [s], the arm having been at `state` at `time` [s]."""
+    def due(self, state: Numbers, time: float, now: float) -> Due:
+        """Returns the command due at `now` [s], the arm having been at `state` at `time` [s]."""
 
 
-class FilteredCommands:
-    """Schedule and safety filter, joined as on the arm; see `Controller`."""
+class LoopCommands:
+    """The command loop of the live node, on the time of the recording.
 
-    def __init__(self, space: ActionSpace, limits: ArmLimits, config: CommandConfig) -> None:
-        self._controller = Controller(space, limits, config.schedule, config.max_state_age)
+    Args:
+        space: What an action means.
+        limits: Of the arm.
+        config: How it judges streams and chunks.
+    """
 
-    def restart(self, state: Numbers, time: float) -> None:
+    def __init__(self, space: ActionSpace, limits: ArmLimits, config: LoopConfig) -> None:
+        self._loop = CommandLoop(space, limits, config)
+        self._inbox: list[Event] = []
+        self._counts: Counter[str] = Counter()
+        self.states: Counter[LoopState] = Counter()
+        """State of the loop -> commands."""
+        self.transitions: deque[tuple[float, Transition]] = deque(maxlen=1000)
+        """The last steps on the ladder, each with the time of the recording [s]."""
+
+    def tell(self, event: Event) -> None:
+        """Puts an event into the inbox of the next step."""
+        self._inbox.append(event)
+
+    def restart(self, time: float) -> None:
+        """See `Follower`; the sentence to obey stays."""
+        self._counts = self.counts
+        self._loop.start(time)
+        self._inbox = [event for event in self._inbox if isinstance(event, Told)]
+
+    def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
         """See `Follower`."""
-        self._controller.restart()
-        self._controller.measure(state, time, time)
-
-    def add(self, chunk: ActionChunk, now: float) -> None:
-        """See `Follower`."""
-        self._controller.add(chunk, now)
+        self._inbox.append(Predicted(chunk, instruction))
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """See `Follower`."""
-        return self._controller.prefix(start_time, period, now)
+        view = self._loop.view
+        coming = [e.chunk for e in self._inbox if isinstance(e, Predicted)]
+        return view.prefix(coming, start_time, period, now)
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
+    def due(self, state: Numbers, time: float, now: float) -> Due:
         """See `Follower`."""
-        self._controller.measure(state, time, now)
-        return self._controller.command(now, period)
+        inbox, self._inbox = [*self._inbox, Measured(state, time)], []
+        command = self._loop.step(Instant(now, now, now), inbox)
+        view = self._loop.view
+        self.states[view.state] += 1
+        self.transitions.extend((now, step) for step in view.transitions)
+        if command is None:
+            return Due(None, view.holding)
+        return Due(command.values, command.holding, command.interventions)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """'stream: fault' -> how often it began, and 'X -> Y' -> how often."""
+        return self._counts + Counter(self._loop.view.counts)
 
 
 class ScheduledCommands:
@@ -88,11 +147,11 @@ class ScheduledCommands:
     def __init__(self, config: CommandConfig) -> None:
         self._schedule = ChunkSchedule(config.schedule)
 
-    def restart(self, state: Numbers, time: float) -> None:
+    def restart(self, time: float) -> None:
         """See `Follower`."""
         self._schedule.clear()
 
-    def add(self, chunk: ActionChunk, now: float) -> None:
+    def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
         """See `Follower`."""
         self._schedule.add(chunk, now)
 
@@ -100,12 +159,12 @@ class ScheduledCommands:
         """See `Follower`."""
         return self._schedule.prefix(start_time, period, now)
 
-    def command(self, state: Numbers, time: float, now: float, period: float) -> Decision:
+    def due(self, state: Numbers, time: float, now: float) -> Due:
         """See `Follower`."""
         try:
-            return Decision(self._schedule.action(now), '', (), False)
+            return Due(self._schedule.action(now), '')
         except NoActionDue as error:
-            return Decision(state, str(error), (), True)
+            return Due(state, str(error))
 
 
 class CommandReplay:
@@ -116,7 +175,7 @@ class CommandReplay:
     would have led to is not seen; what the limits and the timing do to them is.
 
     Args:
-        follower: What makes commands of chunks: `FilteredCommands` or `ScheduledCommands`.
+        follower: What makes commands of chunks: `LoopCommands` or `ScheduledCommands`.
         config: Of the loop.
         scale: Unit of each entry of an action, see `action_scale`.
         latency: Time from a frame's arrival to its chunk [s], for each prediction in turn.
@@ -124,7 +183,7 @@ class CommandReplay:
 
     def __init__(
         self,
-        follower: 'Follower',
+        follower: Follower,
         config: CommandConfig,
         scale: Numbers,
         latency: Callable[[], float],
@@ -136,8 +195,8 @@ class CommandReplay:
         self._tick = -np.inf
         self._measured: tuple[Numbers, float] | None = None
         self._busy_until = -np.inf
-        self._waiting: tuple[ActionChunk, float] | None = None
-        self._coming: deque[tuple[float, ActionChunk]] = deque()
+        self._waiting: tuple[ActionChunk, str, float] | None = None
+        self._coming: deque[tuple[float, ActionChunk, str]] = deque()
         self._newest: ActionChunk | None = None
         self._unseen = False
         self.command: Numbers | None = None
@@ -157,18 +216,18 @@ class CommandReplay:
         self._unseen = False
 
     def measure(self, state: Numbers, time: float) -> None:
-        """Where the arm is; see `Controller.measure`."""
+        """The recorded arm was at `state` at `time` [s]; see `Measured`."""
         self._measured = state, time
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
         """What a chunk that is to be predicted `now` has to begin with."""
         return self._follower.prefix(start_time, period, now)
 
-    def offer(self, chunk: ActionChunk, now: float) -> None:
-        """What the policy says to the frame that became ready at `now` [s]."""
+    def offer(self, chunk: ActionChunk, instruction: str, now: float) -> None:
+        """What the policy says, told `instruction`, to the frame that was ready at `now` [s]."""
         if self._waiting is not None:
             self._skipped += 1
-        self._waiting = chunk, now
+        self._waiting = chunk, instruction, now
         self._start(now)
 
     def advance(self, now: float) -> None:
@@ -177,7 +236,7 @@ class CommandReplay:
             return
         if now - self._tick > 1000 * self._period:
             # The first state, or a bag that paused for long: nobody commands through that.
-            self._follower.restart(*self._measured)
+            self._follower.restart(now)
             self._tick = max(now, self._measured[1])
             return
         while self._tick + self._period <= now:
@@ -209,18 +268,18 @@ class CommandReplay:
     def _start(self, until: float) -> None:
         """Begin the next prediction if the engine is free by `until` [s]."""
         while self._waiting is not None and self._busy_until <= until:
-            chunk, arrived = self._waiting
+            chunk, instruction, arrived = self._waiting
             self._waiting = None
             self._busy_until = max(arrived, self._busy_until) + self._latency()
-            self._coming.append((self._busy_until, chunk))
+            self._coming.append((self._busy_until, chunk, instruction))
 
     def _command(self, now: float) -> None:
         self._start(now)
         while self._coming and self._coming[0][0] <= now:
-            self._add(self._coming.popleft()[1], now)
+            self._add(*self._coming.popleft()[1:], now)
         if self._measured is None:
             return
-        command = self._follower.command(*self._measured, now, self._period)
+        command = self._follower.due(*self._measured, now)
         self._ticks += 1
         self.command = command.values
         if command.interventions:
@@ -236,13 +295,13 @@ class CommandReplay:
             self._unseen = False
             self._ages.append(now - self._newest.start_time)
 
-    def _add(self, chunk: ActionChunk, now: float) -> None:
+    def _add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
         if self._newest is not None and chunk.start_time > self._newest.start_time:
             # Where the old chunk is over already, there is a stop and no seam.
             with suppress(OutsideChunk):
                 jump = chunk.at(max(now, chunk.start_time)) - self._newest.at(now)
                 self._seams.append(float(np.abs(jump / self._scale).max()))
-        self._follower.add(chunk, now)
+        self._follower.add(chunk, instruction, now)
         self._newest, self._unseen = chunk, True
         self._used += 1
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..acting.action_chunk import ActionSpace
 from ..acting.arm_limits import ArmLimits, GripperLimits
 from ..acting.command_message import read_pose
+from ..acting.loop_events import Event, FaultSeen, Told
 from ..bags.bag_contents import clock_steps
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_health import BagHealth
@@ -23,8 +24,9 @@ from ..bags.camera_health import shows_nothing
 from ..bags.observation_replay import ObservationReplay
 from ..bags.stretches import Stretches
 from ..seeing.joint_states import NewestJoints
-from ..seeing.observation import Observation
+from ..seeing.observation import Observation, check_contrast
 from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.stream_health import Fault
 from .action_scale import action_scale, action_units
 from .blind_policy import BlindPolicy, mean_pictures
 from .contestants import refuse_other_streams
@@ -64,6 +66,7 @@ class MeasuredState:
         self._newest = NewestJoints(topics.streams.joint_names.of_robot(names))
         self._joints: Numbers | None = None
         self._position: Numbers | None = None
+        self._times = [-np.inf, -np.inf if self._twist else np.inf]
 
     def take(self, recorded: RecordedMessage, time: float) -> tuple[Numbers, float] | None:
         """State and capture time, if this message completes or renews it.
@@ -77,26 +80,27 @@ class MeasuredState:
                     return None
             except ValueError:
                 return None
-            # Of the joint that was measured the longest ago, as the live node counts.
-            positions, time = self._newest.positions, float(self._newest.times.min())
+            positions = self._newest.positions
             if self._twist and self._gripper is not None:
                 try:
                     positions = np.array([self._gripper.opening(positions)])
                 except ValueError:
                     return None
-            self._joints = positions
+            self._joints, self._times[0] = positions, float(self._newest.times.min())
         elif self._twist and recorded.topic == self._topics.measured_pose:
             try:
                 self._position = read_pose(message)[:3]
             except ValueError:
                 return None
+            self._times[1] = time
         else:
             return None
         state = self.state()
-        return None if state is None else (state, time)
+        # Of the part that was measured the longest ago, as the live node counts.
+        return None if state is None else (state, min(self._times))
 
     def state(self) -> Numbers | None:
-        """See `Controller.measure`; None before all of it has come."""
+        """See `Measured`; None before all of it has come."""
         if not self._twist:
             return self._joints
         if self._joints is None or self._position is None:
@@ -255,6 +259,7 @@ class _Run:
         self._topic_of = {f'camera {c!r}': t for c, t in topics.streams.cameras.items()}
         self._bad_labels = ''
         self._begin = self._end = np.nan
+        self._told = ''
 
     def begin(self, bag: Path) -> None:
         """Before the first message: learn where the bag's clock was set, and its cameras."""
@@ -294,6 +299,7 @@ class _Run:
         self._take_label(recorded, arrival, capture)
         if recorded.topic in self._topics.streams.names:
             observation = self._replay.take(recorded)
+            self._tell_loops()
             if self._replay.stuck:
                 self._health.stuck(self._topic_of[self._replay.stuck])
             if observation is not None:
@@ -403,9 +409,28 @@ class _Run:
         shown = [unknown if command is None else command for command in commands]
         self._curves.add(np.concatenate([[time], action, *shown]))
 
+    def _tell_loops(self) -> None:
+        """What a message changes beside the observations, as the live node's threads say it."""
+        events: list[Event] = [
+            FaultSeen(wrong.fault, wrong.stream, wrong.text) for wrong in self._replay.wrong
+        ]
+        if self._buffer.instruction != self._told:
+            self._told = self._buffer.instruction
+            events.append(Told(self._told))
+        for event in events:
+            for score in self._all:
+                score.tell(event)
+
     def _predict(self, observation: Observation, now: float) -> None:
+        dark = ''
         try:
-            predictions = [score.predict(observation, now) for score in self._all]
+            check_contrast(observation, self._config.streams.min_contrast)
+        except ValueError as error:
+            dark = str(error)
+            for score in self._all:
+                score.tell(FaultSeen(Fault.BAD_PICTURE, 'picture', dark))
+        try:
+            predictions = [score.predict(observation, now, seen=not dark) for score in self._all]
         except Unanswered:
             self._unanswered += 1
             return

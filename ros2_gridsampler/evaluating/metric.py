@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace
 from ..acting.arm_limits import ArmLimits
-from .command_replay import CommandReplay
+from .command_replay import CommandReplay, LoopCommands
 from .evaluation_config import EvaluationConfig
 
 Numbers = NDArray[np.float64]
@@ -34,7 +34,9 @@ class Setting:
         limits: Limits of the arm.
         scale: Unit of each entry of an action, see `action_scale`.
         config: How to judge.
-        replays: Latency [s] -> the command loop at that latency; the first one is the assumed.
+        main: The commands at the assumed latency, as the arm would get them.
+        loop: The command loop that makes those.
+        replays: Latency [s] -> what the schedule alone has due; the first one is the assumed.
     """
 
     space: ActionSpace
@@ -43,12 +45,9 @@ class Setting:
     limits: ArmLimits
     scale: Numbers
     config: EvaluationConfig
+    main: CommandReplay
+    loop: LoopCommands
     replays: Mapping[float, CommandReplay]
-
-    @property
-    def main(self) -> CommandReplay:
-        """The command loop at the assumed latency."""
-        return self.replays[self.config.latency]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Those of predictions have files of their own: they are larger, and stand beside 
 
 from typing import Any
 
+from ..acting.loop_states import LoopState
 from .action_errors import ActionErrors
 from .critical_error import CriticalError
 from .gripper_events import GripperEvents
@@ -15,6 +16,8 @@ from .smoothness import Smoothness
 
 # Fewer of the commands changed by the filter need no action.
 _CHANGED = 0.01
+# A smaller share of commands for which the arm stands is a start and an end.
+_HELD = 0.05
 # Times the operator's jerk.
 _ROUGH = 2.0
 
@@ -159,11 +162,51 @@ class Deadlines(Metric):
         return []
 
 
+class Holds(Metric):
+    """How long the live node's command loop would have held the arm, and why."""
+
+    keys = ('holds',)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns commands by the state of the loop, and how often each fault began."""
+        loop = self.setting.loop
+        return {
+            'holds': {
+                'commands': {state.name: loop.states[state] for state in LoopState},
+                'began': dict(sorted(loop.counts.items())),
+            }
+        }
+
+    @classmethod
+    def rows(cls, report: Report) -> list[Row]:
+        """Returns the share of commands that followed the policy."""
+        commands = report['holds']['commands']
+        followed, all_of_them = commands[LoopState.FOLLOWING.name], sum(commands.values())
+        text = f'{followed} of {all_of_them}' if all_of_them else None
+        return [Row('commands that follow the policy, by the live command loop', text)]
+
+    @classmethod
+    def findings(cls, report: Report) -> list[str]:
+        """Returns why the arm would have held, where that is more than its start."""
+        holds = report['holds']
+        stood = sum(v for k, v in holds['commands'].items() if k != LoopState.FOLLOWING.name)
+        commands = sum(holds['commands'].values())
+        faults = {k: v for k, v in holds['began'].items() if ' -> ' not in k}
+        if not faults or stood <= _HELD * commands:
+            return []
+        named = [f'{k} ({v})' for k, v in sorted(faults.items(), key=lambda item: -item[1])]
+        return [
+            f'The live node would have held the arm for {stood} of {commands} commands '
+            f'({stood / commands:.0%}): {some(named)}.'
+        ]
+
+
 METRICS: tuple[type[Metric], ...] = (
     ActionErrors,
     CriticalError,
     GripperEvents,
     Deadlines,
+    Holds,
     FilterInterventions,
     Seams,
     Jerk,

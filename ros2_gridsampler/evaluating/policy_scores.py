@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import ArmLimits
+from ..acting.loop_events import Event
 from ..engines import Backend
 from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from .action_scale import action_scale
-from .command_replay import CommandReplay, FilteredCommands, ScheduledCommands, percentiles
+from .command_replay import CommandReplay, LoopCommands, ScheduledCommands, percentiles
 from .evaluation_config import EvaluationConfig
 from .metric import ComparedFrame, Metric, Setting
 from .metrics import METRICS
@@ -67,9 +68,9 @@ class PolicyScores:
         space, scale = policy.action_space, action_scale(policy.action_space, limits)
         self.inference: list[float] = []
         """How long the engine took [s]."""
-        self.main = CommandReplay(
-            FilteredCommands(space, limits, commands), commands, scale, lambda: config.latency
-        )
+        self.loop = LoopCommands(space, limits, commands.loop(config.streams))
+        """What the live node would do."""
+        self.main = CommandReplay(self.loop, commands, scale, lambda: config.latency)
         """Commands at the assumed latency, as the arm would get them."""
 
         def timing(latency: Callable[[], float]) -> CommandReplay:
@@ -78,20 +79,38 @@ class PolicyScores:
         def constant(latency: float) -> Callable[[], float]:
             return lambda: latency
 
-        self._replays = {config.latency: self.main}
-        for latency in config.injected:
-            self._replays.setdefault(latency, timing(constant(latency)))
+        replays = {
+            latency: timing(constant(latency)) for latency in (config.latency, *config.injected)
+        }
         self._measured = timing(lambda: self.inference[-1])
-        setting = Setting(space, policy.steps, policy.period, limits, scale, config, self._replays)
+        self._replays = (self.main, *replays.values(), self._measured)
+        setting = Setting(
+            space=space,
+            steps=policy.steps,
+            period=policy.period,
+            limits=limits,
+            scale=scale,
+            config=config,
+            main=self.main,
+            loop=self.loop,
+            replays=replays,
+        )
         self._metrics = tuple(metric(setting) for metric in metrics)
 
-    def predict(self, observation: Observation, now: float) -> Prediction:
-        """Ask the policy, and let every command loop have its answer."""
+    def predict(self, observation: Observation, now: float, *, seen: bool) -> Prediction:
+        """Ask the policy, and let every command loop have its answer.
+
+        Args:
+            observation: What it sees.
+            now: When the observation was ready [s].
+            seen: Whether its pictures show something; the live node predicts of no other.
+        """
         begin = self._clock()
         prediction = self._predict(observation, now)
         self.inference.append(self._clock() - begin)
-        for replay in (*self._replays.values(), self._measured):
-            replay.offer(prediction.chunk, now)
+        for replay in self._replays:
+            if seen or replay is not self.main:
+                replay.offer(prediction.chunk, observation.instruction, now)
         return prediction
 
     def _predict(self, observation: Observation, now: float) -> Prediction:
@@ -102,21 +121,25 @@ class PolicyScores:
         prefix = self.main.prefix(observation.time, policy.config.period, now)
         return policy.backend.predict(observation, prefix)
 
+    def tell(self, event: Event) -> None:
+        """What else the live node's command loop would have heard now."""
+        self.loop.tell(event)
+
     def measure(self, state: Numbers, time: float) -> None:
-        """Where the recorded arm is; see `Controller.measure`."""
-        for replay in (*self._replays.values(), self._measured):
+        """The recorded arm was at `state` at `time` [s]; see `Measured`."""
+        for replay in self._replays:
             replay.measure(state, time)
 
     def cut(self) -> None:
         """The recording is cut here: what follows is judged apart, and counted on."""
-        for replay in (*self._replays.values(), self._measured):
+        for replay in self._replays:
             replay.cut()
         for metric in self._metrics:
             metric.cut()
 
     def advance(self, now: float) -> None:
         """Send the commands due before `now` [s]."""
-        for replay in (*self._replays.values(), self._measured):
+        for replay in self._replays:
             replay.advance(now)
 
     def command(self, time: float, operator: Numbers) -> None:

@@ -203,7 +203,7 @@ def _timeline(evaluation: Evaluation) -> Markup:
         spans.append((fault.begin - begin, fault.end - begin))
     main = evaluation.scores[0].main
     rows['filter intervenes'] = _spans(np.array(main.intervention_times) - begin)
-    rows['nothing due'] = _spans(np.array(main.held_times) - begin)
+    rows['the live node holds'] = _spans(np.array(main.held_times) - begin)
     return timeline(rows, evaluation.end - begin)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..policy.prediction import Prediction
-from ..seeing.observation import NotObservable, Observation, check_contrast
+from ..seeing.observation import Observation, check_contrast
 from ..seeing.observation_buffer import ObservationBuffer
+from ..seeing.observation_search import ObservationSearch
 from ..seeing.stream_health import Fault
 
 
@@ -57,21 +58,17 @@ class InferenceThread:
         min_contrast: float,
     ) -> None:
         self._buffer = buffer
+        self._search = ObservationSearch(buffer)
         self._predict = predict
         self._now = now
         self._deliver = deliver
         self._refuse = refuse
         self._min_contrast = min_contrast
         self._sent: deque[tuple[NDArray[np.float64], float]] = deque(maxlen=1000)
-        self._restarts: dict[str, int] = {}
         self._busy_since: float | None = None
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self.reason = ''
-        """Why there was no observation when last looked for; empty if there was one."""
-        self.reason_fault: Fault | None = None
-        """What is wrong then; None where a stream is only waited for."""
         self.decoded = 0
         """Observations whose pictures were decoded."""
         self.failure: Exception | None = None
@@ -96,6 +93,16 @@ class InferenceThread:
             # A prediction that never returns must not keep the process from ending.
             self._thread.join(self._LONGEST)
             self._thread = None
+
+    @property
+    def reason(self) -> str:
+        """Why there was no observation when last looked for; empty if there was one."""
+        return self._search.reason
+
+    @property
+    def reason_fault(self) -> Fault | None:
+        """What is wrong then; None where a stream is only waited for."""
+        return self._search.fault
 
     @property
     def busy(self) -> float:
@@ -188,38 +195,19 @@ class InferenceThread:
     def _wait(self, stopping: threading.Event) -> Callable[[], Observation] | None:
         """The next observation to decode; None when stopping."""
         while True:
-            wrong: list[tuple[Fault, str, str]] = []
             with self._changed:
                 if stopping.is_set():
                     return None
-                decode = self._look(wrong)
+                while self._sent:
+                    self._buffer.add_command(*self._sent.popleft())
+                decode, wrong = self._search.look(self._now())
                 if decode is None and not wrong:
                     self._changed.wait(self._POLL)
             # Whoever hears of it may be busy; that must not keep the streams out.
             for each in wrong:
-                self._refuse(*each)
+                self._refuse(each.fault, each.stream, each.text)
             if decode is not None:
                 return decode
             if wrong:
                 with self._changed:
                     self._changed.wait(self._POLL)
-
-    def _look(self, wrong: list[tuple[Fault, str, str]]) -> Callable[[], Observation] | None:
-        """The next observation if there is one; what is wrong is added to the list."""
-        for stream in self._buffer.streams.values():
-            if stream.restarts > self._restarts.get(stream.name, 0):
-                text = f'The stamps of {stream.name} went back; it starts anew.'
-                wrong.append((Fault.STAMPS_BACK, stream.name, text))
-            self._restarts[stream.name] = stream.restarts
-        while self._sent:
-            self._buffer.add_command(*self._sent.popleft())
-        try:
-            decode = self._buffer.take(self._now())
-        except NotObservable as error:
-            self.reason, self.reason_fault = str(error), error.fault
-            if error.fault is not None:
-                wrong.append((error.fault, error.stream, str(error)))
-            return None
-        if decode is not None:
-            self.reason = ''
-        return decode
