@@ -3,6 +3,7 @@
 """The graph of folders is the law; a foreign library stays behind its own door."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -122,6 +123,32 @@ def test_nothing_is_unpickled_or_evaluated(path):
             if called == 'torch.load' and safe and path.name == 'published_encoders.py':
                 continue
             assert called not in ('eval', 'exec', 'torch.load', 'torch.save', 'pickle.load')
+
+
+# What rclpy gives nobody, or gives in a way that one file repairs.
+OF_RCLPY = {'take_message', 'send_response', 'srv_type', 'experimental', 'SignalHandlerOptions'}
+AT_ROS = [path for path in FILES if str(path.relative_to(PACKAGE)).startswith(ROS)]
+
+
+@pytest.mark.parametrize('path', AT_ROS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_one_file_alone_reaches_into_rclpy(path):
+    reached = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            foreign = ast.unparse(node.value) not in ('self', 'cls', 'os', 'super()')
+            private = node.attr.startswith('_') and not node.attr.startswith('__')
+            reached |= {node.attr} if node.attr in OF_RCLPY or (private and foreign) else set()
+    names = {name.split('.')[-1] for name in imports(path) if name.startswith('rclpy.')}
+    reached |= names & OF_RCLPY
+    assert bool(reached) == (path.name == 'rclpy_repairs.py'), reached
+
+
+@pytest.mark.parametrize('folder', ['nodes', 'engines', 'benchmarks'])
+def test_no_description_begins_in_the_middle_of_a_sentence(folder):
+    for path in (PACKAGE / folder).rglob('*.py'):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            begun = re.search(r'(^\s+\w+: |""")(Of|Likewise|See there)\b', line)
+            assert not begun, f'{path.name}:{number}: {line.strip()}'
 
 
 def test_folders_hold_things_and_not_leftovers():

@@ -27,7 +27,6 @@ class TwistOutput(CommandOutput):
     def __init__(
         self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
     ) -> None:
-        """Advertise the topics."""
         super().__init__(
             node, {'~/twist_command': TwistStamped, '~/gripper_command': gripper.kind}
         )
@@ -37,7 +36,7 @@ class TwistOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """See `CommandOutput`."""
+        """Sends a command; see `CommandOutput.publish`."""
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
         self._publishers[0].publish(message)
@@ -52,7 +51,6 @@ class PoseOutput(CommandOutput):
     def __init__(
         self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
     ) -> None:
-        """Advertises the topics."""
         super().__init__(node, {'~/pose_command': PoseStamped, '~/gripper_command': gripper.kind})
         self._frame = space.frame
         self._gripper = gripper
@@ -60,7 +58,7 @@ class PoseOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """See `CommandOutput`."""
+        """Sends a command; see `CommandOutput.publish`."""
         if pose is None:
             raise RuntimeError('A pose is commanded before the end effector was measured.')
         message = PoseStamped()
@@ -77,7 +75,6 @@ class JointTrajectoryOutput(CommandOutput):
     """
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
-        """Advertise the topic."""
         super().__init__(node, {'~/joint_trajectory': JointTrajectory})
         self._names = space.names
         self._period = period
@@ -85,7 +82,7 @@ class JointTrajectoryOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """See `CommandOutput`."""
+        """Sends a command; see `CommandOutput.publish`."""
         message = JointTrajectory()
         due = np.array([max(self._period, reach_time)])
         # Without a stamp it starts on arrival; a late one with a stamp would be over, and refused.
@@ -97,13 +94,12 @@ class JointPositionArrayOutput(CommandOutput):
     """Float64MultiArray on `~/joint_positions`, in the order of the checkpoint's joints."""
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
-        """Advertise the topic."""
         super().__init__(node, {'~/joint_positions': Float64MultiArray})
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """See `CommandOutput`."""
+        """Sends a command; see `CommandOutput.publish`."""
         self._publishers[0].publish(numbers_message(values))
 
 
@@ -144,9 +140,9 @@ def make_output(
 
     Args:
         node: Owns the publishers.
-        name: Of the output.
-        space: Of the commands.
-        period: Between two of them [s].
+        name: Name of the output.
+        space: Action space of the commands.
+        period: Time between two commands [s].
         separate: See `SeparateJointsOutput`; none for a twist, whose gripper is separate anyway.
         gripper: How `~/gripper_command` is written; as an array by default.
 

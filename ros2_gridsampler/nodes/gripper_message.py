@@ -20,9 +20,9 @@ class GripperMessage:
     """How `~/gripper_command` is written.
 
     Args:
-        kind: Of the message.
-        joints: Whose positions are sent, by the robot's names.
-        max_effort: Of a GripperCommand [N]; 0 leaves it to the controller.
+        kind: Kind of the message.
+        joints: Joints whose positions are sent, by the robot's names.
+        max_effort: Largest effort of a GripperCommand [N]; 0 leaves it to the controller.
 
     Attributes:
         kind: Message class.

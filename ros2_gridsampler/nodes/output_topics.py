@@ -29,7 +29,6 @@ class CommandOutput:
     leads = False
 
     def __init__(self, node: Any, topics: dict[str, Any]) -> None:
-        """Advertise the topics."""
         self._node = node
         self._publishers: list[Any] = []
         try:
@@ -42,23 +41,23 @@ class CommandOutput:
 
     @property
     def publishers(self) -> list[Any]:
-        """One per topic."""
+        """The publishers, one for each topic."""
         return self._publishers
 
     @property
     def topics(self) -> list[str]:
-        """Names in the graph."""
+        """Names of the topics in the graph."""
         return [str(publisher.topic_name) for publisher in self._publishers]
 
     @property
     def unheard(self) -> list[str]:
-        """Those that nobody subscribes with a QoS that fits."""
+        """Topics that nobody subscribes with a QoS that fits."""
         return [str(p.topic_name) for p in self._publishers if not p.get_subscription_count()]
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command.
+        """Sends a command to the arm.
 
         Args:
             values: Admissible, in the order of the action space.
@@ -69,18 +68,18 @@ class CommandOutput:
         raise NotImplementedError
 
     def wait_until_received(self) -> None:
-        """Return when reliable subscribers have the last command, or after half a second."""
+        """Returns when reliable subscribers have the last command, or after half a second."""
         for publisher in self._publishers:
             publisher.wait_for_all_acked(Duration(seconds=0.5))
 
     def destroy(self) -> None:
-        """Take the topics back."""
+        """Takes the topics back."""
         for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
 
 def numbers_message(values: Numbers) -> Any:
-    """Positions or openings as a Float64MultiArray."""
+    """Returns positions or openings as a Float64MultiArray."""
     message = Float64MultiArray()
     fill_float64_multi_array(message, values)
     return message

@@ -19,7 +19,7 @@ class SeparateJointsOutput(CommandOutput):
     Args:
         node: Owns the publishers.
         others: Is told to send the joints that stay; makes its output.
-        space: Of all joints.
+        space: Action space of all joints.
         separate: Names of the joints on `~/gripper_command`, in the order of that message.
         gripper: How that is written.
 
@@ -35,7 +35,6 @@ class SeparateJointsOutput(CommandOutput):
         separate: Sequence[str],
         gripper: GripperMessage,
     ) -> None:
-        """Advertise the topics."""
         rest = tuple(name for name in space.names if name not in separate)
         unknown = [name for name in separate if name not in space.names]
         if unknown or not rest or len(set(separate)) != len(separate):
@@ -57,6 +56,6 @@ class SeparateJointsOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """See `CommandOutput`."""
+        """Sends a command; see `CommandOutput.publish`."""
         self._others.publish(values[self._rest], pose, time, reach_time)
         self._publishers[-1].publish(self._gripper.make(values[self._separate], time))
