@@ -46,7 +46,7 @@ class Jerk(Metric):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        order = 2 if setting.space.kind == 'end_effector_twist' else 3
+        order = setting.space.means.jerk_order
         self._commanded, self._recorded = (Smoothness(setting.scale, order) for _ in range(2))
 
     def cut(self) -> None:
