@@ -96,6 +96,7 @@ def write_mcap(
     chunk: int = 20_000,
     indexed: bool = True,
     chunked: bool = True,
+    checksums: bool = True,
 ) -> Path:
     """One MCAP file in the order of the messages."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,7 @@ def write_mcap(
         use_chunking=chunked,
         use_statistics=indexed,
         use_summary_offsets=indexed,
+        enable_crcs=checksums,
     )
     writer.start('ros2')
     channels: dict[str, int] = {}
@@ -222,6 +224,17 @@ def _ordered_by_topic(bag: Path, messages: Sequence[Stored]) -> Path:
     return _single('.mcap', indexed=False)(bag, by_topic(messages))
 
 
+def _of_another_type(suffix: str) -> Callable[[Path, Sequence[Stored]], Path]:
+    """The joints are said to be of a type that they are not."""
+
+    def layout(bag: Path, messages: Sequence[Stored]) -> Path:
+        kind = 'sensor_msgs/msg/Imu'
+        said = [replace(m, type=kind) if m.topic == '/joint_states' else m for m in messages]
+        return _single(suffix)(bag, said)
+
+    return layout
+
+
 def _split_by_topic(bag: Path, messages: Sequence[Stored]) -> Path:
     names = []
     for number, topic in enumerate(counts(messages)):
@@ -232,12 +245,15 @@ def _split_by_topic(bag: Path, messages: Sequence[Stored]) -> Path:
 
 LAYOUTS: dict[str, Callable[[Path, Sequence[Stored]], Path]] = {
     'mcap': _single('.mcap'),
+    'mcap, no checksums': _single('.mcap', checksums=False),
     'mcap, lz4': _single('.mcap', compression=CompressionType.LZ4),
     'mcap, plain': _single('.mcap', compression=CompressionType.NONE),
     'mcap, no chunks': _single('.mcap', chunked=False),
     'mcap, no index': _single('.mcap', indexed=False),
     'mcap, no chunks, no index': _single('.mcap', chunked=False, indexed=False),
     'mcap, topic by topic': _ordered_by_topic,
+    'mcap, a topic of another type': _of_another_type('.mcap'),
+    'sqlite3, a topic of another type': _of_another_type('.db3'),
     'mcap, a file for each topic': _split_by_topic,
     'mcap, 12 files': lambda bag, messages: write_split(bag, messages, 12),
     'sqlite3': _single('.db3'),
