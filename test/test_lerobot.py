@@ -210,7 +210,7 @@ def test_a_real_robot_s_bag_becomes_a_dataset_with_its_states_and_pictures(tmp_p
         episode.state, np.array([m.position for m in states], np.float32)
     )
     assert list(episode.pictures['high']) == [bytes(m.data) for m in pictures]
-    assert episode.task == 'Pick up the yellow bottle on the table.'
+    assert episode.sentences == {0: 'Pick up the yellow bottle on the table.'}
     stats = json.loads((tmp_path / 'set/meta/stats.json').read_text())
     np.testing.assert_allclose(stats[STATE]['mean'], episode.state.mean(0), atol=1e-5)
 
@@ -233,7 +233,7 @@ def test_a_folder_that_is_no_dataset_is_refused_with_what_is_missing(tmp_path):
     root = write_dataset(tmp_path / 'old', 'v2.1')
     info = json.loads((root / 'meta/info.json').read_text())
     (root / 'meta/info.json').write_text(json.dumps({**info, 'codebase_version': 'v1.6'}))
-    with pytest.raises(ValueError, match=r'v2\.1, v3\.0 are read'):
+    with pytest.raises(ValueError, match=r'v2\.1 and v3 are read'):
         LeRobotDataset(root)
     info['features'].pop(STATE)
     (root / 'meta/info.json').write_text(json.dumps(info))

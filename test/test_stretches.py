@@ -47,6 +47,7 @@ def test_stretches_are_judged_as_if_the_clock_had_gone_on(tmp_path, whole, secon
         error = report['mean_absolute_error_overall'][key]
         assert error == pytest.approx(expected['mean_absolute_error_overall'][key], rel=0.1)
     assert report['streams']['action']['out_of_order'] == 0
+    assert (report['complete'], expected['complete']) == (False, True)
     # What may be a pause stays one: only a clock that was set back is undone.
     length = expected['duration_s'] + max(0.0, seconds)
     assert report['duration_s'] == pytest.approx(length, abs=0.1)

@@ -48,8 +48,8 @@ def evaluate(
     measured.json (what depends on this machine) and a bag with the predictions. A call with
     the same OUT goes on where the last one stopped.
 
-    Exit status: 0 good; 1 nothing could be read, a bag failed or is not whole, or there is no
-    verdict; 2 the gate does not hold.
+    Exit status: 0 good; 1 nothing could be read, a bag failed, is not whole or in doubt, or there
+    is no verdict; 2 the gate does not hold.
 
     Args:
         bags: Bags of any kind (rosbag2 mcap or sqlite3, ROS 1), or folders of bags.
@@ -68,7 +68,7 @@ def evaluate(
         intervals: JSON with the critical intervals of each bag, see docs/evaluation.md.
         gate: YAML with thresholds; the exit status says whether they hold.
         jobs: Processes, or the address of a Dask scheduler (tcp://...).
-        allow_partial: Do not fail because a bag is not whole or gives no verdict.
+        allow_partial: Do not fail because a bag is not whole, in doubt, or gives no verdict.
         film: Film of the cameras with the sampled points.
         bag: Bag with the predictions beside the recorded topics.
         real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge

@@ -216,8 +216,8 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         first = first or recording
         recording = in_order_of(first, recording)
         refuse_other_arm(bag, recording, first)
-        task = tasks.setdefault(recording.task, len(tasks))
-        table = _table(recording, index, total, task)
+        numbers = [tasks.setdefault(task, len(tasks)) for task in recording.tasks]
+        table = _table(recording, index, total, numbers)
         place = data_place(version, index)
         (partial / place).parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, partial / place)
@@ -225,7 +225,7 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         rows.append(
             {
                 'episode_index': index,
-                'tasks': [recording.task],
+                'tasks': list(dict.fromkeys(recording.tasks)),
                 'length': length,
                 'data/chunk_index': 0,
                 'data/file_index': index,
@@ -241,7 +241,9 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
     partial.rename(out)
 
 
-def _table(recording: EpisodeRecording, episode: int, begin: int, task: int) -> pa.Table:
+def _table(
+    recording: EpisodeRecording, episode: int, begin: int, tasks: Sequence[int]
+) -> pa.Table:
     count = len(recording.times)
     columns: dict[str, Any] = {
         STATE: pa.array(list(recording.state), pa.list_(pa.float32())),
@@ -250,7 +252,7 @@ def _table(recording: EpisodeRecording, episode: int, begin: int, task: int) -> 
         'frame_index': pa.array(np.arange(count)),
         'episode_index': pa.array(np.full(count, episode)),
         'index': pa.array(np.arange(begin, begin + count)),
-        'task_index': pa.array(np.full(count, task)),
+        'task_index': pa.array(np.array(tasks, np.int64)),
     }
     for camera, files in recording.pictures.items():
         cells = [{'bytes': data, 'path': None} for data in files]

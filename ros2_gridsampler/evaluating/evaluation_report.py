@@ -71,7 +71,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     else:
         sentence = f'The policy beats {listed}; {error}.'
     if not report['complete']:
-        sentence += ' A recording is not whole.' if many else ' The recording is not whole.'
+        which = 'A' if many else 'The'
+        sentence += f' {which} recording is not whole, or in doubt: see its problems.'
     if left_out := report.get('left_out'):
         sentence += f' Without verdict, and left out: {some(left_out)}.'
     return sentence
