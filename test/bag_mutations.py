@@ -76,7 +76,9 @@ def exchange_files(bag: Path, generator: np.random.Generator) -> None:
 def copy_beside(bag: Path, generator: np.random.Generator) -> None:
     """Somebody kept a copy of a file in the folder, under a name that fits."""
     file = _some(bag, generator)
-    shutil.copyfile(file, bag / f'{bag.name}_{generator.integers(40)}{file.suffix}')
+    copy = bag / f'{bag.name}_{generator.integers(40)}{file.suffix}'
+    if copy != file:
+        shutil.copyfile(file, copy)
 
 
 def lose_metadata(bag: Path, generator: np.random.Generator) -> None:

@@ -14,7 +14,7 @@ from ..files import read_yaml
 from .metric import BASELINES, POLICY, Metric, Report, mean, some
 from .metrics import METRICS
 
-SCHEMA = 'ros2_gridsampler evaluation 3'
+SCHEMA = 'ros2_gridsampler evaluation 4'
 REPORT = 'report.json'
 COMPARE, BLIND = 'compare', 'without_pictures'
 """Keys of the same scores of another policy, and of the same policy without its pictures."""
