@@ -4,12 +4,14 @@
 
 import json
 import resource
+import struct
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mcap.writer import CompressionType, IndexType, Writer
@@ -33,6 +35,7 @@ _TOPICS = {
 """Topic -> messages per second and type."""
 _PICTURE = 26_000
 """A JPEG of some 640x480 [bytes]."""
+_CHUNK, _NOISE = 4 * 2**20, 400
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def write_large(file: Path, size: float) -> int:
     seconds = max(1, round(size / (30 * _PICTURE + 160 * 250)))
     writer = Writer(
         str(file),
-        chunk_size=4 * 2**20,
+        chunk_size=_CHUNK,
         compression=CompressionType.ZSTD,
         index_types=IndexType.NONE,
         use_statistics=False,
@@ -91,35 +94,37 @@ def write_large(file: Path, size: float) -> int:
         schema = writer.register_schema(kind, 'ros2msg', text.encode())
         channel = writer.register_channel(topic, 'cdr', schema)
         for stamp, data in tqdm(_messages(kind, rate, seconds), desc=topic, unit='message'):
-            writer.add_message(channel, round(stamp * 1e9), data, round(stamp * 1e9))
+            writer.add_message(channel, stamp, data, stamp)
             count += 1
     writer.finish()
     return count
 
 
-def _messages(kind: str, rate: int, seconds: int) -> Iterator[tuple[float, bytes]]:
-    """Log time [s] and bytes of each message; no two pictures are the same."""
-    generator = np.random.default_rng(rate)
+def _messages(kind: str, rate: int, seconds: int) -> Iterator[tuple[int, bytes]]:
+    """Log time [ns] and bytes of each message; no chunk has a picture twice."""
+    # More than a chunk, so that none can be compressed.
+    noise = np.random.default_rng(rate).bytes(_NOISE * _PICTURE)
+    fields: dict[str, Any] = {'header': build_header(0.0, 'base')}
+    if kind.endswith('CompressedImage'):
+        fields |= {'format': 'jpeg', 'data': np.zeros(_PICTURE, np.uint8)}
+    elif kind.endswith('JointState'):
+        names = [f'joint_{joint}' for joint in range(7)]
+        none = np.empty(0)
+        fields |= {'name': names, 'position': np.zeros(7), 'velocity': none, 'effort': none}
+    else:
+        vector = build('geometry_msgs/msg/Vector3', x=1.0, y=2.0, z=3.0)
+        twist = build('geometry_msgs/msg/Twist', linear=vector, angular=vector)
+        wrench = build('geometry_msgs/msg/Wrench', force=vector, torque=vector)
+        fields |= {'wrench': wrench} if 'Wrench' in kind else {'twist': twist}
+    data = bytearray(serialise(build(kind, **fields)))
     for number in range(rate * seconds):
-        stamp = 1.75e9 + number / rate
-        fields = {'header': build_header(stamp, 'base')}
+        nanoseconds = round((1.75e9 + number / rate) * 1e9)
+        # Behind the four bytes of the encapsulation, the header begins with its stamp.
+        struct.pack_into('<iI', data, 4, *divmod(nanoseconds, 10**9))
         if kind.endswith('CompressedImage'):
-            fields |= {'format': 'jpeg', 'data': generator.integers(0, 255, _PICTURE, np.uint8)}
-        elif kind.endswith('JointState'):
-            fields |= {
-                'name': [f'joint_{joint}' for joint in range(7)],
-                'position': generator.normal(size=7),
-                'velocity': np.empty(0),
-                'effort': np.empty(0),
-            }
-        else:
-            x, y, z = generator.normal(size=3)
-            vector = build('geometry_msgs/msg/Vector3', x=x, y=y, z=z)
-            one, other = ('force', 'torque') if 'Wrench' in kind else ('linear', 'angular')
-            name = 'wrench' if 'Wrench' in kind else 'twist'
-            inner = build(f'geometry_msgs/msg/{name.title()}', **{one: vector, other: vector})
-            fields |= {name: inner}
-        yield stamp, serialise(build(kind, **fields))
+            begin = number % _NOISE * _PICTURE
+            data[-_PICTURE:] = noise[begin : begin + _PICTURE]
+        yield nanoseconds, bytes(data)
 
 
 def read_large(file: Path) -> ReadingCost:
