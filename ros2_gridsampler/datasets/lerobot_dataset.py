@@ -325,7 +325,7 @@ class LeRobotDataset:
         """Row -> the sentence from there on: by the rows, else by the episode's description."""
         tasks = row.get('tasks')
         tasks = [tasks] if isinstance(tasks, str) else tasks
-        numbers = [None] * len(table)
+        numbers: list[Any] = [None] * len(table)
         if 'task_index' in table.column_names:
             numbers = [np.ravel(cell)[0] for cell in table.column('task_index').to_pylist()]
         found: dict[int, str] = {}
