@@ -190,21 +190,20 @@ class _Guess:
     def action(self, kinds: Sequence[str], chosen: str) -> str:
         if chosen:
             self._chosen('action', chosen, (*kinds, JOINT_STATE))
-            if self._recorded[chosen] == NUMBERS and (other := _no_positions(chosen)):
-                raise ValueError(
-                    f'The topic of action is {chosen}, which by its name carries {other}; the '
-                    f'policy commands positions.{_INSTEAD["action"]}'
-                )
+            if self._recorded[chosen] == NUMBERS:
+                _refuse_other_numbers(chosen)
             return chosen
         there = [
-            sorted(
-                t
-                for t, k in self._recorded.items()
-                if k == kind and 'gripper' not in t and not (k == NUMBERS and _no_positions(t))
-            )
+            sorted(t for t, k in self._recorded.items() if k == kind and 'gripper' not in t)
             for kind in kinds
         ]
-        topics = next((found for found in there if found), [])
+        usable = [
+            [t for t in found if kind != NUMBERS or not _no_positions(t)]
+            for kind, found in zip(kinds, there, strict=True)
+        ]
+        topics = next((found for found in usable if found), [])
+        for topic in () if topics else sum(there, []):
+            _refuse_other_numbers(topic)
         return self._obvious('action', ' or '.join(kinds), _of_expert(topics), topics)
 
     def gripper(self, chosen: str) -> str:
@@ -246,8 +245,26 @@ class _Guess:
 def _no_positions(topic: str) -> str:
     """What the numbers on a controller's topic are where its name says that: no positions."""
     words = re.split(r'[^a-z]+', topic.lower())
-    named = {'velocity': 'velocities', 'velocities': 'velocities', 'effort': 'efforts'}
-    return next((named[word] for word in words if word in named), '')
+    return next((_OTHER_NUMBERS[word] for word in words if word in _OTHER_NUMBERS), '')
+
+
+_OTHER_NUMBERS = {
+    'velocity': 'velocities',
+    'velocities': 'velocities',
+    'vel': 'velocities',
+    'speed': 'velocities',
+    'effort': 'efforts',
+    'torque': 'torques',
+}
+
+
+def _refuse_other_numbers(topic: str) -> None:
+    """Raises ValueError where a topic's name says that its numbers are no positions."""
+    if other := _no_positions(topic):
+        raise ValueError(
+            f'The topic of action is {topic}, which by its name carries {other}; the policy '
+            f'commands positions.{_INSTEAD["action"]}'
+        )
 
 
 def _of_expert(topics: Sequence[str]) -> Sequence[str]:
