@@ -202,7 +202,7 @@ class _Guess:
             for kind, found in zip(kinds, there, strict=True)
         ]
         topics = next((found for found in usable if found), [])
-        for topic in () if topics else sum(there, []):
+        for topic in (t for found in there for t in found if not topics):
             _refuse_other_numbers(topic)
         return self._obvious('action', ' or '.join(kinds), _of_expert(topics), topics)
 
