@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from ros2_gridsampler.bags.bag_files import DamagedBag
 from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.command_line import main
@@ -326,6 +327,33 @@ def test_a_video_that_ends_early_is_said(tmp_path):
     write_video(video, [frame(0, index) for index in range(4)])
     with pytest.raises(ValueError, match='ends at 0.300 s'):
         next(LeRobotDataset(root).episodes())
+
+
+def test_a_camera_that_was_silent_is_said_when_its_bag_becomes_a_dataset(tmp_path, capsys):
+    whole, _ = import_dataset(
+        LeRobotDataset(write_dataset(tmp_path / 'set', 'v2.1')), tmp_path / 'bags'
+    ).bags
+    with BagWriter(tmp_path / 'silent') as writer:
+        for m in read_messages(whole):
+            if not (m.topic == camera_topic('top') and 1.25 < m.time < 1.55):
+                writer.write_serialised(m.topic, m.type, m.serialised, m.time)
+    export_dataset([whole], tmp_path / 'one')
+    assert 'silent' not in capsys.readouterr().out
+    export_dataset([tmp_path / 'silent'], tmp_path / 'two')
+    said = 'between frames 2 and 3 the camera is silent for 0.40 s'
+    assert said in capsys.readouterr().out
+
+
+def test_a_bag_whose_clock_was_set_becomes_no_dataset(tmp_path):
+    whole, _ = import_dataset(
+        LeRobotDataset(write_dataset(tmp_path / 'set', 'v2.1')), tmp_path / 'bags'
+    ).bags
+    with BagWriter(tmp_path / 'set_back') as writer:
+        for m in read_messages(whole):
+            time = m.time - 0.5 * (m.time > 1.45)
+            writer.write_serialised(m.topic, m.type, m.serialised, time)
+    with pytest.raises(DamagedBag, match='the clock was set back by 0.50 s'):
+        export_dataset([tmp_path / 'set_back'], tmp_path / 'out')
 
 
 def test_bags_of_different_arms_do_not_become_one_dataset(tmp_path, shared_bag):

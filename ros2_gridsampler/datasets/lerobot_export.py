@@ -25,6 +25,8 @@ from .lerobot_dataset import ACTION, IMAGES, STATE
 
 # Pictures that an episode's statistics are computed from.
 _SAMPLED = 20
+# A silence of so many usual intervals is worth a word.
+_GAP = 2.5
 
 
 def episode_statistics(recording: EpisodeRecording) -> dict[str, Any]:
@@ -216,6 +218,7 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         first = first or recording
         recording = in_order_of(first, recording)
         refuse_other_arm(bag, recording, first)
+        _say_silence(bag, recording)
         numbers = [tasks.setdefault(task, len(tasks)) for task in recording.tasks]
         table = _table(recording, index, total, numbers)
         place = data_place(version, index)
@@ -239,6 +242,20 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         raise ValueError('There is no bag to export.')
     write_meta(partial, version, first=first, tasks=tasks, rows=rows, stats=stats, total=total)
     partial.rename(out)
+
+
+def _say_silence(bag: Path, recording: EpisodeRecording) -> None:
+    """Frames of a dataset follow each other at its rate, whatever their timestamps say."""
+    steps = np.diff(recording.times)
+    if not len(steps):
+        return
+    longest, usual = int(np.argmax(steps)), float(np.median(steps))
+    if steps[longest] > _GAP * usual:
+        tqdm.write(
+            f'{bag}: between frames {longest} and {longest + 1} the camera is silent for '
+            f'{steps[longest]:.2f} s, which LeRobot takes for the usual {usual:.3f} s; cut the '
+            'bag there, or leave it out.'
+        )
 
 
 def _table(
