@@ -194,21 +194,16 @@ class _Guess:
             # Where the arm went may serve for where it was told to go.
             reached = (JOINT_STATE,) if means.of_joints and not means.velocities else ()
             self._chosen('action', chosen, (*kinds, *reached))
-            if other := self._others(chosen, means):
-                raise ValueError(
-                    f'The topic of action is {chosen}, which by its name carries {other}; the '
-                    f'policy commands {means.name}.{_INSTEAD["action"]}'
-                )
+            self._refuse_other_numbers(chosen, means)
             return chosen
         there = [
-            sorted(
-                t
-                for t, k in self._recorded.items()
-                if k == kind and 'gripper' not in t and not self._others(t, means)
-            )
+            sorted(t for t, k in self._recorded.items() if k == kind and 'gripper' not in t)
             for kind in kinds
         ]
-        topics = next((found for found in there if found), [])
+        usable = [[t for t in found if not self._others(t, means)] for found in there]
+        topics = next((found for found in usable if found), [])
+        for topic in (t for found in there for t in found if not topics):
+            self._refuse_other_numbers(topic, means)
         return self._obvious('action', ' or '.join(kinds), _of_expert(topics), topics)
 
     def _others(self, topic: str, means: ActionKind) -> str:
@@ -216,9 +211,16 @@ class _Guess:
         if self._recorded[topic] != NUMBERS:
             return ''
         words = re.split(r'[^a-z]+', topic.lower())
-        efforts = 'efforts' if 'effort' in words or 'efforts' in words else ''
-        fast = 'velocity' in words or 'velocities' in words
-        return efforts or ('velocities' if fast and not means.velocities else '')
+        named = next((_OTHER_NUMBERS[word] for word in words if word in _OTHER_NUMBERS), '')
+        return '' if means.velocities and named == 'velocities' else named
+
+    def _refuse_other_numbers(self, topic: str, means: ActionKind) -> None:
+        if other := self._others(topic, means):
+            raise ValueError(
+                f'The topic of action is {topic}, which by its name carries {other}; the policy '
+                f'commands {"velocities" if means.velocities else "positions"}.'
+                f'{_INSTEAD["action"]}'
+            )
 
     def gripper(self, chosen: str) -> str:
         if chosen:
@@ -254,6 +256,16 @@ class _Guess:
 
     def _listing(self) -> str:
         return ', '.join(f'{t} ({k.split("/")[-1]})' for t, k in sorted(self._recorded.items()))
+
+
+_OTHER_NUMBERS = {
+    'velocity': 'velocities',
+    'velocities': 'velocities',
+    'vel': 'velocities',
+    'speed': 'velocities',
+    'effort': 'efforts',
+    'torque': 'torques',
+}
 
 
 def _of_expert(topics: Sequence[str]) -> Sequence[str]:
