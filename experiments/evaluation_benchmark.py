@@ -16,8 +16,9 @@ from ros2_gridsampler.bags.bag_reader import read_messages
 from ros2_gridsampler.command_line.arguments import Json
 from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.engines import Backend
-from ros2_gridsampler.evaluating.contestants import PolicyChoice, load_contestants
-from ros2_gridsampler.evaluating.evaluation_task import EvaluationTask, evaluate_to_folder
+from ros2_gridsampler.evaluating.contestants import load_contestants
+from ros2_gridsampler.evaluating.evaluation_config import EvaluationTask
+from ros2_gridsampler.evaluating.evaluation_task import evaluate_to_folder
 from ros2_gridsampler.evaluating.hardware import describe_hardware
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.manifest import load_manifest
@@ -125,7 +126,7 @@ def measure_cost(
     config = load_manifest(policy).policy
     if config.action_space.kind != 'joint_position' or len(config.cameras) != 1:
         raise ValueError(f'{policy} is no policy of joint targets with one camera.')
-    task = EvaluationTask(PolicyChoice(policy), None, arm)
+    task = EvaluationTask(str(policy), str(arm))
     (contestant,) = load_contestants(task.choices)
     clocked = _Clocked(contestant.backend)
     contestant = replace(contestant, backend=clocked)

@@ -18,9 +18,8 @@ from scipy import stats
 from ros2_gridsampler.bags.bag_reader import find_bags
 from ros2_gridsampler.command_line.arguments import Folder, usual_arm
 from ros2_gridsampler.command_line.outputs import check_folder
-from ros2_gridsampler.evaluating.contestants import PolicyChoice
+from ros2_gridsampler.evaluating.evaluation_config import EvaluationTask
 from ros2_gridsampler.evaluating.evaluation_jobs import check_jobs, evaluate_bags
-from ros2_gridsampler.evaluating.evaluation_task import EvaluationTask
 from ros2_gridsampler.files import find
 
 from . import run
@@ -271,7 +270,7 @@ def main(
     limits = find('calibration', arm or usual_arm(policies[0].folder), '.yaml')
     reports = []
     for policy in policies:
-        task = EvaluationTask(PolicyChoice(policy.folder), None, limits, film=False, bag=False)
+        task = EvaluationTask(str(policy.folder), str(limits), film=False, bag=False)
         report, failed = evaluate_bags(found, task, out / policy.folder.name, jobs)
         if failed:
             raise ValueError(

@@ -95,17 +95,17 @@ def arm_policy(seed=0, **options):
 def run_command(bags, policy, out, **options):
     """Exit status of `gridsampler evaluate`; what configures it is taken from the options."""
     from ros2_gridsampler.command_line.evaluation_commands import evaluate as command
-    from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
+    from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig, EvaluationTask
     from ros2_gridsampler.evaluating.topic_choice import TopicChoice
 
     def made(kind):
         names = {field.name for field in dataclasses.fields(kind)} & set(options)
         return kind(**{name: options.pop(name) for name in names})
 
-    config, topics = made(EvaluationConfig), made(TopicChoice)
-    options = {'arm': str(ARM), 'film': False, **options}
+    judged = {'config': made(EvaluationConfig), 'topic': made(TopicChoice)}
+    options = {'policy': str(policy), 'arm': str(ARM), 'film': False, **judged, **options}
     try:
-        command(bags, str(policy), out, config, topics, **options)
+        command(bags, out, made(EvaluationTask), **options)
     except SystemExit as end:
         return end.code
     return 0

@@ -2,28 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Some thousand damaged bags and datasets -> a table of what reading them gave.
 
-    python test/mutation_campaign.py --bags 2000 --datasets 500
+    python test/mutation_campaign.py --bags 2000 --datasets 500 --log campaign.jsonl
 
-A bag must never be a traceback, nor whole where a message is lost; a dataset never a traceback,
-nor imported whole where a row is lost; and no reading may take more memory than `MOST_MEMORY`.
-Exit status 1 where one was.
+A bag must never be a traceback, nor whole where a message is lost or comes out of order; a
+dataset never a traceback, nor imported whole where a row is lost; and no reading may take more
+memory than `MOST_MEMORY`. Exit status 1 where one was. With a log, a second call goes on.
 """
 
 import argparse
 import contextlib
 import io
+import json
 import resource
 import sys
 import tempfile
 import traceback
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import bag_layouts
 import bag_mutations
 import dataset_mutations
 import numpy as np
-from test_lerobot import write_dataset
+from test_lerobot import of, rows, write_dataset
+from test_lerobot_import import shown
 from tqdm import tqdm
 
 from ros2_gridsampler.bags.bag_files import DamagedBag
@@ -36,6 +39,8 @@ MOST_MEMORY = 300e6
 WHOLE, SAID, REFUSED = 'whole', 'loss or doubt said', 'refused with a sentence'
 LOST, TRACEBACK = 'CALLED WHOLE WITH A LOSS', 'TRACEBACK'
 LENGTHS = (8, 5)
+SILENT = {'flip_bytes', 'overwrite', 'exchange_files', 'spoil_number'}
+"""Damages after which what is there may be another number, which nobody can see."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Case:
 def bag_case(seed: int, folder: Path) -> tuple[Case, Path]:
     """A damaged bag."""
     generator = np.random.default_rng(seed)
-    layout = sorted(bag_mutations.LAYOUTS)[generator.integers(len(bag_mutations.LAYOUTS))]
-    bag = bag_mutations.LAYOUTS[layout](folder / 'bag', MESSAGES)
+    layout = sorted(bag_layouts.LAYOUTS)[generator.integers(len(bag_layouts.LAYOUTS))]
+    bag = bag_layouts.LAYOUTS[layout](folder / 'bag', MESSAGES)
     done = []
     for _ in range(generator.integers(1, 4)):
         damage = bag_mutations.DAMAGES[generator.integers(len(bag_mutations.DAMAGES))]
@@ -61,22 +66,26 @@ def bag_case(seed: int, folder: Path) -> tuple[Case, Path]:
     return Case(seed, layout, tuple(done)), bag
 
 
-MESSAGES = bag_mutations.recording(30)
+MESSAGES = bag_layouts.recording(30)
 
 
-def read_bag(bag: Path) -> str:
+def read_bag(bag: Path, case: Case) -> str:
     """What reading a bag gave, with its messages' fields and as bytes."""
-    came: Counter[str] = Counter()
+    came = []
     try:
         for message in read_serialised(bag):
-            came[message.topic] += 1
+            came.append((message.topic, message.message))
         for _ in read_messages(bag):
             pass
     except DamagedBag:
         return SAID if came else REFUSED
     except (FileNotFoundError, ValueError):
         return REFUSED
-    return WHOLE if came == bag_mutations.counts(MESSAGES) else LOST
+    if Counter(topic for topic, _ in came) != bag_layouts.counts(MESSAGES):
+        return LOST
+    if SILENT & set(case.damages):
+        return WHOLE
+    return WHOLE if came == [(m.topic, m.data) for m in MESSAGES] else LOST
 
 
 def dataset_case(seed: int, folder: Path) -> tuple[Case, Path]:
@@ -92,17 +101,28 @@ def dataset_case(seed: int, folder: Path) -> tuple[Case, Path]:
     return Case(seed, version, tuple(done)), root
 
 
-def read_dataset(root: Path) -> str:
+def read_dataset(root: Path, case: Case) -> str:
     """What importing a dataset gave."""
     try:
         dataset = LeRobotDataset(root)
         imported = import_dataset(dataset, root.with_name('bags'))
     except (FileNotFoundError, ValueError):
         return REFUSED
-    lengths = tuple(sum(1 for _ in read_messages(bag, [JOINT_STATES])) for bag in imported.bags)
     if imported.failed or dataset.unlisted:
         return SAID
-    return WHOLE if lengths == LENGTHS else LOST
+    states = [[m.position for m in of(bag, JOINT_STATES)] for bag in imported.bags]
+    if tuple(map(len, states)) != LENGTHS:
+        return LOST
+    if SILENT & set(case.damages):
+        return WHOLE
+    right = all(
+        np.array_equal(found, rows(episode, len(found))[0].astype(np.float32))
+        for episode, found in enumerate(states)
+    )
+    pictures = not dataset.cameras or all(
+        shown(bag) == [*range(len(s))] for bag, s in zip(imported.bags, states, strict=True)
+    )
+    return WHOLE if right and pictures else LOST
 
 
 def judge(case, read, seed: int) -> tuple[Case, str]:
@@ -110,33 +130,51 @@ def judge(case, read, seed: int) -> tuple[Case, str]:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         made, path = case(seed, Path(folder))
         try:
-            return made, read(path)
+            return made, read(path, made)
         except Exception:
             return made, f'{TRACEBACK}\n{traceback.format_exc()}'
 
 
-def campaign(name, case, read, count: int, first: int) -> int:
-    """Read so many cases; how many were read wrongly."""
+def peak() -> float:
+    """The most memory that this process has had [bytes]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run(name, case, read, seeds, log) -> list[dict]:
+    """Read the cases that the log does not have yet; all of them, a record each."""
+    done = {}
+    if log and log.exists():
+        records = (json.loads(line) for line in log.read_text().splitlines())
+        done = {record['seed']: record for record in records if record['kind'] == name}
+    before = peak()
+    with log.open('a') if log else contextlib.nullcontext() as file:
+        for seed in tqdm([seed for seed in seeds if seed not in done], desc=name, unit=name):
+            made, outcome = judge(case, read, seed)
+            grown = (peak() - before) / 1e6
+            record = {'kind': name, **asdict(made), 'outcome': outcome, 'memory_mb': grown}
+            done[seed] = record
+            if file:
+                print(json.dumps(record), file=file, flush=True)
+    return [done[seed] for seed in seeds]
+
+
+def table(name: str, records: list[dict]) -> tuple[str, int]:
+    """What came of the cases by layout and damage, and how many were read wrongly."""
     outcomes: dict[str, Counter[str]] = {}
-    wrong = 0
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    for seed in tqdm(range(first, first + count), desc=name, unit=name):
-        made, outcome = judge(case, read, seed)
-        word = outcome.split('\n')[0]
-        if word in (LOST, TRACEBACK):
-            wrong += 1
-            tqdm.write(f'{made}: {outcome}')
-        for what in {made.layout, *made.damages}:
+    wrong = []
+    for record in records:
+        word = record['outcome'].split('\n')[0]
+        for what in {record['layout'], *record['damages']} | {'all'}:
             outcomes.setdefault(what, Counter())[word] += 1
-        outcomes.setdefault('all', Counter())[word] += 1
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        if word in (LOST, TRACEBACK) or 1e6 * record['memory_mb'] > MOST_MEMORY:
+            wrong.append(str(record))
     words = [WHOLE, SAID, REFUSED, LOST, TRACEBACK]
     lines = ['| ' + ' | '.join([name, *words]) + ' |', '|---' * (len(words) + 1) + '|']
     for what, counts in sorted(outcomes.items()):
         lines.append('| ' + ' | '.join([what, *(str(counts[word]) for word in words)]) + ' |')
-    lines.append(f'{name}s: {count} from seed {first}; memory grew by {grown / 1e6:.0f} MB')
-    sys.stdout.write('\n'.join(lines) + '\n')
-    return wrong + (grown > MOST_MEMORY)
+    grown = max(record['memory_mb'] for record in records)
+    lines.append(f'{name}s: {len(records)}; memory grew by {grown:.0f} MB')
+    return '\n'.join([*wrong, *lines]) + '\n', len(wrong)
 
 
 def main() -> int:
@@ -145,9 +183,18 @@ def main() -> int:
     parser.add_argument('--bags', type=int, default=2000)
     parser.add_argument('--datasets', type=int, default=500)
     parser.add_argument('--first', type=int, default=0, help='first seed')
+    parser.add_argument('--log', type=Path, help='keeps what is done, so a second call goes on')
     chosen = parser.parse_args()
-    wrong = campaign('bag', bag_case, read_bag, chosen.bags, chosen.first)
-    wrong += campaign('dataset', dataset_case, read_dataset, chosen.datasets, chosen.first)
+    wrong = 0
+    for name, case, read, count in (
+        ('bag', bag_case, read_bag, chosen.bags),
+        ('dataset', dataset_case, read_dataset, chosen.datasets),
+    ):
+        seeds = range(chosen.first, chosen.first + count)
+        if seeds:
+            text, bad = table(name, run(name, case, read, seeds, chosen.log))
+            sys.stdout.write(text)
+            wrong += bad
     return int(wrong > 0)
 
 

@@ -83,6 +83,26 @@ def test_velocities_in_a_trajectory_give_no_verdict_and_where_named_the_reason(
     assert run_command((bag,), policy, tmp_path / 'states', **options) == 0
 
 
+@pytest.mark.parametrize(
+    ('topic', 'what'),
+    [
+        (VELOCITIES, 'velocities'),
+        ('/joint_group_vel_controller/command', 'velocities'),
+        ('/effort_controller/commands', 'efforts'),
+        ('/arm/torque', 'torques'),
+    ],
+)
+def test_the_only_numbers_are_refused_by_what_their_topic_says(topic, what):
+    recorded = {
+        CAMERA: 'sensor_msgs/msg/CompressedImage',
+        '/joint_states': 'sensor_msgs/msg/JointState',
+        topic: NUMBERS,
+    }
+    choice = TopicChoice(fixed_instruction='do it')
+    with pytest.raises(ValueError, match=f'{topic}, which by its name carries {what}'):
+        map_topics(recorded, arm_policy().config, choice)
+
+
 def test_numbers_on_a_topic_of_velocities_are_no_positions():
     config = arm_policy().config
     recorded = {

@@ -10,21 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_mutations import (
-    DAMAGES,
+from bag_layouts import (
     LAYOUTS,
     RATE,
     clock_set,
     counts,
-    lose_log,
-    lose_metadata,
     recording,
-    unlist_file,
     write_mcap,
     write_metadata,
     write_split,
     write_sqlite,
 )
+from bag_mutations import DAMAGES, lose_log, lose_metadata, unlist_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -56,10 +53,13 @@ def as_read(messages):
 def test_every_layout_gives_every_message_once_and_in_the_order_of_time(tmp_path, layout):
     bag = LAYOUTS[layout](tmp_path / 'bag', WHOLE)
     found, words = read(bag)
-    assert found == as_read(WHOLE)
+    assert [(topic, data) for topic, _, data in found] == [(m.topic, m.data) for m in WHOLE]
+    assert 'clock' in layout or found == as_read(WHOLE)
     # Its recorder did not close a file with a log beside it: more may have been in memory.
     assert bool(words) == (layout == 'sqlite3, write-ahead log')
-    assert read_topics(bag) == {m.topic: m.type for m in WHOLE}
+    types = read_topics(bag)
+    assert set(types) == set(counts(WHOLE))
+    assert 'another type' in layout or types == {m.topic: m.type for m in WHOLE}
 
 
 def test_a_log_beside_a_database_is_read_from_a_folder_that_cannot_be_written(tmp_path):

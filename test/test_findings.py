@@ -30,9 +30,9 @@ GOOD = {
         'hold_state': {'recorded': 2, 'predicted': 0, 'met': 0, 'lateness_s': None},
     },
     'deadlines': {
-        '50': {'deadline_misses': 0, 'commands': 200},
-        '250': {'deadline_misses': 0, 'commands': 200},
-        '120': {'deadline_misses': 0, 'commands': 200},
+        '50': {'deadline_misses': 0, 'misses_without_frame': 0, 'commands': 200},
+        '250': {'deadline_misses': 0, 'misses_without_frame': 0, 'commands': 200},
+        '120': {'deadline_misses': 0, 'misses_without_frame': 0, 'commands': 200},
     },
     'holds': {
         'commands': {'FOLLOWING': 195, 'HOLDING': 5},
@@ -69,6 +69,11 @@ def test_of_a_good_policy_there_is_nothing_to_do():
         ('gripper_events.lateness_s.median', -0.5, '0.50 s too early'),
         ('deadlines.250.deadline_misses', 7, 'under 120 ms: at 250 ms 7 of 200'),
         ('deadlines.50.deadline_misses', 7, 'At 50 ms of inference 7 of 200'),
+        (
+            'deadlines.50',
+            {'deadline_misses': 9, 'misses_without_frame': 9, 'commands': 200},
+            'For 9 of 200 commands no frame had come for so long',
+        ),
         (
             'filter_interventions',
             FILTERED,

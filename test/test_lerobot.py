@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from ros2_gridsampler.bags.bag_files import DamagedBag
 from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.command_line import main
@@ -210,7 +211,7 @@ def test_a_real_robot_s_bag_becomes_a_dataset_with_its_states_and_pictures(tmp_p
         episode.state, np.array([m.position for m in states], np.float32)
     )
     assert list(episode.pictures['high']) == [bytes(m.data) for m in pictures]
-    assert episode.task == 'Pick up the yellow bottle on the table.'
+    assert episode.sentences == {0: 'Pick up the yellow bottle on the table.'}
     stats = json.loads((tmp_path / 'set/meta/stats.json').read_text())
     np.testing.assert_allclose(stats[STATE]['mean'], episode.state.mean(0), atol=1e-5)
 
@@ -233,7 +234,7 @@ def test_a_folder_that_is_no_dataset_is_refused_with_what_is_missing(tmp_path):
     root = write_dataset(tmp_path / 'old', 'v2.1')
     info = json.loads((root / 'meta/info.json').read_text())
     (root / 'meta/info.json').write_text(json.dumps({**info, 'codebase_version': 'v1.6'}))
-    with pytest.raises(ValueError, match=r'v2\.1, v3\.0 are read'):
+    with pytest.raises(ValueError, match=r'v2\.1 and v3 are read'):
         LeRobotDataset(root)
     info['features'].pop(STATE)
     (root / 'meta/info.json').write_text(json.dumps(info))
@@ -326,6 +327,33 @@ def test_a_video_that_ends_early_is_said(tmp_path):
     write_video(video, [frame(0, index) for index in range(4)])
     with pytest.raises(ValueError, match='ends at 0.300 s'):
         next(LeRobotDataset(root).episodes())
+
+
+def test_a_camera_that_was_silent_is_said_when_its_bag_becomes_a_dataset(tmp_path, capsys):
+    whole, _ = import_dataset(
+        LeRobotDataset(write_dataset(tmp_path / 'set', 'v2.1')), tmp_path / 'bags'
+    ).bags
+    with BagWriter(tmp_path / 'silent') as writer:
+        for m in read_messages(whole):
+            if not (m.topic == camera_topic('top') and 1.25 < m.time < 1.55):
+                writer.write_serialised(m.topic, m.type, m.serialised, m.time)
+    export_dataset([whole], tmp_path / 'one')
+    assert 'silent' not in capsys.readouterr().out
+    export_dataset([tmp_path / 'silent'], tmp_path / 'two')
+    said = 'between frames 2 and 3 the camera is silent for 0.40 s'
+    assert said in capsys.readouterr().out
+
+
+def test_a_bag_whose_clock_was_set_becomes_no_dataset(tmp_path):
+    whole, _ = import_dataset(
+        LeRobotDataset(write_dataset(tmp_path / 'set', 'v2.1')), tmp_path / 'bags'
+    ).bags
+    with BagWriter(tmp_path / 'set_back') as writer:
+        for m in read_messages(whole):
+            time = m.time - 0.5 * (m.time > 1.45)
+            writer.write_serialised(m.topic, m.type, m.serialised, time)
+    with pytest.raises(DamagedBag, match='the clock was set back by 0.50 s'):
+        export_dataset([tmp_path / 'set_back'], tmp_path / 'out')
 
 
 def test_bags_of_different_arms_do_not_become_one_dataset(tmp_path, shared_bag):

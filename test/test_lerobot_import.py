@@ -32,7 +32,6 @@ from ros2_gridsampler.datasets.lerobot_dataset import (
     LeRobotDataset,
     entry_names,
 )
-from ros2_gridsampler.datasets.lerobot_export import export_dataset
 from ros2_gridsampler.datasets.lerobot_import import (
     INSTRUCTION,
     JOINT_STATES,
@@ -324,7 +323,7 @@ def test_an_episode_without_any_task_is_left_out_with_what_to_do(tmp_path):
         [{'episode_index': i, 'length': n} for i, n in ((0, 8), (1, 5))],
     )
     failed = import_dataset(LeRobotDataset(root), tmp_path / 'bags').failed
-    assert 'neither its rows (task_index) nor its description (tasks)' in failed[0]
+    assert 'row 0 has the task_index 7, which meta/ does not explain' in failed[0]
 
 
 @pytest.mark.parametrize(
@@ -398,16 +397,3 @@ def test_the_odd_datasets_come_out_right(tmp_path, shared_data):
     assert dataset.names(STATE)[:2] == ['kLeftShoulderPitch', 'kLeftShoulderRoll']
     dataset = LeRobotDataset(shared_data('odd_datasets/picture_is_a_path'))
     assert len(dataset.episode(0).pictures['cam']) == 40
-
-
-def test_what_is_exported_is_read_by_lerobot_itself(tmp_path):
-    library = pytest.importorskip('lerobot.datasets.lerobot_dataset')
-    root = write_dataset(tmp_path / 'set', 'v2.1')
-    bags = import_dataset(LeRobotDataset(root), tmp_path / 'bags').bags
-    export_dataset(bags, tmp_path / 'exported', 'v3.0')
-    theirs = library.LeRobotDataset('local/exported', root=tmp_path / 'exported')
-    assert len(theirs) == 13
-    state, action = rows(0, 8)
-    np.testing.assert_allclose(theirs[3][STATE].numpy(), state[3], rtol=1e-6)
-    np.testing.assert_allclose(theirs[3][ACTION].numpy(), action[3], rtol=1e-6)
-    assert theirs[3]['task'] == TASKS[0]

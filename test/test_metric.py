@@ -103,7 +103,7 @@ G1 = load_arm(ARM.parent / 'g1.yaml')
 
 def events_of(opening, chunk_of, steps=4, cut=None):
     """Gripper events of what an operator did, a row per frame, and of a policy's chunks."""
-    setting = Setting(HANDS, steps, PERIOD, G1, np.ones(2), EvaluationConfig(), {})
+    setting = Setting(HANDS, steps, PERIOD, G1, np.ones(2), EvaluationConfig(), None, None, {})
     metric = GripperEvents(setting)
     for k in range(1, len(opening)):
         if k == cut:

@@ -3,21 +3,14 @@
 """Targets predicted from one observation -> the target due at any time inside them."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-TWIST_NAMES = (
-    'linear.x',
-    'linear.y',
-    'linear.z',
-    'angular.x',
-    'angular.y',
-    'angular.z',
-    'gripper',
-)
+from .action_kinds import KINDS, TWIST_NAMES, ActionKind
+
+__all__ = ['TWIST_NAMES', 'ActionChunk', 'ActionSpace', 'OutsideChunk']
 
 
 @dataclass(frozen=True)
@@ -25,29 +18,30 @@ class ActionSpace:
     """What the numbers of an action mean.
 
     Attributes:
-        kind: 'joint_position' [rad] ([m] for prismatic joints) or 'end_effector_twist', a
-            twist [m/s], [rad/s] followed by the gripper opening [m].
+        kind: A name in `KINDS`: 'joint_position' [rad] ([m] for prismatic joints) or
+            'end_effector_twist' [m/s], [rad/s] followed by the gripper's opening [m].
         names: One per entry of an action: joint names, or `TWIST_NAMES`.
         frame: Frame of a twist (REP-103 axes); empty for joints.
     """
 
-    kind: Literal['joint_position', 'end_effector_twist']
+    kind: str
     names: tuple[str, ...]
     frame: str = ''
 
     def __post_init__(self) -> None:
         """Refuse a space whose entries nobody could interpret."""
-        if self.kind not in ('joint_position', 'end_effector_twist'):
+        if self.kind not in KINDS:
             raise ValueError(
-                f'Action kind {self.kind!r} is not known; '
-                "use 'joint_position' or 'end_effector_twist'."
+                f'Action kind {self.kind!r} is not known; use {" or ".join(map(repr, KINDS))}.'
             )
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f'Action names must be unique and not empty, got {self.names}.')
-        if self.kind == 'end_effector_twist' and self.names != TWIST_NAMES:
-            raise ValueError(f'A twist action has the entries {TWIST_NAMES}, got {self.names}.')
-        if self.kind == 'end_effector_twist' and not self.frame:
-            raise ValueError('A twist action needs the frame that it is expressed in.')
+        self.means.check(self.names, self.frame)
+
+    @property
+    def means(self) -> ActionKind:
+        """What is particular to its kind."""
+        return KINDS[self.kind]
 
 
 class OutsideChunk(ValueError):

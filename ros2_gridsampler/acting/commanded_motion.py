@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""An action space and an arm's limits -> what judges, admits and stops its commands."""
+"""An arm's limits -> what judges, admits and stops commands of joints and of twists."""
 
 import copy
 from typing import Protocol
@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from .action_chunk import ActionSpace
-from .arm_limits import ArmLimits, EndEffectorLimits, GripperLimits, JointLimits
+from .arm_limits import EndEffectorLimits, GripperLimits, JointLimits
 from .grip_watch import GripWatch
 from .safety_filter import JointSafetyFilter, SafeCommand
 from .state_belief import StatePart, hand_parts, joint_parts, travel_time
@@ -83,37 +82,11 @@ class CommandedMotion(Protocol):
         """
 
 
-def commanded_motion(space: ActionSpace, limits: ArmLimits, max_excess: float) -> CommandedMotion:
-    """What commands this arm in this action space.
-
-    Args:
-        space: What an action means.
-        limits: Of the arm.
-        max_excess: See `Controller`.
-
-    Raises:
-        ValueError: The arm has no limits for it.
-    """
-    if space.kind == 'joint_position':
-        return _JointMotion(limits.joints.select(space.names), max_excess)
-    if limits.end_effector is None or limits.gripper is None:
-        raise ValueError(
-            f'The checkpoint commands a twist and a gripper, but {limits.name} has no limits '
-            "for both; add end_effector and gripper to the arm's calibration file."
-        )
-    if space.frame != limits.base_frame:
-        raise ValueError(
-            f'The checkpoint commands a twist in {space.frame!r}, the limits of {limits.name} '
-            f'are in {limits.base_frame!r}; use the calibration file of its arm.'
-        )
-    return _TwistMotion(limits.end_effector, limits.gripper, max_excess)
-
-
-class _JointMotion:
+class JointMotion:
     """Positions of joints: each command goes on from the one before, wherever the arm is."""
 
     def __init__(self, limits: JointLimits, max_excess: float) -> None:
-        """Know the limits."""
+        """Keeps to `limits`; a chunk may exceed them by `max_excess` of their span."""
         self._filter = JointSafetyFilter(limits)
         self.watched = ~np.array(limits.grips)
         grips = np.flatnonzero(limits.grips)
@@ -122,33 +95,39 @@ class _JointMotion:
         self.parts = joint_parts(limits)
 
     def plausible(self, targets: Numbers) -> bool:
+        """See `CommandedMotion`."""
         return bool(((targets >= self._low) & (targets <= self._high)).all())
 
     def reset(self, state: Numbers) -> None:
+        """See `CommandedMotion`."""
         self._filter.reset(state)
 
     def admit(
         self, target: Numbers, state: Numbers, period: float, lag: float, since: float
     ) -> SafeCommand:
+        """See `CommandedMotion`."""
         return self._filter.filter(target, period)
 
     def stop(self, period: float) -> SafeCommand:
+        """See `CommandedMotion`."""
         return self._filter.stop(period)
 
-    def copy(self) -> '_JointMotion':
+    def copy(self) -> 'JointMotion':
+        """See `CommandedMotion`."""
         clone = copy.copy(self)
         clone._filter = self._filter.copy()
         return clone
 
     def travel_time(self, values: Numbers, state: Numbers, from_rest: bool = False) -> float:
+        """See `CommandedMotion`."""
         return travel_time(self.parts, np.abs(values - state).tolist(), from_rest)
 
 
-class _TwistMotion:
+class TwistMotion:
     """Velocities of the hand, from wherever it is, and the opening of the gripper."""
 
     def __init__(self, hand: EndEffectorLimits, gripper: GripperLimits, max_excess: float) -> None:
-        """Know the limits."""
+        """Keeps to the limits; a chunk may exceed them by `max_excess` of their span."""
         self._filter = TwistSafetyFilter(hand, gripper)
         self.watched = np.zeros(0, bool)
         # The opening is the last of an action and of a state.
@@ -158,25 +137,31 @@ class _TwistMotion:
         self.parts = hand_parts(hand, gripper)
 
     def plausible(self, targets: Numbers) -> bool:
+        """See `CommandedMotion`."""
         speed, rate = np.linalg.norm(targets[:, :6].reshape(-1, 2, 3), axis=2).T
         sizes = np.stack([speed, rate, np.abs(targets[:, 6])], 1)
         return bool((sizes <= self._bounds).all())
 
     def reset(self, state: Numbers) -> None:
+        """See `CommandedMotion`."""
         self._filter.reset(state[3])
 
     def admit(
         self, target: Numbers, state: Numbers, period: float, lag: float, since: float
     ) -> SafeCommand:
+        """See `CommandedMotion`."""
         return self._filter.filter(target, state[:3], period, lag, since)
 
     def stop(self, period: float) -> SafeCommand:
+        """See `CommandedMotion`."""
         return self._filter.stop(period)
 
-    def copy(self) -> '_TwistMotion':
+    def copy(self) -> 'TwistMotion':
+        """See `CommandedMotion`."""
         clone = copy.copy(self)
         clone._filter = self._filter.copy()
         return clone
 
     def travel_time(self, values: Numbers, state: Numbers, from_rest: bool = False) -> float:
+        """See `CommandedMotion`."""
         return travel_time(self.parts[1:2], [abs(values[6] - state[3])], from_rest)

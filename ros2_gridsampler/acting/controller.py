@@ -14,7 +14,7 @@ from .action_chunk import ActionChunk, ActionSpace
 from .action_prefix import Prefix
 from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkOver, ChunkSchedule, NoActionDue, ScheduleConfig, Seam
-from .commanded_motion import CommandedMotion, commanded_motion
+from .commanded_motion import CommandedMotion
 from .led_pose import LedPose
 from .safety_filter import NonFiniteTarget, SafeCommand
 from .state_belief import StatePart
@@ -106,7 +106,7 @@ class Controller:
     ) -> None:
         """Know everything but where the arm is."""
         self._schedule = ChunkSchedule(schedule)
-        self._motion = commanded_motion(space, limits, max_excess)
+        self._motion = space.means.motion(space.names, space.frame, limits, max_excess)
         self._max_state_age = max_state_age
         self._delay = schedule.actuation_delay
         self._leads = leads

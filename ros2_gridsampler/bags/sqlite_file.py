@@ -80,7 +80,7 @@ class SqliteFile:
     def _settled(self, file: Path) -> Path:
         """The file itself, or a copy into which was worked what a crash left beside it."""
         beside = [Path(f'{file}{end}') for end in SQLITE_BESIDE[:2]]
-        beside = [path for path in beside if path.is_file() and path.stat().st_size]
+        beside = [path for path in beside if path.is_file() and _in_use(path)]
         if not beside:
             shared = Path(f'{file}-shm')
             if shared.exists() and not Path(f'{file}-wal').exists():
@@ -142,3 +142,10 @@ class SqliteFile:
             self.losses.append(
                 f'by its own metadata it holds {counts[0]} messages, {len(self.places)} were found'
             )
+
+
+def _in_use(beside: Path) -> bool:
+    """Whether a file beside a database holds anything: a finished journal may stay, zeroed."""
+    with beside.open('rb') as file:
+        head = file.read(8)
+    return bool(head.strip(b'\0'))

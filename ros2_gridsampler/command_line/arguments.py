@@ -76,7 +76,7 @@ def usual_arm(folder: Path) -> str:
         with suppress(ValueError):  # a workspace may keep other calibrations there
             joints = load_arm(find('calibration', name, '.yaml')).joints.names
             fitting += [name] * (set(space.names) <= set(joints))
-    if space.kind == 'joint_position' and len(fitting) == 1:
+    if space.means.of_joints and len(fitting) == 1:
         print(f'guessed arm: {fitting[0]}')
         return fitting[0]
     raise ValueError(

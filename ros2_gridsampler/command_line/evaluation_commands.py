@@ -10,35 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..evaluating.evaluation_config import EvaluationConfig
-from ..evaluating.topic_choice import TopicChoice, load_topic_choice, with_cameras
+from ..evaluating.evaluation_config import EvaluationTask
+from ..files import find
 from .arguments import Bags, usual_arm
 from .outputs import check_folder
 
 if TYPE_CHECKING:
-    from ..evaluating.evaluation_task import EvaluationTask, Preparation
+    from ..evaluating.evaluation_task import Preparation
 
 
 def evaluate(
     bags: Bags,
-    policy: str,
     out: Path,
-    config: Annotated[EvaluationConfig, tyro.conf.arg(name='')],
-    topic: Annotated[TopicChoice, tyro.conf.arg(name='')],
-    arm: str = '',
-    encoder: Path | None = None,
-    compare: str = '',
-    compare_encoder: Path | None = None,
-    backend: str = 'eager',
-    topics: Path | None = None,
-    camera: tuple[str, ...] = (),
-    intervals: Path | None = None,
+    task: Annotated[EvaluationTask, tyro.conf.arg(name='')],
     gate: Path | None = None,
     jobs: str = '1',
     allow_partial: bool = False,
-    film: bool = True,
-    bag: bool = True,
-    real_time: bool = False,
 ) -> None:
     """Replay recordings through a policy, and judge it.
 
@@ -48,63 +35,29 @@ def evaluate(
     measured.json (what depends on this machine) and a bag with the predictions. A call with
     the same OUT goes on where the last one stopped.
 
-    Exit status: 0 good; 1 nothing could be read, a bag failed or is not whole, or there is no
-    verdict; 2 the gate does not hold.
+    Exit status: 0 good; 1 nothing could be read, a bag failed, is not whole or in doubt, or there
+    is no verdict; 2 the gate does not hold.
 
     Args:
         bags: Bags of any kind (rosbag2 mcap or sqlite3, ROS 1), or folders of bags.
-        policy: Checkpoint folder, or the name of one that comes with the package.
         out: Folder of the results.
-        config: How to judge.
-        topic: Which topic is which stream; what is obvious is guessed.
-        arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
-        encoder: Encoder folder to use instead of the checkpoint's own.
-        compare: Another checkpoint, judged on the same frames; shows the drift between both.
-        compare_encoder: Encoder for the other; without --compare, the same checkpoint with it.
-        backend: Engine; eager gives the same report on every machine of a kind.
-        topics: YAML that maps topics: cameras {name: topic}, joint_states, pose, instruction,
-            fixed_instruction, action, gripper, gripper_joints. Flags go before it.
-        camera: A camera's topic, like wrist=/wrist/image_raw; may be given for each.
-        intervals: JSON with the critical intervals of each bag, see docs/evaluation.md.
+        task: What is judged, and how.
         gate: YAML with thresholds; the exit status says whether they hold.
         jobs: Processes, or the address of a Dask scheduler (tcp://...).
-        allow_partial: Do not fail because a bag is not whole or gives no verdict.
-        film: Film of the cameras with the sampled points.
-        bag: Bag with the predictions beside the recorded topics.
-        real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge
-            what it answers; measured.json then has its times. Logs are in OUT/live.
+        allow_partial: Do not fail because a bag is not whole, in doubt, or gives no verdict.
     """
     from ..bags.bag_reader import find_bags
-    from ..evaluating.contestants import PolicyChoice
     from ..evaluating.critical_error import read_intervals
     from ..evaluating.evaluation_jobs import check_jobs, evaluate_bags
     from ..evaluating.evaluation_report import BLIND, COMPARE, check_gate, read_gate
-    from ..evaluating.evaluation_task import EvaluationTask
-    from ..files import find
 
     check_folder(out)
     check_jobs(jobs)
     thresholds = read_gate(gate) if gate else {}
-    chosen = topic.over(load_topic_choice(topics) if topics else TopicChoice())
-    folder = find('models', policy)
-    other = None
-    if compare or compare_encoder:
-        other_folder = find('models', compare) if compare else folder
-        other = PolicyChoice(other_folder, compare_encoder, backend)
-    task = EvaluationTask(
-        policy=PolicyChoice(folder, encoder, backend),
-        compare=other,
-        arm=find('calibration', arm or usual_arm(folder), '.yaml'),
-        topics=with_cameras(chosen, camera),
-        config=config,
-        intervals=intervals,
-        film=film,
-        bag=bag,
-        real_time=real_time,
-    )
+    task = task.settled('' if task.arm else usual_arm(find('models', task.policy)))
     found = find_bags(bags)
-    if intervals is not None:
-        read_intervals(intervals)
+    if task.intervals is not None:
+        read_intervals(task.intervals)
     with _live(task, out / 'live') as prepare:
         report, failed = evaluate_bags(found, task, out, jobs, prepare)
     for name, reason in failed.items():
@@ -131,7 +84,7 @@ def evaluate(
 
 
 @contextmanager
-def _live(task: 'EvaluationTask', logs: Path) -> 'Iterator[Preparation | None]':
+def _live(task: EvaluationTask, logs: Path) -> 'Iterator[Preparation | None]':
     """A live node for each bag, in a ROS domain of their own, where the task asks for it."""
     if not task.real_time:
         yield None

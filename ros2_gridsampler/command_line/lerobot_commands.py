@@ -64,7 +64,7 @@ def import_lerobot(
 ) -> None:
     """Turn a LeRobot dataset into bags, one per episode.
 
-    The dataset may be v2.0, v2.1 or v3.0.
+    The dataset may be v2.0, v2.1, v3.0 or a later v3.
 
     Exit status: 1 where an episode could not be read or is not listed; the others are there.
 
@@ -89,6 +89,8 @@ def import_lerobot(
     imported = import_dataset(source, out, choice)
     if source.depths:
         print(f'Not read, as they measure distances: {", ".join(source.depths)}')
+    if source.others:
+        print(f'Not imported, as bags of an arm have no such streams: {", ".join(source.others)}')
     if not names and not all(source.info['features'][f].get('names') for f in (STATE, ACTION)):
         print('The dataset names no joints: they are numbered; --names FILE names them.')
     for reason in imported.failed.values():

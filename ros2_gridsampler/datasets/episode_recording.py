@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ..acting.action_chunk import TWIST_NAMES
 from ..acting.command_message import read_joint_state, read_joint_trajectory, read_twist
+from ..bags.bag_contents import clock_steps
+from ..bags.bag_files import DamagedBag
 from ..bags.bag_reader import read_messages, read_topics
 from ..seeing.camera_message import decode_image, stamp_seconds
 
@@ -24,9 +26,9 @@ _ORDINARY = {'camera', 'image', 'image_raw', 'image_rect', 'color', 'rgb', 'comp
 
 @dataclass(frozen=True)
 class EpisodeRecording:
-    """One bag on the frames of its first camera."""
+    """One bag on the frames of its first camera, each with its sentence."""
 
-    task: str
+    tasks: tuple[str, ...]
     times: NDArray[np.float64]
     state: NDArray[np.float32]
     action: NDArray[np.float32]
@@ -43,7 +45,10 @@ def read_episode(bag: Path) -> EpisodeRecording:
     Raises:
         ValueError: It lacks a stream, has two where only one can be meant, or a message that does
             not fit its names.
+        DamagedBag: It is not whole, or its clock was set: frames of a dataset follow each other.
     """
+    for step in clock_steps(bag):
+        raise DamagedBag(f'{bag}: {step.sentence} Cut the bag there, or leave it out.')
     kinds = read_topics(bag)
     cameras = {_camera(t): t for t, kind in sorted(kinds.items()) if kind in (_COMPRESSED, _RAW)}
     joints = _one(bag, kinds, 'sensor_msgs/msg/JointState')
@@ -55,7 +60,6 @@ def read_episode(bag: Path) -> EpisodeRecording:
         raise ValueError(f'{bag} has no camera topic; it has {sorted(kinds)}.')
     tracks: dict[str, list[tuple[float, Any]]] = {}
     states: dict[str, list[tuple[float, Any]]] = {}
-    task = ''
     action_names: tuple[str, ...] = (*TWIST_NAMES,) if twist else ()
     for m in read_messages(bag, (*cameras.values(), joints, action, gripper, '/instruction')):
         header = getattr(m.message, 'header', None)
@@ -64,7 +68,7 @@ def read_episode(bag: Path) -> EpisodeRecording:
         track = tracks.setdefault(m.topic, [])
         try:
             if m.topic == '/instruction':
-                task = task or m.message.data
+                track.append((m.time, m.message.data))
             elif m.topic == joints:
                 values = read_joint_state(m.message, m.message.name)
                 for name, value in zip(m.message.name, values, strict=True):
@@ -91,7 +95,7 @@ def read_episode(bag: Path) -> EpisodeRecording:
     if twist:
         actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at), np.float32)])
     return EpisodeRecording(
-        task=task,
+        tasks=tuple(_sampled(tracks.get('/instruction') or [(0.0, '')], at)),
         times=times,
         state=np.array([_sampled(track, at) for track in states.values()], np.float32).T,
         action=actions,

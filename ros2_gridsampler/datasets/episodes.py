@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..acting.action_chunk import ActionSpace
-from ..acting.command_message import read_float64_multi_array, read_joint_trajectory, read_twist
+from ..acting.command_message import read_float64_multi_array
 from ..bags.bag_reader import read_topics
 from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import StreamTopics, read_observations
@@ -179,11 +179,8 @@ def _write_store(bags: Sequence[Path], config: EpisodeConfig, folder: Path) -> N
 def _check_labels(bag: Path, config: EpisodeConfig) -> None:
     """Refuses label topics of another type than the one they are read as."""
     labels, there = config.labels, read_topics(bag)
-    twists = config.action_space.kind == 'end_effector_twist'
     wanted = {
-        labels.action: 'geometry_msgs/msg/TwistStamped'
-        if twists
-        else 'trajectory_msgs/msg/JointTrajectory',
+        labels.action: config.action_space.means.messages[0],
         labels.gripper: 'std_msgs/msg/Float64MultiArray',
         labels.landmarks: 'geometry_msgs/msg/PoseArray',
     }
@@ -245,13 +242,13 @@ class _Labels:
 
     def _take_action(self, recorded: RecordedMessage) -> None:
         space, message = self._config.action_space, recorded.message
-        if space.kind == 'end_effector_twist':
-            target = read_twist(message, space.frame)
-        else:
-            names = self._config.topics.joint_names.of_robot(space.names)
-            target = read_joint_trajectory(message, names)[0]
-        # A stamp of 0 means "on arrival", as for trajectories.
-        time = stamp_seconds(message.header.stamp) or recorded.time
+        means, names = space.means, space.names
+        if means.of_joints:
+            names = self._config.topics.joint_names.of_robot(names)
+        target = means.read(message, means.messages[0], names, space.frame)
+        # A stamp of 0 means "on arrival", as for trajectories; plain numbers have none.
+        header = getattr(message, 'header', None)
+        time = (header and stamp_seconds(header.stamp)) or recorded.time
         self._actions.add(time, target)
         if self._config.observation.uses_command:
             # What a demonstrator sent is what a policy in his place would have sent.
@@ -276,10 +273,10 @@ class _Labels:
         config = self._config
         due = time + config.period * (np.arange(config.steps) + 0.25)
         targets = self._actions.at(due)
-        if config.action_space.kind == 'joint_position':
-            return targets
-        targets[due > self._actions.end + config.period] = 0
-        return np.hstack([targets, self._gripper.at(due)])
+        means = config.action_space.means
+        if means.velocities:
+            targets[due > self._actions.end + config.period] = 0
+        return targets if means.of_joints else np.hstack([targets, self._gripper.at(due)])
 
     def landmarks_at(self, time: float) -> Float[np.ndarray, 'landmarks 3']:
         """Returns the points to locate at `time`; NaN where they are not recorded."""

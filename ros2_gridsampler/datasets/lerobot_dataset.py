@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A LeRobot dataset folder (v2.0, v2.1, v3.0) -> its episodes, or what is wrong with one."""
+"""A LeRobot dataset folder (v2.0, v2.1, v3) -> its episodes, or what is wrong with one."""
 
 import json
 import re
@@ -17,7 +17,8 @@ from jaxtyping import Float
 from ..bags.bag_contents import is_damage
 from .lerobot_video import Pairing, row_frames
 
-VERSIONS = ('v2.0', 'v2.1', 'v3.0')
+# A later v3 may hold more, as the language columns of v3.1; what it shares with v3.0 is read.
+_VERSION = re.compile(r'v2\.[01]|v3\.\d+')
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -36,10 +37,10 @@ def read_description(root: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds {content!r:.80}, expected keys and values.')
     version, features = content.get('codebase_version'), content.get('features')
-    if version not in VERSIONS:
+    if not _VERSION.fullmatch(str(version)):
         raise ValueError(
-            f'{root} has the version {version!r}; {", ".join(VERSIONS)} are read. Convert it '
-            "with LeRobot's own scripts."
+            f'{root} has the version {version!r}; v2.0, v2.1 and v3 are read. Convert it with '
+            "LeRobot's own scripts."
         )
     whole = (
         isinstance(content.get('data_path'), str)
@@ -87,9 +88,12 @@ def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
 
 def is_depth(feature: Mapping[str, Any]) -> bool:
     """Whether a camera of the dataset measures distances, which are no colours."""
-    about = feature.get('info') or feature.get('video_info') or {}
-    return isinstance(about, Mapping) and any(
-        bool(value) for key, value in about.items() if str(key).endswith('is_depth_map')
+    return any(
+        bool(value)
+        for about in (feature.get('info'), feature.get('video_info'))
+        if isinstance(about, Mapping)
+        for key, value in about.items()
+        if str(key).endswith('is_depth_map')
     )
 
 
@@ -118,6 +122,8 @@ def _leaves(names: Any, group: tuple[str, ...]) -> list[tuple[tuple[str, ...], s
 
 STATE, ACTION = 'observation.state', 'action'
 IMAGES = 'observation.images.'
+# What says where a row is, not what the robot saw or did.
+_PLACE = ('timestamp', 'frame_index', 'episode_index', 'index', 'task_index')
 PNG, _JPEG = b'\x89PNG', b'\xff\xd8'
 
 
@@ -127,7 +133,7 @@ class Episode:
 
     Attributes:
         index: Its number.
-        task: The sentence.
+        sentences: Row -> the sentence that holds from it on; row 0 has one.
         timestamps: Of the frames, from the beginning [s].
         state: One row per frame, as in the dataset.
         action: Likewise.
@@ -135,7 +141,7 @@ class Episode:
     """
 
     index: int
-    task: str
+    sentences: Mapping[int, str]
     timestamps: Float[np.ndarray, ' frames']
     state: Float[np.ndarray, 'frames joints']
     action: Float[np.ndarray, 'frames actions']
@@ -152,6 +158,7 @@ class LeRobotDataset:
         root: Its folder, without symbolic links.
         cameras: Names of those that see colours.
         depths: Names of those that measure distances, which are not read.
+        others: Further features, such as rewards or language columns, which are not read either.
 
     Raises:
         ValueError: Another version, or a feature is missing.
@@ -166,9 +173,13 @@ class LeRobotDataset:
         if missing:
             raise ValueError(f'{root} lacks the features {missing}; it has {sorted(features)}.')
         seen = {n: f for n, f in features.items() if f['dtype'] in ('image', 'video')}
-        self._keys = {n.removeprefix(IMAGES): n for n, f in seen.items() if not is_depth(f)}
+        self._keys = {_camera(n): n for n, f in seen.items() if not is_depth(f)}
         self.cameras = list(self._keys)
-        self.depths = [n.removeprefix(IMAGES) for n, f in seen.items() if is_depth(f)]
+        self.depths = [_camera(n) for n, f in seen.items() if is_depth(f)]
+        names = [_camera(n) for n in seen]
+        if len(set(names)) < len(names):
+            raise ValueError(f'{root} has cameras that differ in signs alone: {sorted(seen)}.')
+        self.others = [n for n in features if n not in {STATE, ACTION, *_PLACE, *seen}]
         self._tasks: dict[int, str] = self._listed(self._read_tasks)
         self._episodes: dict[int, dict[str, Any]] = self._listed(self._read_episodes)
 
@@ -259,7 +270,7 @@ class LeRobotDataset:
             for camera in self.cameras
         }
         state, action = (self._entries(table, feature) for feature in (STATE, ACTION))
-        return Episode(index, self._task(row, table), timestamps, state, action, pictures)
+        return Episode(index, self._sentences(row, table), timestamps, state, action, pictures)
 
     def _rows(self, row: Mapping[str, Any]) -> Any:
         """The table of an episode's rows."""
@@ -310,20 +321,28 @@ class LeRobotDataset:
         found = entry_names(self.info['features'][feature].get('names'))
         return found[entry] if entry < len(found) else 'without a name'
 
-    def _task(self, row: Mapping[str, Any], table: Any) -> str:
-        """The sentence of an episode: by its rows, else by its description."""
-        if 'task_index' in table.column_names:
-            number = table.column('task_index')[0].as_py()
-            if number in self._tasks:
-                return self._tasks[number]
+    def _sentences(self, row: Mapping[str, Any], table: Any) -> dict[int, str]:
+        """Row -> the sentence from there on: by the rows, else by the episode's description."""
         tasks = row.get('tasks')
         tasks = [tasks] if isinstance(tasks, str) else tasks
-        if not tasks:
-            raise ValueError(
-                'neither its rows (task_index) nor its description (tasks) say what it shows; add '
-                'the sentence to meta/, or leave the episode out with --episodes.'
-            )
-        return str(tasks[0])
+        numbers: list[Any] = [None] * len(table)
+        if 'task_index' in table.column_names:
+            numbers = [np.ravel(cell)[0] for cell in table.column('task_index').to_pylist()]
+        found: dict[int, str] = {}
+        for place, number in enumerate(numbers):
+            if place and number == numbers[place - 1]:
+                continue
+            if number in self._tasks:
+                found[place] = self._tasks[number]
+            elif tasks and len(set(numbers)) == 1:
+                found[place] = str(tasks[0])
+            else:
+                what = 'no task_index' if number is None else f'the task_index {number}'
+                raise ValueError(
+                    f'row {place} has {what}, which meta/ does not explain; add the sentence '
+                    'there, or leave the episode out with --episodes.'
+                )
+        return found
 
     def _pictures(
         self,
@@ -409,6 +428,13 @@ class LeRobotDataset:
         if not rows:
             raise ValueError('it lists no episode')
         return {int(row['episode_index']): row for row in _by_number(rows)}
+
+
+def _camera(feature: str) -> str:
+    """A camera's name that ROS allows in a topic: letters, digits and underscores."""
+    name = feature.removeprefix(IMAGES).removeprefix('observation.')
+    name = re.sub(r'[^0-9a-zA-Z]+', '_', name).strip('_') or 'camera'
+    return f'camera_{name}' if name[0].isdigit() else name
 
 
 def _by_number(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ from .lerobot_dataset import ACTION, IMAGES, STATE
 
 # Pictures that an episode's statistics are computed from.
 _SAMPLED = 20
+# A silence of so many usual intervals is worth a word.
+_GAP = 2.5
 
 
 def episode_statistics(recording: EpisodeRecording) -> dict[str, Any]:
@@ -216,8 +218,9 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         first = first or recording
         recording = in_order_of(first, recording)
         refuse_other_arm(bag, recording, first)
-        task = tasks.setdefault(recording.task, len(tasks))
-        table = _table(recording, index, total, task)
+        _say_silence(bag, recording)
+        numbers = [tasks.setdefault(task, len(tasks)) for task in recording.tasks]
+        table = _table(recording, index, total, numbers)
         place = data_place(version, index)
         (partial / place).parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(table, partial / place)
@@ -225,7 +228,7 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         rows.append(
             {
                 'episode_index': index,
-                'tasks': [recording.task],
+                'tasks': list(dict.fromkeys(recording.tasks)),
                 'length': length,
                 'data/chunk_index': 0,
                 'data/file_index': index,
@@ -241,7 +244,23 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
     partial.rename(out)
 
 
-def _table(recording: EpisodeRecording, episode: int, begin: int, task: int) -> pa.Table:
+def _say_silence(bag: Path, recording: EpisodeRecording) -> None:
+    """Frames of a dataset follow each other at its rate, whatever their timestamps say."""
+    steps = np.diff(recording.times)
+    if not len(steps):
+        return
+    longest, usual = int(np.argmax(steps)), float(np.median(steps))
+    if steps[longest] > _GAP * usual:
+        tqdm.write(
+            f'{bag}: between frames {longest} and {longest + 1} the camera is silent for '
+            f'{steps[longest]:.2f} s, which LeRobot takes for the usual {usual:.3f} s; cut the '
+            'bag there, or leave it out.'
+        )
+
+
+def _table(
+    recording: EpisodeRecording, episode: int, begin: int, tasks: Sequence[int]
+) -> pa.Table:
     count = len(recording.times)
     columns: dict[str, Any] = {
         STATE: pa.array(list(recording.state), pa.list_(pa.float32())),
@@ -250,7 +269,7 @@ def _table(recording: EpisodeRecording, episode: int, begin: int, task: int) -> 
         'frame_index': pa.array(np.arange(count)),
         'episode_index': pa.array(np.full(count, episode)),
         'index': pa.array(np.arange(begin, begin + count)),
-        'task_index': pa.array(np.full(count, task)),
+        'task_index': pa.array(np.array(tasks, np.int64)),
     }
     for camera, files in recording.pictures.items():
         cells = [{'bytes': data, 'path': None} for data in files]

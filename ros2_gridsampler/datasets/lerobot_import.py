@@ -189,10 +189,12 @@ def camera_topic(camera: str) -> str:
 def _write(bag: Path, episode: Episode, entries: Mapping[str, _Entries]) -> None:
     states, actions = entries[STATE], entries[ACTION]
     with BagWriter(bag) as writer:
-        sentence = build('std_msgs/msg/String', data=episode.task)
-        writer.write(INSTRUCTION, sentence, _START, latched=True)
         for index, timestamp in enumerate(episode.timestamps):
+            # The first sentence is there before anything else is.
             time = _START + float(timestamp)
+            if index in episode.sentences:
+                sentence = build('std_msgs/msg/String', data=episode.sentences[index])
+                writer.write(INSTRUCTION, sentence, time if index else _START, latched=True)
             for camera, files in episode.pictures.items():
                 data = files[index]
                 kind = 'png' if data.startswith(PNG) else 'jpeg'

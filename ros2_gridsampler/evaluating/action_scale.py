@@ -19,21 +19,9 @@ def action_scale(space: ActionSpace, limits: ArmLimits) -> Float[np.ndarray, ' a
     Raises:
         ValueError: The arm has no limits for this action space.
     """
-    if space.kind == 'joint_position':
-        return limits.joints.select(space.names).max_velocity
-    hand, gripper = limits.end_effector, limits.gripper
-    if hand is None or gripper is None:
-        raise ValueError(
-            f'The policy commands a twist and a gripper, but {limits.name} has no limits for '
-            'both; name the calibration file of its arm with --arm.'
-        )
-    speeds = [hand.max_speed] * 3 + [hand.max_rotation_rate] * 3
-    return np.array([*speeds, gripper.max_opening], np.float64)
+    return space.means.scale(space.names, limits)
 
 
 def action_units(space: ActionSpace, limits: ArmLimits) -> tuple[str, ...]:
     """In which unit each entry of an action is, for people; empty for a share of a range."""
-    if space.kind == 'joint_position':
-        units = limits.joints.select(space.names).units
-        return tuple('' if unit == 'fraction' else unit for unit in units)
-    return ('m/s',) * 3 + ('rad/s',) * 3 + ('m',)
+    return space.means.units(space.names, limits)

@@ -12,11 +12,13 @@ import cattrs
 from filelock import FileLock
 from tqdm import tqdm
 
+from ..bags.bag_contents import clock_steps
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_health import BagHealth
 from ..bags.bag_reader import read_messages
 from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
+from ..bags.stretches import Stretches
 from ..datasets.episodes import ActionTopics
 from ..datasets.frames import store_key
 from ..files import write_whole
@@ -26,7 +28,7 @@ HEALTH = 'bag_health.json'
 # Lines of the table that are printed; all are in the file.
 _PRINTED = 30
 # Of the streams of a bag; the last version of what a survey says.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -195,17 +197,18 @@ def look_at(bag: Path, streams: Mapping[str, str], cameras: Sequence[str]) -> Ba
         cameras: Which of these topics are cameras.
     """
     health = BagHealth(dict(streams), tuple(cameras))
+    stretches = Stretches(clock_steps(bag))
     losses = []
     try:
         for recorded in read_messages(bag, tuple(topic for topic in streams.values() if topic)):
-            health.add(recorded)
+            health.add(stretches.take(recorded)[0])
     except DamagedBag as error:
         losses = [str(error)]
     seen = health.cameras
     return BagState(
         bag.name,
         sum(camera.pictures for camera in seen.values()),
-        (*health.problems(), *losses),
+        (*stretches.problems, *health.problems(), *losses),
         tuple(f'{topic}: {camera.dark}' for topic, camera in seen.items() if camera.dark),
         {
             kind: sum(getattr(camera, kind) for camera in seen.values())

@@ -207,13 +207,19 @@ class CommandReplay:
         self._ages = array('d')
         self._seams = array('d')
         self._ticks = self._held = self._limited = self._skipped = self._used = 0
+        self._delay = config.schedule.actuation_delay
+        # Until when any frame that has come says something, and whether that is over [s].
+        self._reach = -np.inf
+        self._starved = False
+        self._without_frame = 0
 
     def cut(self) -> None:
         """What comes now has nothing to do with what was; the counts go on."""
         self._tick = self._busy_until = -np.inf
         self._measured = self._waiting = self._newest = self.command = None
         self._coming.clear()
-        self._unseen = False
+        self._unseen = self._starved = False
+        self._reach = -np.inf
 
     def measure(self, state: Numbers, time: float) -> None:
         """The recorded arm was at `state` at `time` [s]; see `Measured`."""
@@ -228,6 +234,7 @@ class CommandReplay:
         if self._waiting is not None:
             self._skipped += 1
         self._waiting = chunk, instruction, now
+        self._reach = chunk.end_time
         self._start(now)
 
     def advance(self, now: float) -> None:
@@ -244,13 +251,18 @@ class CommandReplay:
             self._command(self._tick)
 
     def summary(self) -> dict[str, Any]:
-        """Misses, ages and seams; `deadline_misses` counts commands for which nothing was due."""
+        """Misses, ages and seams; `deadline_misses` counts commands for which nothing was due.
+
+        `misses_without_frame` are those of them that no engine could have saved: no frame had
+        come for so long.
+        """
         by_limit: Counter[str] = Counter()
         for name, count in self.interventions.items():
             by_limit[name.split(':')[0]] += count
         return {
             'commands': self._ticks,
             'deadline_misses': self._held,
+            'misses_without_frame': self._without_frame,
             'frames_skipped': self._skipped,
             'chunks_used': self._used,
             'age_ms': percentiles(1e3 * np.array(self._ages)),
@@ -290,6 +302,8 @@ class CommandReplay:
             # Before the first chunk nothing could be due.
             if self._newest is not None:
                 self._held += 1
+                self._starved |= now + self._delay > self._reach
+                self._without_frame += self._starved
                 self.held_times.append(now)
         elif self._unseen and self._newest is not None:
             self._unseen = False
@@ -302,7 +316,7 @@ class CommandReplay:
                 jump = chunk.at(max(now, chunk.start_time)) - self._newest.at(now)
                 self._seams.append(float(np.abs(jump / self._scale).max()))
         self._follower.add(chunk, instruction, now)
-        self._newest, self._unseen = chunk, True
+        self._newest, self._unseen, self._starved = chunk, True, False
         self._used += 1
 
 

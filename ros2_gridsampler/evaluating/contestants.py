@@ -3,8 +3,7 @@
 """Names of checkpoints, encoders and engines -> policies that are judged on a recording."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import torch
 
@@ -13,22 +12,8 @@ from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
+from .evaluation_config import PolicyChoice
 from .policy_scores import Contestant
-
-
-@dataclass(frozen=True)
-class PolicyChoice:
-    """A checkpoint, what is exchanged in it and what computes it.
-
-    Attributes:
-        folder: The checkpoint.
-        encoder: Folder of another encoder for it; None for its own.
-        backend: Engine; 'eager' is the same on every machine.
-    """
-
-    folder: Path
-    encoder: Path | None = None
-    backend: str = 'eager'
 
 
 def load_contestant(choice: PolicyChoice) -> Contestant:

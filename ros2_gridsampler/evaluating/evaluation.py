@@ -61,12 +61,13 @@ class MeasuredState:
     ) -> None:
         self._topics = topics
         self._gripper = gripper
-        self._twist = space.kind == 'end_effector_twist'
-        names = topics.gripper_joints if self._twist else space.names
+        self._means = space.means
+        self._hand = not space.means.of_joints
+        names = topics.gripper_joints if self._hand else space.names
         self._newest = NewestJoints(topics.streams.joint_names.of_robot(names))
         self._joints: Numbers | None = None
         self._position: Numbers | None = None
-        self._times = [-np.inf, -np.inf if self._twist else np.inf]
+        self._times = [-np.inf, -np.inf if self._hand else np.inf]
 
     def take(self, recorded: RecordedMessage, time: float) -> tuple[Numbers, float] | None:
         """State and capture time, if this message completes or renews it.
@@ -81,13 +82,13 @@ class MeasuredState:
             except ValueError:
                 return None
             positions = self._newest.positions
-            if self._twist and self._gripper is not None:
+            if self._hand and self._gripper is not None:
                 try:
                     positions = np.array([self._gripper.opening(positions)])
                 except ValueError:
                     return None
             self._joints, self._times[0] = positions, float(self._newest.times.min())
-        elif self._twist and recorded.topic == self._topics.measured_pose:
+        elif self._hand and recorded.topic == self._topics.measured_pose:
             try:
                 self._position = read_pose(message)[:3]
             except ValueError:
@@ -101,7 +102,7 @@ class MeasuredState:
 
     def state(self) -> Numbers | None:
         """See `Measured`; None before all of it has come."""
-        if not self._twist:
+        if not self._hand:
             return self._joints
         if self._joints is None or self._position is None:
             return None
@@ -109,9 +110,7 @@ class MeasuredState:
 
     def as_action(self) -> Numbers | None:
         """The action that keeps the arm where it is."""
-        if self._joints is None or not self._twist:
-            return self._joints
-        return np.array([*np.zeros(6), *self._joints])
+        return None if self._joints is None else self._means.standing(self._joints)
 
 
 class Curve:
@@ -339,7 +338,8 @@ class _Run:
                 'injected': list(self._config.injected_ms),
             },
             **self._health.summary(),
-            'complete': not losses,
+            # How much time a clock leaves out, or what was not recorded then, nobody knows.
+            'complete': not (losses or self._stretches.problems),
             'problems': self._problems(refused, losses),
         }
         if len(self._scores) > 1:

@@ -1,15 +1,18 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""How recordings are judged, and what of it is critical."""
+"""What is judged and how; the flags of `gridsampler evaluate`, so it is light to import."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from ..bounds import checked
+from ..files import find
 from ..seeing.stream_health import StreamBudget, TimeSource
 from .command_replay import CommandConfig
+from .topic_choice import TopicChoice, load_topic_choice, with_cameras
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class CriticalConfig:
 @dataclass(frozen=True)
 @checked
 class EvaluationConfig:
-    """How recordings are judged; the flags of `gridsampler evaluate` are made from it.
+    """How recordings are judged.
 
     Attributes:
         latency_ms: Assumed from a frame's arrival to its chunk. A figure of the reader's, so that
@@ -75,3 +78,89 @@ class EvaluationConfig:
     def injected(self) -> tuple[float, ...]:
         """The others [s]."""
         return tuple(each / 1e3 for each in self.injected_ms)
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """A checkpoint, what is exchanged in it and what computes it.
+
+    Attributes:
+        folder: The checkpoint.
+        encoder: Folder of another encoder for it; None for its own.
+        backend: Engine; 'eager' is the same on every machine.
+    """
+
+    folder: Path
+    encoder: Path | None = None
+    backend: str = 'eager'
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """Everything about an evaluation but the bags; small, so that it travels to workers.
+
+    Attributes:
+        policy: Checkpoint folder, or the name of one that comes with the package.
+        arm: YAML with the arm's limits, or a name in calibration/; guessed where only one fits.
+        encoder: Encoder folder to use instead of the checkpoint's own.
+        compare: Another checkpoint, judged on the same frames; shows the drift between both.
+        compare_encoder: Encoder for the other; without --compare, the same checkpoint with it.
+        backend: Engine; eager gives the same report on every machine of a kind.
+        topics: YAML that maps topics: cameras {name: topic}, joint_states, pose, instruction,
+            fixed_instruction, action, gripper, gripper_joints. Flags go before it.
+        camera: A camera's topic, like wrist=/wrist/image_raw; may be given for each.
+        intervals: JSON with the critical intervals of each bag, see docs/evaluation.md.
+        film: Film of the cameras with the sampled points.
+        bag: Bag with the predictions beside the recorded topics.
+        real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge
+            what it answers; measured.json then has its times. Logs are in OUT/live.
+        config: How to judge.
+        topic: Which topic is which stream; what is obvious is guessed.
+    """
+
+    policy: str
+    arm: str = ''
+    encoder: Path | None = None
+    compare: str = ''
+    compare_encoder: Path | None = None
+    backend: str = 'eager'
+    topics: Path | None = None
+    camera: tuple[str, ...] = ()
+    intervals: Path | None = None
+    film: bool = True
+    bag: bool = True
+    real_time: bool = False
+    config: Annotated[EvaluationConfig, tyro.conf.arg(name='')] = field(
+        default_factory=EvaluationConfig
+    )
+    topic: Annotated[TopicChoice, tyro.conf.arg(name='')] = field(default_factory=TopicChoice)
+
+    def settled(self, usual_arm: str = '') -> 'EvaluationTask':
+        """Returns the same with paths for names, and all that is said of the topics in `topic`.
+
+        Args:
+            usual_arm: Taken where no arm is named.
+
+        Raises:
+            FileNotFoundError: There is no such policy or arm.
+            ValueError: The file of topics, or a camera, is written otherwise.
+        """
+        chosen = self.topic.over(load_topic_choice(self.topics) if self.topics else TopicChoice())
+        return replace(
+            self,
+            policy=str(find('models', self.policy)),
+            compare=str(find('models', self.compare)) if self.compare else '',
+            arm=str(find('calibration', self.arm or usual_arm, '.yaml')),
+            topic=with_cameras(chosen, self.camera),
+            topics=None,
+            camera=(),
+        )
+
+    @property
+    def choices(self) -> tuple[PolicyChoice, ...]:
+        """The policy, and what it is compared with."""
+        first = PolicyChoice(Path(self.policy), self.encoder, self.backend)
+        if not (self.compare or self.compare_encoder):
+            return (first,)
+        other = Path(self.compare or self.policy)
+        return first, PolicyChoice(other, self.compare_encoder, self.backend)

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from ..files import write_whole
 from .contestants import load_contestants
+from .evaluation_config import EvaluationTask
 from .evaluation_report import REPORT, SCHEMA, conclude, dump, merge
-from .evaluation_task import EvaluationTask, Preparation, evaluate_to_folder
+from .evaluation_task import Preparation, evaluate_to_folder
 from .report_page import PAGE, write_index
 
 FAILED = 'failed.json'
@@ -33,7 +34,7 @@ def evaluate_bags(
 
     Args:
         bags: Of any kind.
-        task: What to do with each.
+        task: What to do with each, settled.
         out: Folder of the report; with several bags, each has a folder in it.
         jobs: Number of processes, or address of a Dask scheduler like 'tcp://10.0.0.1:8786' whose
             workers see the same paths. Dask pickles what it sends: use a network that you trust.

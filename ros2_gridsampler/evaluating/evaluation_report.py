@@ -14,7 +14,7 @@ from ..files import read_yaml
 from .metric import BASELINES, POLICY, Metric, Report, mean, some
 from .metrics import METRICS
 
-SCHEMA = 'ros2_gridsampler evaluation 3'
+SCHEMA = 'ros2_gridsampler evaluation 4'
 REPORT = 'report.json'
 COMPARE, BLIND = 'compare', 'without_pictures'
 """Keys of the same scores of another policy, and of the same policy without its pictures."""
@@ -71,7 +71,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     else:
         sentence = f'The policy beats {listed}; {error}.'
     if not report['complete']:
-        sentence += ' A recording is not whole.' if many else ' The recording is not whole.'
+        which = 'A' if many else 'The'
+        sentence += f' {which} recording is not whole, or in doubt: see its problems.'
     if left_out := report.get('left_out'):
         sentence += f' Without verdict, and left out: {some(left_out)}.'
     return sentence

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of a policy, an arm and a bag -> the folder with everything about that bag."""
+"""A task and a bag -> the folder with everything about that bag."""
 
 import hashlib
 import json
@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.camera_message import encode_jpeg
 from ..seeing.observation import Observation
-from .contestants import PolicyChoice, load_contestants
+from .contestants import load_contestants
 from .critical_error import read_intervals
 from .evaluation import evaluate_bag
-from .evaluation_config import EvaluationConfig
+from .evaluation_config import EvaluationTask
 from .evaluation_outcome import Evaluation, Listener
 from .evaluation_report import REPORT, SCHEMA, conclude, dump
 from .live_answers import LiveAnswers
@@ -115,38 +114,6 @@ def chunk_message(chunk: ActionChunk, names: Sequence[str], frame: str) -> Any:
 MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
 
 
-@dataclass(frozen=True)
-class EvaluationTask:
-    """Everything about an evaluation but the bag; small, so that it travels to workers.
-
-    Attributes:
-        policy: What is judged.
-        compare: What it is compared with; None for nothing.
-        arm: YAML with the arm's limits.
-        topics: What the user says of the topics.
-        config: How to judge.
-        intervals: File of critical intervals; None takes the moments around gripper movements.
-        film: Whether the page shows one.
-        bag: Whether the predictions are written as a bag.
-        real_time: Whether a live node predicts; see `Preparation`.
-    """
-
-    policy: PolicyChoice
-    compare: PolicyChoice | None
-    arm: Path
-    topics: TopicChoice = field(default_factory=TopicChoice)
-    config: EvaluationConfig = field(default_factory=EvaluationConfig)
-    intervals: Path | None = None
-    film: bool = True
-    bag: bool = True
-    real_time: bool = False
-
-    @property
-    def choices(self) -> tuple[PolicyChoice, ...]:
-        """The policy, and what it is compared with."""
-        return (self.policy,) if self.compare is None else (self.policy, self.compare)
-
-
 Preparation = Callable[[Path, TopicMap, tuple[Contestant, ...]], tuple[Contestant, ...]]
 """Called with each bag before it is evaluated: the contestants that answer this bag."""
 
@@ -164,7 +131,7 @@ def evaluate_to_folder(
 
     Args:
         bag: Of any kind.
-        task: What to do.
+        task: What to do, settled.
         out: Folder of this bag's results; created where needed.
         contestants: Policies that are loaded already.
         prepare: See `Preparation`.
@@ -188,13 +155,13 @@ def evaluate_to_folder(
         (out / old).unlink(missing_ok=True)
     if contestants is None:
         contestants = load_contestants(task.choices)
-    limits = load_arm(task.arm)
+    limits = load_arm(Path(task.arm))
     recorded = read_topics(bag)
     if not recorded:
         # A bag that is broken says so by itself.
         count = sum(1 for _ in read_messages(bag))
         raise ValueError(f'{bag} is empty: it holds {count} messages of no topic.')
-    topics = _map(bag, recorded, contestants[0].config, task.topics)
+    topics = _map(bag, recorded, contestants[0].config, task.topic)
     intervals = None
     if task.intervals is not None:
         marked = read_intervals(task.intervals)
@@ -225,7 +192,7 @@ def evaluate_to_folder(
             listeners=listeners,
             progress=stack.enter_context(_Bar(bag, progress)).show,
         )
-    report = _complete(bag, evaluation, contestants, limits.name, describe(task.topics, topics))
+    report = _complete(bag, evaluation, contestants, limits.name, describe(task.topic, topics))
     text = dump(report)
     write_whole(out / REPORT, text)
     live = [c.backend.summary() for c in contestants if isinstance(c.backend, LiveAnswers)]
@@ -291,7 +258,7 @@ def _key(bag: Path, task: EvaluationTask) -> str:
         if folder is not None
         for path in sorted(folder.glob('manifest.json'))
     ]
-    files += [path for path in (task.arm, task.intervals) if path is not None]
+    files += [path for path in (Path(task.arm), task.intervals) if path is not None]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     content = [SCHEMA, str(bag.resolve()), bag_stamps(bag), hashes, cattrs.unstructure(task)]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()

@@ -50,7 +50,7 @@ class GripperScale:
 
     def __init__(self, space: ActionSpace, limits: ArmLimits) -> None:
         self.grippers: dict[str, NDArray[np.int64]] = {}
-        if space.kind == 'end_effector_twist':
+        if not space.means.of_joints:
             self.indices = np.array([len(space.names) - 1])
             opening = 1.0 if limits.gripper is None else limits.gripper.max_opening
             self._low, self._range = np.zeros(1), np.array([opening])

@@ -46,7 +46,7 @@ class Jerk(Metric):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        order = 2 if setting.space.kind == 'end_effector_twist' else 3
+        order = setting.space.means.jerk_order
         self._commanded, self._recorded = (Smoothness(setting.scale, order) for _ in range(2))
 
     def cut(self) -> None:
@@ -146,20 +146,25 @@ class Deadlines(Metric):
 
     @classmethod
     def findings(cls, report: Report) -> list[str]:
-        """Returns how fast inference has to be."""
-        fine = ''
-        for latency, row in sorted(report['deadlines'].items(), key=lambda item: float(item[0])):
-            if row['deadline_misses']:
-                share = f'{row["deadline_misses"]} of {row["commands"]} commands'
+        """Returns how fast inference has to be, and where no engine would have helped."""
+        rows = sorted(report['deadlines'].items(), key=lambda item: float(item[0]))
+        found, fine = [], ''
+        for latency, row in rows:
+            late = row['deadline_misses'] - row['misses_without_frame']
+            if late:
+                share = f'{late} of {row["commands"]} commands have no action'
+                found = [f'At {latency} ms of inference {share}: use a faster engine.']
                 if fine:
-                    return [
-                        f'Keep inference under {fine} ms: at {latency} ms {share} have no action.'
-                    ]
-                return [
-                    f'At {latency} ms of inference {share} have no action: use a faster engine.'
-                ]
+                    found = [f'Keep inference under {fine} ms: at {latency} ms {share}.']
+                break
             fine = latency
-        return []
+        if starved := rows[0][1]['misses_without_frame']:
+            share = f'{starved} of {rows[0][1]["commands"]} commands'
+            found.append(
+                f'For {share} no frame had come for so long that no engine has an action: look at '
+                'the gaps of the streams.'
+            )
+        return found
 
 
 class Holds(Metric):

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from ..acting.action_chunk import ActionSpace
 from ..acting.command_message import (
     read_float64_multi_array,
-    read_joint_trajectory,
-    read_twist,
 )
 from ..bags.bag_storage import RecordedMessage
 from ..datasets.label_track import LabelTrack
@@ -39,7 +37,8 @@ class RecordedActions:
 
     def __init__(self, space: ActionSpace, topics: TopicMap, steps: int, period: float) -> None:
         self._space = space
-        self._names = topics.streams.joint_names.of_robot(space.names)
+        names, renamed = space.names, topics.streams.joint_names
+        self._names = renamed.of_robot(names) if space.means.of_joints else names
         self._reached = NewestJoints(self._names)
         self._topics = topics
         self._due: Numbers = np.asarray(period * (np.arange(steps) + 0.25), np.float64)
@@ -77,14 +76,13 @@ class RecordedActions:
             return True
         if recorded.topic != labels.action:
             return False
-        if self._space.kind == 'end_effector_twist':
-            self._actions.add(time, read_twist(message, self._space.frame))
-        elif self._topics.label_type == JOINT_STATE:
+        if self._topics.label_type == JOINT_STATE:
             self._take_reached(message, time)
-        elif self._topics.label_type == NUMBERS:
-            self._actions.add(arrival, read_float64_multi_array(message, len(self._space.names)))
-        else:
-            self._actions.add(time, read_joint_trajectory(message, self._names)[0])
+            return True
+        space = self._space
+        action = space.means.read(message, self._topics.label_type, self._names, space.frame)
+        # Plain numbers have no header.
+        self._actions.add(arrival if self._topics.label_type == NUMBERS else time, action)
         return True
 
     def _take_reached(self, message: Any, time: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..acting.action_kinds import ActionKind
 from ..bags.bag_reader import IMAGE_TYPES
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
@@ -94,19 +95,19 @@ def map_topics(
     """
     guess = _Guess(recorded, depth)
     cameras = guess.cameras(config.cameras, choice.cameras or {})
-    twist = config.action_space.kind == 'end_effector_twist'
+    means = config.action_space.means
+    hand = not means.of_joints
     joints = choice.joint_states
     if config.joints or not joints:
         joints = guess.one('joint_states', JOINT_STATE, joints, ('/joint_states',))
     pose = ''
-    if config.uses_pose or twist:
+    if config.uses_pose or hand:
         pose = guess.one('pose', _POSE, choice.pose, ('/end_effector_pose',))
     instruction = ''
     if not choice.fixed_instruction:
         instruction = guess.one('instruction', _STRING, choice.instruction, ('/instruction',))
-    kinds = (_TWIST,) if twist else (JOINT_TRAJECTORY, NUMBERS)
-    action = guess.action(kinds, choice.action)
-    gripper = guess.gripper(choice.gripper) if twist else ''
+    action = guess.action(means, choice.action)
+    gripper = guess.gripper(choice.gripper) if hand else ''
     streams = StreamTopics(
         {name: cameras[name] for name in config.cameras},
         joints if config.joints else '',
@@ -121,7 +122,7 @@ def map_topics(
         recorded[action],
         joints,
         pose,
-        choice.gripper_joints or (('panda_finger_joint1', 'panda_finger_joint2') if twist else ()),
+        choice.gripper_joints or (('panda_finger_joint1', 'panda_finger_joint2') if hand else ()),
         tuple(guess.lines),
         bool(choice.action),
     )
@@ -187,25 +188,39 @@ class _Guess:
             stream, 'Image or CompressedImage', named or (there if cameras == 1 else []), there
         )
 
-    def action(self, kinds: Sequence[str], chosen: str) -> str:
+    def action(self, means: ActionKind, chosen: str) -> str:
+        kinds = means.messages
         if chosen:
-            self._chosen('action', chosen, (*kinds, JOINT_STATE))
-            if self._recorded[chosen] == NUMBERS and (other := _no_positions(chosen)):
-                raise ValueError(
-                    f'The topic of action is {chosen}, which by its name carries {other}; the '
-                    f'policy commands positions.{_INSTEAD["action"]}'
-                )
+            # Where the arm went may serve for where it was told to go.
+            reached = (JOINT_STATE,) if means.of_joints and not means.velocities else ()
+            self._chosen('action', chosen, (*kinds, *reached))
+            self._refuse_other_numbers(chosen, means)
             return chosen
         there = [
-            sorted(
-                t
-                for t, k in self._recorded.items()
-                if k == kind and 'gripper' not in t and not (k == NUMBERS and _no_positions(t))
-            )
+            sorted(t for t, k in self._recorded.items() if k == kind and 'gripper' not in t)
             for kind in kinds
         ]
-        topics = next((found for found in there if found), [])
+        usable = [[t for t in found if not self._others(t, means)] for found in there]
+        topics = next((found for found in usable if found), [])
+        for topic in (t for found in there for t in found if not topics):
+            self._refuse_other_numbers(topic, means)
         return self._obvious('action', ' or '.join(kinds), _of_expert(topics), topics)
+
+    def _others(self, topic: str, means: ActionKind) -> str:
+        """What plain numbers are by the name of their topic, where the policy commands others."""
+        if self._recorded[topic] != NUMBERS:
+            return ''
+        words = re.split(r'[^a-z]+', topic.lower())
+        named = next((_OTHER_NUMBERS[word] for word in words if word in _OTHER_NUMBERS), '')
+        return '' if means.velocities and named == 'velocities' else named
+
+    def _refuse_other_numbers(self, topic: str, means: ActionKind) -> None:
+        if other := self._others(topic, means):
+            raise ValueError(
+                f'The topic of action is {topic}, which by its name carries {other}; the policy '
+                f'commands {"velocities" if means.velocities else "positions"}.'
+                f'{_INSTEAD["action"]}'
+            )
 
     def gripper(self, chosen: str) -> str:
         if chosen:
@@ -243,11 +258,14 @@ class _Guess:
         return ', '.join(f'{t} ({k.split("/")[-1]})' for t, k in sorted(self._recorded.items()))
 
 
-def _no_positions(topic: str) -> str:
-    """What the numbers on a controller's topic are where its name says that: no positions."""
-    words = re.split(r'[^a-z]+', topic.lower())
-    named = {'velocity': 'velocities', 'velocities': 'velocities', 'effort': 'efforts'}
-    return next((named[word] for word in words if word in named), '')
+_OTHER_NUMBERS = {
+    'velocity': 'velocities',
+    'velocities': 'velocities',
+    'vel': 'velocities',
+    'speed': 'velocities',
+    'effort': 'efforts',
+    'torque': 'torques',
+}
 
 
 def _of_expert(topics: Sequence[str]) -> Sequence[str]:

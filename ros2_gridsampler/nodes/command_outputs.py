@@ -103,14 +103,13 @@ class JointPositionArrayOutput(CommandOutput):
         self._publishers[0].publish(numbers_message(values))
 
 
-# The first of each is the natural one.
-_OUTPUTS: dict[str, dict[str, Callable[..., CommandOutput]]] = {
-    'end_effector_twist': {'twist': TwistOutput, 'pose': PoseOutput},
-    'joint_position': {
-        'joint_trajectory': JointTrajectoryOutput,
-        'joint_position_array': JointPositionArrayOutput,
-    },
+OUTPUTS: dict[str, Callable[..., CommandOutput]] = {
+    'twist': TwistOutput,
+    'pose': PoseOutput,
+    'joint_trajectory': JointTrajectoryOutput,
+    'joint_position_array': JointPositionArrayOutput,
 }
+"""Name -> how actions are sent; `ActionKind.outputs` says which kinds can be sent so."""
 
 
 def choose_output(name: str, space: ActionSpace) -> str:
@@ -119,13 +118,13 @@ def choose_output(name: str, space: ActionSpace) -> str:
     Raises:
         ValueError: The actions cannot be sent that way.
     """
-    possible = _OUTPUTS[space.kind]
+    possible = space.means.outputs
     if name and name not in possible:
         raise ValueError(
             f'The checkpoint commands {space.kind}, which cannot be sent as {name!r}; choose one '
-            f"of {list(possible)}, or '' for {next(iter(possible))!r}."
+            f"of {list(possible)}, or '' for {possible[0]!r}."
         )
-    return name or next(iter(possible))
+    return name or possible[0]
 
 
 def make_output(
@@ -149,12 +148,12 @@ def make_output(
     Raises:
         ValueError: These joints cannot be separated.
     """
-    make, gripper = _OUTPUTS[space.kind][name], gripper or GripperMessage()
-    if space.kind == 'end_effector_twist' and not separate:
+    make, gripper = OUTPUTS[name], gripper or GripperMessage()
+    if not space.means.of_joints and not separate:
         return make(node, space, period, gripper)
     if not separate:
         return make(node, space, period)
-    if space.kind != 'joint_position':
+    if not space.means.of_joints:
         raise ValueError(
             f'separate_joints is {list(separate)}, but the checkpoint commands {space.kind}, '
             'whose gripper has a topic of its own; leave it empty.'

@@ -18,7 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 from ..acting.command_message import read_joint_trajectory
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_reader import read_messages
-from ..evaluating.evaluation_task import EvaluationTask
+from ..evaluating.evaluation_config import EvaluationTask
 from ..evaluating.live_answers import LiveAnswers, microseconds
 from ..evaluating.policy_scores import Contestant
 from ..evaluating.topic_map import TopicMap
@@ -49,7 +49,7 @@ class LiveReplay:
     """
 
     def __init__(self, task: EvaluationTask, logs: Path, check: Callable[[], None]) -> None:
-        if task.compare is not None or task.policy.encoder is not None:
+        if len(task.choices) > 1 or task.encoder is not None:
             raise ValueError(
                 'One policy with its own encoder can be played to the live node; leave '
                 '--real-time, or --compare, --encoder and --compare-encoder.'
@@ -147,10 +147,10 @@ class LiveReplay:
         return LiveAnswers(contestant.backend, chunks, stages)
 
     def _policy_node(self, topics: TopicMap) -> ChildProcess:
-        streams, choice = topics.streams, self._task.policy
+        streams, choice = topics.streams, self._task.choices[0]
         parameters: dict[str, Any] = {
             'policy': str(choice.folder.resolve()),
-            'arm': str(self._task.arm.resolve()),
+            'arm': str(Path(self._task.arm).resolve()),
             'backend': choice.backend,
             'camera_topics': list(streams.cameras.values()),
             'joint_states_topic': topics.measured_joints,

@@ -106,7 +106,7 @@ class PolicyLoop:
         self._steady = steady
         space = config.action_space
         self.output = choose_output(parameters.output, space)
-        by_joints = space.kind == 'joint_position'
+        by_joints = space.means.of_joints
         names = parse_joint_names(parameters.joint_names, parameters.joint_prefix)
         called = replace(space, names=names.of_robot(space.names)) if by_joints else space
         separate = names.of_robot(parameters.separate_joints)
