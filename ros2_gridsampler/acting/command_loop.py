@@ -282,10 +282,14 @@ class CommandLoop:
         turn: NDArray[np.float64] = np.zeros(0)
         if measured.pose is not None and len(self._controller.parts) == 3:
             turn = measured.pose[3:]
+        state = np.concatenate([measured.values, turn])
         sent = self._controller.commanded
-        if self._led is not None and (led := self._led.pose) is not None:
-            sent = np.array([*led[:3], measured.values[3], *led[3:]])
-        return self._belief.believe(np.concatenate([measured.values, turn]), measured.time, sent)
+        if sent is None and (opening := self._controller.commanded_opening) is not None:
+            sent = np.full(state.shape, np.nan)
+            sent[3] = opening
+            if self._led is not None and (led := self._led.pose) is not None:
+                sent[:] = [*led[:3], opening, *led[3 : 3 + turn.size]]
+        return self._belief.believe(state, measured.time, sent)
 
     def _take_predictions(self, now: Instant) -> None:
         waiting, self._waiting = self._waiting, []

@@ -149,6 +149,11 @@ class Controller:
         return self._last if self._motion.watched.size else None
 
     @property
+    def commanded_opening(self) -> float | None:
+        """To which the gripper beside a twist was last commanded [m]; None where it was not."""
+        return None if self._last is None or self._motion.watched.size else float(self._last[6])
+
+    @property
     def parts(self) -> tuple[StatePart, ...]:
         """See `CommandedMotion`."""
         return self._motion.parts

@@ -145,8 +145,7 @@ FAULTS: Mapping[str, FaultCase] = {
     'wrong size': FaultCase(_spoil(small={'front'}), 'hold'),
     'JPEG cut': FaultCase(_spoil(cut=True), 'hold'),
     'NaN joints': FaultCase(_spoil(nan_joints=True), 'hold'),
-    # Beside a twist the joints are those of a gripper, which may close as fast as that.
-    'joints say 0': FaultCase(_spoil(zero_joints=True), 'hold', kinds=('joints',)),
+    'joints say 0': FaultCase(_spoil(zero_joints=True), 'hold'),
     'joints say 0 for 0.2 s': FaultCase(_for(0.2, zero_joints=True), 'either'),
     'joints say 0 for 1 s': FaultCase(_for(1.0, zero_joints=True), 'either'),
     'joints say 0 for 2 s': FaultCase(_for(2.0, zero_joints=True), 'either'),
