@@ -55,7 +55,8 @@ class Command:
         holding: Why the arm decelerates or stands; empty while it follows a chunk.
         interventions: What the safety filter had to change.
         at_rest: Whether the arm stands still once this is done.
-        reach_time: How long the way from the measured arm takes at the limits [s].
+        reach_time: How long the way to it takes at the limits, from the measured arm and from
+            where a controller is that goes on from what it wanted last [s].
     """
 
     values: Float[np.ndarray, ' actions']
@@ -364,6 +365,10 @@ class CommandLoop:
             self._said = 0
         if self._led is not None and sends:
             self._led.advance(decision.values[:6])
+        leaves = now.steady + max(now.due - now.clock, 0.0)
+        reach_time = self._controller.reach_time(decision.values, leaves)
+        if sends:
+            self._controller.sent(decision.values, leaves, max(self._period, reach_time))
         return Command(
             decision.values,
             None if self._led is None else self._led.pose,
@@ -372,7 +377,7 @@ class CommandLoop:
             decision.holding,
             decision.interventions,
             decision.at_rest,
-            self._controller.reach_time(decision.values),
+            reach_time,
         )
 
     def _lost(self, now: Instant) -> bool:

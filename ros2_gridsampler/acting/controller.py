@@ -39,6 +39,28 @@ class Decision:
     fault: Fault | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """The way on which a trajectory controller is, where it goes on from what it wanted last.
+
+    Attributes:
+        start: Where it was when it was sent there [rad], [m].
+        goal: Where it was sent.
+        begun: When, on a clock that nobody sets [s].
+        duration: How long it was given [s].
+    """
+
+    start: Float[np.ndarray, ' joints']
+    goal: Float[np.ndarray, ' joints']
+    begun: float
+    duration: float
+
+    def at(self, time: float) -> Float[np.ndarray, ' joints']:
+        """Returns where it is at `time` [s]."""
+        share = min(max((time - self.begun) / self.duration, 0.0), 1.0)
+        return np.asarray(self.start + share * (self.goal - self.start))
+
+
 class Brake:
     """What is left of a stop, from the last command on, apart from whoever made that.
 
@@ -49,13 +71,25 @@ class Brake:
         led: The commanded pose; None where none is.
         period: Between two commands [s].
         sends: Whether the stop may be sent: not to an arm that is elsewhere.
+        place: Where the arm was measured last; None where it never was.
+        segment: Of the command that was sent last; None where none was.
     """
 
     def __init__(
-        self, motion: CommandedMotion, led: LedPose | None, period: float, sends: bool
+        self,
+        motion: CommandedMotion,
+        led: LedPose | None,
+        period: float,
+        sends: bool,
+        place: NDArray[np.float64] | None = None,
+        segment: Segment | None = None,
     ) -> None:
         self.motion = motion
         self.sends = sends
+        self.segment = segment
+        self.reach_time = 0.0
+        """How long the way to what `step` gave last takes at the limits [s]."""
+        self._place = place
         self.last: SafeCommand | None = None
         """What `step` gave last; None before the first."""
         self._led = led
@@ -69,9 +103,38 @@ class Brake:
     def step(self) -> SafeCommand:
         """One step of deceleration; call it every period until it is at rest."""
         safe = self.last = self.motion.stop(self._period)
+        if self._place is not None:
+            time = 0.0 if self.segment is None else self.segment.begun + self._period
+            self.reach_time = _reach_time(
+                self.motion, safe.values, self._place, self.segment, time
+            )
+            self.segment = _next_segment(
+                self.segment, safe.values, time, max(self._period, self.reach_time)
+            )
         if self._led is not None:
             self._led.advance(safe.values[:6])
         return safe
+
+
+def _reach_time(
+    motion: CommandedMotion,
+    values: NDArray[np.float64],
+    place: NDArray[np.float64],
+    segment: Segment | None,
+    time: float,
+) -> float:
+    """How long the way to a command takes, from the arm or from where a controller wants it."""
+    needed = motion.travel_time(values, place)
+    if segment is None or not motion.watched.size:
+        return needed
+    return max(needed, motion.travel_time(values, segment.at(time)))
+
+
+def _next_segment(
+    segment: Segment | None, values: NDArray[np.float64], time: float, duration: float
+) -> Segment:
+    start = values if segment is None else segment.at(time)
+    return Segment(start, values, time, duration)
 
 
 class ImplausibleChunk(ValueError):
@@ -116,6 +179,7 @@ class Controller:
         self._at_rest = True
         self._last: NDArray[np.float64] | None = None
         self._told: float | None = None
+        self._segment: Segment | None = None
 
     @property
     def started(self) -> bool:
@@ -158,14 +222,24 @@ class Controller:
         """See `CommandedMotion`."""
         return self._motion.parts
 
-    def reach_time(self, values: Float[np.ndarray, ' actions']) -> float:
-        """Returns how long the way from the measured arm to a command takes at the limits.
+    def reach_time(self, values: Float[np.ndarray, ' actions'], time: float) -> float:
+        """Returns how long the way to a command takes at the limits [s].
 
-        0 where nothing is known of the arm, and for what is commanded as a velocity [s].
+        The longer of two ways: from the arm as it was measured, and from where a controller is
+        that goes on from what it wanted last. 0 where nothing is known of the arm, and for what is
+        commanded as a velocity.
+
+        Args:
+            values: Admissible.
+            time: When it is sent, on a clock that nobody sets [s].
         """
         if self._measured is None:
             return 0.0
-        return self._motion.travel_time(values, self._measured)
+        return _reach_time(self._motion, values, self._measured, self._segment, time)
+
+    def sent(self, values: Float[np.ndarray, ' actions'], time: float, duration: float) -> None:
+        """Notes that a command was sent at `time`, to be reached within `duration` [s]."""
+        self._segment = _next_segment(self._segment, values, time, duration)
 
     def return_time(self) -> float:
         """Returns how long an arm may need from its last command to where it is measured [s]."""
@@ -250,11 +324,12 @@ class Controller:
 
     def brake(self, led: LedPose | None, period: float, sends: bool) -> Brake:
         """Returns what stops the arm from its last command, on copies of all that it changes."""
-        return Brake(self._motion.copy(), copy.copy(led), period, sends)
+        place, segment = self._measured, self._segment
+        return Brake(self._motion.copy(), copy.copy(led), period, sends, place, segment)
 
     def adopt(self, brake: Brake) -> None:
         """Goes on from where `brake` has led."""
-        self._motion = brake.motion
+        self._motion, self._segment = brake.motion, brake.segment
         if brake.last is not None:
             self._note(brake.last, moves=False)
 
