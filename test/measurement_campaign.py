@@ -21,6 +21,7 @@ from command_bench import JOINTS, PANDA, PERIOD, SO101, TWIST, UPRIGHT, Bench
 from ros2_gridsampler.benchmarks.limit_excess import TwistExcess
 
 PLACE = np.array([0.9, -0.7, 0.8, 0.6, -1.0, 0.8])
+GRIPS = np.array(SO101.joints.grips)
 KINDS = ('joints', 'twist', 'pose')
 LIES = (
     'follow',
@@ -49,6 +50,7 @@ class Judged(Bench):
     def __init__(self, kind, generator):
         by_joints = kind == 'joints'
         self.kind, self.worst, self.steps = kind, 0.0, 0
+        self.lied = False
         hand = PANDA.end_effector
         self.most = (hand.max_speed, hand.max_rotation_rate)
         self.twists = TwistExcess(hand, PANDA.gripper, PERIOD)
@@ -75,7 +77,12 @@ class Judged(Bench):
         if sends and self.kind == 'joints':
             # What a controller does that goes on from what it wanted last.
             goal, due = command.values, max(command.reach_time, PERIOD)
-            place = goal if self.desired is None else self.where()
+            # It was switched on here and there, where the arm was.
+            switched = self.desired is None or (self.steps % 7 == 0 and not self.lied)
+            place = self.values if switched else self.where()
+            if switched and self.desired is not None:
+                # A jaw is taken to hold something while the arm follows.
+                place = np.where(GRIPS, self.where(), place)
             self.note(np.max(np.abs(goal - place) / due / self.fastest) - 1)
             self.desired = (place, goal, self.steady, due)
         if command is not None and self.kind == 'twist':
@@ -102,11 +109,14 @@ class Judged(Bench):
             self.note(np.max((ways - 1e-7) / elapsed / self.most) - 1)
 
     def note(self, share):
-        self.worst = max(self.worst, float(share)) if share > 1e-6 or share != share else self.worst
+        self.worst = (
+            max(self.worst, float(share)) if share > 1e-6 or share != share else self.worst
+        )
 
 
 def spoil(bench, lie, generator, turn):
     """Sets what the driver says next."""
+    bench.lied = bench.lied or not lie.startswith(('follow', 'stay')) or bool(bench.age)
     values, other = bench.values, bench.other
     if lie.startswith('follow') and bench.sent:
         late = 1 if lie == 'follow' else 5

@@ -21,7 +21,9 @@ def lead(arm):
     """So far from an arm that stands may its joints be commanded: what is commanded until that is
     seen, at full speed, and the stop."""
     joints = arm.joints
-    stop = joints.max_velocity / joints.max_acceleration + joints.max_acceleration / joints.max_jerk
+    stop = (
+        joints.max_velocity / joints.max_acceleration + joints.max_acceleration / joints.max_jerk
+    )
     seen = 2 * LoopConfig().max_tracking_error + joints.max_velocity * (LAG + PERIOD)
     return seen + joints.max_velocity * stop / 2
 

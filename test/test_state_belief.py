@@ -185,7 +185,8 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
     for away in (0.0, 0.001, 0.5, 3.0):
         measured = PLACE + away
         controller.measure(measured, bench.now, bench.now)
-        reach = controller.reach_time(PLACE, bench.steady)
+        bench.steady += 10.0
+        reach = controller.reach_time(PLACE, bench.steady, PERIOD, follows=False)
         output.publish(PLACE, None, bench.now, reach)
         due = node.sent[-1].points[0].time_from_start
         seconds = due.sec + due.nanosec * 1e-9

@@ -365,10 +365,13 @@ class CommandLoop:
             self._said = 0
         if self._led is not None and sends:
             self._led.advance(decision.values[:6])
-        leaves = now.steady + max(now.due - now.clock, 0.0)
-        reach_time = self._controller.reach_time(decision.values, leaves)
+        reach_time = 0.0
         if sends:
-            self._controller.sent(decision.values, leaves, max(self._period, reach_time))
+            leaves = now.steady + max(now.due - now.clock, 0.0)
+            follows = not decision.holding and self._tracking.follows
+            reach_time = self._controller.reach_time(
+                decision.values, leaves, self._period, follows
+            )
         return Command(
             decision.values,
             None if self._led is None else self._led.pose,

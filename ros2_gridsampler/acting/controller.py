@@ -41,25 +41,27 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """The way on which a trajectory controller is, where it goes on from what it wanted last.
+    """Where a trajectory controller can be on its way, if it goes on from what it wanted last.
+
+    It may have been switched on at any time since, and then began where the arm was: so there is a
+    lowest and a highest position for each joint.
 
     Attributes:
-        start: Where it was when it was sent there [rad], [m].
+        starts: The two, when it was sent to `goal` [rad], [m].
         goal: Where it was sent.
         begun: When, on a clock that nobody sets [s].
         duration: How long it was given [s].
     """
 
-    start: Float[np.ndarray, ' joints']
+    starts: Float[np.ndarray, '2 joints']
     goal: Float[np.ndarray, ' joints']
     begun: float
     duration: float
 
-    def at(self, time: float) -> Float[np.ndarray, ' joints']:
-        """Returns where it is at `time` [s]."""
+    def at(self, time: float) -> Float[np.ndarray, '2 joints']:
+        """Returns the two at `time` [s]."""
         share = min(max((time - self.begun) / self.duration, 0.0), 1.0)
-        return np.asarray(self.start + share * (self.goal - self.start))
-
+        return np.asarray(self.starts + share * (self.goal - self.starts))
 
 class Brake:
     """What is left of a stop, from the last command on, apart from whoever made that.
@@ -105,36 +107,29 @@ class Brake:
         safe = self.last = self.motion.stop(self._period)
         if self._place is not None:
             time = 0.0 if self.segment is None else self.segment.begun + self._period
-            self.reach_time = _reach_time(
-                self.motion, safe.values, self._place, self.segment, time
-            )
-            self.segment = _next_segment(
-                self.segment, safe.values, time, max(self._period, self.reach_time)
+            self.segment, self.reach_time = _follow(
+                self.motion, self.segment, self._place, safe.values, time, self._period
             )
         if self._led is not None:
             self._led.advance(safe.values[:6])
         return safe
 
 
-def _reach_time(
+def _follow(
     motion: CommandedMotion,
-    values: NDArray[np.float64],
+    before: Segment | None,
     place: NDArray[np.float64],
-    segment: Segment | None,
+    values: NDArray[np.float64],
     time: float,
-) -> float:
-    """How long the way to a command takes, from the arm or from where a controller wants it."""
-    needed = motion.travel_time(values, place)
-    if segment is None or not motion.watched.size:
-        return needed
-    return max(needed, motion.travel_time(values, segment.at(time)))
-
-
-def _next_segment(
-    segment: Segment | None, values: NDArray[np.float64], time: float, duration: float
-) -> Segment:
-    start = values if segment is None else segment.at(time)
-    return Segment(start, values, time, duration)
+    period: float,
+) -> tuple[Segment | None, float]:
+    """A command -> the segment that it makes, and how long its way takes at the limits [s]."""
+    if not motion.watched.size:
+        return None, motion.travel_time(values, place)
+    low, high = (place, place) if before is None else before.at(time)
+    starts = np.stack([np.minimum(low, place), np.maximum(high, place)])
+    needed = max(motion.travel_time(values, start) for start in starts)
+    return Segment(starts, values, time, max(needed, period)), needed
 
 
 class ImplausibleChunk(ValueError):
@@ -180,6 +175,7 @@ class Controller:
         self._last: NDArray[np.float64] | None = None
         self._told: float | None = None
         self._segment: Segment | None = None
+        self._place: NDArray[np.float64] | None = None
 
     @property
     def started(self) -> bool:
@@ -222,24 +218,32 @@ class Controller:
         """See `CommandedMotion`."""
         return self._motion.parts
 
-    def reach_time(self, values: Float[np.ndarray, ' actions'], time: float) -> float:
-        """Returns how long the way to a command takes at the limits [s].
+    def reach_time(
+        self, values: Float[np.ndarray, ' actions'], time: float, period: float, follows: bool
+    ) -> float:
+        """Returns how long the way to a command takes at the limits [s], which is about to be sent.
 
-        The longer of two ways: from the arm as it was measured, and from where a controller is
+        The longest of the ways from the arm as it was measured, and from where a controller can be
         that goes on from what it wanted last. 0 where nothing is known of the arm, and for what is
         commanded as a velocity.
 
         Args:
             values: Admissible.
             time: When it is sent, on a clock that nobody sets [s].
+            period: Between two commands [s].
+            follows: Whether the arm is seen to do what it is told. Then what keeps a joint that
+                holds something from its command is what it holds, and the others need not wait.
         """
         if self._measured is None:
             return 0.0
-        return _reach_time(self._motion, values, self._measured, self._segment, time)
-
-    def sent(self, values: Float[np.ndarray, ' actions'], time: float, duration: float) -> None:
-        """Notes that a command was sent at `time`, to be reached within `duration` [s]."""
-        self._segment = _next_segment(self._segment, values, time, duration)
+        watched = self._motion.watched
+        self._place = self._measured
+        if follows and watched.size:
+            self._place = np.where(watched, self._measured, values)
+        self._segment, needed = _follow(
+            self._motion, self._segment, self._place, values, time, period
+        )
+        return needed
 
     def return_time(self) -> float:
         """Returns how long an arm may need from its last command to where it is measured [s]."""
@@ -324,8 +328,8 @@ class Controller:
 
     def brake(self, led: LedPose | None, period: float, sends: bool) -> Brake:
         """Returns what stops the arm from its last command, on copies of all that it changes."""
-        place, segment = self._measured, self._segment
-        return Brake(self._motion.copy(), copy.copy(led), period, sends, place, segment)
+        led = copy.copy(led)
+        return Brake(self._motion.copy(), led, period, sends, self._place, self._segment)
 
     def adopt(self, brake: Brake) -> None:
         """Goes on from where `brake` has led."""

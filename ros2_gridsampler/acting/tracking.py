@@ -149,6 +149,11 @@ class TrackingWatch:
         return _TEXTS[max(worst - self._joints + 1, 0)].format(self._gaps[worst], self._lag)
 
     @property
+    def follows(self) -> bool:
+        """Whether the arm is about where it was commanded a moment ago."""
+        return bool((self._behind <= self._error).all())
+
+    @property
     def lead(self) -> Numbers:
         """So far ahead of itself may a joint be commanded [rad], [m]."""
         bounds = np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
