@@ -13,7 +13,6 @@ from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.acting.loop_config import LoopConfig
 from ros2_gridsampler.seeing.stream_health import LadderConfig, Rung
 
-
 LAG = LoopConfig().max_lag + PERIOD
 
 

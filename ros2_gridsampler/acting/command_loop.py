@@ -386,7 +386,7 @@ class CommandLoop:
     def _lost(self, now: Instant) -> bool:
         """Whether a command would move an arm that is elsewhere, or is measured by nobody."""
         unsure = bool(self._belief.doubt or self._controller.stale(now.due))
-        return unsure or self._tracking.displaced or self._tracking.astray
+        return unsure or self._tracking.elsewhere
 
     def _had_time(self, now: Instant) -> bool:
         """Whether nothing was sent for as long as the way to the measured arm takes at the limits.

@@ -63,6 +63,7 @@ class Segment:
         share = min(max((time - self.begun) / self.duration, 0.0), 1.0)
         return np.asarray(self.starts + share * (self.goal - self.starts))
 
+
 class Brake:
     """What is left of a stop, from the last command on, apart from whoever made that.
 

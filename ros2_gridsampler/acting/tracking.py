@@ -165,9 +165,14 @@ class TrackingWatch:
         return (not self._blocked and self._away) or self._opened
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the arm is away from its command, for whatever reason, or moves there."""
+        return self._away or self._opened
+
+    @property
     def astray(self) -> bool:
         """Whether a holding arm stands away from its command: it would jump when it can."""
-        return self.stands and (self._away or self._opened)
+        return self.stands and self.elsewhere
 
     @property
     def stands(self) -> bool:

@@ -22,8 +22,8 @@ class CampaignConfig:
     Attributes:
         node: 'policy' is ours, 'naive' the reference that must fail, 'running' whatever runs
             already in this ROS domain and uses the bench's topics.
-        kind: 'joints' (JointTrajectory), 'twist' (TwistStamped), 'positions' (Float64MultiArray) or
-            'pose' (PoseStamped).
+        kind: 'joints' (JointTrajectory), 'twist' (TwistStamped), 'positions' (Float64MultiArray)
+            or 'pose' (PoseStamped).
         faults: Names of faults; all that the node can be made to have if empty.
         pairs: How many random pairs of these faults to inject besides.
         seed: Seed of the pairs and of the random steps.

@@ -95,13 +95,16 @@ class CommandJudge:
         """A command with these values is somebody else's."""
         self._others.add(values.tobytes())
 
-    def take(self, message: Any, info: Any, arm: KinematicArm) -> tuple[Numbers, float] | None:
+    def take(
+        self, message: Any, info: Any, arm: KinematicArm, watched: bool = True
+    ) -> tuple[Numbers, float] | None:
         """Read and judge a command.
 
         Args:
             message: A command.
             info: With `source_timestamp` and `publication_sequence_number`, from rclpy.
             arm: Where it is, for a controller that begins anew.
+            watched: Whether a controller may begin now: not while nobody says where the arm is.
 
         Returns:
             What the arm has to follow, and within which time [s]; None where there is nothing to
@@ -126,10 +129,13 @@ class CommandJudge:
             lost = 0
             self._last = arm.joints if self._by_joints else None
             if isinstance(self._excess, JointExcess):
-                self._excess.begin(arm.joints)
+                # The way from the arm to it is what the hardware is judged by.
+                self._excess.begin(values)
             else:
                 self._excess.begin()
-        if self._hardware is not None and np.isfinite(values).all():
+            if self._kind != 'joints':
+                self.activate(arm)
+        if self._hardware is not None and watched and np.isfinite(values).all():
             place = arm.joints if self._by_joints else arm.position
             self._hardware.add(values[: len(place)], duration, place, sent, lost > 0)
         self._last_time, self._number = sent, number
@@ -167,3 +173,5 @@ class CommandJudge:
             turn = Rotation.from_quat(values[3:]) * Rotation.from_quat(self._last[3:]).inv()
             way = np.concatenate([values[:3] - self._last[:3], turn.as_rotvec()])
             self._excess.add(way / (self._period * (lost + 1)), lost)
+            if lost and isinstance(self._excess, TwistExcess):
+                self._excess.forget()

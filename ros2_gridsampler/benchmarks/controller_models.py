@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands and where the arm is -> what the field's controllers make the hardware do with them.
 
-They say what ros2_control's joint_trajectory_controller and forward_command_controller (4.42.1) and
-MoveIt Servo do with the messages that are sent here: one point with positions alone, or one twist
-or pose. test/test_controller_models.py names the line of their source behind each statement, and
-compares the first with a real one where there is one.
+They say what ros2_control's joint_trajectory_controller and forward_command_controller (4.42.1)
+and MoveIt Servo do with the messages that are sent here: one point with positions alone, or one
+twist or pose. test/test_controller_models.py names the line of their source behind each
+statement, and compares the first with a real one where there is one.
 """
 
 import numpy as np

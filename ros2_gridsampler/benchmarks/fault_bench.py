@@ -259,7 +259,8 @@ class FaultBench(Node):
         return message
 
     def _take(self, message: Any, info: Any) -> None:
-        taken = self.judge.take(message, info, self.arm)
+        watched = self.executes or 'joints' not in self.spoil.silent
+        taken = self.judge.take(message, info, self.arm, watched)
         if taken is None or not self.executes:
             return
         values, duration = taken

@@ -13,7 +13,7 @@ from ..acting.arm_limits import EndEffectorLimits, GripperLimits, JointLimits
 Numbers = NDArray[np.float64]
 # A hardware velocity is judged by when messages were sent, which is not exactly when they were
 # meant to be, and by an arm that has moved on since the node has seen it.
-_TOLERANCE = 0.05
+_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,10 @@ class TwistExcess:
             if not share <= max(self.worst.share, 1e-9):
                 self.worst = Excess(share, name)
 
+    def forget(self) -> None:
+        """The command before was a mean over some time; the next one is compared with none."""
+        self._history = []
+
     def add(self, twist: Float[np.ndarray, '6'], lost: int = 0) -> None:
         """One command more, after `lost` that were not seen."""
         if not np.isfinite(twist).all():
@@ -138,7 +142,7 @@ class TwistExcess:
 
 
 class HardwareExcess:
-    """How fast controllers would make the hardware go, from where the arm is and with each command.
+    """How fast controllers would make the hardware go with each command, from where the arm is.
 
     Trajectories are judged twice: by the straight way from the arm as it is, on which a
     joint_trajectory_controller sends it by default; and by that from where such a controller is

@@ -79,6 +79,7 @@ class JointTrajectoryOutput(CommandOutput):
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
         """Advertise the topic."""
         super().__init__(node, {'~/joint_trajectory': JointTrajectory})
+        self.joints = {self.topics[0]: space.names}
         self._names = space.names
         self._period = period
 
@@ -99,6 +100,7 @@ class JointPositionArrayOutput(CommandOutput):
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
         """Advertise the topic."""
         super().__init__(node, {'~/joint_positions': Float64MultiArray})
+        self.joints = {self.topics[0]: space.names}
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float

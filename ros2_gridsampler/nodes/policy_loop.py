@@ -46,6 +46,7 @@ _LOGGED = {
     Cause.STAMPS: 'stamps',
     Cause.INSTRUCTION: 'no instruction',
     Cause.UNHEARD: 'no subscriber',
+    Cause.CONTROLLER: 'controller',
 }
 
 
@@ -237,6 +238,7 @@ class PolicyLoop:
         try:
             self.stop()
         finally:
+            self._findings.destroy()
             self._inputs.destroy()
             self._output.destroy()
 

@@ -27,8 +27,8 @@ class KinematicArm:
         joints: Where they are [rad].
         position: Of the hand [m].
         orientation: Of the hand, a unit quaternion x y z w.
-        lag: Time constant of joints, and of a hand that follows poses [s]; infinite for an arm that
-            does not move.
+        lag: Time constant of joints, and of a hand that follows poses [s]; infinite for an arm
+            that does not move.
     """
 
     def __init__(
