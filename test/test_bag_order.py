@@ -87,6 +87,15 @@ def test_of_a_log_that_is_cut_short_what_was_committed_is_read_and_doubt_is_said
     assert 'was not closed' in words
 
 
+def test_a_database_that_lacks_bytes_inside_a_message_is_not_called_whole(tmp_path):
+    bag = LAYOUTS['sqlite3'](tmp_path / 'bag', WHOLE)
+    (file,) = bag.glob('*.db3')
+    data = file.read_bytes()
+    file.write_bytes(data[:-9000] + data[-8900:])
+    _, words = read(bag)
+    assert f'it has {len(data) - 100} bytes, by its own header {len(data)}' in words
+
+
 def test_a_database_whose_log_was_not_copied_is_not_called_whole(tmp_path):
     file = write_sqlite(tmp_path / 'bag' / 'bag_0.db3', WHOLE, crashed='wal')
     lose_log(file.parent, np.random.default_rng(0))
