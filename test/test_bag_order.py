@@ -87,6 +87,16 @@ def test_of_a_log_that_is_cut_short_what_was_committed_is_read_and_doubt_is_said
     assert 'was not closed' in words
 
 
+def test_a_database_whose_last_bytes_were_not_copied_is_not_called_whole(tmp_path):
+    bag = LAYOUTS['sqlite3'](tmp_path / 'bag', WHOLE)
+    (file,) = bag.glob('*.db3')
+    data = file.read_bytes()
+    # Less than a page: SQLite itself takes zeros for it.
+    file.write_bytes(data[:-100])
+    _, words = read(bag)
+    assert f'it has {len(data) - 100} bytes, by its own header {len(data)}' in words
+
+
 def test_a_database_whose_log_was_not_copied_is_not_called_whole(tmp_path):
     file = write_sqlite(tmp_path / 'bag' / 'bag_0.db3', WHOLE, crashed='wal')
     lose_log(file.parent, np.random.default_rng(0))

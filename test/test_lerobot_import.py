@@ -25,13 +25,8 @@ from test_lerobot import (
 )
 
 from ros2_gridsampler.command_line import main
-from ros2_gridsampler.datasets.lerobot_dataset import (
-    ACTION,
-    IMAGES,
-    STATE,
-    LeRobotDataset,
-    entry_names,
-)
+from ros2_gridsampler.datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
+from ros2_gridsampler.datasets.lerobot_description import IMAGES, entry_names
 from ros2_gridsampler.datasets.lerobot_import import (
     INSTRUCTION,
     JOINT_STATES,
@@ -276,7 +271,7 @@ def write_pictures(root, cell):
         cells = []
         table = parquet.read_table(path)
         for index in range(len(table)):
-            name = f'images/top/episode_{episode}/frame_{index}.png'
+            name = f'images/{TOP}/episode_{episode:06d}/frame_{index:06d}.png'
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(root / name), cv2.cvtColor(frame(episode, index), cv2.COLOR_RGB2BGR))
             cells.append(cell(name))
@@ -284,7 +279,14 @@ def write_pictures(root, cell):
     return LeRobotDataset(root)
 
 
-@pytest.mark.parametrize('cell', [lambda name: {'bytes': None, 'path': name}, str])
+@pytest.mark.parametrize(
+    'cell',
+    [
+        lambda name: {'bytes': None, 'path': name},
+        lambda name: {'bytes': None, 'path': name.rpartition('/')[2]},
+        str,
+    ],
+)
 def test_a_picture_that_is_a_path_is_read_from_it(tmp_path, cell):
     dataset = write_pictures(tmp_path / 'set', cell)
     bags = import_dataset(dataset, tmp_path / 'bags').bags

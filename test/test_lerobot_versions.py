@@ -11,7 +11,8 @@ from test_lerobot import FPS, JOINTS, TASKS, frame, of, rows, write_dataset
 from test_lerobot_import import TOP, change_info, change_rows, run, shown, with_column
 
 from ros2_gridsampler.datasets.episode_recording import decode_file, read_episode
-from ros2_gridsampler.datasets.lerobot_dataset import ACTION, IMAGES, STATE, LeRobotDataset
+from ros2_gridsampler.datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
+from ros2_gridsampler.datasets.lerobot_description import IMAGES
 from ros2_gridsampler.datasets.lerobot_export import export_dataset
 from ros2_gridsampler.datasets.lerobot_import import INSTRUCTION, JOINT_STATES, import_dataset
 

@@ -42,6 +42,7 @@ class SqliteFile:
         self._stack = ExitStack()
         with self._stack:
             file = self._settled(file)
+            self._measure(file)
             with Reader(file) as reader:
                 connections = list(reader.connections)
                 self.channels = [
@@ -110,6 +111,20 @@ class SqliteFile:
                     'nobody knows what was still in memory'
                 )
         return copy
+
+    def _measure(self, file: Path) -> None:
+        """The size by the database's own header against that of the file."""
+        with file.open('rb') as stream:
+            head = stream.read(100)
+        # Written by a SQLite that does not keep the number of pages, where these two differ.
+        if len(head) < 100 or head[24:28] != head[92:96]:
+            return
+        page = int.from_bytes(head[16:18], 'big')
+        # 65536 does not fit.
+        said = int.from_bytes(head[28:32], 'big') * (page if page > 1 else 2**16)
+        size = file.stat().st_size
+        if size < said:
+            self.losses.append(f'it has {size} bytes, by its own header {said}')
 
     def _list(self, numbers: dict[int, int]) -> None:
         rows = self._database.execute('SELECT id, topic_id, timestamp FROM messages ORDER BY id')

@@ -3,11 +3,9 @@
 """A LeRobot dataset folder (v2.0, v2.1, v3) -> its episodes, or what is wrong with one."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -15,113 +13,16 @@ import pyarrow.parquet as parquet
 from jaxtyping import Float
 
 from ..bags.bag_contents import is_damage
+from .lerobot_description import (
+    camera_name,
+    entry_names,
+    is_depth,
+    place_of,
+    read_description,
+)
 from .lerobot_video import Pairing, row_frames
 
-# A later v3 may hold more, as the language columns of v3.1; what it shares with v3.0 is read.
-_VERSION = re.compile(r'v2\.[01]|v3\.\d+')
-
-
-def read_description(root: Path) -> dict[str, Any]:
-    """Its values; features and data_path are there, and the version is one that is read.
-
-    Raises:
-        ValueError: It is not there, no JSON, lacks these, or is of another version.
-    """
-    path = root / 'meta/info.json'
-    try:
-        content = json.loads(path.read_text('utf-8'))
-    except FileNotFoundError:
-        raise ValueError(f'{root} is not a LeRobot dataset: it has no meta/info.json.') from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path} is not JSON: {error}.') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path} holds {content!r:.80}, expected keys and values.')
-    version, features = content.get('codebase_version'), content.get('features')
-    if not _VERSION.fullmatch(str(version)):
-        raise ValueError(
-            f'{root} has the version {version!r}; v2.0, v2.1 and v3 are read. Convert it with '
-            "LeRobot's own scripts."
-        )
-    whole = (
-        isinstance(content.get('data_path'), str)
-        and isinstance(features, dict)
-        and all(
-            isinstance(feature, dict)
-            and isinstance(feature.get('dtype'), str)
-            and isinstance(feature.get('shape'), list)
-            and all(isinstance(size, int) for size in feature['shape'])
-            for feature in features.values()
-        )
-    )
-    if not whole:
-        raise ValueError(
-            f'{path} needs a data_path, and features with dtype and shape; it has '
-            f'{sorted(content)}.'
-        )
-    return content
-
-
-def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
-    """The file that a template like 'data/file-{file_index:03d}.parquet' means.
-
-    Args:
-        root: Folder of the dataset, without symbolic links.
-        template: From the description; a foreign text, so nothing but these is put in.
-        numbers: By name.
-
-    Raises:
-        ValueError: It asks for anything else, or leaves the folder.
-    """
-    for _, name, form, conversion in Formatter().parse(template):
-        if name is not None and (
-            name not in numbers or conversion or not re.fullmatch(r'(0?\d{0,2}d)?', form or '')
-        ):
-            raise ValueError(
-                f'The dataset names its files {template!r}; {{{name}}} can be none of '
-                f'{[*numbers]} written as a number.'
-            )
-    path = (root / template.format(**numbers)).resolve()
-    if root not in path.parents:
-        raise ValueError(f'The dataset names a file outside of its folder: {path}.')
-    return path
-
-
-def is_depth(feature: Mapping[str, Any]) -> bool:
-    """Whether a camera of the dataset measures distances, which are no colours."""
-    return any(
-        bool(value)
-        for about in (feature.get('info'), feature.get('video_info'))
-        if isinstance(about, Mapping)
-        for key, value in about.items()
-        if str(key).endswith('is_depth_map')
-    )
-
-
-def entry_names(names: Any) -> list[str]:
-    """Names of the entries of a state or action, however they are nested.
-
-    Known are lists in lists, lists by group ({'motors': [...]}, {'left': [...], 'right': [...]})
-    and names with their places ({'delta_x': 0, 'delta_y': 1}). A name that two groups have gets
-    its group before it.
-    """
-    plain = [name for _, name in _leaves(names, ())]
-    if len(set(plain)) == len(plain):
-        return plain
-    return ['_'.join([*group, name]) for group, name in _leaves(names, ())]
-
-
-def _leaves(names: Any, group: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
-    if isinstance(names, Mapping):
-        if names and all(isinstance(place, int) for place in names.values()):
-            return [(group, str(name)) for name in sorted(names, key=lambda n: int(names[n]))]
-        return [leaf for key, part in names.items() for leaf in _leaves(part, (*group, str(key)))]
-    if isinstance(names, list):
-        return [leaf for part in names for leaf in _leaves(part, group)]
-    return [] if names is None else [(group, str(names))]
-
-
 STATE, ACTION = 'observation.state', 'action'
-IMAGES = 'observation.images.'
 # What says where a row is, not what the robot saw or did.
 _PLACE = ('timestamp', 'frame_index', 'episode_index', 'index', 'task_index')
 PNG, _JPEG = b'\x89PNG', b'\xff\xd8'
@@ -173,10 +74,10 @@ class LeRobotDataset:
         if missing:
             raise ValueError(f'{root} lacks the features {missing}; it has {sorted(features)}.')
         seen = {n: f for n, f in features.items() if f['dtype'] in ('image', 'video')}
-        self._keys = {_camera(n): n for n, f in seen.items() if not is_depth(f)}
+        self._keys = {camera_name(n): n for n, f in seen.items() if not is_depth(f)}
         self.cameras = list(self._keys)
-        self.depths = [_camera(n) for n, f in seen.items() if is_depth(f)]
-        names = [_camera(n) for n in seen]
+        self.depths = [camera_name(n) for n, f in seen.items() if is_depth(f)]
+        names = [camera_name(n) for n in seen]
         if len(set(names)) < len(names):
             raise ValueError(f'{root} has cameras that differ in signs alone: {sorted(seen)}.')
         self.others = [n for n in features if n not in {STATE, ACTION, *_PLACE, *seen}]
@@ -358,7 +259,11 @@ class LeRobotDataset:
             if key not in table.column_names:
                 raise ValueError(f'its rows lack the pictures {key}.')
             cells = table.column(key).to_pylist()
-            return [self._file(cell, camera, number) for number, cell in enumerate(cells)]
+            index = int(row['episode_index'])
+            # Where LeRobot keeps what is not in the table; the cell then has the last part alone.
+            images = [self.root / f'images/{key}/episode{sign}{index:06d}' for sign in '_-']
+            places = (self.root, *images)
+            return [self._file(cell, camera, i, places) for i, cell in enumerate(cells)]
         place = {**self._place(row, f'videos/{key}/'), 'video_key': key}
         path = place_of(self.root, self.info.get('video_path') or '', place)
         if not path.is_file():
@@ -369,20 +274,21 @@ class LeRobotDataset:
         begin = float(row.get(f'videos/{key}/from_timestamp') or 0.0)
         return row_frames(path, begin, frames, timestamps, pair_by)
 
-    def _file(self, cell: Any, camera: str, row: int) -> bytes:
+    def _file(self, cell: Any, camera: str, row: int, places: Sequence[Path]) -> bytes:
         """A picture as JPEG or PNG: the bytes of a cell, or of the file that it names."""
         named = cell.get('path') if isinstance(cell, Mapping) else cell
         data = cell.get('bytes') if isinstance(cell, Mapping) else None
         if isinstance(cell, bytes):
             data = cell
         if data is None and isinstance(named, str):
-            path = (self.root / named).resolve()
-            if self.root not in path.parents or not path.is_file():
+            paths = [(place / named).resolve() for place in places]
+            there = [path for path in paths if self.root in path.parents and path.is_file()]
+            if not there:
                 raise ValueError(
                     f'the picture of {camera} in row {row} is {named!r}, which is not in the '
                     'folder of the dataset; copy it there.'
                 )
-            data = path.read_bytes()
+            data = there[0].read_bytes()
         if not isinstance(data, bytes) or not data.startswith((PNG, _JPEG)):
             what = 'empty' if not data else f'{bytes(data[:8])!r}...'
             raise ValueError(
@@ -428,13 +334,6 @@ class LeRobotDataset:
         if not rows:
             raise ValueError('it lists no episode')
         return {int(row['episode_index']): row for row in _by_number(rows)}
-
-
-def _camera(feature: str) -> str:
-    """A camera's name that ROS allows in a topic: letters, digits and underscores."""
-    name = feature.removeprefix(IMAGES).removeprefix('observation.')
-    name = re.sub(r'[^0-9a-zA-Z]+', '_', name).strip('_') or 'camera'
-    return f'camera_{name}' if name[0].isdigit() else name
 
 
 def _by_number(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from .episode_recording import (
     read_episode,
     refuse_other_arm,
 )
-from .lerobot_dataset import ACTION, IMAGES, STATE
+from .lerobot_dataset import ACTION, STATE
+from .lerobot_description import IMAGES
 
 # Pictures that an episode's statistics are computed from.
 _SAMPLED = 20

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from ..bags.bag_writer import BagWriter, build, build_header
 from ..files import read_yaml, write_whole
-from .lerobot_dataset import ACTION, PNG, STATE, Episode, LeRobotDataset, entry_names
+from .lerobot_dataset import ACTION, PNG, STATE, Episode, LeRobotDataset
+from .lerobot_description import entry_names
 from .lerobot_units import Unit, physical_scale
 from .lerobot_video import Pairing
 from .rotations import name_rotations
