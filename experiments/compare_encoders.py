@@ -40,7 +40,7 @@ class Comparison:
 
     Attributes:
         methods: Names of `mi_mae.METHODS`, or 'untrained'.
-        seeds: Of each method.
+        seeds: The number of seeds of each method.
         compute: Forward operations of each run [FLOP].
     """
 
@@ -171,13 +171,13 @@ def main(
     """Pretrain by every method at equal compute, probe, write a table; go on where it stopped.
 
     Args:
-        recipe: Of the pretraining.
+        recipe: The recipe of the pretraining.
         bags: With landmarks; those held out by the recipe are measured on.
         out: Folder of all runs.
         pictures: Fashion-MNIST's folder, or folders of pictures per class.
         compute: Forward operations of each run [TFLOP].
         methods: What is compared.
-        seeds: Of each method.
+        seeds: The number of seeds of each method.
         episodes: Recipe of a policy, for how bags are read.
         every: One in so many frames of the bags is probed.
         most: Labelled pictures to fit on and to measure on, each.

@@ -124,7 +124,7 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
         row: One of its rows.
         bags: Demonstrations.
         out: Folder of all rows.
-        cache: Of decoded bags.
+        cache: The folder of decoded bags.
 
     Raises:
         ValueError: There is no such row, the base is not trained yet, or what is there is of

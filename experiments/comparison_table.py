@@ -29,9 +29,10 @@ class Row:
     """What is known of one row.
 
     Attributes:
-        name: Of the row.
+        name: The name of the row.
         tokens: Visual tokens per camera.
-        flops: Of a whole step: both cameras, encoder, trunk and head; 2 per multiply-add.
+        flops: The arithmetic of a whole step: both cameras, encoder, trunk and head; a
+            multiply-add counts twice.
         encoder_flops: The part of tower and reducer.
         latency_ratio: Median time of a step on one thread, over that of the reference.
         latency_spread: Quartiles of that ratio over rounds.

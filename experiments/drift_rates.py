@@ -221,7 +221,7 @@ def main(
         image_size: Width and height of the pictures, with --rendered [px].
         shifts: By which the live view is moved [px]; `--shifts 0` counts false alarms only.
         max_shift: Allowed shift [px].
-        seed: Of shifts and light.
+        seed: The seed of shifts and light.
         json: File for all trials, or - for standard output.
     """
     if bool(bags) == rendered:

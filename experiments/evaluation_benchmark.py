@@ -39,8 +39,8 @@ class Round:
     """CPU time of one evaluation [s]; that of the film's encoder, a process of its own, is in it.
 
     Attributes:
-        total: Of everything.
-        model: Of the policy's inference.
+        total: The time of everything.
+        model: The time of the policy's inference.
         times_real_time: Length of the recording over `total - model`.
         decodings: `total - model` in units of decoding every picture once, which depends less
             on what else the machine does.
@@ -59,11 +59,11 @@ class Cost:
     Attributes:
         frames: In the bag.
         recording: Length of the bag [s].
-        megabytes: Of the bag.
+        megabytes: The size of the bag.
         rounds: With page, film and bag of predictions.
         bare: The same with the scores and the page alone.
-        peak_memory: Of the whole process, PyTorch included [MiB].
-        hardware: Of this machine.
+        peak_memory: The largest memory of the whole process, PyTorch included [MiB].
+        hardware: The hardware of this machine.
     """
 
     frames: int
@@ -111,9 +111,9 @@ def measure_cost(
         policy: Checkpoint of joint targets that reads one camera.
         arm: YAML with the arm's limits.
         frames: At 30 Hz.
-        size: Of the pictures, width and height [px].
+        size: The size of the pictures, width and height [px].
         raw: Whether the pictures are uncompressed, for a large bag.
-        rounds: Of each kind.
+        rounds: The number of each kind.
 
     Raises:
         ValueError: The policy is of another kind, or a number measures nothing.
@@ -206,7 +206,7 @@ def main(
         policy: Checkpoint of joint targets that reads one camera, its folder or name.
         arm: YAML with the arm's limits, or a name in calibration/.
         frames: In the bag.
-        size: Of the pictures [px].
+        size: The size of the pictures [px].
         raw: Uncompressed pictures; with --frames 1740 --size 1600 1200 the bag has 10 GB.
         rounds: With and without film and bag of predictions, in turn.
         json: File for the result, or - for standard output.

@@ -35,7 +35,7 @@ def read_labelled(
         folder: With the four files of Fashion-MNIST, or with one folder of PNG or JPEG pictures
             per class; of the latter, one picture in four is measured on.
         preparation: How the encoder wants its pictures.
-        most: Of each of the two sets, drawn with a fixed seed.
+        most: The largest size of each of the two sets, drawn with a fixed seed.
 
     Raises:
         ValueError: There is nothing of the kind in the folder.

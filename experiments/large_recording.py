@@ -43,7 +43,7 @@ class ReadingCost:
     """What reading cost.
 
     Attributes:
-        bytes: Of the file.
+        bytes: The size of the file.
         messages: That were read.
         in_order: Whether their log times rise.
         cpu: Time of the process while it read [s].
@@ -70,7 +70,7 @@ def write_large(file: Path, size: float) -> int:
 
     Args:
         file: To write.
-        size: Of the file [bytes].
+        size: The size of the file [bytes].
 
     Returns:
         How many messages are in it.

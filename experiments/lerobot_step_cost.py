@@ -37,8 +37,8 @@ class StepCost:
 
     Attributes:
         plan: What was attached; None for the dense policy.
-        flops: Of the whole step.
-        tower_flops: Of the vision towers alone.
+        flops: The arithmetic of the whole step.
+        tower_flops: The arithmetic of the vision towers alone.
         seconds: CPU time of one thread, the fastest of the runs [s]; NaN where only counted.
     """
 

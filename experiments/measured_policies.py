@@ -32,7 +32,7 @@ class MeasuredPolicy:
         validation: Loss on actions in the training's own validation; None where it is not known.
         held_out: Share of bags that the training kept for validation; None where it is not known.
         bags: How many it was trained and validated on; None where it is not known.
-        names: Of these bags, in order; None where they are not known.
+        names: The names of these bags, in order; None where they are not known.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ def read_policies(
     success --json` write them.
 
     Args:
-        folder: Of checkpoints.
+        folder: The folder of checkpoints.
         measured: Names of these files without their ending, such as 'widened'; all if empty.
 
     Returns:

@@ -91,7 +91,7 @@ def rank_metrics(
 
     Args:
         policies: With their success.
-        reports: Of the same bags, one per policy.
+        reports: The reports of the same bags, one per policy.
     """
     success = np.array([policy.success for policy in policies])
     rankings = [

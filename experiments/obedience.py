@@ -81,9 +81,9 @@ def measure_obedience(
 
     Args:
         policy: The engine.
-        config: Of the policy.
-        limits: Of the arm.
-        name: Of the checkpoint, for the table.
+        config: The settings of the policy.
+        limits: The limits of the arm.
+        name: The name of the checkpoint, for the table.
         suite: A suite whose tasks share one room, such as libero_goal.
         tasks: Numbers from 0, at least two.
         episodes: Per sentence and room.

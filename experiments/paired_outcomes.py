@@ -145,8 +145,8 @@ def main(files: Files, against: tuple[Path, ...], json: Json = None) -> None:
     other placements, or other training seeds.
 
     Args:
-        files: Of the first policy, as `gridsampler success --json` and `comparison` write them;
-            the ones of the published controls are in models/controls.
+        files: The files of the first policy, as `gridsampler success --json` and `comparison`
+            write them; those of the published controls are in models/controls.
         against: As many files of the second policy.
         json: File for the result, or - for standard output.
     """

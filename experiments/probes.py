@@ -93,7 +93,7 @@ class Places:
     """Frames and where things are in them.
 
     Attributes:
-        images: Of one camera.
+        images: The pictures of one camera.
         positions: Name -> position in the base frame [m].
         episode: Which bag a frame is from.
         sentence: Which instruction holds; it names the object, so the reader may know it.

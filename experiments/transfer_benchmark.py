@@ -70,7 +70,7 @@ class TransferTimes:
     """One run.
 
     Attributes:
-        size: Of the file [bytes].
+        size: The size of the file [bytes].
         http: Until the slowest of two simultaneous HTTP clients had its file [s].
         chunks: Until the slowest of two receivers had every chunk on its disk [s].
         verified: Until both had it hashed, loaded, compared with its golden features, and in
@@ -98,7 +98,7 @@ def measure_transfer(config: EncoderConfig = VIT_B) -> TransferTimes:
     """Serve a random encoder on this machine and receive it twice at once.
 
     Args:
-        config: Of the encoder.
+        config: The settings of the encoder.
     """
     with tempfile.TemporaryDirectory() as place, private_domain():
         root = Path(place)

@@ -569,12 +569,12 @@ def test_a_commanded_pose_waits_for_the_arm_and_stays_in_the_workspace(
             arm.position[2] = heights[-1]
 
     watcher.node.create_subscription(PoseStamped, '/policy_node/pose_command', take, 1000)
-    parameters = {**PARAMETERS, 'policy': checkpoint, 'output': 'pose', 'max_lead': 0.05}
+    parameters = {**PARAMETERS, 'policy': checkpoint, 'output': 'pose', 'max_tracking_error': 0.02}
     node = start_node(NODE, '-r', '~/instruction:=/instruction', **parameters)
     arm.say('Lift the cup.')
     watcher.until(lambda: 'behind the commanded pose' in node.text, node)
     assert heights[0] == pytest.approx(begin, abs=0.01)
-    assert max(heights) < begin + 0.05 + 0.02, 'the arm stood still, the pose went on'
+    assert max(heights) < begin + 0.08, 'the arm stood still, the pose went on'
     falls = 1 + np.flatnonzero(np.diff(heights) < 0)
     assert all(heights[i] == pytest.approx(begin) for i in falls), 'it begins anew where it is'
     # 0.1 m/s at 50 Hz; a few messages may be missing in between.

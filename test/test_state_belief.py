@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from command_bench import JOINTS, PERIOD, SO101, keep_up, panda, so101
+from command_bench import JOINTS, PANDA, PERIOD, SO101, keep_up, panda, so101
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,7 +185,9 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
     for away in (0.0, 0.001, 0.5, 3.0):
         measured = PLACE + away
         controller.measure(measured, bench.now, bench.now)
-        output.publish(PLACE, None, bench.now, controller.reach_time(PLACE))
+        bench.steady += 10.0
+        reach = controller.reach_time(PLACE, bench.steady, PERIOD, follows=False)
+        output.publish(PLACE, None, bench.now, reach)
         due = node.sent[-1].points[0].time_from_start
         seconds = due.sec + due.nanosec * 1e-9
         assert seconds >= PERIOD - 1e-9
@@ -224,3 +226,51 @@ def test_a_joint_does_not_get_away_by_many_small_steps(times):
             break
         believed += 1
     assert believed < 200
+
+
+def jaw_closes(share, gap, start=0.04):
+    """Whether every state of a Franka Hand is believed that closes at a share of its speed."""
+    bench = panda()
+    belief = StateBelief(bench.loop._controller.parts, 0.05, 0.5)
+    opening, time = start, 0.0
+    while time < 1.0:
+        if not belief.believe(np.array([0.5, 0, 0.3, opening, 0, 0, 0, 1.0]), time):
+            return False
+        opening = max(opening - share * PANDA.gripper.max_speed * gap, 0.0)
+        time += gap
+    return True
+
+
+@given(st.floats(0.1, 1.9), st.floats(0.002, 0.2))
+def test_a_gripper_that_closes_as_fast_as_its_limits_say_is_believed(share, gap):
+    assert jaw_closes(share, gap, start=0.08)
+
+
+def test_a_gripper_that_is_shut_from_one_message_to_the_next_is_not():
+    assert not jaw_closes(20.0, 0.02)
+
+
+@pytest.mark.parametrize('seconds', [0.3, 1.0, 3.0])
+def test_a_gripper_that_says_0_holds_the_arm_until_the_truth_comes(seconds):
+    bench = panda()
+    bench.wanted[6] = 0.04
+    bench.run(0.5, lambda: keep_up(bench))
+    bench.values[3] = 0.0
+    bench.run(seconds, lambda: keep_up(bench))
+    assert 'the gripper went from 0.040 to 0.000 m' in bench.holding
+    bench.values[3] = 0.04
+    bench.run(1.5, lambda: keep_up(bench))
+    assert not bench.holding
+
+
+def test_a_gripper_that_is_measured_late_is_believed_where_it_was_told_to_be():
+    bench = panda()
+    bench.wanted[6] = 0.04
+    bench.run(0.5, lambda: keep_up(bench))
+    bench.wanted[6] = 0.0
+    bench.run(0.6, lambda: keep_up(bench))
+    bench.values[3] = 0.0
+    bench.run(0.1, lambda: keep_up(bench))
+    assert 'the gripper' in bench.holding
+    bench.run(2.0, lambda: keep_up(bench))
+    assert not bench.holding

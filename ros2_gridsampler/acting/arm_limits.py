@@ -68,10 +68,10 @@ class EndEffectorLimits:
     Attributes:
         workspace_min: Lower corner of the box that it stays in, x y z [m].
         workspace_max: Upper corner [m].
-        max_speed: Of the linear velocity's norm [m/s].
+        max_speed: The largest norm of the linear velocity [m/s].
         max_acceleration: [m/s^2].
         max_jerk: [m/s^3].
-        max_rotation_rate: Of the angular velocity's norm [rad/s].
+        max_rotation_rate: The largest norm of the angular velocity [rad/s].
         max_rotation_acceleration: [rad/s^2].
         max_rotation_jerk: [rad/s^3].
     """
@@ -92,7 +92,7 @@ class GripperLimits:
 
     Attributes:
         max_opening: 0 is closed [m].
-        max_speed: Of its change [m/s].
+        max_speed: The largest speed of its change [m/s].
         scale: Opening per unit of the sum of the joint positions [m per rad, or per m].
         offset: Opening where that sum is 0 [m].
     """

@@ -136,7 +136,7 @@ class ChunkSchedule:
 
         Args:
             chunk: What the policy predicted.
-            now: Of the clock that stamps the streams [s].
+            now: The time of the clock that stamps the streams [s].
 
         Returns:
             The seam to the chunk before; None where there is none.
@@ -197,8 +197,8 @@ class ChunkSchedule:
 
         Args:
             start_time: Capture time of the observation that is about to be used [s].
-            period: Of the chunk to come [s].
-            now: Of the clock that stamps the streams [s].
+            period: The period of the chunk to come [s].
+            now: The time of the clock that stamps the streams [s].
 
         Returns:
             Empty where nothing is known: no chunk, or no delay measured.

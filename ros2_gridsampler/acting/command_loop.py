@@ -55,7 +55,8 @@ class Command:
         holding: Why the arm decelerates or stands; empty while it follows a chunk.
         interventions: What the safety filter had to change.
         at_rest: Whether the arm stands still once this is done.
-        reach_time: How long the way from the measured arm takes at the limits [s].
+        reach_time: How long the way to it takes at the limits, from the measured arm and from
+            where a controller is that goes on from what it wanted last [s].
     """
 
     values: Float[np.ndarray, ' actions']
@@ -282,10 +283,14 @@ class CommandLoop:
         turn: NDArray[np.float64] = np.zeros(0)
         if measured.pose is not None and len(self._controller.parts) == 3:
             turn = measured.pose[3:]
+        state = np.concatenate([measured.values, turn])
         sent = self._controller.commanded
-        if self._led is not None and (led := self._led.pose) is not None:
-            sent = np.array([*led[:3], measured.values[3], *led[3:]])
-        return self._belief.believe(np.concatenate([measured.values, turn]), measured.time, sent)
+        if sent is None and (opening := self._controller.commanded_opening) is not None:
+            sent = np.full(state.shape, np.nan)
+            sent[3] = opening
+            if self._led is not None and (led := self._led.pose) is not None:
+                sent[:] = [*led[:3], opening, *led[3 : 3 + turn.size]]
+        return self._belief.believe(state, measured.time, sent)
 
     def _take_predictions(self, now: Instant) -> None:
         waiting, self._waiting = self._waiting, []
@@ -360,6 +365,13 @@ class CommandLoop:
             self._said = 0
         if self._led is not None and sends:
             self._led.advance(decision.values[:6])
+        reach_time = 0.0
+        if sends:
+            leaves = now.steady + max(now.due - now.clock, 0.0)
+            follows = not decision.holding and self._tracking.follows
+            reach_time = self._controller.reach_time(
+                decision.values, leaves, self._period, follows
+            )
         return Command(
             decision.values,
             None if self._led is None else self._led.pose,
@@ -368,13 +380,13 @@ class CommandLoop:
             decision.holding,
             decision.interventions,
             decision.at_rest,
-            self._controller.reach_time(decision.values),
+            reach_time,
         )
 
     def _lost(self, now: Instant) -> bool:
         """Whether a command would move an arm that is elsewhere, or is measured by nobody."""
         unsure = bool(self._belief.doubt or self._controller.stale(now.due))
-        return unsure or self._tracking.displaced or self._tracking.astray
+        return unsure or self._tracking.elsewhere
 
     def _had_time(self, now: Instant) -> bool:
         """Whether nothing was sent for as long as the way to the measured arm takes at the limits.

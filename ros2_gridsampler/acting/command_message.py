@@ -31,7 +31,7 @@ def fill_joint_trajectory(
     Args:
         message: To fill.
         point_factory: Makes an empty `JointTrajectoryPoint`.
-        names: Of the joints.
+        names: The names of the joints.
         positions: [rad], [m].
         time_from_start: When each is due, after `stamp`, strictly increasing [s].
         stamp: When the trajectory starts [s]; 0 means on arrival.

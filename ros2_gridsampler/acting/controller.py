@@ -39,6 +39,31 @@ class Decision:
     fault: Fault | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Where a trajectory controller can be on its way, if it goes on from what it wanted last.
+
+    It may have been switched on at any time since, and then began where the arm was: so there is a
+    lowest and a highest position for each joint.
+
+    Attributes:
+        starts: The two, when it was sent to `goal` [rad], [m].
+        goal: Where it was sent.
+        begun: When, on a clock that nobody sets [s].
+        duration: How long it was given [s].
+    """
+
+    starts: Float[np.ndarray, '2 joints']
+    goal: Float[np.ndarray, ' joints']
+    begun: float
+    duration: float
+
+    def at(self, time: float) -> Float[np.ndarray, '2 joints']:
+        """Returns the two at `time` [s]."""
+        share = min(max((time - self.begun) / self.duration, 0.0), 1.0)
+        return np.asarray(self.starts + share * (self.goal - self.starts))
+
+
 class Brake:
     """What is left of a stop, from the last command on, apart from whoever made that.
 
@@ -49,13 +74,25 @@ class Brake:
         led: The commanded pose; None where none is.
         period: Between two commands [s].
         sends: Whether the stop may be sent: not to an arm that is elsewhere.
+        place: Where the arm was measured last; None where it never was.
+        segment: Of the command that was sent last; None where none was.
     """
 
     def __init__(
-        self, motion: CommandedMotion, led: LedPose | None, period: float, sends: bool
+        self,
+        motion: CommandedMotion,
+        led: LedPose | None,
+        period: float,
+        sends: bool,
+        place: NDArray[np.float64] | None = None,
+        segment: Segment | None = None,
     ) -> None:
         self.motion = motion
         self.sends = sends
+        self.segment = segment
+        self.reach_time = 0.0
+        """How long the way to what `step` gave last takes at the limits [s]."""
+        self._place = place
         self.last: SafeCommand | None = None
         """What `step` gave last; None before the first."""
         self._led = led
@@ -69,9 +106,31 @@ class Brake:
     def step(self) -> SafeCommand:
         """One step of deceleration; call it every period until it is at rest."""
         safe = self.last = self.motion.stop(self._period)
+        if self._place is not None:
+            time = 0.0 if self.segment is None else self.segment.begun + self._period
+            self.segment, self.reach_time = _follow(
+                self.motion, self.segment, self._place, safe.values, time, self._period
+            )
         if self._led is not None:
             self._led.advance(safe.values[:6])
         return safe
+
+
+def _follow(
+    motion: CommandedMotion,
+    before: Segment | None,
+    place: NDArray[np.float64],
+    values: NDArray[np.float64],
+    time: float,
+    period: float,
+) -> tuple[Segment | None, float]:
+    """A command -> the segment that it makes, and how long its way takes at the limits [s]."""
+    if not motion.watched.size:
+        return None, motion.travel_time(values, place)
+    low, high = (place, place) if before is None else before.at(time)
+    starts = np.stack([np.minimum(low, place), np.maximum(high, place)])
+    needed = max(motion.travel_time(values, start) for start in starts)
+    return Segment(starts, values, time, max(needed, period)), needed
 
 
 class ImplausibleChunk(ValueError):
@@ -116,6 +175,8 @@ class Controller:
         self._at_rest = True
         self._last: NDArray[np.float64] | None = None
         self._told: float | None = None
+        self._segment: Segment | None = None
+        self._place: NDArray[np.float64] | None = None
 
     @property
     def started(self) -> bool:
@@ -149,18 +210,41 @@ class Controller:
         return self._last if self._motion.watched.size else None
 
     @property
+    def commanded_opening(self) -> float | None:
+        """To which the gripper beside a twist was last commanded [m]; None where it was not."""
+        return None if self._last is None or self._motion.watched.size else float(self._last[6])
+
+    @property
     def parts(self) -> tuple[StatePart, ...]:
         """See `CommandedMotion`."""
         return self._motion.parts
 
-    def reach_time(self, values: Float[np.ndarray, ' actions']) -> float:
-        """Returns how long the way from the measured arm to a command takes at the limits.
+    def reach_time(
+        self, values: Float[np.ndarray, ' actions'], time: float, period: float, follows: bool
+    ) -> float:
+        """Returns how long the way to a command takes at the limits [s], which is about to be sent.
 
-        0 where nothing is known of the arm, and for what is commanded as a velocity [s].
+        The longest of the ways from the arm as it was measured, and from where a controller can be
+        that goes on from what it wanted last. 0 where nothing is known of the arm, and for what is
+        commanded as a velocity.
+
+        Args:
+            values: Admissible.
+            time: When it is sent, on a clock that nobody sets [s].
+            period: Between two commands [s].
+            follows: Whether the arm is seen to do what it is told. Then what keeps a joint that
+                holds something from its command is what it holds, and the others need not wait.
         """
         if self._measured is None:
             return 0.0
-        return self._motion.travel_time(values, self._measured)
+        watched = self._motion.watched
+        self._place = self._measured
+        if follows and watched.size:
+            self._place = np.where(watched, self._measured, values)
+        self._segment, needed = _follow(
+            self._motion, self._segment, self._place, values, time, period
+        )
+        return needed
 
     def return_time(self) -> float:
         """Returns how long an arm may need from its last command to where it is measured [s]."""
@@ -245,11 +329,12 @@ class Controller:
 
     def brake(self, led: LedPose | None, period: float, sends: bool) -> Brake:
         """Returns what stops the arm from its last command, on copies of all that it changes."""
-        return Brake(self._motion.copy(), copy.copy(led), period, sends)
+        led = copy.copy(led)
+        return Brake(self._motion.copy(), led, period, sends, self._place, self._segment)
 
     def adopt(self, brake: Brake) -> None:
         """Goes on from where `brake` has led."""
-        self._motion = brake.motion
+        self._motion, self._segment = brake.motion, brake.segment
         if brake.last is not None:
             self._note(brake.last, moves=False)
 

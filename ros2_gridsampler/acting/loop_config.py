@@ -14,28 +14,13 @@ from .chunk_schedule import ScheduleConfig
 class LoopConfig:
     """How the command loop judges the arm, its clock and its chunks; see the fields' help."""
 
-    max_lead: float = field(
-        default=0.1,
+    max_lag: float = field(
+        default=0.15,
         metadata={
-            'help': 'How far a commanded pose may be ahead of the arm before it waits',
-            'unit': 'm',
-            'minimum': 0.001,
-        },
-    )
-    max_lead_angle: float = field(
-        default=0.5,
-        metadata={
-            'help': 'The same for its orientation',
-            'unit': 'rad',
-            'minimum': 0.01,
-        },
-    )
-    max_joint_lead: float = field(
-        default=0.5,
-        metadata={
-            'help': 'The same for each commanded joint, but for those that hold things (grips in '
-            "the arm's file)",
-            'unit': 'rad, m',
+            'help': 'How long an arm may be behind its command, beyond schedule.actuation_delay, '
+            'before it is held: it has to be within twice max_tracking_error of where it was '
+            'commanded in that time, so a slow motion is led by little',
+            'unit': 's',
             'minimum': 0.01,
         },
     )

@@ -51,7 +51,7 @@ class JointSafetyFilter:
     moves, to join it).
 
     Args:
-        limits: Of the joints, in the order of the targets.
+        limits: The limits of the joints, in the order of the targets.
     """
 
     def __init__(self, limits: JointLimits) -> None:

@@ -21,6 +21,8 @@ Numbers = NDArray[np.float64]
 _MARGIN = 2.0
 # Encoders, estimates and stamps are noisy: a part may step by this much besides [rad], [m].
 _NOISE = 0.03
+# A jaw that slides goes a few centimetres in all; of its range it may step by this share besides.
+_JAW_NOISE = 0.1
 # A gap between two measurements lets an arm move no farther than a gap of this length [s].
 _LONGEST_GAP = 0.25
 
@@ -36,6 +38,7 @@ class StatePart:
         ramp: How long speeding up to that rate and braking from it take besides, at the most [s].
         unit: Of the numbers.
         rotates: Whether they are a unit quaternion x y z w, whose change is an angle.
+        noise: How far they may step beyond what the rate allows [unit].
     """
 
     name: str
@@ -44,6 +47,7 @@ class StatePart:
     ramp: float
     unit: str
     rotates: bool = False
+    noise: float = _NOISE
 
     def way(self, one: Numbers, other: Numbers) -> float:
         """Returns how far apart two states are in this part [unit]."""
@@ -56,8 +60,17 @@ class StatePart:
 
 def joint_parts(limits: JointLimits) -> tuple[StatePart, ...]:
     """Returns one part per joint, in the order of `limits`."""
+    slides = np.array(limits.grips) & (np.array(limits.units) == 'm')
+    ranges = limits.max_position - limits.min_position
+    noises = np.where(slides, np.minimum(_JAW_NOISE * ranges, _NOISE), _NOISE)
     return tuple(
-        StatePart(f'joint {name!r}', slice(row, row + 1), *_rate_and_ramp(*bounds), unit)
+        StatePart(
+            f'joint {name!r}',
+            slice(row, row + 1),
+            *_rate_and_ramp(*bounds),
+            unit,
+            noise=float(noises[row]),
+        )
         for row, (name, unit, *bounds) in enumerate(
             zip(
                 limits.names,
@@ -77,9 +90,10 @@ def hand_parts(hand: EndEffectorLimits, gripper: GripperLimits) -> tuple[StatePa
     turn = _rate_and_ramp(
         hand.max_rotation_rate, hand.max_rotation_acceleration, hand.max_rotation_jerk
     )
+    jaw = min(_JAW_NOISE * gripper.max_opening, _NOISE)
     return (
         StatePart('the end effector', slice(0, 3), *move, 'm'),
-        StatePart('the gripper', slice(3, 4), gripper.max_speed, 0.0, 'm'),
+        StatePart('the gripper', slice(3, 4), gripper.max_speed, 0.0, 'm', noise=jaw),
         StatePart('the orientation', slice(4, 8), *turn, 'rad', rotates=True),
     )
 
@@ -130,6 +144,7 @@ class StateBelief:
     ) -> None:
         self._parts = parts
         self._rates = np.array([part.max_rate for part in parts])
+        self._noises = np.array([part.noise for part in parts])
         self._near = near
         self._patience = patience
         self._accepts_zeros = accepts_zeros
@@ -161,7 +176,8 @@ class StateBelief:
         Args:
             state: The numbers of all parts.
             time: Capture time [s]; the same one again changes nothing.
-            commanded: The same numbers as they were commanded last; None where they were not.
+            commanded: The same numbers as they were commanded last, NaN where they were not; None
+                where none was.
 
         Returns:
             Whether the arm may be there; `doubt` says why not.
@@ -176,12 +192,12 @@ class StateBelief:
         # What was too fast is paid back by slower motion: stamps jitter, but no arm drifts away.
         excess = np.maximum(self._excess + ways - _MARGIN * self._rates * gap, 0.0)
         if not self.doubt:
-            if (excess <= _NOISE).all():
+            if (excess <= self._noises).all():
                 self._excess, self._believed = excess, (state, time)
                 return True
-            self._doubt(int(np.argmax(excess)), seen, state, time)
+            self._doubt(int(np.argmax(excess / self._noises)), seen, state, time)
             return False
-        continuous = bool((ways <= _MARGIN * self._rates * gap + _NOISE).all())
+        continuous = bool((ways <= _MARGIN * self._rates * gap + self._noises).all())
         if not continuous or not self._is_near(state, commanded):
             self._since = None
         elif self._since is None or time < self._since:
@@ -211,10 +227,12 @@ class StateBelief:
         """Whether the arm is about where it was believed, where it was sent, or between."""
         assert self._believed is not None  # noqa: S101 - the caller looked
         place = self._believed[0]
-        other = place if commanded is None else commanded
+        other = place if commanded is None else np.where(np.isnan(commanded), place, commanded)
         for part in self._parts:
             to_place, to_other = part.way(place, state), part.way(other, state)
-            if to_place + to_other > part.way(place, other) + 2 * self._near:
+            # What is near is less for a jaw, whose whole way may be shorter than that.
+            near = self._near * min(part.noise / _NOISE, 1.0)
+            if to_place + to_other > part.way(place, other) + 2 * near:
                 return False
         return True
 

@@ -72,8 +72,8 @@ def largest_acceleration(
         room: What is left in the positive direction [rad] or [m].
         velocity: Now.
         between: Lower and upper bound of the answer.
-        max_acceleration: Of the stop.
-        max_jerk: Of the stop.
+        max_acceleration: The largest acceleration of the stop.
+        max_jerk: The largest jerk of the stop.
         period: [s].
 
     Returns:

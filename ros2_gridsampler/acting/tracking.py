@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the arm was commanded to be and where it is -> whether it follows, was moved, stands."""
 
+import math
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,10 +17,12 @@ from .loop_events import Measured
 _NOISE = 0.002
 # A joint is commanded a little farther ahead than what tells that something is in its way.
 _BEYOND = 1.1
+# An arm in motion is so many times as far from where it was commanded as one that hangs may be.
+_MOVING = 2.0
 _TEXTS = (
-    'A joint is {:.3f} rad (or m) behind its command.',
-    'The arm is {:.3f} m behind the commanded pose.',
-    'The hand is turned {:.3f} rad away from the commanded pose.',
+    'A joint is {:.3f} rad (or m) behind its command, and not where it was {:.2f} s ago either.',
+    'The arm is {:.3f} m behind the commanded pose, and not at that of {:.2f} s ago either.',
+    'The hand is turned {:.3f} rad away from the commanded pose, and from that of {:.2f} s ago.',
 )
 
 Numbers = NDArray[np.float64]
@@ -26,7 +31,9 @@ Numbers = NDArray[np.float64]
 class TrackingWatch:
     """Tells an arm that is kept from following from one that was moved while it held.
 
-    Each joint, and position and angle of a commanded pose, has its gap between command and arm.
+    Each joint, and position and angle of a commanded pose, has its gap between command and arm. An
+    arm follows where it is about where it was commanded a moment ago: the lead that it is allowed
+    is the way commanded in that time, which is speed x (delay + margin).
 
     Args:
         controller: Knows the joints that it commands.
@@ -38,19 +45,28 @@ class TrackingWatch:
         self._controller = controller
         self._led = led
         self._joints = controller.gaps.size
-        leads = [config.max_joint_lead] * self._joints
-        self._leads = np.array([*leads, config.max_lead, config.max_lead_angle])
         self._error = config.max_tracking_error
+        self._lag = config.schedule.actuation_delay + config.max_lag + config.period
+        rates = np.array([part.max_rate for part in controller.parts])
+        # A twist and its pose have position, gripper and orientation; joints have no pose.
+        fastest = [*rates, 0.0, 0.0] if self._joints else [rates[0], rates[2]]
+        self._leads = _MOVING * self._error + self._lag * np.array(fastest)
         self._checks = config.check_following
         if not self._checks:
             self._leads, self._error = np.full(self._leads.shape, np.inf), np.inf
         self._rest = RestWatch(max(self._error / 5, _NOISE), config.rest_time)
+        # Commands older than the oldest measurement that counts explain nothing.
+        most = math.ceil((self._lag + config.streams.max_age) * config.command_rate) + 2
+        self._history: deque[tuple[float, Numbers, Numbers | None]] = deque(maxlen=most)
         self.begin()
 
     def begin(self) -> None:
         """Forget everything."""
         self._rest.begin()
+        self._history.clear()
         self._gaps = np.zeros(self._leads.shape)
+        # How far the arm is from where it was commanded in the last moment.
+        self._behind = np.zeros(self._leads.shape)
         self._blocked = False
         # Which were kept from following on their way from `_place` to `_wanted`, and still may be.
         self._trial = np.zeros(self._leads.shape, bool)
@@ -70,6 +86,7 @@ class TrackingWatch:
         away = self._led.gap(hand) if hand.size and self._led else (0.0, 0.0)
         self._gaps = np.array([*self._controller.gaps, *away])
         self._here = (state.values[: self._joints], hand)
+        self._behind = np.minimum(self._gaps, self._distance_from_history(state.time))
         free = self._here[0][self._controller.watched]
         self._rest.measure(np.concatenate([free, hand]), state.time)
         self._measured = state.time
@@ -87,12 +104,16 @@ class TrackingWatch:
             follows: Whether it is none of a hold.
         """
         self._rest.command(holds_still, time)
+        joints = self._controller.commanded
+        pose = None if self._led is None else self._led.pose
+        self._history.append((time, np.zeros(0) if joints is None else joints, pose))
         if follows:
             self._stood[:] = True
 
     def restless(self) -> None:
         """Stamps from before say nothing any more, for instance because the clock jumped."""
         self._rest.begin()
+        self._history.clear()
 
     def restart(self) -> None:
         """Commands are about to begin anew where the arm is."""
@@ -109,6 +130,7 @@ class TrackingWatch:
                 self._here[1] if pose is None else pose,
             )
         self._rest.begin()
+        self._history.clear()
 
     def kept_from_following(self, held: bool) -> str:
         """What says that something is in the way; empty where the arm follows.
@@ -117,17 +139,25 @@ class TrackingWatch:
             held: Whether the last command was a hold. An arm that gets away from it then is
                 moved by somebody, and one that was kept from following before still may be.
         """
-        bounds = self._bounds
-        self._blocked = bool((self._gaps > bounds).any()) and (self._blocked or not held)
+        # What was kept from following has to move first before it may be led as far again.
+        bounds = np.where(self._trial, self._error, _MOVING * self._error)
+        behind = np.where(self._trial, self._gaps, self._behind)
+        self._blocked = bool((behind > bounds).any()) and (self._blocked or not held)
         if not self._blocked:
             return ''
-        worst = int(np.argmax(self._gaps / bounds))
-        return _TEXTS[max(worst - self._joints + 1, 0)].format(self._gaps[worst])
+        worst = int(np.argmax(behind / bounds))
+        return _TEXTS[max(worst - self._joints + 1, 0)].format(self._gaps[worst], self._lag)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the arm is about where it was commanded a moment ago."""
+        return bool((self._behind <= self._error).all())
 
     @property
     def lead(self) -> Numbers:
         """So far ahead of itself may a joint be commanded [rad], [m]."""
-        return _BEYOND * self._bounds[: self._joints]
+        bounds = np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
+        return np.asarray(_BEYOND * bounds[: self._joints])
 
     @property
     def displaced(self) -> bool:
@@ -135,9 +165,14 @@ class TrackingWatch:
         return (not self._blocked and self._away) or self._opened
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the arm is away from its command, for whatever reason, or moves there."""
+        return self._away or self._opened
+
+    @property
     def astray(self) -> bool:
         """Whether a holding arm stands away from its command: it would jump when it can."""
-        return self.stands and (self._away or self._opened)
+        return self.stands and self.elsewhere
 
     @property
     def stands(self) -> bool:
@@ -149,11 +184,6 @@ class TrackingWatch:
         return self._checks and self._controller.opened
 
     @property
-    def _bounds(self) -> Numbers:
-        """What was kept from following has to move first before it may be led as far again."""
-        return np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
-
-    @property
     def _away(self) -> bool:
         """Whether the arm is elsewhere than commanded, and has to be met there.
 
@@ -162,8 +192,8 @@ class TrackingWatch:
         from following may lean as far on what is in its way as tells whether that still is there.
         """
         hangs = ~self._stood & (np.abs(self._gaps - self._hung) <= self._error / 2)
-        far = np.maximum(self._leads, 2 * self._error)
-        return bool((self._gaps > np.where(hangs | self._trial, far, self._error)).any())
+        far = np.where(hangs | self._trial, _MOVING * self._error, self._error)
+        return bool((self._gaps > far).any())
 
     @property
     def _got_on(self) -> NDArray[np.bool_]:
@@ -173,6 +203,26 @@ class TrackingWatch:
         """
         nearer = _distances(self._place, self._wanted) - _distances(self._here, self._wanted)
         return (nearer > self._error / 2) | (_distances(self._here, self._place) > self._leads)
+
+    def _distance_from_history(self, time: float) -> Numbers:
+        """How far the arm, as of `time` [s], is from what was commanded since `_lag` before.
+
+        Joints have to be between the lowest and the highest of these commands, a hand near one of
+        the poses.
+        """
+        history, since = self._history, time - self._lag
+        while len(history) > 1 and history[1][0] <= since:
+            history.popleft()
+        joints, hand = self._here
+        behind = np.full(self._leads.shape, np.inf)
+        commands = [values for _, values, _ in history if values.size]
+        if commands:
+            low, high = np.min(commands, axis=0), np.max(commands, axis=0)
+            behind[: self._joints] = np.maximum(np.maximum(low - joints, joints - high), 0.0)
+        poses = [pose_difference(pose, hand) for _, _, pose in history if pose is not None]
+        if poses and hand.size:
+            behind[self._joints :] = np.min(poses, axis=0)
+        return behind
 
 
 def _distances(one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> Numbers:

@@ -40,7 +40,7 @@ class FileContents:
         file: Where it is.
         channels: What it records.
         known: Whether messages of each channel can be understood.
-        numbers: Of the channel of each message.
+        numbers: The number of the channel of each message.
         times: Log time of each [ns].
         places: What `StorageFile.fetch` wants, of each.
         losses: A sentence part each.

@@ -30,7 +30,7 @@ class Channel:
     Attributes:
         topic: Absolute name.
         type: For instance 'sensor_msgs/msg/Image'.
-        definition: Of the type, as the file has it.
+        definition: The definition of the type, as the file has it.
     """
 
     topic: str

@@ -39,7 +39,7 @@ class Stretches:
     """Puts messages on one clock, stretch after stretch.
 
     Args:
-        steps: Of the log times, from `clock_steps`.
+        steps: The steps of the log times, from `clock_steps`.
 
     Attributes:
         problems: What a person should know, a sentence each.

@@ -15,3 +15,5 @@ class BenchTopics:
     instruction: str = '/bench/instruction'
     joint_command: str = '/bench/joint_trajectory'
     twist_command: str = '/bench/twist_command'
+    positions_command: str = '/bench/joint_positions'
+    pose_command: str = '/bench/pose_command'

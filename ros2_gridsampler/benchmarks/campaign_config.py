@@ -11,6 +11,7 @@ from ..bounds import checked
 from .bench_topics import BenchTopics
 
 Tested = Literal['policy', 'naive', 'running']
+CommandKind = Literal['joints', 'twist', 'positions', 'pose']
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class CampaignConfig:
     Attributes:
         node: 'policy' is ours, 'naive' the reference that must fail, 'running' whatever runs
             already in this ROS domain and uses the bench's topics.
-        kind: 'joints' or 'twist'.
+        kind: 'joints' (JointTrajectory), 'twist' (TwistStamped), 'positions' (Float64MultiArray)
+            or 'pose' (PoseStamped).
         faults: Names of faults; all that the node can be made to have if empty.
         pairs: How many random pairs of these faults to inject besides.
         seed: Seed of the pairs and of the random steps.
@@ -35,7 +37,7 @@ class CampaignConfig:
     """
 
     node: Tested = 'policy'
-    kind: Annotated[Literal['joints', 'twist'], tyro.conf.Suppress] = 'joints'
+    kind: Annotated[CommandKind, tyro.conf.Suppress] = 'joints'
     faults: tuple[str, ...] = ()
     pairs: int = field(default=0, metadata={'minimum': 0})
     seed: int = field(default=0, metadata={'minimum': 0})

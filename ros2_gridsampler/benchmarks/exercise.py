@@ -37,13 +37,13 @@ def save_exercise_policy(
     """A small policy with random weights as a checkpoint; its inference is real, its aim is not.
 
     Args:
-        kind: 'joints' or 'twist'.
+        kind: Of commands; 'joints' and 'positions' are of joints, 'twist' and 'pose' of the hand.
         folder: Where to; it is made.
         resolution: Width and height of the pictures [px].
     """
     torch.manual_seed(0)
     base = load_manifest(find('models', 'libero_spatial')).policy
-    by_joints = kind == 'joints'
+    by_joints = kind in ('joints', 'positions')
     joints = JOINTS if by_joints else FINGERS
     space = ActionSpace('joint_position', JOINTS) if by_joints else base.action_space
     numbers = len(joints) + 9 * (not by_joints)

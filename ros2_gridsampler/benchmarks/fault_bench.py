@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..acting.arm_limits import ArmLimits
@@ -22,20 +23,26 @@ from ..nodes.topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 from ..seeing.camera_message import encode_jpeg
 from ..simulation.kinematic_arm import KinematicArm
 from .bench_topics import BenchTopics
+from .campaign_config import CommandKind
 from .command_judge import CommandJudge
+from .controller_models import ForwardController, TrajectoryController
 from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
 from .exercised_policy_node import MODEL_FAULT
 from .spoil import Spoil
 
 _ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 _STEP, _FRAME = 0.02, 0.05
+# Between two updates of a controller [s].
+_UPDATE = 0.004
+
+Numbers = NDArray[np.float64]
 
 
 class FaultBench(Node):
     """Arm, cameras and watcher in one.
 
     Args:
-        kind: 'joints' (JointTrajectory) or 'twist' (TwistStamped).
+        kind: Of commands, see `CampaignConfig`.
         limits: That no command may exceed.
         period: Between two commands of the node under test [s].
         topics: Topics of the node.
@@ -45,7 +52,7 @@ class FaultBench(Node):
 
     def __init__(
         self,
-        kind: str,
+        kind: CommandKind,
         limits: ArmLimits,
         period: float,
         topics: BenchTopics,
@@ -56,7 +63,16 @@ class FaultBench(Node):
         self.kind, self.topics = kind, topics
         self.arm = KinematicArm(REST, HAND)
         self.spoil = Spoil()
-        self.judge = CommandJudge(kind, limits, period)
+        self.judge = CommandJudge(kind, limits, period, self.arm.lag)
+        self._lag = self.arm.lag
+        self._controller = {
+            # As README asks for.
+            'joints': TrajectoryController(_UPDATE, from_desired=True),
+            'positions': ForwardController(),
+        }.get(kind)
+        self.executes = True
+        """Whether somebody executes the commands."""
+        self.execute()
         self._resolution = resolution
         self._began = time.monotonic()
         self._skewed_since = self._began
@@ -70,14 +86,43 @@ class FaultBench(Node):
         self._pose = self.create_publisher(PoseStamped, topics.pose, STATE)
         self._sentence = self.create_publisher(String, topics.instruction, LATCHED)
         self._model = self.create_publisher(String, MODEL_FAULT, LATCHED)
-        command, name = (
-            (JointTrajectory, topics.joint_command)
-            if kind == 'joints'
-            else (TwistStamped, topics.twist_command)
-        )
+        command, name = {
+            'joints': (JointTrajectory, topics.joint_command),
+            'twist': (TwistStamped, topics.twist_command),
+            'positions': (Float64MultiArray, topics.positions_command),
+            'pose': (PoseStamped, topics.pose_command),
+        }[kind]
         self._inbox = self.create_subscription(command, name, self._ignore, _ALL)
         self._rival_kind, self._rival_topic = command, name
         self._stepped = self._due = self._shown = time.monotonic()
+
+    @property
+    def by_joints(self) -> bool:
+        """Whether joints are commanded, and not the hand."""
+        return self._controller is not None
+
+    def execute(self, executes: bool = True) -> None:
+        """Switches the controller on, with the arm where it is now, or off."""
+        self.executes = executes
+        if self._controller is not None and executes:
+            # A driver that switches to a controller sets its commands to where the arm is.
+            self._controller.command = None
+            self._controller.activate(self.arm.joints)
+        elif self._controller is not None:
+            self._controller.deactivate()
+        if executes:
+            self.judge.activate(self.arm)
+
+    def push(self, way: Numbers) -> None:
+        """Moves the arm as by hand: joints [rad], or for commands of the hand that [m]."""
+        if self._controller is None:
+            self.arm.move_hand(self.arm.position + way)
+        else:
+            self.arm.move(self.arm.joints + way)
+
+    def be_slow(self, times: float) -> None:
+        """An arm with a time constant of so many times its own; infinite: it does not move."""
+        self.arm.lag = times * self._lag
 
     def say(self, sentence: str) -> None:
         """Tell the node what to do."""
@@ -164,8 +209,7 @@ class FaultBench(Node):
     def _step(self, pictures: dict[str, Any]) -> None:
         """All that is shown was captured at the same moment, now, except where it is spoiled."""
         now = time.monotonic()
-        self.arm.step(now, now - self._stepped)
-        self._stepped = now
+        self._move(now)
         # First: a node that keeps the newest message only could not see what comes before them.
         for act in self.spoil.every_step:
             act()
@@ -177,7 +221,8 @@ class FaultBench(Node):
         at = pose.pose.position
         at.x, at.y, at.z = self.arm.position.tolist()
         at.y += self.spoil.pose_jump
-        pose.pose.orientation.w = 1.0
+        turned = pose.pose.orientation
+        turned.x, turned.y, turned.z, turned.w = self.arm.orientation.tolist()
         if 'joints' not in self.spoil.silent:
             self._pose.publish(pose)
         for name, picture in pictures.items():
@@ -211,6 +256,25 @@ class FaultBench(Node):
         return message
 
     def _take(self, message: Any, info: Any) -> None:
-        values = self.judge.take(message, info, self.arm.joints)
-        if values is not None:
+        watched = self.executes or 'joints' not in self.spoil.silent
+        taken = self.judge.take(message, info, self.arm, watched)
+        if taken is None or not self.executes:
+            return
+        values, duration = taken
+        if self._controller is not None:
+            self._controller.take(values, duration)
+        else:
             self.arm.command(self.kind, values, time.monotonic())
+
+    def _move(self, now: float) -> None:
+        """The arm goes on until `now`, behind its controller where it has one."""
+        if self._controller is None:
+            self.arm.step(now, now - self._stepped)
+            self._stepped = now
+            return
+        while self._stepped + _UPDATE <= now:
+            self._stepped += _UPDATE
+            told = self._controller.update(self.arm.joints)
+            if told is not None and self.executes:
+                self.arm.command('joints', told, self._stepped)
+            self.arm.step(self._stepped, _UPDATE)

@@ -99,7 +99,8 @@ class FaultCampaign:
         exit_code = None
         if signal_name:
             exit_code = self.node.end_by(signal_name)
-        self.spin(max(begin + config.duration - time.monotonic(), 0.5))
+        duration = max(config.duration, *(case.lasts for case in cases), 0.0)
+        self.spin(max(begin + duration - time.monotonic(), 0.5))
         end = time.monotonic()
         commands = [command for command in bench.judge.commands if command.time >= begin]
         for case in cases:
@@ -126,6 +127,8 @@ class FaultCampaign:
             self.node.restart()
         elif any(case.deactivates for case in cases):
             self.node.activate(lambda: self.moving(since))
+        if not restarted and any(case.asks for case in cases):
+            self.node.resume()
         patience = config.start_patience if restarted else config.patience
         moving = self.until(lambda: self.moving(since), patience)
         return time.monotonic() - begin if moving else None

@@ -5,9 +5,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from .campaign_config import Tested
 from .fault_bench import FaultBench
@@ -30,6 +32,8 @@ class FaultCase:
         deactivates: Whether the node may need to be activated again by a person.
         nodes: That can be made to have it; the faults inside of a node need a hook there.
         kinds: Kinds of commands for which it is a fault.
+        lasts: The shortest time that it lasts [s].
+        asks: Whether a person has to look at the arm and call `~/resume` afterwards.
     """
 
     begin: Act
@@ -39,6 +43,8 @@ class FaultCase:
     deactivates: bool = False
     nodes: tuple[Tested, ...] = ('policy', 'naive', 'running')
     kinds: tuple[str, ...] = ('joints', 'twist')
+    lasts: float = 0.0
+    asks: bool = False
 
 
 def _spoil(**changes: Any) -> Act:
@@ -97,6 +103,79 @@ def _two_drivers(bench: FaultBench) -> None:
     bench.spoil.every_step.append(other)
 
 
+def _off(
+    seconds: float,
+    *,
+    push: Sequence[float] = (),
+    hand: Sequence[float] = (),
+    over: float = 0.0,
+    silent: bool = False,
+) -> Act:
+    """Nobody executes the commands for a while; meanwhile somebody else may move the arm.
+
+    Args:
+        seconds: How long.
+        push: How far the joints are moved in all [rad].
+        hand: How far the hand is, for commands of the hand [m].
+        over: In which time [s]; 0 moves them at once.
+        silent: Whether nobody says where the arm is either.
+    """
+
+    def begin(bench: FaultBench) -> None:
+        begun = before = time.monotonic()
+        way = np.array(push if bench.by_joints else hand)
+        bench.execute(False)
+        if silent:
+            bench.spoil.silent.add('joints')
+        if way.size and not over:
+            bench.push(way)
+
+        def step() -> None:
+            nonlocal before
+            now = time.monotonic()
+            if way.size and over and before - begun < over:
+                bench.push(way * (min(now - begun, over) - (before - begun)) / over)
+            before = now
+            if not bench.executes and now - begun >= seconds:
+                bench.spoil.silent.discard('joints')
+                bench.execute()
+
+        bench.spoil.every_step.append(step)
+
+    return begin
+
+
+def _protective_stop(bench: FaultBench) -> None:
+    """The robot stands though its controller goes on; let go, the driver begins where it is."""
+    begun, stopped = time.monotonic(), True
+    bench.be_slow(float('inf'))
+
+    def step() -> None:
+        nonlocal stopped
+        if stopped and time.monotonic() - begun >= 2.0:
+            stopped = False
+            bench.be_slow(1.0)
+            bench.execute()
+
+    bench.spoil.every_step.append(step)
+
+
+def _slow(bench: FaultBench) -> None:
+    bench.be_slow(15.0)
+
+
+def _as_before(bench: FaultBench) -> None:
+    bench.be_slow(1.0)
+    if not bench.executes:
+        bench.execute()
+
+
+def _controller(begin: Act, **fields: Any) -> FaultCase:
+    """A controller that was off, or an arm that was elsewhere: for all kinds of commands."""
+    kinds = fields.pop('kinds', ('joints', 'twist', 'positions', 'pose'))
+    return FaultCase(begin, 'either', _as_before, kinds=kinds, **fields)
+
+
 def _garbage(bench: FaultBench) -> None:
     bench.spoil.every_step.append(bench.publish_garbage)
 
@@ -132,6 +211,9 @@ def _nothing(bench: FaultBench) -> None:
     pass
 
 
+# The elbow by 1 rad, as in a jog; and an arm that is found elsewhere [rad].
+_ELBOW = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+_ELSEWHERE = (0.5, 0.2, -0.4, -0.3, 0.5, 0.3, -0.5)
 _EXERCISED: tuple[Tested, ...] = ('policy', 'naive')
 START_SENTENCE = 'Swing the arm.'
 _GO_ON = _sentence(START_SENTENCE)
@@ -145,8 +227,7 @@ FAULTS: Mapping[str, FaultCase] = {
     'wrong size': FaultCase(_spoil(small={'front'}), 'hold'),
     'JPEG cut': FaultCase(_spoil(cut=True), 'hold'),
     'NaN joints': FaultCase(_spoil(nan_joints=True), 'hold'),
-    # Beside a twist the joints are those of a gripper, which may close as fast as that.
-    'joints say 0': FaultCase(_spoil(zero_joints=True), 'hold', kinds=('joints',)),
+    'joints say 0': FaultCase(_spoil(zero_joints=True), 'hold'),
     'joints say 0 for 0.2 s': FaultCase(_for(0.2, zero_joints=True), 'either'),
     'joints say 0 for 1 s': FaultCase(_for(1.0, zero_joints=True), 'either'),
     'joints say 0 for 2 s': FaultCase(_for(2.0, zero_joints=True), 'either'),
@@ -168,6 +249,20 @@ FAULTS: Mapping[str, FaultCase] = {
     'second publisher': FaultCase(_rival, 'hold', _no_rival),
     'instruction change': FaultCase(_sentence('Swing it the other way.'), 'go on', _GO_ON),
     'instruction withdrawn': FaultCase(_sentence(''), 'hold', _GO_ON),
+    'controller off for 0.5 s': _controller(_off(0.5)),
+    'controller off for 2 s': _controller(_off(2.0)),
+    'controller off for 8 s': _controller(_off(8.0), lasts=10.0),
+    'another controller jogs': _controller(
+        _off(3.0, push=_ELBOW, hand=(0.1, 0.0, 0.0), over=3.0), lasts=6.0
+    ),
+    'controller killed, back elsewhere': _controller(
+        _off(3.0, push=_ELSEWHERE, hand=(0.0, 0.2, 0.0), silent=True), lasts=6.0, asks=True
+    ),
+    'guided by hand': _controller(
+        _off(3.0, push=_ELSEWHERE, hand=(0.0, 0.2, 0.1), over=2.5), lasts=6.0
+    ),
+    'slow arm': _controller(_slow, kinds=('joints', 'positions', 'pose')),
+    'protective stop': _controller(_protective_stop, kinds=('joints', 'positions', 'pose')),
     'SIGKILL': FaultCase(_nothing, 'silence', ends_process='SIGKILL'),
     'SIGTERM': FaultCase(_nothing, 'hold', ends_process='SIGTERM'),
     'SIGINT': FaultCase(_nothing, 'hold', ends_process='SIGINT'),

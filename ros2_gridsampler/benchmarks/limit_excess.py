@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from ..acting.arm_limits import EndEffectorLimits, GripperLimits, JointLimits
 
 Numbers = NDArray[np.float64]
+# A hardware velocity is judged by when messages were sent, which is not exactly when they were
+# meant to be, and by an arm that has moved on since the node has seen it.
+_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,10 @@ class TwistExcess:
             if not share <= max(self.worst.share, 1e-9):
                 self.worst = Excess(share, name)
 
+    def forget(self) -> None:
+        """The command before was a mean over some time; the next one is compared with none."""
+        self._history = []
+
     def add(self, twist: Float[np.ndarray, '6'], lost: int = 0) -> None:
         """One command more, after `lost` that were not seen."""
         if not np.isfinite(twist).all():
@@ -130,3 +137,76 @@ class TwistExcess:
                 self.worst = Excess(share, name)
             rate = np.diff(rate, axis=0) / self._period
             rounding *= 4 / self._period
+
+
+class HardwareExcess:
+    """How fast controllers would make the hardware go with each command, from where the arm is.
+
+    Trajectories are judged twice: by the straight way from the arm as it is, on which a
+    joint_trajectory_controller sends it by default; and by that from where such a controller is
+    which goes on from what it wanted last. Positions and poses without a time are written at once,
+    and an arm goes there as fast as its drives let it: what counts is its mean speed over one
+    period, of an arm with the time constant `lag` that has done what was commanded before.
+
+    Args:
+        kind: Of commands: 'joints', 'positions' or 'pose'.
+        max_velocity: Of each joint [rad/s], or of the hand [m/s].
+        period: Between two commands [s].
+        lag: Of the arm [s].
+    """
+
+    def __init__(
+        self, kind: str, max_velocity: Float[np.ndarray, ' parts'], period: float, lag: float
+    ) -> None:
+        self._kind = kind
+        self._most = max_velocity
+        self._period = period
+        self._reaction = 1 - np.exp(-period / lag)
+        self._start: Numbers | None = None
+        self.worst = Excess(0.0, '')
+
+    def activate(self, place: Float[np.ndarray, ' numbers']) -> None:
+        """A controller begins, with the arm at `place`."""
+        self._start = self._goal = place
+        self._since, self._duration = -np.inf, 1.0
+
+    def add(
+        self,
+        goal: Float[np.ndarray, ' numbers'],
+        duration: float,
+        place: Float[np.ndarray, ' numbers'],
+        time: float,
+        lost: bool,
+    ) -> None:
+        """One command more.
+
+        Args:
+            goal: Commanded positions.
+            duration: Until they are to be reached [s]; 0 without a time.
+            place: Where the arm is.
+            time: When the command was sent [s].
+            lost: Whether others before it were not seen.
+        """
+        if self._start is None:
+            self.activate(place)
+        if self._kind == 'joints':
+            self._note('hardware velocity, from the arm', (goal - place) / duration)
+            share = min((time - self._since) / self._duration, 1.0)
+            wanted = self._start + share * (self._goal - self._start)
+            if not lost:
+                name = 'hardware velocity, from the last wanted'
+                self._note(name, (goal - wanted) / duration)
+            self._start, self._goal, self._since, self._duration = wanted, goal, time, duration
+            return
+        way = (goal - self._start) * self._reaction
+        if not lost:
+            self._note('velocity of the arm', way / self._period)
+        self._start = self._start + way
+
+    def _note(self, limit: str, velocity: Numbers) -> None:
+        sizes = (
+            np.abs(velocity) if len(self._most) > 1 else np.linalg.norm(velocity, keepdims=True)
+        )
+        share = float(np.max(sizes / self._most)) - 1
+        if not share <= max(self.worst.share, _TOLERANCE):
+            self.worst = Excess(share, limit)

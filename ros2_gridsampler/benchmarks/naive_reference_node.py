@@ -14,10 +14,17 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from ..acting.command_message import fill_joint_trajectory, fill_twist, read_pose
+from ..acting.command_message import (
+    fill_float64_multi_array,
+    fill_joint_trajectory,
+    fill_pose,
+    fill_twist,
+    integrate_twist,
+    read_pose,
+)
 from ..bounds import checked
 from ..nodes.node_setup import declare_parameters, read_parameters, run
 from ..nodes.topics import LATCHED, NEWEST, NEWEST_RELIABLE
@@ -35,6 +42,7 @@ class NaiveParameters:
     """What it listens to; the names are those of the policy node."""
 
     policy: str = field(default='', metadata={'help': 'Checkpoint folder'})
+    output: str = field(default='', metadata={'help': 'As of the policy node'})
     camera_topics: tuple[str, ...] = field(default=(), metadata={'help': 'One per camera'})
     command_rate: float = field(
         default=0.0,
@@ -68,11 +76,14 @@ class NaiveReferenceNode(Node):
         self.create_subscription(String, '~/instruction', self._take_instruction, LATCHED)
         self.create_subscription(String, MODEL_FAULT, self._take_fault, LATCHED)
         self._by_joints = policy.config.action_space.kind == 'joint_position'
-        kind, topic = (
-            (JointTrajectory, '~/joint_trajectory')
+        self._kind = parameters.output
+        kind, topic = {
+            'joint_position_array': (Float64MultiArray, '~/joint_positions'),
+            'pose': (PoseStamped, '~/pose_command'),
+            '': (JointTrajectory, '~/joint_trajectory')
             if self._by_joints
-            else (TwistStamped, '~/twist_command')
-        )
+            else (TwistStamped, '~/twist_command'),
+        }[self._kind]
         self._output = self.create_publisher(kind, topic, NEWEST_RELIABLE)
         self._by_timer = parameters.command_rate > 0
         if self._by_timer:
@@ -125,13 +136,20 @@ class NaiveReferenceNode(Node):
         )
         action = self._exercise.predict(observation).chunk.targets[0]
         message: Any
-        if self._by_joints:
+        now = self.get_clock().now().nanoseconds * 1e-9
+        if self._kind == 'joint_position_array':
+            message = Float64MultiArray()
+            fill_float64_multi_array(message, action)
+        elif self._kind == 'pose':
+            message = PoseStamped()
+            pose = integrate_twist(read_pose(self._pose), action[:6], config.period)
+            fill_pose(message, pose, config.action_space.frame, now)
+        elif self._by_joints:
             message = JointTrajectory()
             names, due = config.action_space.names, np.array([config.period])
             fill_joint_trajectory(message, JointTrajectoryPoint, names, action[None], due)
         else:
             message = TwistStamped()
-            now = self.get_clock().now().nanoseconds * 1e-9
             fill_twist(message, action[:6], config.action_space.frame, now)
         self._output.publish(message)
 

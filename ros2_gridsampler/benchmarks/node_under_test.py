@@ -11,6 +11,7 @@ from typing import Any
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
 
 from ..nodes.child_process import ChildProcess
 from .campaign_config import CampaignConfig
@@ -115,6 +116,13 @@ class NodeUnderTest:
         self._until(activated, self._config.patience)
         self._client.destroy_client(client)
 
+    def resume(self) -> None:
+        """Call `~/resume`, as a person does who has looked at the arm; where the node has it."""
+        client = self._client.create_client(Trigger, f'{self._config.node_name}/resume')
+        if self._until(lambda: client.wait_for_service(timeout_sec=0.0), _ANSWER):
+            self._answered(client.call_async(Trigger.Request()))
+        self._client.destroy_client(client)
+
     def _answered(self, future: Any) -> bool:
         """Whether the call came back and was a success."""
 
@@ -131,10 +139,12 @@ class NodeUnderTest:
         config, topics = self._config, self._config.topics
         if config.node == 'running':
             return
+        output = {'positions': 'joint_position_array', 'pose': 'pose'}.get(config.kind, '')
         module = 'exercised_policy_node' if config.node == 'policy' else 'naive_reference_node'
         parameters: dict[str, Any] = {
             'policy': str(self._policy),
             'camera_topics': list(topics.cameras),
+            'output': output,
         }
         if config.node == 'policy':
             parameters |= {
@@ -152,6 +162,8 @@ class NodeUnderTest:
                 '~/instruction': topics.instruction,
                 '~/joint_trajectory': topics.joint_command,
                 '~/twist_command': topics.twist_command,
+                '~/joint_positions': topics.positions_command,
+                '~/pose_command': topics.pose_command,
             },
             environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},
             log=self._logs / f'{config.node}_{config.kind}_{self._starts}.log',

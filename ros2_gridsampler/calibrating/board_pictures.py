@@ -48,7 +48,7 @@ def read_pictures(
 
     Args:
         source: Folder of pictures, or a bag.
-        topic: Of the bag; may be empty where it has one camera.
+        topic: The topic of the bag; may be empty where it has one camera.
         files: Pattern of file names in a folder.
 
     Raises:
@@ -122,8 +122,8 @@ def recorded_intrinsics(bag: Path, picture_topic: str, topic: str = '') -> Camer
 
     Args:
         bag: The recording.
-        picture_topic: Of the camera; may be empty where there is one camera.
-        topic: Of CameraInfo; empty for the one beside the pictures.
+        picture_topic: The picture topic of the camera; may be empty where there is one camera.
+        topic: The topic of CameraInfo; empty for the one beside the pictures.
 
     Raises:
         ValueError: No message there.

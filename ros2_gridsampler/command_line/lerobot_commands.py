@@ -73,8 +73,8 @@ def import_lerobot(
         out: Folder of the bags; those that are there are kept.
         pair_by: What pairs the rows with the frames of a video: their numbers (index), their
             times (time), or both where they agree.
-        unit: Of states and actions: deg for degrees, percent for lerobot's -100 to 100 (grippers
-            0 to 100); bags have radians.
+        unit: The unit of states and actions: deg for degrees, percent for lerobot's -100 to 100
+            (grippers 0 to 100); bags have radians.
         calibration: For percent: the JSON file that lerobot wrote for the arm, or an arm of
             calibration/.
         names: YAML file with the names of the joints, a list for states and actions alike or
@@ -113,7 +113,7 @@ def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3
     Args:
         bags: Bags, or folders of bags.
         out: A new folder.
-        version: Of the format.
+        version: The version of the format.
     """
     from ..bags.bag_reader import find_bags
     from ..datasets.lerobot_export import export_dataset

@@ -4,11 +4,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from ..benchmarks.campaign_config import CampaignConfig
+from ..benchmarks.campaign_config import CampaignConfig, CommandKind
 from ..calibrating.delay_estimate import DelayConfig
 from .arguments import Json, Page
 from .outputs import json_output
@@ -17,7 +17,7 @@ from .outputs import json_output
 def faults(
     config: Annotated[CampaignConfig, tyro.conf.arg(name='')] = CampaignConfig(pairs=10),  # noqa: B008 - frozen
     json: Json = None,
-    kinds: tuple[Literal['joints', 'twist'], ...] = ('joints', 'twist'),
+    kinds: tuple[CommandKind, ...] = ('joints', 'twist', 'positions', 'pose'),
     random_steps: int = 1_000_000,
     logs: Path = Path('build/faults'),
 ) -> None:
@@ -30,7 +30,8 @@ def faults(
     Args:
         config: What is done to which node.
         json: File for the results, or - for standard output.
-        kinds: Kinds of commands, tested one after the other.
+        kinds: Kinds of commands, tested one after the other; of positions and poses only what a
+            controller does that was off, or away.
         random_steps: Wild targets (NaN, infinite and huge ones too) for each of the safety filters
             alone; 0 leaves that out.
         logs: Folder for what the nodes say.

@@ -134,7 +134,7 @@ class Episode:
     Attributes:
         index: Its number.
         sentences: Row -> the sentence that holds from it on; row 0 has one.
-        timestamps: Of the frames, from the beginning [s].
+        timestamps: The timestamps of the frames, from the beginning [s].
         state: One row per frame, as in the dataset.
         action: Likewise.
         pictures: Camera -> JPEG or PNG files, in order.

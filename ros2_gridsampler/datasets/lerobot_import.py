@@ -34,7 +34,7 @@ class ImportChoice:
 
     Attributes:
         pair_by: What pairs pictures and rows: 'index', 'time', or 'both' where they agree.
-        unit: Of states and actions, see `physical_scale`.
+        unit: The unit of states and actions, see `physical_scale`.
         calibration: See `physical_scale`.
         names: YAML file with the names of the entries: a list for both, or lists under state and
             action; empty takes those of the dataset.

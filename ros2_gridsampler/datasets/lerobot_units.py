@@ -36,8 +36,8 @@ def physical_scale(
     A gripper, told by its name, runs from 0 to 100 where the others run from -100 to 100.
 
     Args:
-        unit: Of the dataset.
-        names: Of the entries; '.pos' at their end does not count.
+        unit: The unit of the dataset.
+        names: The names of the entries; '.pos' at their end does not count.
         calibration: For 'percent': lerobot's JSON file of the arm, whose middle of the range is
             0 rad (of a gripper, its lower end); or a YAML file with the arm's limits, or its
             name in calibration/, whose limits are the ends of the range. Given with 'deg', the

@@ -39,7 +39,7 @@ def row_frames(
         path: The video, perhaps of several episodes.
         begin: Where the episode begins in it [s].
         numbers: Frame number of each row in its episode, rising.
-        times: Of each row in its episode [s], rising.
+        times: The times of each row in its episode [s], rising.
         pair_by: Whom to believe.
 
     Raises:

@@ -91,7 +91,7 @@ class LoopCommands:
 
     Args:
         space: What an action means.
-        limits: Of the arm.
+        limits: The limits of the arm.
         config: How it judges streams and chunks.
     """
 
@@ -176,7 +176,7 @@ class CommandReplay:
 
     Args:
         follower: What makes commands of chunks: `LoopCommands` or `ScheduledCommands`.
-        config: Of the loop.
+        config: The settings of the loop.
         scale: Unit of each entry of an action, see `action_scale`.
         latency: Time from a frame's arrival to its chunk [s], for each prediction in turn.
     """

@@ -24,10 +24,10 @@ def compare_encoder(
     """What a shadow run would find on recorded observations, all computed by PyTorch.
 
     Args:
-        policy_folder: Of a checkpoint.
+        policy_folder: The folder of a checkpoint.
         encoder: Name or folder of the other encoder.
         bags: To take observations from, spread over all of them.
-        topics: Of the bags.
+        topics: The topics of the bags.
         count: Observations per bag.
 
     Raises:

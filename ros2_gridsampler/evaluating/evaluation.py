@@ -53,7 +53,7 @@ class MeasuredState:
     Args:
         space: What an action means.
         topics: Where the state is.
-        gripper: Of the arm, where it has one.
+        gripper: The gripper of the arm, where it has one.
     """
 
     def __init__(
@@ -156,10 +156,10 @@ def evaluate_bag(
     """Read a bag once, front to back, in bounded memory; twice to judge without pictures.
 
     Args:
-        bag: Of any kind.
+        bag: A bag of any kind.
         contestants: The policy, and the one to compare with; they must read and command the same.
         topics: Which topic is which stream.
-        limits: Of the arm.
+        limits: The limits of the arm.
         config: How to judge.
         clock: Steady time [s], for `Evaluation.measured` only.
         intervals: Critical ones, in seconds from the first message; by default the moments

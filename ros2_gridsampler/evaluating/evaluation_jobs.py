@@ -33,7 +33,7 @@ def evaluate_bags(
     """Evaluate bags; what is done already is taken from `out`, what fails fails alone.
 
     Args:
-        bags: Of any kind.
+        bags: Bags of any kind.
         task: What to do with each, settled.
         out: Folder of the report; with several bags, each has a folder in it.
         jobs: Number of processes, or address of a Dask scheduler like 'tcp://10.0.0.1:8786' whose

@@ -41,7 +41,7 @@ class Evaluation:
         scale: Unit of each entry of an action, see `action_scale`.
         units: The same in words.
         curves: Time, recorded action, then the commands of each policy, in a row.
-        faults: Of the streams.
+        faults: The faults of the streams.
         begin: Time of the first message [s].
         end: Time of the last message [s].
     """

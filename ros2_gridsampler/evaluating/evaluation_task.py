@@ -130,7 +130,7 @@ def evaluate_to_folder(
     """Evaluate one bag, or find that it has been done, and write its folder.
 
     Args:
-        bag: Of any kind.
+        bag: A bag of any kind.
         task: What to do, settled.
         out: Folder of this bag's results; created where needed.
         contestants: Policies that are loaded already.

@@ -42,7 +42,7 @@ class FrameComparison:
     Args:
         scores: One per policy.
         actions: As they are recorded.
-        gripper: Of the recorded arm; its movements make frames critical.
+        gripper: The gripper of the recorded arm; its movements make frames critical.
         config: Which frames these are.
         intervals: Critical ones, in seconds from the first message; None for the gripper's.
         horizon: Length of the longest chunk [s].

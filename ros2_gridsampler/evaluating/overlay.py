@@ -38,7 +38,7 @@ class OverlayFilm:
     Args:
         path: The mp4 file (H.264, which every browser plays).
         contestants: One, or two that are shown side by side.
-        longest: Of a longer bag only so much is filmed [s].
+        longest: So much of a longer bag is filmed [s].
     """
 
     def __init__(

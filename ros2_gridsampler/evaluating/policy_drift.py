@@ -15,9 +15,9 @@ class PolicyDrift:
     """Mean absolute difference of two policies, by step and entry of an action.
 
     Args:
-        names: Of the entries of an action.
+        names: The names of the entries of an action.
         scale: Unit of each, see `action_scale`.
-        steps: Of the shorter chunk.
+        steps: The steps of the shorter chunk.
     """
 
     def __init__(self, names: Sequence[str], scale: NDArray[np.float64], steps: int) -> None:

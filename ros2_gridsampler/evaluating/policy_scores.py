@@ -31,7 +31,7 @@ class Contestant:
     """A policy that is judged.
 
     Attributes:
-        name: Of its checkpoint.
+        name: The name of its checkpoint.
         backend: Its engine.
         config: What it reads and commands.
         identity: Hashes and engine, for the report.

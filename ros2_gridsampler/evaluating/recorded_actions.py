@@ -61,7 +61,7 @@ class RecordedActions:
         Args:
             recorded: Any message.
             arrival: When it was received [s].
-            capture: Of its header [s]; 0 means "on arrival", as for trajectories.
+            capture: The time of its header [s]; 0 means "on arrival", as for trajectories.
 
         Returns:
             Whether it was an action.

@@ -27,7 +27,7 @@ def lines(
     Args:
         series: Name -> x and y.
         size: Width and height [px].
-        label: Of the horizontal axis.
+        label: The label of the horizontal axis.
         from_zero: Whether the vertical axis begins at 0.
         colours: One per curve.
     """
@@ -73,7 +73,7 @@ def timeline(
 
     Args:
         rows: Name -> spans [s] from the beginning.
-        duration: Of all [s].
+        duration: The length of all [s].
         width: [px].
     """
     height = 26 * len(rows)

@@ -44,9 +44,11 @@ class Cause(IntEnum):
     """The policy gives nothing, or nothing that an arm may follow."""
     UNHEARD = 13
     """Nobody executes the commands."""
-    HOLDING = 14
+    CONTROLLER = 14
+    """Whoever executes them cannot follow, or not well."""
+    HOLDING = 15
     """The arm holds, by the words of whatever commands it."""
-    INACTIVE = 15
+    INACTIVE = 16
     """The node does not command."""
 
 

@@ -76,6 +76,7 @@ class JointTrajectoryOutput(CommandOutput):
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
         super().__init__(node, {'~/joint_trajectory': JointTrajectory})
+        self.joints = {self.topics[0]: space.names}
         self._names = space.names
         self._period = period
 
@@ -95,6 +96,7 @@ class JointPositionArrayOutput(CommandOutput):
 
     def __init__(self, node: Any, space: ActionSpace, period: float) -> None:
         super().__init__(node, {'~/joint_positions': Float64MultiArray})
+        self.joints = {self.topics[0]: space.names}
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float

@@ -162,7 +162,7 @@ class CommandThread:
         for _ in range(int(self._config.stop_time / period) + 1 + _LAST_WORDS):
             begin = time.monotonic()
             safe = brake.step()
-            self._output.publish(safe.values, brake.pose, self._clocks.ros(), 0.0)
+            self._output.publish(safe.values, brake.pose, self._clocks.ros(), brake.reach_time)
             resting += safe.at_rest
             if resting > _LAST_WORDS:
                 break

@@ -8,6 +8,7 @@ from typing import Any
 from ..acting.command_loop import LoopView
 from ..seeing.stream_health import Fault, Rung
 from .causes import OF_FAULT, Cause, Finding, why_stamp
+from .controller_watch import ControllerWatch
 from .inference_thread import InferenceThread
 from .input_topics import InputTopics
 from .output_topics import CommandOutput
@@ -52,6 +53,7 @@ class LoopFindings:
         self._inputs = inputs
         self._output = output
         self._steady = steady
+        self._controllers = ControllerWatch(node, output.joints)
         self._rivals = ('', float('-inf'))
         self._delivered = steady()
         self._clock = (-1.0, steady())
@@ -61,6 +63,10 @@ class LoopFindings:
     def rivals(self, text: str) -> None:
         """Somebody else was seen to command the arm."""
         self._rivals = (text, self._steady())
+
+    def destroy(self) -> None:
+        """Asks nobody any more."""
+        self._controllers.destroy()
 
     def delivered(self) -> None:
         """A prediction has come."""
@@ -75,6 +81,8 @@ class LoopFindings:
         found = [Finding(Cause.SILENT, text) for text in self._inputs.silent()]
         found += [Finding(Cause.UNUSABLE, text) for text in self._inputs.unusable()]
         found += self._clock_and_stamps()
+        why = self._controllers.look(self._steady())
+        found += [Finding(Cause.CONTROLLER, text) for text in why]
         if not active:
             return found + self._inputs.cameras.look(self._budget.min_contrast)
         text, time = self._rivals

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every way to command an arm has: topics, and what is commanded now."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ class CommandOutput:
     """
 
     leads = False
+    joints: Mapping[str, Sequence[str]] = {}
+    """Topic in the graph -> the joints that are commanded by it, in order; none of the hand's."""
 
     def __init__(self, node: Any, topics: dict[str, Any]) -> None:
         self._node = node

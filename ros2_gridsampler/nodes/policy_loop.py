@@ -49,6 +49,7 @@ _LOGGED = {
     Cause.STAMPS: 'stamps',
     Cause.INSTRUCTION: 'no instruction',
     Cause.UNHEARD: 'no subscriber',
+    Cause.CONTROLLER: 'controller',
 }
 
 
@@ -243,6 +244,7 @@ class PolicyLoop:
         try:
             self.stop()
         finally:
+            self._findings.destroy()
             self._inputs.destroy()
             self._output.destroy()
 

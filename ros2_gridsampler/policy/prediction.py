@@ -42,11 +42,11 @@ class PolicyInterface:
     sampled point before the map is read there. It is zero but when an engine is tried out.
 
     Args:
-        config: Of the policy.
+        config: The settings of the policy.
 
     Attributes:
-        config: Of the policy.
-        signature: Of the network, batch of one.
+        config: The settings of the policy.
+        signature: The signature of the network, batch of one.
     """
 
     def __init__(self, config: PolicyConfig) -> None:

@@ -21,8 +21,8 @@ class ImagePreparation:
     """What happens to a camera picture before the policy sees it, in this order.
 
     Attributes:
-        width: Of the result [px].
-        height: Of the result [px].
+        width: The width of the result [px].
+        height: The height of the result [px].
         crop: x, y, width, height as fractions of the picture, before resizing; None keeps all.
         rectify: Whether lens distortion is taken out first.
     """

@@ -57,7 +57,7 @@ class CameraIntrinsics:
     """How a camera projects.
 
     Attributes:
-        width: Of the pictures it was calibrated with [px].
+        width: The width of the pictures it was calibrated with [px].
         height: Likewise [px].
         matrix: K, from the optical frame (x right, y down, z forward) to pixels.
         distortion_model: 'plumb_bob', 'rational_polynomial', 'equidistant', or empty.

@@ -14,7 +14,7 @@ class LensRecord:
     """`CameraIntrinsics` as plain numbers.
 
     Attributes:
-        width: Of the pictures [px].
+        width: The width of the pictures [px].
         height: Likewise [px].
         matrix: K, row by row.
         distortion_model: As in CameraInfo.

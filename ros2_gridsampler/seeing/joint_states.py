@@ -82,8 +82,8 @@ def read_part(
     them does not hold is no fault of it.
 
     Args:
-        names: Of the message.
-        positions: Of the message [rad], [m].
+        names: The names of the message.
+        positions: The positions of the message [rad], [m].
         wanted: Joints to look for.
 
     Returns:

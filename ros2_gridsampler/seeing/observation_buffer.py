@@ -110,7 +110,7 @@ class ObservationBuffer:
 
         Args:
             targets: Joint targets in the order that the policy expects [rad], [m].
-            time: Of sending, of the clock that stamps the streams [s].
+            time: The time of sending, of the clock that stamps the streams [s].
         """
         if np.isfinite(targets).all():
             self._commands.add(time, np.array(targets, np.float64))

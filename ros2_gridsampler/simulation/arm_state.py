@@ -25,7 +25,7 @@ class ArmState:
 
     Attributes:
         images: Camera name -> RGB [height, width, 3], upright.
-        joint_names: Of the arm, then of the fingers.
+        joint_names: The names of the joints of the arm, then of the fingers.
         joint_positions: [rad], fingers [m].
         joint_velocities: [rad/s], fingers [m/s].
         pose: End effector in the base frame: x y z [m], quaternion x y z w.

@@ -195,7 +195,7 @@ class Libero:
     """A suite of LIBERO as a `Simulator`.
 
     Attributes:
-        name: Of the suite, such as libero_spatial.
+        name: The name of the suite, such as libero_spatial.
         rendering: See `LiberoArm`.
     """
 
