@@ -155,6 +155,36 @@ def test_a_set_that_is_not_refused_takes_effect_as_a_whole(node, set_together, t
     assert node._swaps.about() == about
 
 
+def test_a_server_serves_nothing_of_a_set_that_is_refused(watcher, tmp_path):
+    from rclpy.parameter import Parameter
+    from std_msgs.msg import String
+
+    from ros2_gridsampler.nodes.encoder_server_node import EncoderServerNode
+    from ros2_gridsampler.nodes.topics import LATCHED
+
+    keep_encoder(Encoder(tiny_policy().config.encoder).eval(), tmp_path / 'small')
+    told = watcher.collect(String, '/changes/encoder_server/manifest', LATCHED)
+    server = EncoderServerNode(
+        context=watcher.context,
+        namespace='changes',
+        parameter_overrides=[Parameter('folder', value=str(tmp_path))],
+    )
+    try:
+        watcher.until(lambda: told, Here)
+        both = [Parameter('active', value=name) for name in ('small', 'nothing')]
+        result = server.set_parameters_atomically(both)
+        assert not result.successful
+        assert "none of the encoders ['small']" in result.reason
+        assert server.get_parameter('active').value == ''
+        watcher.spin(0.5)
+        assert len(told) == 1
+        assert server.set_parameters_atomically(both[:1]).successful
+        watcher.until(lambda: len(told) == 2, Here)
+        assert told[0].data != told[1].data
+    finally:
+        server.destroy_node()
+
+
 class Here:
     """This process, where a check wants one to name."""
 

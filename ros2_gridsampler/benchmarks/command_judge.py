@@ -36,10 +36,10 @@ class CommandJudge:
     """Reads the commands of one node as a controller does.
 
     Args:
-        kind: Of the commands, see `CampaignConfig`.
+        kind: Kind of the commands, see `CampaignConfig`.
         limits: That no command may exceed.
         period: Between two commands [s].
-        lag: Of the arm [s].
+        lag: Lag of the arm [s].
 
     Raises:
         ValueError: The arm has no limits for a twist.

@@ -146,8 +146,8 @@ class Servo:
         """Returns the velocity at which the hand is moved [m/s], [rad/s].
 
         Args:
-            twist: Of the newest message, in speed units.
-            stamp: Of its header [s].
+            twist: Twist of the newest message, in speed units.
+            stamp: Stamp of its header [s].
             now: [s].
         """
         if now - stamp >= self._timeout:
@@ -161,7 +161,7 @@ class Servo:
 
         Args:
             away: From the hand to the pose: a way [m] and a rotation vector [rad].
-            stamp: Of the message's header [s].
+            stamp: Stamp of the message's header [s].
             now: [s].
         """
         if now - stamp >= self._timeout:

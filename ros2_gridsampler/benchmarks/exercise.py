@@ -37,7 +37,7 @@ def save_exercise_policy(
     """A small policy with random weights as a checkpoint; its inference is real, its aim is not.
 
     Args:
-        kind: Of commands; 'joints' and 'positions' are of joints, 'twist' and 'pose' of the hand.
+        kind: 'joints' and 'positions' are commands of joints, 'twist' and 'pose' of the hand.
         folder: Where to; it is made.
         resolution: Width and height of the pictures [px].
     """

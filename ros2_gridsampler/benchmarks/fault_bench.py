@@ -42,7 +42,7 @@ class FaultBench(Node):
     """Arm, cameras and watcher in one.
 
     Args:
-        kind: Of commands, see `CampaignConfig`.
+        kind: Kind of commands, see `CampaignConfig`.
         limits: That no command may exceed.
         period: Between two commands of the node under test [s].
         topics: Topics of the node.

@@ -149,10 +149,10 @@ class HardwareExcess:
     period, of an arm with the time constant `lag` that has done what was commanded before.
 
     Args:
-        kind: Of commands: 'joints', 'positions' or 'pose'.
-        max_velocity: Of each joint [rad/s], or of the hand [m/s].
+        kind: Kind of commands: 'joints', 'positions' or 'pose'.
+        max_velocity: Speed of each joint [rad/s], or of the hand [m/s].
         period: Between two commands [s].
-        lag: Of the arm [s].
+        lag: Lag of the arm [s].
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class HardwareExcess:
         time: float,
         lost: bool,
     ) -> None:
-        """One command more.
+        """Counts a command more.
 
         Args:
             goal: Commanded positions.
