@@ -132,8 +132,8 @@ class ControllerWatch:
         idle = [joint for joint in owned if joint not in joints]
         if strange:
             found.append(
-                f'which does not own the joints {strange}, only {owned}: it refuses every command. '
-                'Name it the joints, send the others apart (separate_joints), or map their names '
+                f'which does not own the joints {strange}, only {owned}: it refuses every '
+                'command. Name it the joints, send the others apart (separate_joints), or map their names '
                 '(joint_names, joint_prefix).'
             )
         elif idle and not said.get('allow_partial_joints_goal', False):
@@ -153,8 +153,8 @@ class ControllerWatch:
             found.append(
                 'which begins each command at the measured arm and not at the one before '
                 '(interpolate_from_desired_state is false): it goes back and forth with every '
-                'command, and cannot go as fast as the arm may. Set interpolate_from_desired_state '
-                'to true, where it does not know that open_loop_control.'
+                'command, and cannot go as fast as the arm may. Set '
+                'interpolate_from_desired_state to true, where it does not know that open_loop_control.'
             )
         if said.get('interpolation_method') == 'none':
             found.append(

@@ -52,9 +52,9 @@ class SeparateJointsOutput(CommandOutput):
         except Exception:
             self.destroy()
             raise
-        gripper = self.topics[0]
+        apart = self.topics[0]
         self._publishers = [*self._others.publishers, *self._publishers]
-        self.joints = {**self._others.joints, gripper: separate}
+        self.joints = {**self._others.joints, apart: separate}
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
