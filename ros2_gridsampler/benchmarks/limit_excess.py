@@ -164,11 +164,12 @@ class HardwareExcess:
         self._most = max_velocity
         self._period = period
         self._reaction = 1 - np.exp(-period / lag)
-        self._start: Numbers | None = None
+        self._active = False
         self.worst = Excess(0.0, '')
 
     def activate(self, place: Float[np.ndarray, ' numbers']) -> None:
         """A controller begins, with the arm at `place`."""
+        self._active = True
         self._start = self._goal = place
         self._since, self._duration = -np.inf, 1.0
 
@@ -189,7 +190,7 @@ class HardwareExcess:
             time: When the command was sent [s].
             lost: Whether others before it were not seen.
         """
-        if self._start is None:
+        if not self._active:
             self.activate(place)
         if self._kind == 'joints':
             self._note('hardware velocity, from the arm', (goal - place) / duration)

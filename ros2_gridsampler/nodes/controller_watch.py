@@ -133,8 +133,8 @@ class ControllerWatch:
         if strange:
             found.append(
                 f'which does not own the joints {strange}, only {owned}: it refuses every '
-                'command. Name it the joints, send the others apart (separate_joints), or map their names '
-                '(joint_names, joint_prefix).'
+                'command. Name it the joints, send the others apart (separate_joints), or map '
+                'their names (joint_names, joint_prefix).'
             )
         elif idle and not said.get('allow_partial_joints_goal', False):
             found.append(
@@ -154,7 +154,8 @@ class ControllerWatch:
                 'which begins each command at the measured arm and not at the one before '
                 '(interpolate_from_desired_state is false): it goes back and forth with every '
                 'command, and cannot go as fast as the arm may. Set '
-                'interpolate_from_desired_state to true, where it does not know that open_loop_control.'
+                'interpolate_from_desired_state to true, where it does not know that '
+                'open_loop_control.'
             )
         if said.get('interpolation_method') == 'none':
             found.append(
