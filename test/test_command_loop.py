@@ -533,7 +533,7 @@ def test_a_real_arm_with_its_recorded_commands_is_never_taken_for_one_that_does_
         controller._note(SafeCommand(command, (), at_rest=False), moves=True)
         watch.command(holds_still=False, time=time, follows=True)
     logging.getLogger(__name__).info(
-        '%s: %d states, p50 and largest distance from what was commanded in the lag %.3f, %.3f rad',
+        '%s: %d states, p50 and largest distance from the commands of the lag %.3f, %.3f rad',
         episode,
         len(behind),
         np.median(behind),
