@@ -46,6 +46,13 @@ class JointExcess:
         """The arm stands at `positions` [rad], [m]."""
         self._history = [positions] * 4
 
+    def is_one_step(
+        self, before: Float[np.ndarray, ' joints'], after: Float[np.ndarray, ' joints']
+    ) -> bool:
+        """Whether the arm may go from one to the other in a period."""
+        most = self._limits.max_velocity * self._period
+        return bool((np.abs(after - before) <= most).all())
+
     def add(self, positions: Float[np.ndarray, ' joints'], lost: int = 0) -> None:
         """One command more, after `lost` that were not seen."""
         limits = self._limits
