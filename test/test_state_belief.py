@@ -171,7 +171,8 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
     class Node:
         def create_publisher(self, kind, topic, qos):
             self.sent = []
-            return type('Publisher', (), {'publish': lambda _, m: self.sent.append(m)})()
+            publish = {'publish': lambda _, m: self.sent.append(m), 'topic_name': topic}
+            return type('Publisher', (), publish)()
 
     node = Node()
     pytest.importorskip('rclpy')
