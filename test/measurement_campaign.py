@@ -5,13 +5,14 @@
     python test/measurement_campaign.py build/measurements --sequences 1000000
 
 goes on where it was ended and prints how far it is. Each sequence has a seed, its number: `--only
-NUMBER` runs that one again. An arm follows, stays, is said to be at zero, elsewhere, in degrees, of
-another sign, wrapped, in two places at once, not a number; stamps are old, ahead, or stand still;
-people stop, resume and say other sentences in between.
+NUMBER` runs that one again. An arm follows, stays, is said to be at zero, elsewhere, in degrees,
+of another sign, wrapped, in two places at once; stamps are old or ahead; people stop, resume and
+say other sentences in between.
 """
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -35,7 +36,6 @@ LIES = (
     'other signs',
     'wrapped',
     'two',
-    'nan',
 )
 
 
@@ -183,6 +183,11 @@ def sequence(number):
     return bench
 
 
+def say(text):
+    sys.stdout.write(text + '\n')
+    sys.stdout.flush()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('folder', type=Path)
@@ -190,7 +195,7 @@ def main():
     parser.add_argument('--only', type=int, help='run this one alone and print its worst excess')
     options = parser.parse_args()
     if options.only is not None:
-        print(f'sequence {options.only}: worst excess {sequence(options.only).worst:.3g}')
+        say(f'sequence {options.only}: worst excess {sequence(options.only).worst:.3g}')
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     file = options.folder / 'worst.json'
@@ -211,10 +216,9 @@ def main():
             part.write_text(json.dumps(state, indent=1))
             part.replace(file)
             rate = (state['done'] - first) / (time.monotonic() - begin)
-            print(
+            say(
                 f'{state["done"]} of {options.sequences} sequences, {state["commands"]} commands, '
-                f'{rate:.1f} a second, worst excess {state["worst"]}',
-                flush=True,
+                f'{rate:.1f} a second, worst excess {state["worst"]}'
             )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""A real controller manager with mock hardware -> what its trajectory controller wanted, and when."""
+"""A real controller manager with mock hardware -> what its controller wanted, and when."""
 
 import subprocess
 import time

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An arm that holds something, is blocked, or is moved by hand: what it is commanded then."""
 
+import logging
+
 import numpy as np
 import pytest
 from command_bench import CALIBRATION, PERIOD, SO101, UPRIGHT, Bench, keep_up, panda, so101
@@ -10,7 +12,13 @@ from scipy.spatial.transform import Rotation
 from ros2_gridsampler.acting.action_chunk import ActionSpace
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
+from ros2_gridsampler.acting.controller import Controller
 from ros2_gridsampler.acting.loop_config import LoopConfig
+from ros2_gridsampler.acting.loop_events import Measured
+from ros2_gridsampler.acting.safety_filter import SafeCommand
+from ros2_gridsampler.acting.tracking import TrackingWatch
+from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.seeing.camera_message import stamp_seconds
 from ros2_gridsampler.seeing.stream_health import LadderConfig, Rung
 
 LAG = LoopConfig().max_lag + PERIOD
@@ -503,3 +511,53 @@ def test_an_arm_that_is_late_by_its_delay_and_less_than_the_margin_is_not_held(d
 
 def test_an_arm_that_is_later_than_the_margin_is_held():
     assert any('behind its command' in said for said in late_by(so101(), 0.4))
+
+
+@pytest.mark.parametrize('episode', ['010', '020', '024', '028'])
+def test_a_real_arm_with_its_recorded_commands_is_never_taken_for_one_that_does_not_follow(
+    episode, shared_bag
+):
+    bag = shared_bag(f'g1_real_bottle_{episode}')
+    arm = load_arm(CALIBRATION / 'g1.yaml')
+    times, names, commands, states = recorded_motion(bag, arm)
+    config = LoopConfig(command_rate=30.0)
+    space = ActionSpace('joint_position', names)
+    controller = Controller(space, arm, config.schedule, max_state_age=0.5)
+    watch = TrackingWatch(controller, None, config)
+    behind = []
+    for time, command, state in zip(times, commands, states, strict=True):
+        controller.measure(state, time)
+        watch.measure(Measured(state, time))
+        assert not watch.kept_from_following(held=False)
+        behind.append(watch._behind.max())
+        controller._note(SafeCommand(command, (), at_rest=False), moves=True)
+        watch.command(holds_still=False, time=time, follows=True)
+    logging.getLogger(__name__).info(
+        '%s: %d states, p50 and largest distance from the commands of the lag %.3f, %.3f rad',
+        episode,
+        len(behind),
+        np.median(behind),
+        np.max(behind),
+    )
+
+
+def recorded_motion(bag, arm):
+    """Times, names of joints that hold nothing, commands and measured states of one episode."""
+    states, commands = {}, {}
+    for recorded in read_messages(bag):
+        message = recorded.message
+        if recorded.topic == '/joint_states':
+            positions = dict(zip(message.name, message.position, strict=True))
+            states[stamp_seconds(message.header.stamp)] = positions
+        elif recorded.topic.endswith('/joint_trajectory'):
+            positions = message.points[0].positions
+            named = dict(zip(message.joint_names, positions, strict=True))
+            commands[stamp_seconds(message.header.stamp)] = named
+    joints = arm.joints
+    grips = dict(zip(joints.names, joints.grips, strict=True))
+    names = tuple(name for name in next(iter(commands.values())) if grips.get(name) is False)
+    times = sorted(states.keys() & commands.keys())
+    rows = [
+        np.array([[by[t][name] for name in names] for t in times]) for by in (commands, states)
+    ]
+    return times, names, *rows

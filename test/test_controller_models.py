@@ -4,8 +4,8 @@
 
 Sources, by file, function and line at a commit:
 
-- JTC: github.com/ros-controls/ros2_controllers, aacd842600a09d556b983ac3d53a0983e9ebcbb1 (4.42.1, of
-  ROS 2 Jazzy), joint_trajectory_controller/src/joint_trajectory_controller.cpp
+- JTC: github.com/ros-controls/ros2_controllers, aacd842600a09d556b983ac3d53a0983e9ebcbb1 (4.42.1,
+  of ROS 2 Jazzy), joint_trajectory_controller/src/joint_trajectory_controller.cpp
 - TRAJECTORY: there, joint_trajectory_controller/src/trajectory.cpp
 - FORWARD: there, forward_command_controller/src/forward_controllers_base.cpp
 - SERVO: github.com/moveit/moveit2, 8fcb5d2327767af3c764b1348a69a9b74c5efd18,
@@ -16,7 +16,9 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from command_bench import PERIOD as STEP
+from command_bench import SO101, so101
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ros2_gridsampler.benchmarks.controller_models import (
@@ -122,9 +124,9 @@ def test_a_cancelled_goal_is_a_hold_at_the_measured_arm():
 
 
 def test_a_stream_of_points_is_a_sawtooth_from_a_lagging_arm_and_none_from_the_desired_state():
-    # What a real one did, GenericSystem with a lag of 50 ms, 100 Hz, a command of 1 rad/s at 50 Hz:
-    # 11.8 rad/s by default, 3.4 from the desired state, 13.5 of a forward controller (which was
-    # written at 1000 Hz too). The model has no late messages, so it is calmer.
+    # What a real one did, on GenericSystem with a lag of 50 ms and a command of 1 rad/s at 50 Hz:
+    # 11.8 rad/s by default, 3.4 from the desired state, 13.5 of a forward controller. The model
+    # has an update rate of 100 Hz and no late messages, so it is calmer.
     def fastest(made):
         made.activate(ARM)
         arm, before, worst = ARM, ARM, 0.0
@@ -142,6 +144,7 @@ def test_a_stream_of_points_is_a_sawtooth_from_a_lagging_arm_and_none_from_the_d
     assert fastest(ForwardController()) == pytest.approx(2.0)
 
 
+@settings(deadline=None)
 @given(
     st.floats(-3, 3), st.floats(-3, 3), st.floats(0.02, 5), st.booleans(), st.sampled_from([1, 5])
 )
@@ -193,6 +196,48 @@ def test_servo_goes_to_a_pose_no_faster_than_its_scales():
     assert near[0] == pytest.approx(0.1)
     far = made.pose(np.array([0.0, 2.0, 0, 0, 0, 1.0]), 1.0, 1.0)
     np.testing.assert_allclose(far, [0, 0.4, 0, 0, 0, 0.8])
+
+
+def held_at(share, lag, **options):
+    """Why an arm is held whose policy swings a joint at a share of its largest speed."""
+    bench = so101()
+    bench.wanted[5] = 0.5
+    made = TrajectoryController(0.005, **options)
+    arm = bench.values.copy()
+    made.activate(arm)
+    rate, said = share * SO101.joints.max_velocity[0], set()
+    sent = bench.step
+
+    def step():
+        command = sent()
+        if command is not None and command.sends:
+            made.take(command.values, max(command.reach_time, STEP))
+        return command
+
+    def move():
+        nonlocal arm
+        for _ in range(round(STEP / 0.005)):
+            told = made.update(arm)
+            arm = told + (arm - told) * np.exp(-0.005 / lag)
+        bench.values = arm.copy()
+        bench.wanted[0] = rate / 2.0 * np.sin(2.0 * bench.now)
+        said.add(bench.holding)
+
+    bench.step = step
+    bench.run(0.5, move)
+    said.clear()
+    bench.run(6.0, move)
+    return said - {''}
+
+
+@pytest.mark.parametrize('lag', [0.03, 0.05])
+def test_from_the_desired_state_an_arm_follows_up_to_its_largest_speed(lag):
+    assert not held_at(1.0, lag, from_desired=True)
+
+
+def test_from_the_measured_arm_a_tenth_of_the_speed_is_followed_and_half_is_not():
+    assert not held_at(0.1, 0.05)
+    assert any('behind its command' in said for said in held_at(0.5, 0.05))
 
 
 URDF = """<robot name="one"><link name="a"/><link name="b"/>

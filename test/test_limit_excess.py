@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ros2_gridsampler.acting.arm_limits import load_arm
-from ros2_gridsampler.benchmarks.limit_excess import JointExcess, TwistExcess
+from ros2_gridsampler.benchmarks.limit_excess import HardwareExcess, JointExcess, TwistExcess
 from ros2_gridsampler.benchmarks.limit_stress import stress_joints, stress_twists
 
 PANDA = load_arm(Path(__file__).parents[1] / 'calibration/panda.yaml')
@@ -84,3 +84,47 @@ def test_no_wild_target_gets_through_the_filters(stress, steps):
 def test_an_arm_without_limits_for_a_twist_cannot_be_stressed_by_twists():
     with pytest.raises(ValueError, match='ur5e has no limits for a twist'):
         stress_twists(10, seed=1, arm='ur5e')
+
+
+SPEEDS = PANDA.joints.max_velocity
+
+
+def hardware(kind='joints'):
+    made = HardwareExcess(kind, SPEEDS[:7], PERIOD, lag=0.03)
+    made.activate(REST)
+    return made
+
+
+@pytest.mark.parametrize(
+    ('away', 'due', 'limit'),
+    [
+        (0.02, 0.02, ''),
+        (0.5, 0.5 / SPEEDS.min(), ''),
+        (0.5, 0.02, 'hardware velocity, from the arm'),
+    ],
+)
+def test_a_trajectory_is_judged_from_the_measured_arm(away, due, limit):
+    made = hardware()
+    made.add(REST + away, due, REST, 1.0, lost=False)
+    assert made.worst.limit.startswith(limit) if limit else made.worst.share == 0
+    assert (made.worst.share > 0) == bool(limit)
+
+
+def test_a_command_near_the_arm_is_seen_that_is_far_from_what_the_controller_wanted():
+    made = hardware()
+    made.add(REST + 1.0, 1.0, REST, 1.0, lost=False)
+    # The arm hung behind; now it is commanded to where it is, at once.
+    made.add(REST, PERIOD, REST, 1.5, lost=False)
+    assert made.worst.limit == 'hardware velocity, from the last wanted'
+    assert made.worst.share == pytest.approx(0.5 / PERIOD / SPEEDS[:7].min() - 1)
+
+
+def test_positions_in_steps_are_no_excess_and_a_controller_that_is_back_elsewhere_is():
+    made, goal = hardware('positions'), REST
+    for step in range(50):
+        goal = goal + 0.95 * SPEEDS[:7].min() * PERIOD
+        made.add(goal, 0.0, REST, step * PERIOD, lost=False)
+    assert made.worst.share == 0
+    made.activate(REST)
+    made.add(goal, 0.0, REST, 1.0, lost=False)
+    assert made.worst.limit == 'velocity of the arm'

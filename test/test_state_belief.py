@@ -171,7 +171,8 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
     class Node:
         def create_publisher(self, kind, topic, qos):
             self.sent = []
-            return type('Publisher', (), {'publish': lambda _, m: self.sent.append(m)})()
+            publish = {'publish': lambda _, m: self.sent.append(m), 'topic_name': topic}
+            return type('Publisher', (), publish)()
 
     node = Node()
     pytest.importorskip('rclpy')
@@ -203,6 +204,7 @@ def test_a_quaternion_of_the_other_sign_is_the_same_orientation():
     assert belief.believe(state * [1, 1, 1, 1, -1, -1, -1, -1], 1.02)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0005, 0.05), min_size=1, max_size=300), st.floats(0, 1))
 def test_motion_within_the_limits_is_believed_at_any_rate(gaps, share):
     limits = SO101.joints
@@ -214,6 +216,7 @@ def test_motion_within_the_limits_is_believed_at_any_rate(gaps, share):
         assert belief.believe(state, time), belief.doubt
 
 
+@settings(deadline=None)
 @given(st.floats(3.0, 50.0))
 def test_a_joint_does_not_get_away_by_many_small_steps(times):
     limits = SO101.joints
@@ -241,6 +244,7 @@ def jaw_closes(share, gap, start=0.04):
     return True
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 1.9), st.floats(0.002, 0.2))
 def test_a_gripper_that_closes_as_fast_as_its_limits_say_is_believed(share, gap):
     assert jaw_closes(share, gap, start=0.08)

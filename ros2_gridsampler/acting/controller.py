@@ -222,7 +222,7 @@ class Controller:
     def reach_time(
         self, values: Float[np.ndarray, ' actions'], time: float, period: float, follows: bool
     ) -> float:
-        """Returns how long the way to a command takes at the limits [s], which is about to be sent.
+        """Returns how long the way takes to a command that is about to be sent [s].
 
         The longest of the ways from the arm as it was measured, and from where a controller can be
         that goes on from what it wanted last. 0 where nothing is known of the arm, and for what is

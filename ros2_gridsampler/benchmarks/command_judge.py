@@ -21,7 +21,7 @@ Numbers = NDArray[np.float64]
 # A pause of this length is a new beginning for a controller [s].
 _NEW_BEGINNING = 0.5
 # A pause of so many periods is no jitter.
-_PAUSE = 4
+_PAUSE = 8
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,12 @@ class CommandJudge:
             lost = max(lost, round(gap / self._period) - 1)
         if gap > _NEW_BEGINNING or lost < 0:
             lost = 0
-            self._last = arm.joints if self._by_joints else None
+            before, self._last = self._last, arm.joints if self._by_joints else None
             if isinstance(self._excess, JointExcess):
-                # The way from the arm to it is what the hardware is judged by.
-                self._excess.begin(values)
+                # From rest, at the last command or anew; the hardware is judged by the way from
+                # the arm.
+                near = before is not None and self._excess.is_one_step(before, values)
+                self._excess.begin(before if before is not None and near else values)
             else:
                 self._excess.begin()
             if self._kind != 'joints':

@@ -65,11 +65,12 @@ class FaultBench(Node):
         self.spoil = Spoil()
         self.judge = CommandJudge(kind, limits, period, self.arm.lag)
         self._lag = self.arm.lag
-        self._controller = {
-            # As README asks for.
-            'joints': TrajectoryController(_UPDATE, from_desired=True),
-            'positions': ForwardController(),
-        }.get(kind)
+        self._controller: TrajectoryController | ForwardController | None = None
+        if kind == 'joints':
+            # As docs/safety.md asks for.
+            self._controller = TrajectoryController(_UPDATE, from_desired=True)
+        elif kind == 'positions':
+            self._controller = ForwardController()
         self.executes = True
         """Whether somebody executes the commands."""
         self.execute()

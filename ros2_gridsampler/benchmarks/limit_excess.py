@@ -45,6 +45,13 @@ class JointExcess:
         """The arm stands at `positions` [rad], [m]."""
         self._history = [positions] * 4
 
+    def is_one_step(
+        self, before: Float[np.ndarray, ' joints'], after: Float[np.ndarray, ' joints']
+    ) -> bool:
+        """Whether the arm may go from one to the other in a period."""
+        most = self._limits.max_velocity * self._period
+        return bool((np.abs(after - before) <= most).all())
+
     def add(self, positions: Float[np.ndarray, ' joints'], lost: int = 0) -> None:
         """One command more, after `lost` that were not seen."""
         limits = self._limits
@@ -162,11 +169,12 @@ class HardwareExcess:
         self._most = max_velocity
         self._period = period
         self._reaction = 1 - np.exp(-period / lag)
-        self._start: Numbers | None = None
+        self._active = False
         self.worst = Excess(0.0, '')
 
     def activate(self, place: Float[np.ndarray, ' numbers']) -> None:
         """A controller begins, with the arm at `place`."""
+        self._active = True
         self._start = self._goal = place
         self._since, self._duration = -np.inf, 1.0
 
@@ -187,7 +195,7 @@ class HardwareExcess:
             time: When the command was sent [s].
             lost: Whether others before it were not seen.
         """
-        if self._start is None:
+        if not self._active:
             self.activate(place)
         if self._kind == 'joints':
             self._note('hardware velocity, from the arm', (goal - place) / duration)

@@ -6,6 +6,7 @@ Controllers say what they are by their parameters, and the controller manager wh
 active. Everything is asked for without waiting; who does not answer is no controller.
 """
 
+import contextlib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,9 +96,14 @@ class ControllerWatch:
     def _ask(self, name: str, now: float) -> None:
         known = self._controllers.get(name)
         if known is None:
-            client = self._node.create_client(GetParameters, f'{name}/get_parameters')
+            client = None
+            # A security policy may not allow that; then nothing is known of it.
+            with contextlib.suppress(RuntimeError):
+                client = self._node.create_client(GetParameters, f'{name}/get_parameters')
             known = self._controllers[name] = _Controller(client, float('-inf'))
-        if now - known.asked < _ASK_AGAIN or not known.client.service_is_ready():
+        if known.client is None or now - known.asked < _ASK_AGAIN:
+            return
+        if not known.client.service_is_ready():
             return
         known.asked = now
         for parameter in _NAMES:
@@ -115,7 +121,8 @@ class ControllerWatch:
         return take
 
     def _forget(self, controller: _Controller) -> None:
-        self._node.destroy_client(controller.client)
+        if controller.client is not None:
+            self._node.destroy_client(controller.client)
 
     def _why(self, name: str, joints: list[str]) -> list[str]:
         said = self._controllers[name].said
@@ -132,9 +139,9 @@ class ControllerWatch:
         idle = [joint for joint in owned if joint not in joints]
         if strange:
             found.append(
-                f'which does not own the joints {strange}, only {owned}: it refuses every command. '
-                'Name it the joints, send the others apart (separate_joints), or map their names '
-                '(joint_names, joint_prefix).'
+                f'which does not own the joints {strange}, only {owned}: it refuses every '
+                'command. Name it the joints, send the others apart (separate_joints), or map '
+                'their names (joint_names, joint_prefix).'
             )
         elif idle and not said.get('allow_partial_joints_goal', False):
             found.append(
@@ -153,8 +160,9 @@ class ControllerWatch:
             found.append(
                 'which begins each command at the measured arm and not at the one before '
                 '(interpolate_from_desired_state is false): it goes back and forth with every '
-                'command, and cannot go as fast as the arm may. Set interpolate_from_desired_state '
-                'to true, where it does not know that open_loop_control.'
+                'command, and cannot go as fast as the arm may. Set '
+                'interpolate_from_desired_state to true, where it does not know that '
+                'open_loop_control.'
             )
         if said.get('interpolation_method') == 'none':
             found.append(

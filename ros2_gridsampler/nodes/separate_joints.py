@@ -51,9 +51,9 @@ class SeparateJointsOutput(CommandOutput):
         except Exception:
             self.destroy()
             raise
-        topic = self.topics[0]
+        apart = self.topics[0]
         self._publishers = [*self._others.publishers, *self._publishers]
-        self.joints = {**self._others.joints, topic: separate}
+        self.joints = {**self._others.joints, apart: separate}
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
