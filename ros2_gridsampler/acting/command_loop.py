@@ -78,7 +78,7 @@ class LoopView:
         holding: Why the arm is not moved; empty where it is.
         doubt: Why it is not believed to be where it is measured; empty where it is.
         instruction: The sentence that is obeyed.
-        rung: Of the ladder.
+        rung: The rung of the ladder.
         reason: Why it is above FOLLOW.
         streams: Stream -> what is wrong with it now.
         counts: 'stream: fault' -> how often it began.
@@ -109,8 +109,8 @@ class LoopView:
         Args:
             coming: Chunks in the inbox, which no step has taken yet.
             start_time: Capture time of the observation about to be used [s].
-            period: Of the chunk to come [s].
-            now: Of the clock that stamps the streams [s].
+            period: The period of the chunk to come [s].
+            now: The time of the clock that stamps the streams [s].
         """
         if self.state is not LoopState.FOLLOWING:
             # The arm stands: nothing of what the chunks say is being done.
@@ -126,7 +126,7 @@ class CommandLoop:
 
     Args:
         space: What an action means.
-        limits: Of the arm.
+        limits: The limits of the arm.
         config: Periods and bounds.
         leads: Whether twists are sent as the poses to which they lead.
         needed: What the arm is measured by, for the sentence that says it was not.

@@ -75,7 +75,7 @@ class Brake:
         period: Between two commands [s].
         sends: Whether the stop may be sent: not to an arm that is elsewhere.
         place: Where the arm was measured last; None where it never was.
-        segment: Of the command that was sent last; None where none was.
+        segment: The segment of the command that was sent last; None where none was.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Controller:
 
     Args:
         space: What an action means.
-        limits: Of the arm.
+        limits: The limits of the arm.
         schedule: How chunks follow each other.
         max_state_age: The arm is stopped when its measured state is older [s].
         max_excess: A chunk that is beyond the limits by more than this share of their span is
@@ -285,7 +285,7 @@ class Controller:
             state: Joint positions in the order of the actions, or for a twist the position of
                 the end effector in the base frame, x y z, and the gripper's opening [m].
             time: Capture time [s].
-            now: Of the same clock; by default the state is of now [s].
+            now: The time of the same clock; by default the state is of now [s].
         """
         age = 0.0 if now is None else now - time
         self._measured, self._measured_time = state, time
@@ -374,7 +374,7 @@ class Controller:
         """The command due now; call it every `period`.
 
         Args:
-            now: Of the clock that stamps the streams [s].
+            now: The time of the clock that stamps the streams [s].
             period: Since the previous command [s].
             lead: So far from where it is measured may a joint be wanted [rad], [m]; an arm that
                 is kept from moving is not commanded farther and farther away.

@@ -36,7 +36,7 @@ class StatePart:
         numbers: Where they are in the state.
         max_rate: Fastest commanded change of their norm, per second.
         ramp: How long speeding up to that rate and braking from it take besides, at the most [s].
-        unit: Of the numbers.
+        unit: The unit of the numbers.
         rotates: Whether they are a unit quaternion x y z w, whose change is an angle.
         noise: How far they may step beyond what the rate allows [unit].
     """
@@ -129,7 +129,7 @@ class StateBelief:
     `trust` as well.
 
     Args:
-        parts: Of the state, joints first.
+        parts: The parts of the state, joints first.
         near: What counts as near [rad], [m].
         patience: How long an arm has to be seen there until it is believed again [s].
         accepts_zeros: Whether a first state of zeros needs nobody's word.

@@ -100,7 +100,7 @@ class TrackingWatch:
 
         Args:
             holds_still: Whether it holds an arm that stands.
-            time: Of the clock that stamps the streams [s].
+            time: The time of the clock that stamps the streams [s].
             follows: Whether it is none of a hold.
         """
         self._rest.command(holds_still, time)

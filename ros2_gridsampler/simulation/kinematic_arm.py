@@ -25,8 +25,8 @@ class KinematicArm:
 
     Attributes:
         joints: Where they are [rad].
-        position: Of the hand [m].
-        orientation: Of the hand, a unit quaternion x y z w.
+        position: The position of the hand [m].
+        orientation: The orientation of the hand, a unit quaternion x y z w.
         lag: Time constant of joints, and of a hand that follows poses [s]; infinite for an arm
             that does not move.
     """
@@ -57,7 +57,7 @@ class KinematicArm:
 
         Args:
             kind: 'joints' [rad], 'twist' [m/s], [rad/s] or 'pose' [m] and a quaternion x y z w.
-            values: Of that kind.
+            values: What is commanded, of that kind.
             time: When it comes [s].
         """
         self._orders.append((time + self._delay, kind, values))
