@@ -4,7 +4,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -119,18 +119,22 @@ def timing(
     json: Json = None,
     seconds: float = 20.0,
     rates: tuple[float, ...] = (50.0, 100.0),
+    nodes: tuple[Literal['policy', 'naive'], ...] = ('policy', 'naive'),
+    loads: tuple[Literal['inference', 'all-cores'], ...] = ('inference', 'all-cores'),
 ) -> None:
     """Measure when commands leave the node, idle and loaded.
 
-    Idle, while inference runs, and while all cores are loaded; each with our node and, in the
+    While inference runs, and while all cores are loaded besides; each with our node and, in the
     same run, with a node that predicts in its timer's callback.
 
     Args:
         json: File for the results, or - for standard output.
         seconds: Length of each measurement [s].
         rates: Commands per second [Hz].
+        nodes: Which nodes are measured.
+        loads: Under which loads; one endless loop per core is added for all-cores.
     """
-    from ..benchmarks.timing_benchmark import run_timing
+    from ..benchmarks.timing_benchmark import LOADS, run_timing
     from ..nodes.private_domain import private_domain
     from ..stop_request import StopRequest
 
@@ -138,6 +142,7 @@ def timing(
         raise ValueError(f'Seconds and rates must be positive, got {seconds} and {list(rates)}.')
     with json_output(json) as write:
         with StopRequest() as stop, private_domain():
-            report = run_timing(rates, seconds, stop.check)
+            chosen = [LOADS[['inference', 'all-cores'].index(load)] for load in loads]
+            report = run_timing(rates, seconds, stop.check, nodes=nodes, loads=chosen)
         print(report)
         write(report.to_json())
