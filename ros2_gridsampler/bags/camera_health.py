@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..seeing.camera_message import decode_image
+from ..seeing.depth_image import decode_depth, is_depth
 from ..seeing.opencv import opencv
 from ..seeing.stream_health import StreamBudget
 
@@ -114,6 +115,8 @@ class CameraHealth:
 
     def _look(self, message: Any) -> str:
         try:
+            if is_depth(message):
+                return '' if np.isfinite(decode_depth(message)).any() else 'black'
             return shows_nothing(_small(message))
         except ValueError as error:
             self.reason = self.reason or str(error)

@@ -3,7 +3,7 @@
 """Bags -> reference views and lenses of the cameras, kept with a checkpoint."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,10 @@ _LATER = 3.0
 
 
 def record_cameras(
-    bags: Sequence[Path], cameras: Mapping[str, str], checkpoint: Path
+    bags: Sequence[Path],
+    cameras: Mapping[str, str],
+    checkpoint: Path,
+    depth: Collection[str] = (),
 ) -> dict[str, CameraRecord]:
     """Writes a reference view of every camera that stands still; says why not of the others.
 
@@ -39,11 +42,15 @@ def record_cameras(
         bags: Recordings of the place where the policy will work.
         cameras: Name -> topic of its pictures.
         checkpoint: Its folder; see `take_reference_views` for one that is written already.
+        depth: Those of the cameras that measure distances: nothing is compared with them.
     """
     spread = [bags[i] for i in np.unique(np.linspace(0, len(bags) - 1, _BAGS).astype(int))]
     infos = read_camera_infos(bags[0], cameras)
     records = {}
     for camera, topic in cameras.items():
+        if camera in depth:
+            records[camera] = CameraRecord(no_view_because='it measures distances')
+            continue
         views = [picture for bag in spread for picture in _two_pictures(bag, topic)]
         record = CameraRecord(no_view_because=why_not_fixed(views, DriftLimits()))
         if not record.no_view_because:

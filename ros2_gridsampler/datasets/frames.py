@@ -22,6 +22,7 @@ from ..bounds import checked
 from ..files import disk_of, write_whole
 from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.camera_message import decode_image
+from ..seeing.depth_image import is_depth
 
 STORE_FORMAT = 2
 """Of what decoded bags are kept as; another one when the code reads something else from them."""
@@ -127,12 +128,6 @@ def depth_topics(bag: Path, topics: Sequence[str]) -> set[str]:
             if first is not None and is_depth(first.message):
                 depth.add(topic)
     return depth
-
-
-def is_depth(message: Any) -> bool:
-    """Whether an Image or CompressedImage holds distances, not colours."""
-    label = str(getattr(message, 'encoding', getattr(message, 'format', '')))
-    return label.startswith(('16UC1', '32FC1')) or 'compressedDepth' in label
 
 
 def read_frames(bag: Path, config: FrameConfig) -> Iterator[UInt8[np.ndarray, 'height width 3']]:

@@ -216,7 +216,7 @@ def _map(
     bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
 ) -> TopicMap:
     pictures = [topic for topic, kind in recorded.items() if kind in IMAGE_TYPES]
-    depth = depth_topics(bag, pictures) if len(pictures) > 1 else set()
+    depth = depth_topics(bag, pictures) if len(pictures) > 1 or config.depth else set()
     try:
         return map_topics(recorded, config, choice, depth)
     except ValueError as error:

@@ -94,7 +94,11 @@ def map_topics(
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
     guess = _Guess(recorded, depth)
-    cameras = guess.cameras(config.cameras, choice.cameras or {})
+    colours = [name for name in config.cameras if name not in config.depth]
+    chosen = dict(choice.cameras or {})
+    far = {name: chosen.pop(name, '') for name in config.depth}
+    cameras = guess.cameras(colours, chosen)
+    cameras |= {name: guess.depth_camera(name, topic, len(far)) for name, topic in far.items()}
     means = config.action_space.means
     hand = not means.of_joints
     joints = choice.joint_states
@@ -168,6 +172,20 @@ class _Guess:
         if unknown:
             raise ValueError(f'Cameras {unknown} are none of the policy: {list(names)}.')
         return {name: self.camera(name, chosen.get(name, ''), len(names)) for name in names}
+
+    def depth_camera(self, name: str, chosen: str, cameras: int) -> str:
+        stream = f'depth camera {name}'
+        if chosen:
+            return self._chosen(stream, chosen, IMAGE_TYPES)
+        there = sorted(
+            topic
+            for topic, kind in self._recorded.items()
+            if kind in IMAGE_TYPES and (topic in self._depth or 'depth' in topic.lower())
+        )
+        named = [topic for topic in there if name in topic.split('/')]
+        return self._obvious(
+            stream, 'Image or CompressedImage', named or (there if cameras == 1 else []), there
+        )
 
     def camera(self, name: str, chosen: str, cameras: int) -> str:
         stream = f'camera {name}'

@@ -9,8 +9,9 @@ from typing import Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ..seeing.camera_message import camera_info_topic, decode_image, stamp_seconds
+from ..seeing.camera_message import camera_info_topic, stamp_seconds
 from ..seeing.camera_streams import check_size
+from ..seeing.depth_image import read_picture
 from ..seeing.observation import check_picture_contrast
 from ..seeing.opencv import MissingOpenCv
 from .causes import Arrival, Cause, Finding
@@ -25,6 +26,8 @@ _LARGE = (
     'reliably and set reliable_streams, or start the DRIVER with '
     f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
 )
+# How topics of CompressedImage end.
+_COMPRESSED = ('/compressed', '/compressedDepth')
 _KINDS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
@@ -163,7 +166,7 @@ class CameraTopics:
             if camera.picture is None:
                 continue
             try:
-                rgb = decode_image(camera.picture)
+                rgb = read_picture(camera.picture, self._config.depth.get(camera.name))
                 check_size(camera.name, rgb, self._config.resolution)
             except (ValueError, MissingOpenCv) as error:
                 text = str(error)
@@ -177,7 +180,7 @@ class CameraTopics:
         return found
 
     def _camera(self, name: str, topic: str) -> CameraTopic:
-        kind = CompressedImage if topic.endswith('/compressed') else Image
+        kind = CompressedImage if topic.endswith(_COMPRESSED) else Image
         qos = NEWEST_RELIABLE if self._listener.parameters.reliable_streams else NEWEST
 
         def add(message: Any) -> None:

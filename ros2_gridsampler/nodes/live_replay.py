@@ -23,6 +23,7 @@ from ..evaluating.live_answers import LiveAnswers, microseconds
 from ..evaluating.policy_scores import Contestant
 from ..evaluating.topic_map import TopicMap
 from ..seeing.camera_message import decode_image, stamp_seconds
+from ..seeing.depth_image import decode_depth, is_depth
 from .child_process import ChildProcess
 from .node_setup import own_node
 from .policy_reports import TIMING_COLUMNS
@@ -211,7 +212,8 @@ def refuse_other_sizes(bag: Path, topics: TopicMap, size: tuple[int, int]) -> No
             if recorded.topic not in unseen:
                 continue
             try:
-                height, width = decode_image(recorded.message).shape[:2]
+                decode = decode_depth if is_depth(recorded.message) else decode_image
+                height, width = decode(recorded.message).shape[:2]
             except ValueError:  # this one is damaged, which says nothing of the others
                 continue
             name = unseen.pop(recorded.topic)

@@ -166,16 +166,10 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
             'that wrote it.'
         )
     # Fields of the manifest itself that have a default came later than the format.
-    later = {
-        each.name: each.default_factory()
-        for each in fields(kind)  # type: ignore[arg-type]
-        if each.default_factory is not MISSING
-    }
-    content = later | content
+    content = _defaults(kind) | content
     # The same for those of a policy.
     if isinstance(policy := content.get('policy'), dict):
-        with_defaults = (each for each in fields(PolicyConfig) if each.default is not MISSING)
-        content['policy'] = {each.name: each.default for each in with_defaults} | policy
+        content['policy'] = _defaults(PolicyConfig) | policy
     try:
         manifest = structure(content, kind)
     except ValueError as error:
@@ -186,6 +180,12 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
             f'{path} lacks fields or has values of another type; restore the file.'
         )
     return manifest
+
+
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """The fields that have a default, with it."""
+    made = {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
+    return made | {f.name: f.default for f in fields(kind) if f.default is not MISSING}
 
 
 def check_inputs(folder: Path, manifest: Manifest) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that must agree between training and deployment, as plain values; no PyTorch here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +12,8 @@ from jaxtyping import Float
 from ..acting.action_chunk import ActionSpace
 from ..bounds import checked
 from ..seeing.calibration import ImagePreparation
-from ..seeing.observation import ObservationConfig
+from ..seeing.depth_image import DepthRange
+from ..seeing.observation import ObservationConfig, check_depth
 from .instruction import Reader
 
 CONSTANT = 1e-6
@@ -165,6 +167,7 @@ class PolicyConfig:
         encoder: Sizes of the encoder.
         trunk: Sizes of the trunk.
         instruction: How it reads a sentence, see `read_instruction`.
+        depth: Cameras that publish distances -> what their pictures show of them.
     """
 
     cameras: tuple[str, ...]
@@ -190,6 +193,7 @@ class PolicyConfig:
     trunk: TrunkConfig
     # Policies that were published before there was a choice hash words.
     instruction: Reader = 'hashed_words'
+    depth: Mapping[str, DepthRange] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit each other."""
@@ -205,6 +209,7 @@ class PolicyConfig:
                 f'A {self.reducer} policy keeps {kept} tokens per camera, got {self.tokens}.'
             )
         check_parts(self.encoder, self.trunk, self.sample_after)
+        check_depth(self.depth, self.cameras)
         if len(self.action_statistics.mean) != len(self.action_space.names):
             raise ValueError(
                 f'Statistics of {len(self.action_statistics.mean)} actions for the '
@@ -235,6 +240,7 @@ class PolicyConfig:
             self.uses_pose,
             self.velocity_window,
             self.uses_command,
+            depth=self.depth,
         )
 
     @property

@@ -48,6 +48,8 @@ def prepare_image(
     rgb: UInt8[np.ndarray, 'height width 3'],
     preparation: ImagePreparation,
     camera: CameraIntrinsics | None = None,
+    *,
+    mixes: bool = True,
 ) -> UInt8[np.ndarray, 'out_height out_width 3']:
     """Rectify, crop and resize a picture; the one way for training, replay and live.
 
@@ -55,6 +57,8 @@ def prepare_image(
         rgb: The picture as decoded.
         preparation: What to do.
         camera: Needed to rectify only.
+        mixes: Whether a pixel may be made of several. Between the distances of two things there
+            is none.
 
     Returns:
         The very same array where nothing is to be done.
@@ -63,7 +67,7 @@ def prepare_image(
         ValueError: The camera is missing, of another size, or of an unknown model.
     """
     if preparation.rectify:
-        rgb = _rectify(rgb, camera)
+        rgb = _rectify(rgb, camera, mixes)
     if preparation.crop is not None:
         height, width = rgb.shape[:2]
         x, y, crop_width, crop_height = preparation.crop
@@ -78,12 +82,13 @@ def prepare_image(
     shrinks = preparation.width <= width and preparation.height <= height
     # Averaging over the area: leaving out pixels would alias fine patterns.
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    method = method if mixes else cv2.INTER_NEAREST
     resized = cv2.resize(rgb, (preparation.width, preparation.height), interpolation=method)
     return np.asarray(resized, np.uint8)
 
 
 def _rectify(
-    rgb: UInt8[np.ndarray, 'height width 3'], camera: CameraIntrinsics | None
+    rgb: UInt8[np.ndarray, 'height width 3'], camera: CameraIntrinsics | None, mixes: bool
 ) -> UInt8[np.ndarray, 'height width 3']:
     if camera is None:
         raise ValueError('Rectifying needs the camera intrinsics; publish camera_info beside it.')
@@ -100,7 +105,8 @@ def _rectify(
         camera.distortion.tobytes(),
     )
     cv2 = opencv()
-    return np.asarray(cv2.remap(rgb, x, y, cv2.INTER_LINEAR), np.uint8)
+    method = cv2.INTER_LINEAR if mixes else cv2.INTER_NEAREST
+    return np.asarray(cv2.remap(rgb, x, y, method), np.uint8)
 
 
 @lru_cache(maxsize=16)

@@ -85,7 +85,7 @@ def camera_info_topic(picture_topic: str) -> str:
 
     Beside the pictures: '/front/image_raw/compressed' has '/front/camera_info'.
     """
-    transports = ('compressed', 'ffmpeg', 'h264', 'h265')
+    transports = ('compressed', 'compressedDepth', 'ffmpeg', 'h264', 'h265')
     base, _, last = picture_topic.rpartition('/')
     return (base if last in transports else picture_topic).rpartition('/')[0] + '/camera_info'
 

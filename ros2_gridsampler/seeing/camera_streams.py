@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from .calibration import prepare_image
-from .camera_message import CameraIntrinsics, decode_image, intrinsics
+from .camera_message import CameraIntrinsics, intrinsics
+from .depth_image import read_picture
 from .observation import NotObservable, ObservationConfig
 from .sample_stream import FrozenConfig, PictureWatch, SampleStream
 from .stream_health import Fault, StreamBudget
@@ -113,14 +114,17 @@ class CameraStreams:
         Raises:
             ValueError: It is damaged, or has another size than the policy was trained on.
         """
-        rgb = decode_image(message)
+        depth = self._config.depth.get(camera)
+        rgb = read_picture(message, depth)
         size = (rgb.shape[1], rgb.shape[0])
         width, height = self._config.resolution
         if size != (width, height) and self._any_scale and size[0] * height == size[1] * width:
             self.scaled[camera] = size
         else:
             check_size(camera, rgb, (width, height))
-        return prepare_image(rgb, self._config.cameras[camera], self._intrinsics.get(camera))
+        return prepare_image(
+            rgb, self._config.cameras[camera], self._intrinsics.get(camera), mixes=depth is None
+        )
 
 
 def check_size(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the policy saw at one moment, what that is made of, and why it cannot be had."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 from ..bounds import checked
 from .calibration import ImagePreparation
+from .depth_image import DepthRange
 from .stream_health import Fault
 
 
@@ -44,6 +45,12 @@ class Observation:
         return self.joints if self.command is None else self.command
 
 
+def check_depth(depth: Mapping[str, DepthRange], cameras: Sequence[str]) -> None:
+    """Refuses ranges of cameras that are not among `cameras`."""
+    if unknown := sorted(set(depth) - set(cameras)):
+        raise ValueError(f'depth names the cameras {unknown}; the cameras are {list(cameras)}.')
+
+
 @dataclass(frozen=True)
 @checked
 class ObservationConfig:
@@ -58,6 +65,7 @@ class ObservationConfig:
             positions: drivers filter what they report as velocity in their own ways.
         uses_command: Whether the joint targets sent last belong to it.
         uses_instruction: Whether it waits for a sentence.
+        depth: Cameras that publish distances -> what their pictures show of them.
     """
 
     cameras: Mapping[str, ImagePreparation]
@@ -67,6 +75,11 @@ class ObservationConfig:
     velocity_window: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
     uses_command: bool = False
     uses_instruction: bool = True
+    depth: Mapping[str, DepthRange] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses a range for a camera that is not there."""
+        check_depth(self.depth, tuple(self.cameras))
 
     @property
     def numbers(self) -> int:

@@ -96,6 +96,7 @@ class Batches:
         self._noise = (noise * np.where(spread > CONSTANT, scale, 0)).astype(np.float32)
         self._seed = seed
         self._dimming = dimming
+        self._depth = [place for place, name in enumerate(config.cameras) if name in config.depth]
         self._relative = config.relative
         self._origin = config.observation.origin
 
@@ -112,7 +113,7 @@ class Batches:
         if step is not None:
             generator = np.random.default_rng((self._seed, 1, step))
             body = body + self._noise * generator.normal(size=body.shape).astype(np.float32)
-            images = jitter(images, generator, self._dimming)
+            images = jitter(images, generator, self._dimming, self._depth)
             told = told + generator.integers(self._ways[sentences])
         return Batch(
             torch.from_numpy(images),
@@ -149,6 +150,7 @@ def jitter(
     images: UInt8[np.ndarray, 'batch cameras height width 3'],
     generator: np.random.Generator,
     dimming: float,
+    depth: Sequence[int] = (),
 ) -> UInt8[np.ndarray, 'batch cameras height width 3']:
     """Brightness, contrast and tint of each picture changed a little.
 
@@ -157,6 +159,7 @@ def jitter(
         generator: What is drawn from.
         dimming: At most this share of the light of a sample goes, the same in all its cameras;
             half of the samples lose less than a quarter of that.
+        depth: Places of the cameras whose pixels are distances, which no light changes.
     """
     shape = (*images.shape[:2], 1, 3)
     gain = generator.uniform(0.9, 1.1, shape).astype(np.float32)
@@ -164,6 +167,7 @@ def jitter(
     if dimming:
         left = 1 - dimming * generator.uniform(size=(len(images), 1, 1, 1)) ** 2
         gain, offset = gain * left.astype(np.float32), offset * left.astype(np.float32)
+    gain[:, depth], offset[:, depth] = 1, 0
     # A table of the 256 levels is much faster than arithmetic on all pixels.
     levels = np.arange(256, dtype=np.float32)[:, None]
     tables = np.clip(levels * gain + offset, 0, 255).astype(np.uint8)

@@ -126,7 +126,8 @@ def train(
     keep_recipe(out, config, bags)
     store = store_episodes(bags, config.episodes, cache)
     # Before the steps: what is wrong with a recording must not be found when they are done.
-    cameras = record_cameras(bags, config.episodes.topics.cameras, out)
+    depth = episodes.observation.depth
+    cameras = record_cameras(bags, episodes.topics.cameras, out, depth)
     training, validation = split(store, config.held_out)
     if not len(validation):
         tqdm.write('No bag is held out, so nothing is validated: give two bags and a held_out.')
@@ -227,6 +228,7 @@ def policy_config(
     if config.relative:
         chunks = offsets(store, training, streams.origin)
     return PolicyConfig(
+        depth=streams.depth,
         cameras=tuple(streams.cameras),
         resolution=streams.resolution,
         preparation=preparations[0],
