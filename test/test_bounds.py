@@ -54,6 +54,7 @@ def examples():
     from ros2_gridsampler.datasets.frames import FrameConfig
     from ros2_gridsampler.policy.policy_config import EncoderConfig, TrunkConfig
     from ros2_gridsampler.seeing.calibration import ImagePreparation
+    from ros2_gridsampler.seeing.depth_image import DepthRange
     from ros2_gridsampler.seeing.sample_stream import FrozenConfig
     from ros2_gridsampler.training.fine_tune import FineTuneConfig
     from ros2_gridsampler.training.mi_mae import MiMaeConfig
@@ -73,6 +74,7 @@ def examples():
         frames,
         model,
         episodes,
+        DepthRange(0.2, 1.5),
         FrozenConfig(0.5, 0.01),
         DelayConfig('joint'),
         PretrainConfig(frames, model),
