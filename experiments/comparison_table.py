@@ -146,7 +146,9 @@ def latency_ratios(
 def table(rows: Sequence[Row], reference: str) -> str:
     """Markdown: one line per row."""
     first = next(row for row in rows if row.name == reference)
-    kinds = [[kind] for kind in PLACEMENTS] + [[*PLACEMENTS]]
+    # Columns of placements that nobody measured would hold nothing.
+    measured = [kind for kind in PLACEMENTS if any(row.solved(kind) for row in rows)]
+    kinds = [[kind] for kind in measured] + [measured] * (len(measured) > 1)
     head = ['row', 'tokens']
     for kind in kinds:
         head += [*(kind if len(kind) == 1 else []), f'{" and ".join(kind)}, against {reference}']

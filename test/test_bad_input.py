@@ -99,7 +99,7 @@ def place(tmp_path_factory):
             'wander is 0 periods, expected at least 1 periods and at most 40 periods',
         ),
         ('record --out file', 'file cannot be a folder'),
-        (f'{SUCCESS} --episodes 0', 'got 0 episodes; ask for 1 to that many'),
+        (f'{SUCCESS} --episodes 0', 'got 0 episodes, ask for 1 to that many'),
         (f'{SUCCESS} --tasks 0,10', 'libero_spatial has no task 10; choose 0 to 9'),
         (f'{SUCCESS} --suite moon', "LIBERO has no suite 'moon'"),
         (f'{SUCCESS} --json file/x.json', 'file cannot be a folder'),

@@ -283,6 +283,9 @@ def test_camera_info_that_comes_late_is_checked_when_it_comes(
     assert 'Traceback' not in node.text
 
 
+# Seldom, on a busy machine, a message of the recording is lost on the way, and the picture that
+# waits for it is never answered; then the session is not the one to compare with.
+@pytest.mark.flaky(reruns=2, only_rerun=['1 pictures unanswered'])
 def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
     start_node, tmp_path, watcher
 ):

@@ -30,7 +30,7 @@ COMMANDS, GRIPPER = '/policy_node/twist_command', '/policy_node/gripper_command'
 # What is published here comes late on a busy machine.
 STREAMS = StreamBudget(max_skew=0.4)
 # Between what the node and the recorder hear on a busy machine; pictures come every 50 ms [s].
-REACH = 0.2
+REACH = 0.4
 
 
 class Session:

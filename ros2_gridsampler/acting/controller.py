@@ -166,6 +166,7 @@ class Controller:
         """Know everything but where the arm is."""
         self._schedule = ChunkSchedule(schedule)
         self._motion = space.means.motion(space.names, space.frame, limits, max_excess)
+        self._beside = not space.means.of_joints
         self._max_state_age = max_state_age
         self._delay = schedule.actuation_delay
         self._leads = leads
@@ -212,7 +213,7 @@ class Controller:
     @property
     def commanded_opening(self) -> float | None:
         """To which the gripper beside a twist was last commanded [m]; None where it was not."""
-        return None if self._last is None or self._motion.watched.size else float(self._last[6])
+        return None if self._last is None or not self._beside else float(self._last[-1])
 
     @property
     def parts(self) -> tuple[StatePart, ...]:

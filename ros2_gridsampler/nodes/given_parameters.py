@@ -66,7 +66,7 @@ def refusal_of_files(node: Any, arguments: Sequence[str]) -> str:
 def _refusal(node: Any, name: str, known: Collection[str]) -> str:
     # The name without its group may be right: 'max_age' for 'streams.max_age'.
     last = {candidate.rsplit('.')[-1]: candidate for candidate in known}
-    near = difflib.get_close_matches(name, known, 1, 0.75)
+    near = [last[name]] if name in last else difflib.get_close_matches(name, known, 1, 0.75)
     near = near or [last[n] for n in difflib.get_close_matches(name.split('.')[-1], last, 1, 0.8)]
     meant = f'did you mean {near[0]!r}?' if near else 'leave it out.'
     given = given_value(node, name)
