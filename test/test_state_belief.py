@@ -254,6 +254,14 @@ def test_a_gripper_that_is_shut_from_one_message_to_the_next_is_not():
     assert not jaw_closes(20.0, 0.02)
 
 
+@pytest.mark.parametrize(('silence', 'believed'), [(0.1, False), (0.5, True), (8.6, True)])
+def test_after_a_silence_as_long_as_its_way_a_gripper_may_be_anywhere(silence, believed):
+    belief = StateBelief(panda().loop._controller.parts, 0.05, 0.5)
+    assert belief.believe(np.array([0.5, 0, 0.3, 0.0, 0, 0, 0, 1.0]), 10.0)
+    moved = np.array([0.5, 0, 0.3, 0.08, 0, 0, 0, 1.0])
+    assert belief.believe(moved, 10.0 + silence) is believed
+
+
 @pytest.mark.parametrize('seconds', [0.3, 1.0, 3.0])
 def test_a_gripper_that_says_0_holds_the_arm_until_the_truth_comes(seconds):
     bench = panda()

@@ -39,6 +39,7 @@ class StatePart:
         unit: The unit of the numbers.
         rotates: Whether they are a unit quaternion x y z w, whose change is an angle.
         noise: How far they may step beyond what the rate allows [unit].
+        longest_gap: A longer time between two measurements lets them go no farther [s].
     """
 
     name: str
@@ -48,6 +49,7 @@ class StatePart:
     unit: str
     rotates: bool = False
     noise: float = _NOISE
+    longest_gap: float = _LONGEST_GAP
 
     def way(self, one: Numbers, other: Numbers) -> float:
         """Returns how far apart two states are in this part [unit]."""
@@ -63,6 +65,7 @@ def joint_parts(limits: JointLimits) -> tuple[StatePart, ...]:
     slides = np.array(limits.grips) & (np.array(limits.units) == 'm')
     ranges = limits.max_position - limits.min_position
     noises = np.where(slides, np.minimum(_JAW_NOISE * ranges, _NOISE), _NOISE)
+    gaps = np.where(slides, _jaw_gap(ranges, limits.max_velocity), _LONGEST_GAP)
     return tuple(
         StatePart(
             f'joint {name!r}',
@@ -70,6 +73,7 @@ def joint_parts(limits: JointLimits) -> tuple[StatePart, ...]:
             *_rate_and_ramp(*bounds),
             unit,
             noise=float(noises[row]),
+            longest_gap=float(gaps[row]),
         )
         for row, (name, unit, *bounds) in enumerate(
             zip(
@@ -91,11 +95,19 @@ def hand_parts(hand: EndEffectorLimits, gripper: GripperLimits) -> tuple[StatePa
         hand.max_rotation_rate, hand.max_rotation_acceleration, hand.max_rotation_jerk
     )
     jaw = min(_JAW_NOISE * gripper.max_opening, _NOISE)
+    gap = float(_jaw_gap(gripper.max_opening, gripper.max_speed))
     return (
         StatePart('the end effector', slice(0, 3), *move, 'm'),
-        StatePart('the gripper', slice(3, 4), gripper.max_speed, 0.0, 'm', noise=jaw),
+        StatePart(
+            'the gripper', slice(3, 4), gripper.max_speed, 0.0, 'm', noise=jaw, longest_gap=gap
+        ),
         StatePart('the orientation', slice(4, 8), *turn, 'rad', rotates=True),
     )
+
+
+def _jaw_gap(way: float | Numbers, speed: float | Numbers) -> Numbers:
+    """Returns after how long a silence a jaw may be anywhere on its way [s]."""
+    return np.maximum(np.asarray(way) / np.asarray(speed) / _MARGIN, _LONGEST_GAP)
 
 
 def travel_time(parts: Sequence[StatePart], ways: Sequence[float], from_rest: bool) -> float:
@@ -145,6 +157,7 @@ class StateBelief:
         self._parts = parts
         self._rates = np.array([part.max_rate for part in parts])
         self._noises = np.array([part.noise for part in parts])
+        self._gaps = np.array([part.longest_gap for part in parts])
         self._near = near
         self._patience = patience
         self._accepts_zeros = accepts_zeros
@@ -188,7 +201,7 @@ class StateBelief:
         if time == seen[1] and np.array_equal(state, seen[0]):
             return not self.doubt
         ways = self._ways(seen[0], state)
-        gap = min(max(time - seen[1], 0.0), _LONGEST_GAP)
+        gap = np.minimum(max(time - seen[1], 0.0), self._gaps)
         # What was too fast is paid back by slower motion: stamps jitter, but no arm drifts away.
         excess = np.maximum(self._excess + ways - _MARGIN * self._rates * gap, 0.0)
         if not self.doubt:
