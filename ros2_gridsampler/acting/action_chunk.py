@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets predicted from one observation -> the target due at any time inside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from ..seeing.joint_states import JointNames
 from .action_kinds import KINDS, TWIST_NAMES, ActionKind
 
 __all__ = ['TWIST_NAMES', 'ActionChunk', 'ActionSpace', 'OutsideChunk']
@@ -42,6 +43,10 @@ class ActionSpace:
     def means(self) -> ActionKind:
         """What is particular to its kind."""
         return KINDS[self.kind]
+
+    def called(self, joints: JointNames) -> 'ActionSpace':
+        """Returns the same space with the names that a robot gives to its joints."""
+        return replace(self, names=joints.of_robot(self.names)) if self.means.of_joints else self
 
 
 class OutsideChunk(ValueError):

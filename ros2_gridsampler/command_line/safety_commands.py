@@ -134,7 +134,7 @@ def timing(
         nodes: Which nodes are measured.
         loads: Under which loads; one endless loop per core is added for all-cores.
     """
-    from ..benchmarks.timing_benchmark import LOADS, run_timing
+    from ..benchmarks.timing_benchmark import run_timing
     from ..nodes.private_domain import private_domain
     from ..stop_request import StopRequest
 
@@ -142,7 +142,6 @@ def timing(
         raise ValueError(f'Seconds and rates must be positive, got {seconds} and {list(rates)}.')
     with json_output(json) as write:
         with StopRequest() as stop, private_domain():
-            chosen = [LOADS[['inference', 'all-cores'].index(load)] for load in loads]
-            report = run_timing(rates, seconds, stop.check, nodes=nodes, loads=chosen)
+            report = run_timing(rates, seconds, stop.check, nodes=nodes, loads=loads)
         print(report)
         write(report.to_json())

@@ -199,6 +199,7 @@ class _Labels:
         self._bag = bag
         self._config = config
         self._buffer = buffer
+        self._names = config.action_space.called(config.topics.joint_names).names
         labels = config.labels
         self._actions, self._gripper, self._landmarks = (LabelTrack() for _ in range(3))
         takers: dict[str, Callable[[RecordedMessage], None]] = {
@@ -242,10 +243,8 @@ class _Labels:
 
     def _take_action(self, recorded: RecordedMessage) -> None:
         space, message = self._config.action_space, recorded.message
-        means, names = space.means, space.names
-        if means.of_joints:
-            names = self._config.topics.joint_names.of_robot(names)
-        target = means.read(message, means.messages[0], names, space.frame)
+        means, frame = space.means, space.frame
+        target = means.read(message, means.messages[0], self._names, frame)
         # A stamp of 0 means "on arrival", as for trajectories; plain numbers have none.
         header = getattr(message, 'header', None)
         time = (header and stamp_seconds(header.stamp)) or recorded.time

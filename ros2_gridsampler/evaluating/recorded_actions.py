@@ -37,8 +37,7 @@ class RecordedActions:
 
     def __init__(self, space: ActionSpace, topics: TopicMap, steps: int, period: float) -> None:
         self._space = space
-        names, renamed = space.names, topics.streams.joint_names
-        self._names = renamed.of_robot(names) if space.means.of_joints else names
+        self._names = space.called(topics.streams.joint_names).names
         self._reached = NewestJoints(self._names)
         self._topics = topics
         self._due: Numbers = np.asarray(period * (np.arange(steps) + 0.25), np.float64)

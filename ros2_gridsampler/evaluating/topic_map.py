@@ -98,7 +98,9 @@ def map_topics(
     chosen = dict(choice.cameras or {})
     far = {name: chosen.pop(name, '') for name in config.depth}
     cameras = guess.cameras(colours, chosen)
-    cameras |= {name: guess.depth_camera(name, topic, len(far)) for name, topic in far.items()}
+    cameras |= {
+        name: guess.camera(name, topic, len(far), depth=True) for name, topic in far.items()
+    }
     means = config.action_space.means
     hand = not means.of_joints
     joints = choice.joint_states
@@ -173,23 +175,9 @@ class _Guess:
             raise ValueError(f'Cameras {unknown} are none of the policy: {list(names)}.')
         return {name: self.camera(name, chosen.get(name, ''), len(names)) for name in names}
 
-    def depth_camera(self, name: str, chosen: str, cameras: int) -> str:
-        stream = f'depth camera {name}'
-        if chosen:
-            return self._chosen(stream, chosen, IMAGE_TYPES)
-        there = sorted(
-            topic
-            for topic, kind in self._recorded.items()
-            if kind in IMAGE_TYPES and (topic in self._depth or 'depth' in topic.lower())
-        )
-        named = [topic for topic in there if name in topic.split('/')]
-        return self._obvious(
-            stream, 'Image or CompressedImage', named or (there if cameras == 1 else []), there
-        )
-
-    def camera(self, name: str, chosen: str, cameras: int) -> str:
-        stream = f'camera {name}'
-        if chosen in self._depth:
+    def camera(self, name: str, chosen: str, cameras: int, *, depth: bool = False) -> str:
+        stream = f'depth camera {name}' if depth else f'camera {name}'
+        if chosen in self._depth and not depth:
             raise ValueError(
                 f'The topic of {stream} is {chosen}, which holds depth images; name the topic of '
                 'the colour camera.'
@@ -199,7 +187,7 @@ class _Guess:
         there = sorted(
             topic
             for topic, kind in self._recorded.items()
-            if kind in IMAGE_TYPES and topic not in self._depth and 'depth' not in topic.lower()
+            if kind in IMAGE_TYPES and (topic in self._depth or 'depth' in topic.lower()) is depth
         )
         named = [topic for topic in there if name in topic.split('/')]
         return self._obvious(

@@ -4,7 +4,6 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +108,7 @@ class PolicyLoop:
         self.output = choose_output(parameters.output, space)
         by_joints = space.means.of_joints
         names = parse_joint_names(parameters.joint_names, parameters.joint_prefix)
-        called = replace(space, names=names.of_robot(space.names)) if by_joints else space
+        called = space.called(names)
         separate = names.of_robot(parameters.separate_joints)
         fingers = names.of_robot(parameters.gripper_joints)
         # Where something that comes later is refused, nothing of what came before may stay.
