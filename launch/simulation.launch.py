@@ -28,6 +28,11 @@ ARGUMENTS = (
     ('placements', '', 'official or widened (by 5 cm)'),
     ('rendering', '', 'simplified or original'),
     ('image_transport', 'compressed', 'compressed or raw'),
+    (
+        'use_sim_time',
+        'true',
+        'The arm publishes /clock and waits for the policy; false: real time',
+    ),
 )
 
 
@@ -41,10 +46,11 @@ def start(context):
         for name in ('suite', 'placements', 'rendering', 'image_transport')
         if given[name]
     }
+    simulation['publish_clock'] = shared.truth(given, 'use_sim_time')
     simulation['tasks'] = shared.integers(given, 'tasks')
     if given['episodes_per_task']:
         (simulation['episodes_per_task'],) = shared.integers(given, 'episodes_per_task')
-    own = ('policy', 'arm', 'encoder', 'backend', 'device', 'output')
+    own = ('policy', 'arm', 'encoder', 'backend', 'device', 'output', 'use_sim_time')
     passed = {name: given[name] for name in own}
     topics = {
         'camera_topics': cameras,

@@ -39,6 +39,7 @@ def test_a_thread_that_was_given_up_neither_delivers_nor_goes_on(monkeypatch, fa
         ObservationBuffer(CONFIG, StreamBudget()),
         predict,
         now=lambda: now[0],
+        steady=lambda: now[0],
         deliver=deliver,
         refuse=lambda *words: refused.append(words),
         min_contrast=0.0,

@@ -14,7 +14,7 @@ STAGES = ('wait', 'decode', 'inference', 'schedule', 'total')
 
 @dataclass(frozen=True)
 class ChunkTimes:
-    """The life of one executed chunk, all on the clock that stamps the cameras [s].
+    """The life of one executed chunk, all in steady time [s].
 
     Attributes:
         captured: Capture time of the oldest stream.

@@ -15,7 +15,7 @@ class CommandStatistics:
     """What diagnostics and swaps are told of the commands.
 
     Args:
-        now: The clock that stamps the streams [s].
+        steady: Returns steady time [s].
         follow: Called with the times of every chunk when it is commanded first.
 
     Attributes:
@@ -28,8 +28,8 @@ class CommandStatistics:
         seam_velocities: The same of their velocities.
     """
 
-    def __init__(self, now: Callable[[], float], follow: Callable[[ChunkTimes], None]) -> None:
-        self._now = now
+    def __init__(self, steady: Callable[[], float], follow: Callable[[ChunkTimes], None]) -> None:
+        self._steady = steady
         self._follow = follow
         self._newest: TimedPrediction | None = None
         self.commands = 0
@@ -70,11 +70,11 @@ class CommandStatistics:
         if self._newest is not None:
             timed, self._newest = self._newest, None
             times = ChunkTimes(
-                timed.observation.time,
+                timed.captured,
                 timed.taken,
                 timed.decoded,
                 timed.predicted,
-                self._now(),
+                self._steady(),
             )
             self.latency.add(times)
             self._follow(times)

@@ -24,14 +24,28 @@ from .output_topics import CommandOutput
 
 # How often an arm that stands is told so again, before nothing more is sent.
 _LAST_WORDS = 4
+# How often a simulated clock is looked at [s], and how many periods of real time a command of the
+# last stop waits for it.
+_LOOK, _SLOWEST_STOP = 0.001, 5
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """The clock that stamps the streams, and one that nobody sets; both give [s]."""
+    """The clock that stamps the streams, and one that nobody sets; both give [s].
+
+    Attributes:
+        simulated: Whether the first is simulated: commands are then due by it, so that an arm
+            which is simulated slowly is commanded as slowly.
+    """
 
     ros: Callable[[], float]
     steady: Callable[[], float]
+    simulated: bool = False
+
+    @property
+    def pace(self) -> Callable[[], float]:
+        """The clock by which commands are due [s]."""
+        return self.ros if self.simulated else time.monotonic
 
 
 class CommandThread:
@@ -78,6 +92,7 @@ class CommandThread:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name='commands', daemon=True)
         self._alive_at = time.monotonic()
+        self._clock_moved = (float('nan'), 0.0)
         self.view = loop.view
         """What the last step left."""
         self.deadlines = DeadlineMonitor(config.period)
@@ -174,13 +189,12 @@ class CommandThread:
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
-        period, deadline = self._config.period, time.monotonic() + self._lead
+        period, pace = self._config.period, self._clocks.pace
+        deadline = pace() + self._lead
         resting, left = 0, int(self._config.stop_time / period) + 1 + _LAST_WORDS
         try:
             while resting <= _LAST_WORDS and left > 0:
-                stopping = self._stopping.wait(
-                    max(deadline - self._lead - time.monotonic(), 0.0)
-                ) and self._wait_until(deadline - self._lead)
+                stopping = self._wait(deadline)
                 self._alive_at = time.monotonic()
                 self.before_command()
                 command = self._step(deadline)
@@ -188,13 +202,39 @@ class CommandThread:
                     left -= 1
                     quiet = command is None or not command.sends
                     resting += _LAST_WORDS + 1 if quiet else command.at_rest if command else 0
-                sent = time.monotonic()
+                sent = pace()
                 self.deadlines.tick(sent)
+                if self._clocks.simulated and sent < deadline:
+                    # It stands still, or was set back.
+                    deadline = sent
                 deadline += period * max(int((sent - deadline) / period), 1)
             self.stopped_in_time = resting > _LAST_WORDS
             self._output.wait_until_received()
         except Exception as error:  # the ROS thread has to hear of it, whatever it is
             self.failure = error
+
+    def _wait(self, deadline: float) -> bool:
+        """Waits until a command has to be begun; returns whether the thread has to stop."""
+        if self._clocks.simulated:
+            return self._wait_for_clock(deadline)
+        return self._stopping.wait(
+            max(deadline - self._lead - time.monotonic(), 0.0)
+        ) and self._wait_until(deadline - self._lead)
+
+    def _wait_for_clock(self, deadline: float) -> bool:
+        """Waits until the simulated clock says so; one that stands still is not waited for."""
+        period, begin = self._config.period, time.monotonic()
+        while True:
+            ros, self._alive_at = self._clocks.ros(), time.monotonic()
+            if ros != self._clock_moved[0]:
+                self._clock_moved = ros, self._alive_at
+            stopping, waited = self._stopping.is_set(), self._alive_at - begin
+            still = self._alive_at - self._clock_moved[1] > self._config.clock_patience
+            if ros >= deadline or deadline - ros > 2 * period:
+                return stopping
+            if waited >= period and (still or (stopping and waited >= _SLOWEST_STOP * period)):
+                return stopping
+            time.sleep(_LOOK)
 
     def _wait_until(self, deadline: float) -> bool:
         """A thread that stops has no event to wait for any more."""
@@ -211,11 +251,12 @@ class CommandThread:
         events: list[Event] = [] if measured is None else [measured]
         events = [*(self._inbox.popleft() for _ in range(len(self._inbox))), *events]
         clock, steady = self._clocks.ros(), self._clocks.steady()
-        due = clock + max(deadline - time.monotonic(), 0.0)
+        due = clock + max(deadline - self._clocks.pace(), 0.0)
         command = self._loop.step(Instant(clock, steady, due), events)
         self.view = self._loop.view
         if command is not None:
-            self._wait_until(deadline)
+            if not self._clocks.simulated:
+                self._wait_until(deadline)
             with self.sending:
                 # Whoever took over while this thread hung has stopped the arm already.
                 if self._taken_over is None and command.sends:

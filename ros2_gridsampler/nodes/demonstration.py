@@ -7,7 +7,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from rclpy.parameter import Parameter
 from tqdm import tqdm
 
 from ..evaluating.demonstration_page import write_page
@@ -60,7 +62,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
         check_signals = stack.enter_context(StopRequest()).check
         stack.enter_context(private_domain())
         watcher, _ = stack.enter_context(
-            own_node(lambda context: DemonstrationWatcher(policy.cameras, context=context))
+            own_node(lambda context: _watcher(policy.cameras, context))
         )
         arm, node = _children(config, folder, policy, out)
         children = [stack.enter_context(child) for child in (arm, node)]
@@ -83,6 +85,11 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
     return write_page(seen, out, progress=True)
 
 
+def _watcher(cameras: Sequence[str], context: Any) -> DemonstrationWatcher:
+    sim_time = Parameter('use_sim_time', value=True)
+    return DemonstrationWatcher(cameras, context=context, parameter_overrides=[sim_time])
+
+
 def _children(
     config: DemonstrationConfig, folder: Path, policy: PolicyConfig, out: Path
 ) -> tuple[ChildProcess, ChildProcess]:
@@ -97,6 +104,7 @@ def _children(
             'episodes_per_task': config.episodes,
             'placements': config.placements,
             'image_size': policy.resolution[0],
+            'publish_clock': True,
         },
         {},
         environment=environment,
@@ -109,6 +117,11 @@ def _children(
         {
             'policy': str(folder.resolve()),
             'arm': config.arm,
+            'use_sim_time': True,
+            # The clock stands where this machine draws slowly.
+            'clock_patience': _COMMAND_TIMEOUT,
+            # Pictures come 0.02 s after their capture; the pose beside them is waited for.
+            'streams.settle_time': PERIOD,
             'camera_topics': [
                 arm_messages.image_topic(camera, compressed=True) for camera in policy.cameras
             ],

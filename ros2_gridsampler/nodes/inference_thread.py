@@ -17,13 +17,24 @@ from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.observation_search import ObservationSearch
 from ..seeing.stream_health import Fault
 
+# Pictures whose arrival is remembered.
+_REMEMBERED = 64
+
 
 @dataclass(frozen=True)
 class TimedPrediction:
-    """A prediction, what it was made from, and when its stages were done [s]."""
+    """A prediction, what it was made from, and when its stages were done.
+
+    Attributes:
+        captured: Capture time of the observation; this and the following in steady time [s].
+        taken: The observation was picked up.
+        decoded: Its pictures were ready.
+        predicted: The chunk was there.
+    """
 
     observation: Observation
     prediction: Prediction
+    captured: float
     taken: float
     decoded: float
     predicted: float
@@ -38,6 +49,7 @@ class InferenceThread:
         buffer: Filled and read under this object's lock only.
         predict: The policy.
         now: The clock that stamps the streams [s].
+        steady: Returns steady time [s].
         deliver: Called in this thread with every prediction.
         refuse: Called in this thread with fault, stream and text of what cannot be used.
         min_contrast: See `StreamBudget`.
@@ -53,6 +65,7 @@ class InferenceThread:
         predict: Callable[[Observation], Prediction],
         *,
         now: Callable[[], float],
+        steady: Callable[[], float],
         deliver: Callable[[TimedPrediction], None],
         refuse: Callable[[Fault, str, str], None],
         min_contrast: float,
@@ -61,10 +74,12 @@ class InferenceThread:
         self._search = ObservationSearch(buffer)
         self._predict = predict
         self._now = now
+        self._steady = steady
         self._deliver = deliver
         self._refuse = refuse
         self._min_contrast = min_contrast
         self._sent: deque[tuple[NDArray[np.float64], float]] = deque(maxlen=1000)
+        self._came: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._busy_since: float | None = None
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -108,7 +123,7 @@ class InferenceThread:
     def busy(self) -> float:
         """For how long the present prediction has been made; 0 where none is [s]."""
         since = self._busy_since
-        return 0.0 if since is None else max(self._now() - since, 0.0)
+        return 0.0 if since is None else max(self._steady() - since, 0.0)
 
     def streams(self) -> dict[str, tuple[float | None, int, int]]:
         """Stream -> capture time of its newest sample [s], repeated stamps, new starts."""
@@ -120,6 +135,7 @@ class InferenceThread:
         """Takes a picture; see `ObservationBuffer.add_image`."""
         with self._changed:
             self._buffer.add_image(camera, message, time)
+            self._came.append((time, self._steady() - max(self._now() - time, 0.0)))
             self._changed.notify()
 
     def add_camera_info(self, camera: str, message: Any) -> None:
@@ -162,14 +178,14 @@ class InferenceThread:
     def _run(self, stopping: threading.Event) -> None:
         try:
             while (decode := self._wait(stopping)) is not None:
-                taken = self._now()
+                taken = self._steady()
                 try:
                     observation = decode()
                     check_contrast(observation, self._min_contrast)
                 except ValueError as error:
                     self._refuse(Fault.BAD_PICTURE, 'picture', str(error))
                     continue
-                decoded = self._busy_since = self._now()
+                decoded = self._busy_since = self._steady()
                 self.decoded += 1
                 try:
                     prediction = self._predict(observation)
@@ -183,7 +199,14 @@ class InferenceThread:
                 if stopping.is_set():
                     return
                 self._deliver(
-                    TimedPrediction(observation, prediction, taken, decoded, self._now())
+                    TimedPrediction(
+                        observation,
+                        prediction,
+                        captured=self._captured(observation.time),
+                        taken=taken,
+                        decoded=decoded,
+                        predicted=self._steady(),
+                    )
                 )
         except Exception as error:  # the command thread has to hear of it, whatever it is
             if stopping.is_set():
@@ -191,6 +214,15 @@ class InferenceThread:
             self.failure = error
             text = f'The inference ended with {type(error).__name__}: {error}'
             self._refuse(Fault.INFERENCE_FAILED, 'policy', text)
+
+    def _captured(self, time: float) -> float:
+        """The moment of a stamp in steady time [s], as when a picture of that stamp came.
+
+        A simulated clock may have gone slower since, or have stood still.
+        """
+        with self._changed:
+            came = dict(self._came)
+        return came.get(time, self._steady() - (self._now() - time))
 
     def _wait(self, stopping: threading.Event) -> Callable[[], Observation] | None:
         """The next observation to decode; None when stopping."""

@@ -47,6 +47,7 @@ class LoopFindings:
         steady: Callable[[], float],
     ) -> None:
         self._node = node
+        self._parameters = parameters
         self._budget = parameters.streams
         self._view = view
         self._inference = inference
@@ -105,7 +106,7 @@ class LoopFindings:
             self._clock = (now, steady)
         simulated = bool(self._node.get_parameter('use_sim_time').value)
         still = steady - self._clock[1]
-        if simulated and (now == 0 or still > _STILL):
+        if simulated and (now == 0 or still > max(_STILL, self._parameters.clock_patience)):
             publishers = self._node.count_publishers('/clock')
             who = f'has {publishers} publisher(s)' if publishers else 'is published by nobody'
             text = (

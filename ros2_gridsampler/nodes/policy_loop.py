@@ -130,6 +130,7 @@ class PolicyLoop:
                 ObservationBuffer(config.observation, parameters.streams, names),
                 self._predict,
                 now=self._now,
+                steady=steady,
                 deliver=self._deliver,
                 refuse=self._refuse,
                 min_contrast=parameters.streams.min_contrast,
@@ -179,7 +180,7 @@ class PolicyLoop:
             output=self._output,
             steady=steady,
         )
-        self.statistics = CommandStatistics(self._now, reports.timing)
+        self.statistics = CommandStatistics(steady, reports.timing)
         self._report = LoopReport(config, self.statistics, self._inference, self._inputs, problems)
         self.before_command: Callable[[], None] = lambda: None
         """Called in the command thread before each command."""
@@ -201,7 +202,7 @@ class PolicyLoop:
             self._loop,
             parameters,
             self._output,
-            Clocks(self._now, self._steady),
+            Clocks(self._now, self._steady, bool(self._node.get_parameter('use_sim_time').value)),
             measured=self._measured,
             watch=self._note,
             lead=parameters.command_lead,

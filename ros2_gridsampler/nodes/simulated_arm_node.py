@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from ..acting.command_message import read_float64_multi_array, read_twist
 from ..bags.bag_writer import serialise
+from ..seeing.camera_message import stamp_seconds
 from ..simulation import arm_messages
 from ..simulation.libero_arm import Libero
 from .node_setup import BadParameter, Refused, declare_parameters, read_parameters, run
 from .problems import Problems
+from .simulated_clock import SimulatedClock
 from .simulation_parameters import SimulationParameters
-from .topics import LATCHED, NEWEST, STATE
+from .topics import LATCHED, NEWEST, STATE, ros_time
 
 if TYPE_CHECKING:
     from .simulation_thread import Episode
@@ -56,13 +60,19 @@ class SimulatedArmNode(Node):
                 f'The simulation needs {error.name}, which {sys.executable} has not; run '
                 "pip install '.[full,sim]' there, or activate the environment that has it."
             ) from error
+        self._pace = self._make_clock() if parameters.publish_clock else None
         self._simulation = SimulationThread(
             parameters,
             Libero(parameters.suite, parameters.rendering),
             now=lambda: self.get_clock().now().nanoseconds * 1e-9,
             publish=self._publish,
             announce=self._announce,
+            clock=self._pace,
         )
+        if self._pace is not None:
+            self.create_subscription(
+                JointTrajectory, parameters.chunk_topic, self._take_answer, STATE
+            )
         self.create_subscription(
             TwistStamped, arm_messages.TWIST_COMMAND, self._take_twist, NEWEST
         )
@@ -73,6 +83,8 @@ class SimulatedArmNode(Node):
         # A failure of the other thread has to end the process.
         self.create_timer(0.5, self._check)
         self.get_logger().info(f'Building the first scene of {parameters.suite}, some seconds ...')
+        if self._pace is not None:
+            self._pace.start()
         self._simulation.start()
 
     @property
@@ -82,7 +94,13 @@ class SimulatedArmNode(Node):
 
     def stop(self) -> None:
         """Ends the simulation and returns."""
+        if self._pace is not None:
+            self._pace.stop()
         self._simulation.stop()
+
+    def _make_clock(self) -> SimulatedClock:
+        topic = self.create_publisher(Clock, '/clock', STATE)
+        return SimulatedClock(lambda now: topic.publish(Clock(clock=ros_time(now))))
 
     def _check(self) -> None:
         failure = self._simulation.failure
@@ -116,7 +134,9 @@ class SimulatedArmNode(Node):
 
     def _take_twist(self, message: Any) -> None:
         try:
-            self._simulation.move(read_twist(message, arm_messages.BASE_FRAME))
+            self._simulation.move(
+                read_twist(message, arm_messages.BASE_FRAME), stamp_seconds(message.header.stamp)
+            )
         except ValueError as error:
             self._problems.report('twist', f'{error} The command was ignored.')
 
@@ -125,6 +145,9 @@ class SimulatedArmNode(Node):
             self._simulation.grip(float(read_float64_multi_array(message, 1)[0]))
         except ValueError as error:
             self._problems.report('gripper', f'{error} The command was ignored.')
+
+    def _take_answer(self, message: Any) -> None:
+        self._simulation.answer(stamp_seconds(message.header.stamp))
 
     def _reset(self, request: Any, response: Any) -> Any:
         episode = self._simulation.skip()

@@ -50,6 +50,17 @@ class SimulationParameters:
             'minimum': 0.0,
         },
     )
+    publish_clock: bool = field(
+        default=False,
+        metadata={
+            'help': 'Publish /clock, no faster than real time, and wait with it for the policy '
+            'node: a slow machine simulates slowly, and the same. All nodes need use_sim_time'
+        },
+    )
+    chunk_topic: str = field(
+        default='/policy_node/action_chunk',
+        metadata={'help': 'With publish_clock: the answers of the policy node'},
+    )
     auto_reset: bool = field(
         default=True, metadata={'help': 'Go on to the next episode without being asked'}
     )

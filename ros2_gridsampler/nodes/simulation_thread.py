@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest command -> what the simulated arm shows, episode by episode, in real time."""
+"""The newest command -> what the simulated arm shows, episode by episode."""
 
 import threading
 import time
@@ -15,10 +15,35 @@ from ..bags.bag_writer import build
 from ..simulation import arm_messages
 from ..simulation.arm_state import OPEN
 from ..simulation.simulator import SimulatedArm, Simulator
+from .simulated_clock import SimulatedClock
 from .simulation_parameters import SimulationParameters
 
 # Later than this the loop gives up catching up, or it would run ahead of everybody [s].
 _MOST_LATE = 0.2
+# In simulated time: pictures come so long after their capture, as a camera's do; and so long
+# before the next step the answer to them has to be there, to be commanded in time [s].
+_READOUT, _LAST_COMMAND = 0.02, 0.02
+# So long is a node waited for that answered before [s].
+_PATIENCE = 2.0
+# Stamps are whole nanoseconds [s].
+_SAME = 1e-6
+
+
+@dataclass
+class _Answers:
+    """What came of a node.
+
+    Attributes:
+        newest: Stamp of the newest [s].
+        before: Stamp of the one before [s].
+        fresh: Whether one came since the last pictures were captured.
+        expected: Whether another one is waited for.
+    """
+
+    newest: float = 0.0
+    before: float = 0.0
+    fresh: bool = False
+    expected: bool = False
 
 
 @dataclass
@@ -41,9 +66,11 @@ class SimulationThread:
     Args:
         parameters: Tasks, placements, times.
         simulator: Whose tasks.
-        now: The clock of the stamps [s].
+        now: The clock of the stamps [s], where `clock` is not given.
         publish: Called in the thread with a topic and a message made by `build`.
         announce: Called in the thread with the current episode and all that are over.
+        clock: Simulated time, which then goes on only when the pictures of a step were answered
+            and commands came; stamps and timeouts are by it. None for real time.
     """
 
     def __init__(
@@ -54,10 +81,14 @@ class SimulationThread:
         now: Callable[[], float],
         publish: Callable[[str, Any], None],
         announce: Callable[[Episode | None, list[Episode]], None],
+        clock: SimulatedClock | None = None,
     ) -> None:
         self._parameters = parameters
         self._simulator = simulator
-        self._now = now
+        self._now = now if clock is None else clock.now
+        self._clock = clock
+        self._time = time.monotonic if clock is None else clock.now
+        self._waits = {'answer': _Answers(), 'command': _Answers()}
         self._publish = publish
         self._announce = announce
         self._twist: tuple[NDArray[np.float64], float] | None = None
@@ -82,9 +113,14 @@ class SimulationThread:
             self._changed.notify_all()
         self._thread.join()
 
-    def move(self, twist: NDArray[np.float64]) -> None:
+    def move(self, twist: NDArray[np.float64], stamp: float = 0.0) -> None:
         """Follows a twist [m/s], [rad/s] until the next one comes or the time is out."""
-        self._twist = (twist, time.monotonic())
+        self._twist = (twist, self._time())
+        self._came('command', stamp)
+
+    def answer(self, stamp: float) -> None:
+        """A chunk came for the pictures of that stamp [s]."""
+        self._came('answer', stamp)
 
     def grip(self, opening: float) -> None:
         """Brings the gripper to an opening [m]."""
@@ -157,24 +193,30 @@ class SimulationThread:
             arm_messages.INSTRUCTION, build('std_msgs/msg/String', data=episode.instruction)
         )
         self._announce(episode, self.episodes[:-1])
-        deadline = begin = time.monotonic()
-        started: float | None = None
+        deadline = begin = self._time()
+        begun = time.monotonic()
+        started = False
         steps = held = 0
         while not (self._stopping or self._skipping or (episode.result and parameters.auto_reset)):
+            if self._clock is not None:
+                self._waits['answer'].fresh = False
+                self._clock.limit(deadline + _READOUT)
             self._show(arm)
             twist = self._due_twist(begin + parameters.pause)
-            if twist is not None and started is None:
-                started = time.monotonic()
+            if twist is not None and not started:
+                started, begun = True, time.monotonic()
             arm.step(np.zeros(6) if twist is None else twist, self._gripper)
             success = arm.success()
             self._publish(arm_messages.SUCCESS, build('std_msgs/msg/Bool', data=success))
-            if started is not None and not episode.result:
+            if started and not episode.result:
                 steps += 1
                 held += twist is None
                 if success or steps >= parameters.maximum_steps:
-                    pace = steps * arm.period / (time.monotonic() - started)
+                    pace = steps * arm.period / (time.monotonic() - begun)
                     episode.result = _result(success, steps, held, pace)
             deadline = self._wait(deadline + arm.period)
+        if self._clock is not None:
+            self._clock.limit()
         if not episode.result:
             episode.result = {**_result(False, steps, held, None), 'interrupted': True}
 
@@ -196,17 +238,47 @@ class SimulationThread:
         if self._twist is None:
             return None
         twist, came = self._twist
-        late = time.monotonic() - came > self._parameters.command_timeout
+        late = self._time() - came > self._parameters.command_timeout
         return None if late or came < not_before else twist
+
+    def _came(self, what: str, stamp: float) -> None:
+        with self._changed:
+            answers = self._waits[what]
+            answers.before, answers.newest = answers.newest, stamp
+            answers.fresh = answers.expected = True
+            self._changed.notify_all()
 
     def _wait(self, deadline: float) -> float:
         """Sleep until the deadline; the next one counts from what is returned."""
+        if self._clock is not None:
+            self._run_to(deadline - _LAST_COMMAND)
+            self._wait_for('answer', lambda answers: answers.fresh)
+            self._run_to(deadline)
+            # The next one is not due yet.
+            self._wait_for(
+                'command', lambda came: 2 * came.newest - came.before > deadline + _SAME
+            )
+            return deadline
         late = time.monotonic() - deadline
         if late > _MOST_LATE:
             return deadline + late
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._skipping, max(0.0, -late))
         return deadline
+
+    def _run_to(self, moment: float) -> None:
+        if self._clock is not None:
+            self._clock.run_to(moment, lambda: self._stopping or self._skipping)
+
+    def _wait_for(self, what: str, enough: Callable[[_Answers], bool]) -> None:
+        """Waits until enough came from a node that answered before."""
+        wait = self._waits[what]
+        with self._changed:
+            came = self._changed.wait_for(
+                lambda: self._stopping or self._skipping or not wait.expected or enough(wait),
+                _PATIENCE,
+            )
+            wait.expected &= came
 
 
 def _result(success: bool, steps: int, held: int, pace: float | None) -> dict[str, Any]:
