@@ -82,7 +82,8 @@ class Answering:
         known, wanted, due = 0, 0.0, 0.0
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: len(self.seen) > known, 0.001)
+                if len(self.seen) == known:
+                    self.changed.wait(0.001)
                 new = self.seen[known:]
             known += len(new)
             if new and new[-1] is None:
@@ -118,7 +119,8 @@ def simulate(draws, takes):
     node.seen.append(None)
     answering.join(10)
     node.clock.stop()
-    assert node.arm.failure is None and node.arm.done
+    assert node.arm.failure is None
+    assert node.arm.done
     return np.array(simulator.places), node.arm.episodes[0].result
 
 
@@ -180,4 +182,5 @@ def test_an_arm_is_commanded_by_the_clock_that_simulates_it():
     # It stands still for good: the arm is stopped by real time.
     count = len(sent)
     assert thread.stop(30.0)
-    assert thread.failure is None and len(sent) > count
+    assert thread.failure is None
+    assert len(sent) > count
