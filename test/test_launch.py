@@ -203,7 +203,8 @@ def test_what_is_not_given_is_left_to_the_node(start):
     (node,) = start('policy', policy='p', arm='a', camera_topics='/a', device='cuda:1')
     assert node.parameters[0]['device'] == 'cuda:1'
     simulated = start('simulation')[0]
-    assert simulated.parameters == [{'image_transport': 'compressed', 'tasks': [0, 1, 2]}]
+    given = {'image_transport': 'compressed', 'tasks': [0, 1, 2], 'publish_clock': True}
+    assert simulated.parameters == [given]
 
 
 def test_what_is_missing_or_no_number_is_said_before_anything_starts(start, monkeypatch, tmp_path):
