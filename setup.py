@@ -99,7 +99,7 @@ EXTRAS = {
 
 setup(
     name=NAME,
-    version='0.1.0',
+    version='0.2.0',
     description='VLA policies with GridS-compressed vision as a ROS 2 node',
     license='Apache-2.0',
     maintainer='The ros2_gridsampler authors',

@@ -6,4 +6,4 @@ An image passes three folders: seeing (messages -> observation), policy on one o
 (observation -> chunk of actions), acting (chunk -> commands). Node and evaluator drive these.
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
