@@ -308,7 +308,8 @@ class PolicyLoop:
         if (elsewhere := self._elsewhere) is not None:
             parts['server'] = elsewhere.numbers
             if text := elsewhere.wrong:
-                wrong.append(Finding(Cause.POLICY, text))
+                # It is why no prediction comes.
+                wrong.insert(0, Finding(Cause.POLICY, text))
         return wrong, main, {**parts, 'cameras': self.checks.report()}
 
     def _now(self) -> float:
