@@ -4,9 +4,11 @@
 
 import dataclasses
 import http.client
+import re
 import socket
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -355,7 +357,7 @@ def test_a_pose_comes_back_from_position_and_rotation_vector(numbers):
     [
         ({'cameras': {}}, 'Every camera needs a key of its own'),
         ({'flipped': {'side': 'both'}}, "flipped names the cameras ['side']"),
-        ({'preparations': {'front': ImagePreparation(5000, 1)}}, 'more than 4096 px'),
+        ({'preparations': {'front': ImagePreparation(5000, 1)}}, 'more than 2048 px'),
         ({'state_keys': {'a': 3}}, 'state_keys share out 3'),
         ({'state_keys': {'a': 9, 'b': -1}}, 'Every key of state_keys has numbers'),
         ({'state': Units.same(7)}, 'state has 8 numbers, but units for 7'),
@@ -369,6 +371,26 @@ def test_a_robot_that_contradicts_itself_is_refused(changes, reason):
     with pytest.raises(ValueError, match='.') as refused:
         dataclasses.replace(LIBERO, **changes)
     assert reason in str(refused.value)
+
+
+def described_robots():
+    """The robots of the recipe and of the documentation, each as a YAML text."""
+    root = Path(__file__).parents[1]
+    page = (root / 'docs/remote.md').read_text()
+    recipe = (root / 'models/recipes/openpi_libero_robot.yaml').read_text()
+    return [recipe, *re.findall(r'```yaml\n(.*?)```', page, re.DOTALL)]
+
+
+@pytest.mark.parametrize('text', described_robots())
+def test_the_documented_robots_can_be_asked_for_and_understood(text, tmp_path):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(text)
+    robot = load_remote_robot(path)
+    seen = robot.example()
+    message = decode_message(encode_message(robot.message(seen)))
+    assert {message[key].shape for key in robot.cameras.values()} == {(224, 224, 3)}
+    chunk = robot.chunk({'actions': np.zeros((10, len(robot.action_space.names)))}, seen)
+    assert chunk.targets.shape == (10, len(robot.action_space.names))
 
 
 def test_a_file_with_a_key_that_nobody_knows_is_refused_by_its_name(tmp_path):

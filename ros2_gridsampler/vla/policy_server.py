@@ -16,13 +16,15 @@ import cattrs
 
 from .array_messages import decode_message, encode_message
 from .deployed_policy import DeployedConfig, DeployedPolicy
-from .remote_policy import DESCRIPTION
+from .remote_policy import DESCRIPTION, limit_sending
 from .remote_robot import RemoteRobot
 
 MAX_CLIENTS = 4
 """Connections at a time; one prediction is made after the other."""
 # A client that says nothing for so long has gone [s].
 _IDLE = 600.0
+# One that reads nothing for so long, too [s].
+_READING = 10.0
 _GOODBYE = 0.5
 # Beside the pictures: numbers, names and a sentence [bytes].
 _BESIDE = 1 << 20
@@ -165,6 +167,7 @@ class PolicyServer:
             connection.close(CloseCode.TRY_AGAIN_LATER, f'{MAX_CLIENTS} clients are connected')
             return
         try:
+            limit_sending(connection, _READING)
             connection.send(self._metadata)
             while True:
                 message = connection.recv(timeout=_IDLE)

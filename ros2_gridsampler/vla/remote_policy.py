@@ -53,6 +53,13 @@ class RemoteFailed(ValueError):
     """The server or the way to it failed; the text says how, and that it is tried again."""
 
 
+def limit_sending(connection: Any, limit: float) -> None:
+    """Lets sending fail where the other side does not read for so long [s]."""
+    seconds = max(int(limit), 0)
+    rest = max(int(1e6 * (limit - seconds)), 1)
+    connection.socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, struct.pack('@ll', seconds, rest))
+
+
 class PolicyClient:
     """A connection to a server, made when it is needed and again when it broke.
 
@@ -118,7 +125,7 @@ class PolicyClient:
         Raises:
             RemoteFailed: It cannot be reached, or says nothing that can be read.
         """
-        self._connected(self._steady() + limit, limit)
+        self._connected(self._steady() + limit)
         return self.metadata
 
     def interrupt(self) -> None:
@@ -131,7 +138,11 @@ class PolicyClient:
                 return  # it is closed already
 
     def resume(self) -> None:
-        """Lets calls happen again."""
+        """Lets calls happen again, by a new connection."""
+        if self._interrupted.is_set() and self._one_call.acquire(blocking=False):
+            self.close()
+            self._pause, self._not_before = 0.0, float('-inf')
+            self._one_call.release()
         self._interrupted.clear()
 
     def close(self) -> None:
@@ -143,9 +154,10 @@ class PolicyClient:
     def _ask(self, data: bytes, deadline: float, limit: float) -> dict[str, Any]:
         from websockets.exceptions import WebSocketException
 
-        connection = self._connected(deadline, limit)
+        connection = self._connected(deadline)
         try:
             self._refuse_unasked(connection)
+            limit_sending(connection, deadline - self._steady())
             connection.send(data)
             return self._read(connection, deadline)
         except TimeoutError:
@@ -153,7 +165,7 @@ class PolicyClient:
         except (WebSocketException, OSError) as error:
             self._fail(f'broke the connection off ({_words(error)})')
 
-    def _connected(self, deadline: float, limit: float) -> Any:
+    def _connected(self, deadline: float) -> Any:
         """Returns the connection, after the server's first message."""
         if self._interrupted.is_set():
             raise RemoteFailed(f'{self.address} is not asked any more: the node is stopping.')
@@ -176,10 +188,6 @@ class PolicyClient:
                 open_timeout=min(max(deadline - now, 0.01), _CONNECT),
                 close_timeout=_GOODBYE,
             )
-            # A server that does not read must not hold up whoever writes.
-            seconds = int(limit)
-            patience = struct.pack('@ll', seconds, int(1e6 * (limit - seconds)) + 1)
-            connection.socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, patience)
             self.connections += 1
             self.metadata = self._read(connection, deadline)
         except TimeoutError:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..acting.action_chunk import ActionChunk, ActionSpace
 from ..bounds import checked
 from ..files import read_yaml, structure
-from ..policy.manifest import golden_camera, golden_picture
-from ..seeing.calibration import ImagePreparation, prepare_image
+from ..policy.manifest import golden_picture
+from ..seeing.calibration import ImagePreparation
 from ..seeing.depth_image import DepthRange
 from ..seeing.observation import Observation, ObservationConfig, check_depth
 from .array_messages import as_numbers
@@ -32,7 +32,7 @@ _FLIPS: Mapping[Flip, tuple[slice, slice]] = {
 STATE_KEY = 'observation/state'
 VELOCITIES_KEY, COMMAND_KEY = 'observation/velocities', 'observation/command'
 _MAX_STEPS = 2000
-_MAX_SIDE = 4096
+_MAX_SIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ class RemoteRobot:
     """
 
     cameras: dict[str, str]
-    resolution: tuple[int, int] = field(
-        metadata={'unit': 'px', 'minimum': 1, 'maximum': 4 * _MAX_SIDE}
-    )
+    resolution: tuple[int, int] = field(metadata={'unit': 'px', 'minimum': 1, 'maximum': 16384})
     joints: tuple[str, ...]
     action_space: ActionSpace
     period: float = field(metadata={'unit': 's', 'above': 0, 'maximum': 10})
@@ -235,14 +233,10 @@ class RemoteRobot:
 
     def example(self) -> Observation:
         """Returns a made-up observation of this robot, the same on every machine."""
-        images = {
-            camera: prepare_image(
-                golden_picture(*self.resolution, index),
-                self.preparation(camera),
-                golden_camera(*self.resolution),
-            )
-            for index, camera in enumerate(self.cameras)
-        }
+        images = {}
+        for index, camera in enumerate(self.cameras):
+            prepared = self.preparation(camera)
+            images[camera] = golden_picture(prepared.width, prepared.height, index)
         joints = np.zeros(len(self.joints))
         return Observation(
             images,
