@@ -72,6 +72,7 @@ class PolicyClient:
     Attributes:
         metadata: What the server said of itself when it was connected last.
         connections: How often a connection was made.
+        interrupted: Set between `interrupt` and `resume`.
 
     Raises:
         ValueError: The address is none.
@@ -94,7 +95,7 @@ class PolicyClient:
         self._steady = steady
         self._connection: Any = None
         self._pause, self._not_before = 0.0, float('-inf')
-        self._interrupted = Event()
+        self.interrupted = Event()
         self._one_call = Lock()
 
     def call(self, content: Mapping[str, Any], limit: float) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class PolicyClient:
 
     def interrupt(self) -> None:
         """Ends the call in progress, from any thread, and refuses others until `resume`."""
-        self._interrupted.set()
+        self.interrupted.set()
         if (connection := self._connection) is not None:
             try:
                 connection.socket.shutdown(SHUT_RDWR)
@@ -139,11 +140,11 @@ class PolicyClient:
 
     def resume(self) -> None:
         """Lets calls happen again, by a new connection."""
-        if self._interrupted.is_set() and self._one_call.acquire(blocking=False):
+        if self.interrupted.is_set() and self._one_call.acquire(blocking=False):
             self.close()
             self._pause, self._not_before = 0.0, float('-inf')
             self._one_call.release()
-        self._interrupted.clear()
+        self.interrupted.clear()
 
     def close(self) -> None:
         """Says goodbye to the server, which is not waited for."""
@@ -155,8 +156,11 @@ class PolicyClient:
         from websockets.exceptions import WebSocketException
 
         connection = self._connected(deadline)
+        if not self._is_open(connection):
+            # It ended while nothing was asked, so nothing was lost.
+            self.close()
+            connection = self._connected(deadline)
         try:
-            self._refuse_unasked(connection)
             limit_sending(connection, deadline - self._steady())
             connection.send(data)
             return self._read(connection, deadline)
@@ -167,8 +171,7 @@ class PolicyClient:
 
     def _connected(self, deadline: float) -> Any:
         """Returns the connection, after the server's first message."""
-        if self._interrupted.is_set():
-            raise RemoteFailed(f'{self.address} is not asked any more: the node is stopping.')
+        self._refuse_interrupted()
         if self._connection is not None:
             return self._connection
         from websockets.exceptions import WebSocketException
@@ -189,6 +192,7 @@ class PolicyClient:
                 close_timeout=_GOODBYE,
             )
             self.connections += 1
+            self._refuse_interrupted()
             self.metadata = self._read(connection, deadline)
         except TimeoutError:
             self._fail('does not accept a connection')
@@ -207,11 +211,19 @@ class PolicyClient:
         except ValueError as error:
             self._fail(f'answered what cannot be read. {error}')
 
-    def _refuse_unasked(self, connection: Any) -> None:
+    def _refuse_interrupted(self) -> None:
+        if self.interrupted.is_set():
+            raise RemoteFailed(f'{self.address} is not asked any more: the node is stopping.')
+
+    def _is_open(self, connection: Any) -> bool:
+        from websockets.exceptions import ConnectionClosed
+
         try:
             connection.recv(timeout=0)
         except TimeoutError:
-            return
+            return True
+        except ConnectionClosed:
+            return False
         self._fail('sent a message that nobody had asked for')
 
     def _fail(self, what: str) -> NoReturn:
@@ -273,6 +285,8 @@ class RemotePolicy:
     @property
     def wrong(self) -> str:
         """What is wrong with the server or with the way to it; empty where nothing is."""
+        if self._client.interrupted.is_set():
+            return ''
         if self._refusal:
             return self._refusal
         if len(trips := self._round_trips) < _ENOUGH:
