@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy over loopback: right answers are those of the policy here, all others are refused."""
 
+import contextlib
 import dataclasses
 import http.client
 import re
@@ -437,14 +438,13 @@ def test_too_large_a_question_hangs_up_and_others_go_on(server, remote, deployed
 
 
 def test_no_more_clients_are_taken_than_are_said_and_a_place_comes_free(server):
-    clients = [connect(server.address, proxy=None) for _ in range(MAX_CLIENTS)]
-    for client in clients:
-        client.recv()
-    with connect(server.address, proxy=None) as one_more, pytest.raises(ConnectionClosed) as full:
-        one_more.recv()
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_CLIENTS):
+            stack.enter_context(connect(server.address, proxy=None)).recv()
+        one_more = stack.enter_context(connect(server.address, proxy=None))
+        with pytest.raises(ConnectionClosed) as full:
+            one_more.recv()
     assert full.value.rcvd.code == 1013
-    for client in clients:
-        client.close()
     deadline = time.monotonic() + 60
     while server._clients:
         assert time.monotonic() < deadline
@@ -456,8 +456,9 @@ def test_no_more_clients_are_taken_than_are_said_and_a_place_comes_free(server):
 def test_a_page_in_a_browser_is_not_answered_and_health_is_told(server):
     from websockets.exceptions import InvalidStatus
 
-    with pytest.raises(InvalidStatus, match='403'):
-        connect(server.address, proxy=None, origin='http://evil.example')
+    page = {'proxy': None, 'origin': 'http://evil.example'}
+    with pytest.raises(InvalidStatus, match='403'), connect(server.address, **page):
+        pass
     host, _, port = server.address.removeprefix('ws://').rpartition(':')
     asked = http.client.HTTPConnection(host, int(port), timeout=60)
     asked.request('GET', '/healthz')

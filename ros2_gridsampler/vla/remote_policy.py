@@ -13,6 +13,7 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from socket import SHUT_RDWR, SO_SNDTIMEO, SOL_SOCKET
 from threading import Event, Lock
@@ -94,6 +95,7 @@ class PolicyClient:
         self._failure = ''
         self._steady = steady
         self._connection: Any = None
+        self._open = ExitStack()
         self._pause, self._not_before = 0.0, float('-inf')
         self.interrupted = Event()
         self._one_call = Lock()
@@ -148,9 +150,8 @@ class PolicyClient:
 
     def close(self) -> None:
         """Says goodbye to the server, which is not waited for."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._connection = None
+        self._open.close()
 
     def _ask(self, data: bytes, deadline: float, limit: float) -> dict[str, Any]:
         from websockets.exceptions import WebSocketException
@@ -181,7 +182,7 @@ class PolicyClient:
         if now < self._not_before:
             raise RemoteFailed(self._failure)
         try:
-            self._connection = connection = connect(
+            opening = connect(
                 self.address,
                 compression=None,
                 proxy=None,
@@ -191,6 +192,7 @@ class PolicyClient:
                 open_timeout=min(max(deadline - now, 0.01), _CONNECT),
                 close_timeout=_GOODBYE,
             )
+            self._connection = connection = self._open.enter_context(opening)
             self.connections += 1
             self._refuse_interrupted()
             self.metadata = self._read(connection, deadline)
