@@ -7,6 +7,7 @@ import dataclasses
 import http.client
 import re
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.command_line.check_command import check, serve
 from ros2_gridsampler.files import structure
 from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.seeing.calibration import ImagePreparation
@@ -266,6 +268,13 @@ def test_an_address_that_is_none_is_refused(address):
         load_remote(address)
 
 
+@pytest.mark.parametrize('library', ['msgpack', 'websockets'])
+def test_a_missing_library_is_named_with_what_to_install(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ValueError, match=rf"needs {library}, .* 'ros2_gridsampler\[remote\]'"):
+        load_remote('ws://127.0.0.1:9')
+
+
 def test_a_server_that_is_not_there_or_says_nothing_is_refused(tmp_path):
     with socket.create_server(('127.0.0.1', 0)) as silent:
         port = silent.getsockname()[1]
@@ -478,3 +487,19 @@ def test_what_a_server_says_of_its_robot_is_read_as_it_was_written(server, remot
         described = decode_message(client.recv())['ros2_gridsampler']
     assert structure(described['robot'], RemoteRobot) == server.robot
     assert described['policy'] == {'policy': 'tiny'}
+
+
+def test_a_server_is_checked_from_the_command_line(server, capsys):
+    check(server.address, runs=2)
+    said = capsys.readouterr().out
+    assert f'{server.address}: chunks of 40 steps for {list(TWIST_NAMES)}.' in said
+    assert 'ms per prediction (median of 2)' in said
+
+
+def test_what_a_command_cannot_do_with_a_server_is_said(server):
+    with pytest.raises(ValueError, match='leave --backend and --threads away'):
+        check(server.address, threads=2)
+    with pytest.raises(ValueError, match='is served already'):
+        serve(server.address)
+    with pytest.raises(ValueError, match=r'for a policy at ws://HOST:PORT, got'):
+        check('libero_spatial', remote_robot='robot.yaml')

@@ -37,7 +37,6 @@ def check(
 
     from ..files import find
     from ..policy.manifest import load_manifest
-    from ..vla.remote_policy import is_remote
 
     if runs < 1:
         raise ValueError(f'{runs} predictions cannot be timed; ask for 1 at least.')
@@ -47,7 +46,10 @@ def check(
         begin = time.perf_counter()
         targets = deployed.backend.predict(deployed.example).chunk.targets
         times.append(1e3 * (time.perf_counter() - begin))
-    if is_remote(policy):
+    place = f'on {threads} thread(s)'
+    if deployed.elsewhere is not None:
+        place = 'there and back'
+        deployed.elsewhere.close()
         print(f'{policy}: chunks of {len(targets)} steps for {deployed.about["actions"]}.')
     else:
         manifest = load_manifest(find('models', policy))
@@ -56,7 +58,7 @@ def check(
         print(f'{find("models", policy)}: every hash and the golden chunk agree.')
         print(f'The golden chunk is off by {off:.1g} standard deviations at most.')
     print(
-        f'{np.median(times):.1f} ms per prediction (median of {runs}) on {threads} thread(s); '
+        f'{np.median(times):.1f} ms per prediction (median of {runs}) {place}; '
         f'PyTorch {"was" if sys.modules.get("torch") else "was not"} imported.'
     )
 
@@ -124,7 +126,13 @@ def open_policy(
     from ..vla.remote_policy import is_remote, load_remote
 
     if is_remote(policy):
+        if (backend, threads) != (AUTOMATIC, 1):
+            raise ValueError(
+                f'{policy} computes as it was started; leave --backend and --threads away.'
+            )
         return load_remote(policy, remote_robot)
+    if remote_robot:
+        raise ValueError(f'A robot is named for a policy at ws://HOST:PORT, got {policy!r}.')
     return load_policy(
         find('models', policy),
         backend,

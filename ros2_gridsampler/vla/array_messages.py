@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +36,8 @@ def encode_message(content: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: It holds anything else, or is longer than `MAX_BYTES`.
     """
+    import msgpack
+
     try:
         data = msgpack.packb(content, default=_packed)
     except (TypeError, OverflowError) as error:
@@ -53,6 +54,8 @@ def decode_message(data: bytes) -> dict[str, Any]:
         ValueError: It is no message of this kind, or more than a message may be; says what is
             wrong with it.
     """
+    import msgpack
+
     if len(data) > MAX_BYTES:
         raise ValueError(f'The message has {len(data)} bytes; at most {MAX_BYTES} are read.')
     try:

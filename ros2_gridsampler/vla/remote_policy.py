@@ -76,10 +76,11 @@ class PolicyClient:
         interrupted: Set between `interrupt` and `resume`.
 
     Raises:
-        ValueError: The address is none.
+        ValueError: The address is none, or a library is missing.
     """
 
     def __init__(self, address: str, steady: Callable[[], float] = time.monotonic) -> None:
+        _require_libraries(address)
         from websockets.exceptions import InvalidURI
         from websockets.uri import parse_uri
 
@@ -405,6 +406,17 @@ def _described(client: PolicyClient) -> RemoteRobot:
         raise ValueError(
             f'The server at {client.address} describes its robot in words that are not known '
             f'here: {error}. Install the same version on both machines, or set remote_robot.'
+        ) from error
+
+
+def _require_libraries(address: str) -> None:
+    try:
+        import msgpack  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            f'Asking {address} needs {error.name}, which is not installed here; '
+            "pip install 'ros2_gridsampler[remote]'."
         ) from error
 
 
