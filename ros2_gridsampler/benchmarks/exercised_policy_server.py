@@ -84,7 +84,8 @@ class ExercisedPolicyServer:
         name, _, seconds = fault.partition(' ')
         self._fault = name
         self._until = time.monotonic() + float(seconds or 0)
-        self.run(name != 'gone')
+        if name in ('', 'gone'):
+            self.run(not name)
 
     def _spoil(self, right: bytes | str) -> bytes | str:
         while self._fault == 'stall' and time.monotonic() < self._until:

@@ -180,14 +180,14 @@ def _gone(seconds: float) -> Act:
     """The policy server is gone for a while, connections and all."""
 
     def begin(bench: FaultBench) -> None:
-        begun, gone = time.monotonic(), True
-        bench.spoil_model('gone')
+        begun, server = time.monotonic(), bench.server
+        if server is None:
+            raise ValueError('Nobody serves the policy of this node.')
+        server.run(False)
 
         def back() -> None:
-            nonlocal gone
-            if gone and time.monotonic() - begun >= seconds:
-                gone = False
-                bench.spoil_model('')
+            if time.monotonic() - begun >= seconds:
+                server.run()
 
         bench.spoil.every_step.append(back)
 
