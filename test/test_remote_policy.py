@@ -7,6 +7,7 @@ import dataclasses
 import http.client
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -266,6 +267,21 @@ def test_a_round_trip_that_grows_later_is_named(server, remote, deployed):
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(ValueError, match='write ws://HOST:PORT'):
         load_remote(address)
+
+
+def test_a_robot_that_asks_a_server_needs_no_pytorch(server):
+    code = """
+import sys
+sys.modules['torch'] = None
+from ros2_gridsampler.nodes import policy_parameters
+from ros2_gridsampler.vla.remote_policy import load_remote
+remote = load_remote(sys.argv[1])
+print(len(remote.backend.predict(remote.example).chunk.targets))
+remote.elsewhere.close()
+"""
+    command = [sys.executable, '-c', code, server.address]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout.strip()) == (0, '40'), ran.stderr
 
 
 @pytest.mark.parametrize('library', ['msgpack', 'websockets'])
