@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from json import dumps
 
 import numpy as np
@@ -19,20 +21,24 @@ from ros2_gridsampler.seeing.observation import Observation
 from . import run
 
 
-def serve(policy: str) -> tuple['subprocess.Popen[str]', str]:
-    """Returns a server process and its address.
+@contextmanager
+def serving(policy: str) -> Iterator[str]:
+    """Yields the address of a server that ends afterwards.
 
     Raises:
         ChildProcessError: It ended before it served.
     """
     command = [sys.executable, '-m', 'ros2_gridsampler.command_line', 'serve', policy]
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    with subprocess.Popen(  # noqa: S603 - our own command
         [*command, '--port', '0'], stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout or ():
-        if found := re.search(r'served at (ws://\S+:\d+) ', line):
-            return process, found[1]
-    raise ChildProcessError(f'The server of {policy} ended with {process.wait()}.')
+    ) as process:
+        try:
+            found = map(re.compile(r'.* served at (ws://\S+) ').match, process.stdout or ())
+            if (served := next(filter(None, found), None)) is None:
+                raise ChildProcessError(f'The server of {policy} ended with {process.wait()}.')
+            yield served[1]
+        finally:
+            process.terminate()
 
 
 def times(backend: Backend, example: Observation, calls: int, other: Backend) -> np.ndarray:
@@ -57,15 +63,13 @@ def main(policy: str = 'libero_spatial', calls: int = 300, json: Json = None) ->
     """
     with json_output(json) as write:
         here = open_policy(policy, 'automatic', 1)
-        process, address = serve(policy)
-        try:
+        with serving(policy) as address:
             there = open_policy(address, 'automatic', 1)
             times(here.backend, here.example, 20, there.backend)
             taken = times(here.backend, here.example, calls, there.backend)
             far, near = (each.backend.predict(here.example).chunk for each in (there, here))
-        finally:
-            process.terminate()
-            process.wait()
+            if there.elsewhere is not None:
+                there.elsewhere.close()
         print(f'{policy}, {calls} calls of each in turn:')
         for name, column in (('here', taken[:, 0]), ('over loopback', taken[:, 1])):
             print(

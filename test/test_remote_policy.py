@@ -146,6 +146,26 @@ def test_a_remote_policy_gives_the_chunks_of_the_policy_that_is_served(deployed,
     assert remote.elsewhere.wrong == ''
 
 
+def test_a_served_policy_goes_on_from_the_steps_under_way(deployed, remote):
+    own = deploy(tiny_policy(head='continuing', steps=40))
+    prefix = np.linspace(-0.05, 0.05, 21).reshape(3, 7)
+    with PolicyServer(own, port=0) as server:
+        opened = load_remote(server.address)
+        assert opened.config.continues
+        here = own.backend.predict(own.example, prefix).chunk.targets
+        there = opened.backend.predict(own.example, prefix).chunk.targets
+        np.testing.assert_allclose(there, here, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(there[:3], prefix, atol=1e-6)
+        for wrong in (np.zeros((2, 6)), np.full((2, 7), np.nan), np.zeros((40, 7)), np.zeros(7)):
+            with pytest.raises(RemoteFailed, match='answered with an error'):
+                opened.backend.predict(own.example, wrong)
+            asked_again(opened, own.example)
+        opened.elsewhere.close()
+    assert not remote.config.continues
+    with pytest.raises(ValueError, match='give no prefix'):
+        remote.backend.predict(deployed.example, prefix)
+
+
 @pytest.mark.parametrize('name', LIES)
 def test_a_lie_is_refused_with_the_reason_and_the_next_right_answer_is_taken(
     name, server, remote, deployed
@@ -389,6 +409,7 @@ def test_a_pose_comes_back_from_position_and_rotation_vector(numbers):
         ({'state': Units.same(7)}, 'state has 8 numbers, but units for 7'),
         ({'action': Units.same(6)}, 'action has 7 numbers, but units for 6'),
         ({'velocities': ('left',)}, "velocities names ['left']"),
+        ({'velocities': ('left',), 'continues': True}, "velocities names ['left']"),
         ({'period': 0.0}, 'period is 0.0 s'),
         ({'picture': (0, 224)}, 'picture is 0 px'),
     ],

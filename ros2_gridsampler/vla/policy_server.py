@@ -45,6 +45,7 @@ def describe_robot(config: DeployedConfig) -> RemoteRobot:
         velocity_window=streams.velocity_window,
         uses_command=streams.uses_command,
         uses_instruction=streams.uses_instruction,
+        continues=config.continues,
         depth=dict(streams.depth),
     )
 
@@ -138,11 +139,12 @@ class PolicyServer:
     def answer(self, message: bytes) -> bytes | str:
         """Returns what is sent for a message: bytes, or a text where it cannot be answered."""
         try:
-            observation = self.robot.observation(decode_message(message))
+            content = decode_message(message)
+            observation, prefix = self.robot.observation(content), self.robot.prefix(content)
             self._deployed.check_instruction(observation.instruction)
             with self._predicting:
                 begin = self._steady()
-                chunk = self._deployed.backend.predict(observation).chunk
+                chunk = self._deployed.backend.predict(observation, prefix).chunk
                 duration = self._steady() - begin
         except ValueError as error:
             return str(error)

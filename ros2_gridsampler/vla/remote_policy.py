@@ -278,12 +278,11 @@ class RemotePolicy:
 
         Raises:
             RemoteFailed: No answer came in the time of a chunk, or none that could be read.
-            ValueError: The answer is nothing that this arm may follow, or there is a prefix.
+            ValueError: The answer is nothing that this arm may follow, or there is a prefix that
+                the server cannot be told.
         """
-        if prefix is not None and len(prefix):
-            raise ValueError('A remote policy does not go on from given steps; give no prefix.')
         # What comes later than the last target is due is of no use.
-        return self._predict(observation, max(self.config.duration, 0.1))
+        return self._predict(observation, max(self.config.duration, 0.1), prefix)
 
     @property
     def wrong(self) -> str:
@@ -323,10 +322,12 @@ class RemotePolicy:
         """Lets go of the connection."""
         self._client.close()
 
-    def _predict(self, observation: Observation, limit: float) -> Prediction:
+    def _predict(
+        self, observation: Observation, limit: float, prefix: Prefix | None = None
+    ) -> Prediction:
         begin = self._steady()
         try:
-            answer = self._client.call(self._robot.message(observation), limit)
+            answer = self._client.call(self._robot.message(observation, prefix), limit)
             chunk = self._robot.chunk(answer, observation)
             if len(chunk.targets) != self.config.steps:
                 raise ValueError(

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace
+from ..acting.action_prefix import Prefix
 from ..bounds import checked
 from ..files import read_yaml, structure
 from ..policy.manifest import golden_picture
@@ -31,6 +32,7 @@ _FLIPS: Mapping[Flip, tuple[slice, slice]] = {
 }
 STATE_KEY = 'observation/state'
 VELOCITIES_KEY, COMMAND_KEY = 'observation/velocities', 'observation/command'
+PREFIX_KEY = 'observation/prefix'
 _MAX_STEPS = 2000
 _MAX_SIDE = 2048
 
@@ -66,6 +68,8 @@ class RemoteRobot:
             `observation/velocities`; 0 for none.
         uses_command: Whether the joint targets sent last are sent, as `observation/command`.
         uses_instruction: Whether a sentence is sent.
+        continues: Whether the steps under way are sent, as `observation/prefix` in the units of
+            the actions; for policies of this package that go on from them.
         depth: Cameras that publish distances -> what their pictures show of them.
         prompt_key: Key of the sentence.
         actions_key: Key of the actions in the answer.
@@ -91,6 +95,7 @@ class RemoteRobot:
     velocity_window: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
     uses_command: bool = False
     uses_instruction: bool = True
+    continues: bool = False
     depth: dict[str, DepthRange] = field(default_factory=dict)
     prompt_key: str = 'prompt'
     actions_key: str = 'actions'
@@ -134,6 +139,8 @@ class RemoteRobot:
                 f'velocities names {strange}; only a joint that is both read and commanded can '
                 'have velocities added to its position.'
             )
+        if self.velocities and self.continues:
+            raise ValueError('Steps under way are positions; velocities cannot continue them.')
         if self.velocities and not self.action_space.means.of_joints:
             raise ValueError('velocities are of joints; a twist is a velocity by itself.')
 
@@ -158,8 +165,12 @@ class RemoteRobot:
             height = max(int(self.resolution[1] / ratio), 1)
         return ImagePreparation(width, height)
 
-    def message(self, observation: Observation) -> dict[str, Any]:
-        """Returns an observation as its server expects it."""
+    def message(self, observation: Observation, prefix: Prefix | None = None) -> dict[str, Any]:
+        """Returns an observation, and steps under way, as its server expects them.
+
+        Raises:
+            ValueError: There are steps, and the server cannot be told.
+        """
         content: dict[str, Any] = {
             key: self._shown(camera, observation.images[camera])
             for camera, key in self.cameras.items()
@@ -176,7 +187,22 @@ class RemoteRobot:
             content[COMMAND_KEY] = observation.command
         if self.uses_instruction:
             content[self.prompt_key] = observation.instruction
+        if prefix is not None and len(prefix):
+            if not self.continues:
+                raise ValueError('This server is not told the steps under way; give no prefix.')
+            content[PREFIX_KEY] = prefix if self.action is None else self.action.of_dataset(prefix)
         return content
+
+    def prefix(self, content: Mapping[str, Any]) -> Prefix | None:
+        """Returns the steps under way that `message` was told; None where there are none.
+
+        Raises:
+            ValueError: They are none for this robot.
+        """
+        if not self.continues or PREFIX_KEY not in content:
+            return None
+        steps = as_numbers(content[PREFIX_KEY], PREFIX_KEY)
+        return _numbers(content, PREFIX_KEY, (*steps.shape[:1], len(self.action_space.names)))
 
     def observation(self, content: Mapping[str, Any]) -> Observation:
         """Returns what `message` was made from, but for its time, which is 0.
@@ -315,8 +341,8 @@ class RemoteConfig:
 
     @property
     def continues(self) -> bool:
-        """Never: openpi's protocol does not tell a policy the steps under way."""
-        return False
+        """Whether its server is told the steps under way."""
+        return self.robot.continues
 
     @property
     def tokens(self) -> int:
