@@ -31,8 +31,9 @@ from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 from ros2_gridsampler.vla.array_messages import decode_message, encode_message
 from ros2_gridsampler.vla.deployed_policy import DeployedPolicy
+from ros2_gridsampler.vla.policy_client import MAX_ANSWER, RemoteFailed
 from ros2_gridsampler.vla.policy_server import MAX_CLIENTS, PolicyServer
-from ros2_gridsampler.vla.remote_policy import MAX_ANSWER, RemoteFailed, load_remote
+from ros2_gridsampler.vla.remote_policy import load_remote
 from ros2_gridsampler.vla.remote_robot import RemoteRobot, load_remote_robot
 from ros2_gridsampler.vla.robot import Units, pose_of, state_vector
 
@@ -402,6 +403,7 @@ def test_a_pose_comes_back_from_position_and_rotation_vector(numbers):
     ('changes', 'reason'),
     [
         ({'cameras': {}}, 'Every camera needs a key of its own'),
+        ({'cameras': {'front': 'prompt', 'wrist': 'x'}, 'flipped': {}}, 'Two things have the key'),
         ({'flipped': {'side': 'both'}}, "flipped names the cameras ['side']"),
         ({'preparations': {'front': ImagePreparation(5000, 1)}}, 'more than 2048 px'),
         ({'state_keys': {'a': 3}}, 'state_keys share out 3'),
@@ -452,9 +454,9 @@ def test_a_wrong_question_is_answered_by_a_sentence_and_the_next_one_rightly(ser
     robot = server.robot
     right = robot.message(deployed.example)
     wrong = {
-        'no picture': {**right, 'observation/front': None},
-        'another size': {**right, 'observation/front': np.zeros((9, 9, 3), np.uint8)},
-        'floats': {**right, 'observation/front': np.zeros((64, 64, 3))},
+        'no picture': {**right, 'observation/images/front': None},
+        'another size': {**right, 'observation/images/front': np.zeros((9, 9, 3), np.uint8)},
+        'floats': {**right, 'observation/images/front': np.zeros((64, 64, 3))},
         'NaN': {**right, 'observation/state': np.full(7, np.nan)},
         'short state': {**right, 'observation/state': np.zeros(3)},
         'no sentence': {**right, 'prompt': ''},

@@ -16,7 +16,8 @@ import cattrs
 
 from .array_messages import decode_message, encode_message
 from .deployed_policy import DeployedConfig, DeployedPolicy
-from .remote_policy import DESCRIPTION, limit_sending
+from .policy_client import limit_sending
+from .remote_policy import DESCRIPTION
 from .remote_robot import RemoteRobot
 
 MAX_CLIENTS = 4
@@ -35,7 +36,7 @@ def describe_robot(config: DeployedConfig) -> RemoteRobot:
     """Returns what a client has to send to a policy, and what comes back: all in its own units."""
     streams = config.observation
     return RemoteRobot(
-        {camera: f'observation/{camera}' for camera in config.cameras},
+        {camera: f'observation/images/{camera}' for camera in config.cameras},
         streams.resolution,
         streams.joints,
         config.action_space,

@@ -107,6 +107,10 @@ class RemoteRobot:
         """Refuses a description that contradicts itself."""
         if not self.cameras or len(set(self.cameras.values())) != len(self.cameras):
             raise ValueError(f'Every camera needs a key of its own, got {self.cameras}.')
+        keys = [*self.cameras.values(), *self.keys, self.prompt_key]
+        keys += [VELOCITIES_KEY, COMMAND_KEY, PREFIX_KEY]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f'Two things have the key {twice}; what is sent needs keys apart.')
         check_depth(self.depth, tuple(self.cameras))
         for name, cameras in (('preparations', self.preparations), ('flipped', self.flipped)):
             if unknown := sorted(set(cameras) - set(self.cameras)):
