@@ -26,13 +26,17 @@ EXTRAS = {
         'lz4>=4.3,<5',
         'matplotlib>=3.8,<4',
         'mcap>=1.2,<2',
+        'msgpack>=1.0.3,<2',
         'opencv-python>=4.10,<5',
         'rich>=13,<16',
         'rosbags>=0.11,<0.12',
         'scipy>=1.11,<2',
         'torch>=2.9,<2.15',
+        'websockets>=15,<18',
         'zstandard>=0.20,<1',
     ],
+    # Policies on another machine, and serving them: under 1 MB.
+    'remote': ['msgpack>=1.0.3,<2', 'websockets>=15,<18'],
     # Without PyTorch. OpenCV comes with ROS; raw RGB pictures at the policy's size need none.
     'robot': ['openvino>=2026.2,<2027'],
     # rclpy for machines without ROS 2; where ROS 2 is installed, take it from there.

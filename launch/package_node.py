@@ -22,7 +22,7 @@ PYTHON = (
 )
 # Arguments of several launch files that the policy node reads: name -> what it is.
 OF_POLICY = {
-    'policy': 'Checkpoint folder, or the name of one under models/',
+    'policy': 'Checkpoint folder, name of one under models/, or ws://HOST:PORT of a server',
     'arm': 'YAML with the limits of the arm, or the name of one in calibration/',
     'camera_topics': 'One topic per camera of the checkpoint, separated by commas',
     'encoder': "Encoder folder or name; empty for the checkpoint's own",

@@ -30,7 +30,9 @@ MAY_IMPORT = {
         *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'calibrating', 'vla'),
         *('evaluating', 'simulation'),
     ),
-    'benchmarks': ('seeing', 'acting', 'policy', 'engines', 'evaluating', 'simulation', 'nodes'),
+    'benchmarks': (
+        *('seeing', 'acting', 'policy', 'engines', 'vla', 'evaluating', 'simulation', 'nodes'),
+    ),
     'command_line': (
         *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'calibrating', 'vla'),
         *('datasets', 'evaluating', 'simulation', 'training', 'nodes', 'benchmarks'),
@@ -55,6 +57,8 @@ DOORS = {
     'torch_tensorrt': ('engines/tensorrt.py',),
     'transformers': ('vla/',),
     'lerobot': ('vla/',),
+    'msgpack': ('vla/',),
+    'websockets': ('vla/',),
     'peft': ('vla/',),
     # Nobody in the package needs what only reproduces published tables.
     'experiments': (),

@@ -46,6 +46,23 @@ def test_no_fault_takes_the_arm_beyond_its_limits_and_every_hold_ends(kind, faul
                 assert result.exit_code == 0
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ('kind', 'faults'),
+    [
+        ('joints', ('server stalls 1 s', 'server gone for 1 s', 'server says NaN')),
+        ('twist', ('server stalls 5 s', 'server says another shape')),
+    ],
+)
+def test_no_server_takes_the_arm_beyond_its_limits_and_every_hold_ends(kind, faults, campaign):
+    pytest.importorskip('websockets', reason="pip install 'ros2_gridsampler[remote]'")
+    with campaign('remote', kind, *faults) as running:
+        for result in running.run():
+            assert result.max_limit_excess <= 0, result
+            assert result.safe, result
+            assert result.seconds_to_recover is not None, result
+
+
 def test_a_naive_node_fails(campaign):
     with campaign('naive', 'joints', 'camera stall') as running:
         (result,) = running.run()

@@ -33,9 +33,8 @@ from ros2_gridsampler.vla.lerobot_policy import (
     adopt,
     golden_observation,
     load_lerobot_policy,
-    state_vector,
 )
-from ros2_gridsampler.vla.robot import Units
+from ros2_gridsampler.vla.robot import Units, state_vector
 from ros2_gridsampler.vla.sequence_sampler import read_at
 
 pytestmark = pytest.mark.filterwarnings('ignore')

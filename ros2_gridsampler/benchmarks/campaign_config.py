@@ -10,7 +10,7 @@ import tyro
 from ..bounds import checked
 from .bench_topics import BenchTopics
 
-Tested = Literal['policy', 'naive', 'running']
+Tested = Literal['policy', 'remote', 'naive', 'running']
 CommandKind = Literal['joints', 'twist', 'positions', 'pose']
 
 
@@ -20,8 +20,9 @@ class CampaignConfig:
     """What to do to which node; the flags of `gridsampler faults` are made from it.
 
     Attributes:
-        node: 'policy' is ours, 'naive' the reference that must fail, 'running' whatever runs
-            already in this ROS domain and uses the bench's topics.
+        node: 'policy' is ours, 'remote' ours with its policy on a server, 'naive' the reference
+            that must fail, 'running' whatever runs already in this ROS domain and uses the
+            bench's topics.
         kind: 'joints' (JointTrajectory), 'twist' (TwistStamped), 'positions' (Float64MultiArray)
             or 'pose' (PoseStamped).
         faults: Names of faults; all that the node can be made to have if empty.

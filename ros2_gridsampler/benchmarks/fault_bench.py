@@ -28,6 +28,7 @@ from .command_judge import CommandJudge
 from .controller_models import ForwardController, TrajectoryController
 from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
 from .exercised_policy_node import MODEL_FAULT
+from .exercised_policy_server import ExercisedPolicyServer
 from .spoil import Spoil
 
 _ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
@@ -71,6 +72,8 @@ class FaultBench(Node):
             self._controller = TrajectoryController(_UPDATE, from_desired=True)
         elif kind == 'positions':
             self._controller = ForwardController()
+        self.server: ExercisedPolicyServer | None = None
+        """Whom the node under test asks for its chunks; None where it computes them itself."""
         self.executes = True
         """Whether somebody executes the commands."""
         self.execute()
@@ -130,8 +133,10 @@ class FaultBench(Node):
         self._sentence.publish(String(data=sentence))
 
     def spoil_model(self, fault: str) -> None:
-        """See `Exercise.fault`; nodes that are not exercised do not listen."""
+        """See `Exercise.fault` and `ExercisedPolicyServer.spoil`; other nodes do not listen."""
         self._model.publish(String(data=fault))
+        if self.server is not None:
+            self.server.spoil(fault)
 
     def begin_skew(self) -> None:
         """The skew grows from now on."""
@@ -173,7 +178,7 @@ class FaultBench(Node):
                 due = np.array([0.02])
                 fill_joint_trajectory(message, JointTrajectoryPoint, JOINTS, values[None], due)
             else:
-                fill_twist(message, values, FRAME, self._now())
+                fill_twist(message, values, FRAME, self.now())
             rival.publish(message)
 
         return send
@@ -204,7 +209,8 @@ class FaultBench(Node):
     def _ignore(self, message: Any) -> None:
         """`tick` takes the messages."""
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Returns the time that the streams are stamped with [s]."""
         return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _step(self, pictures: dict[str, Any]) -> None:
@@ -214,7 +220,7 @@ class FaultBench(Node):
         # First: a node that keeps the newest message only could not see what comes before them.
         for act in self.spoil.every_step:
             act()
-        stamp = self._now() + self.spoil.clock_offset
+        stamp = self.now() + self.spoil.clock_offset
         if 'joints' not in self.spoil.silent:
             self.publish_joints(stamp)
         pose = PoseStamped()

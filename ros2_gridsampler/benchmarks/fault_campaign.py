@@ -19,6 +19,7 @@ from ..acting.arm_limits import load_arm
 from ..files import find
 from ..nodes.node_setup import prepare_process
 from .campaign_config import CampaignConfig
+from .exercised_policy_server import ExercisedPolicyServer
 from .fault_bench import FaultBench
 from .fault_report import CampaignReport, FaultResult
 from .fault_table import FAULTS, START_SENTENCE, FaultCase, end_fault
@@ -56,6 +57,11 @@ class FaultCampaign:
                 config.kind, arm, 1 / config.rate, config.topics, context=context
             )
             stack.callback(self.bench.destroy_node)
+            if config.node == 'remote':
+                # In this process: it answers in a thread, and only numbers that are made up.
+                self.bench.server = stack.enter_context(
+                    ExercisedPolicyServer(self.bench.by_joints, self.bench.now)
+                )
             self.executor = SingleThreadedExecutor(context=context)
             self.executor.add_node(self.bench)
             stack.callback(self.executor.shutdown)

@@ -41,7 +41,7 @@ class FaultCase:
     end: Act = lambda bench: None
     ends_process: str = ''
     deactivates: bool = False
-    nodes: tuple[Tested, ...] = ('policy', 'naive', 'running')
+    nodes: tuple[Tested, ...] = ('policy', 'remote', 'naive', 'running')
     kinds: tuple[str, ...] = ('joints', 'twist')
     lasts: float = 0.0
     asks: bool = False
@@ -176,6 +176,28 @@ def _controller(begin: Act, **fields: Any) -> FaultCase:
     return FaultCase(begin, 'either', _as_before, kinds=kinds, **fields)
 
 
+def _gone(seconds: float) -> Act:
+    """The policy server is gone for a while, connections and all."""
+
+    def begin(bench: FaultBench) -> None:
+        begun, server = time.monotonic(), bench.server
+        if server is None:
+            raise ValueError('Nobody serves the policy of this node.')
+        server.run(False)
+
+        def back() -> None:
+            if time.monotonic() - begun >= seconds:
+                server.run()
+
+        bench.spoil.every_step.append(back)
+
+    return begin
+
+
+def _served(begin: Act, expected: Expected = 'hold') -> FaultCase:
+    return FaultCase(begin, expected, nodes=('remote',))
+
+
 def _garbage(bench: FaultBench) -> None:
     bench.spoil.every_step.append(bench.publish_garbage)
 
@@ -242,6 +264,15 @@ FAULTS: Mapping[str, FaultCase] = {
     'inference takes 3 s': FaultCase(_model('slow 3.0'), 'hold', nodes=_EXERCISED),
     'inference exception': FaultCase(_model('fail'), 'hold', deactivates=True, nodes=_EXERCISED),
     'NaN output': FaultCase(_model('nan'), 'hold', nodes=_EXERCISED),
+    'server stalls 0.2 s': _served(_model('stall 0.2'), 'go on'),
+    'server stalls 1 s': _served(_model('stall 1'), 'either'),
+    'server stalls 5 s': _served(_model('stall 5')),
+    'server gone for 1 s': _served(_gone(1.0), 'either'),
+    'server gone': _served(_model('gone')),
+    'server says NaN': _served(_model('NaN')),
+    'server says another shape': _served(_model('shape')),
+    'server says garbage': _served(_model('garbage')),
+    'server says an error': _served(_model('error')),
     'command thread hangs': FaultCase(_model('hang'), 'hold', nodes=('policy',)),
     'CPU hog': FaultCase(_hog, 'either', _no_hog),
     'message flood': FaultCase(_flood, 'either'),

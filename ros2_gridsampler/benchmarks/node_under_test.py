@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 from ..nodes.child_process import ChildProcess
 from .campaign_config import CampaignConfig
 from .exercise import FINGERS, save_exercise_policy
+from .fault_bench import FaultBench
 
 # From asking a process to end to making it [s].
 _PATIENCE = 15.0
@@ -30,7 +31,7 @@ class NodeUnderTest:
     Args:
         config: Configuration of the campaign.
         logs: Folder for what it says.
-        client: A node that may call services.
+        client: The bench, which calls services.
         executor: Executor of the bench.
         until: Runs the bench until a condition holds or a time [s] is over; whether it held.
     """
@@ -39,7 +40,7 @@ class NodeUnderTest:
         self,
         config: CampaignConfig,
         logs: Path,
-        client: Any,
+        client: FaultBench,
         executor: SingleThreadedExecutor,
         until: Until,
     ) -> None:
@@ -53,7 +54,7 @@ class NodeUnderTest:
         self._folder = tempfile.TemporaryDirectory()
 
     def __enter__(self) -> 'NodeUnderTest':
-        if self._config.node != 'running':
+        if self._config.node in ('policy', 'naive'):
             save_exercise_policy(self._config.kind, self._policy)
         self._start()
         return self
@@ -140,23 +141,29 @@ class NodeUnderTest:
         if config.node == 'running':
             return
         output = {'positions': 'joint_position_array', 'pose': 'pose'}.get(config.kind, '')
-        module = 'exercised_policy_node' if config.node == 'policy' else 'naive_reference_node'
+        module = {
+            'policy': 'benchmarks.exercised_policy_node',
+            'remote': 'nodes.policy_node',
+            'naive': 'benchmarks.naive_reference_node',
+        }[config.node]
+        server = self._client.server
         parameters: dict[str, Any] = {
-            'policy': str(self._policy),
+            'policy': str(self._policy) if server is None else server.address,
             'camera_topics': list(topics.cameras),
             'output': output,
         }
         if config.node == 'policy':
+            # Small, and started often: an engine would have to be built for nothing.
+            parameters['backend'] = 'eager'
+        if config.node != 'naive':
             parameters |= {
                 'arm': config.arm,
-                # Small, and started often: an engine would have to be built for nothing.
-                'backend': 'eager',
                 'command_rate': config.rate,
                 'gripper_joints': list(FINGERS),
             }
         self._starts += 1
         self._process = ChildProcess(
-            f'benchmarks.{module}',
+            module,
             parameters,
             {
                 '~/instruction': topics.instruction,

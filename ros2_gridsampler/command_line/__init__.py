@@ -12,8 +12,8 @@ import tyro
 from .arguments import json_argument
 from .arm_calibration_commands import arm, hand_eye
 from .camera_calibration_commands import camera, drift, reference
-from .check_command import check
-from .encoder_commands import compare, list_known, serve, show, verify
+from .check_command import check, serve
+from .encoder_commands import compare, list_known, serve_encoders, show, verify
 from .engine_commands import benchmark_backends, export, flops
 from .evaluation_commands import evaluate
 from .lerobot_commands import adopt, convert_sampler, export_lerobot, import_lerobot
@@ -41,7 +41,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
         'encoders show': show,
         'encoders verify': verify,
         'encoders compare': compare,
-        'encoders serve': serve,
+        'encoders serve': serve_encoders,
     },
     'Evaluate': {
         'evaluate': evaluate,
@@ -50,6 +50,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
     'Deploy': {
         'demo': demo,
         'check': check,
+        'serve': serve,
         'export': export,
         'convert-sampler': convert_sampler,
         'monitor': monitor,

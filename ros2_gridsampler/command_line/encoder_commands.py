@@ -134,7 +134,7 @@ def compare(
     print('The gate would let it pass.')
 
 
-def serve(folder: Folder, active: str = '') -> None:
+def serve_encoders(folder: Folder, active: str = '') -> None:
     """Serve a folder of encoders over ROS 2 until Ctrl-C.
 
     This is what `encoder_server_node` does.

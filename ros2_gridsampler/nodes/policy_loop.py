@@ -20,7 +20,7 @@ from ..seeing.joint_states import parse_joint_names
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import Fault, Rung
-from ..vla.deployed_policy import DeployedConfig
+from ..vla.deployed_policy import DeployedConfig, Elsewhere
 from .camera_checks import CameraChecks
 from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output
@@ -65,6 +65,7 @@ class PolicyLoop:
         config: Configuration of the checkpoint.
         backend: Engine that predicts.
         check_instruction: See `DeployedPolicy`.
+        elsewhere: See `DeployedPolicy`.
         arm: Limits of the arm.
         records: What the checkpoint knows of its cameras.
         views: Reference views of the checkpoint.
@@ -84,6 +85,7 @@ class PolicyLoop:
         config: DeployedConfig,
         backend: Backend,
         check_instruction: Callable[[str], object],
+        elsewhere: Elsewhere | None,
         arm: ArmLimits,
         records: Mapping[str, CameraRecord],
         views: Mapping[str, UInt8[np.ndarray, 'height width 3']],
@@ -100,6 +102,7 @@ class PolicyLoop:
         self._node = node
         self._config = config
         self._backend = backend
+        self._elsewhere = elsewhere
         self._parameters = parameters
         self._reports = reports
         self._problems = problems
@@ -210,6 +213,8 @@ class PolicyLoop:
         )
         self._commands.before_command = lambda: self.before_command()
         self._commands.post(Told(self._instruction))
+        if self._elsewhere is not None:
+            self._elsewhere.resume()
         self._inference.start()
         self._report.deadlines = self._commands.deadlines
         self._commands.start()
@@ -237,6 +242,9 @@ class PolicyLoop:
                 )
         finally:
             self.commanding = False
+            if self._elsewhere is not None:
+                # Nobody waits for a machine that may not answer.
+                self._elsewhere.interrupt()
             self._inference.stop()
 
     def destroy(self) -> None:
@@ -247,6 +255,8 @@ class PolicyLoop:
             self._findings.destroy()
             self._inputs.destroy()
             self._output.destroy()
+            if self._elsewhere is not None:
+                self._elsewhere.close()
 
     def sending(self) -> contextlib.AbstractContextManager[Any]:
         """While this is entered no command can be sent, not even by the watchdog."""
@@ -296,6 +306,11 @@ class PolicyLoop:
                 self._problems.report(_LOGGED[finding.cause], finding.sentence)
         main = {'output': self.output, **self._report.main(self.view)}
         parts = self._report.parts(self.view, self._now())
+        if (elsewhere := self._elsewhere) is not None:
+            parts['server'] = elsewhere.numbers
+            if text := elsewhere.wrong:
+                # It is why no prediction comes.
+                wrong.insert(0, Finding(Cause.POLICY, text))
         return wrong, main, {**parts, 'cameras': self.checks.report()}
 
     def _now(self) -> float:

@@ -188,6 +188,7 @@ class PolicyNode(LifecycleNode):
             config=deployed.config,
             backend=deployed.backend,
             check_instruction=deployed.check_instruction,
+            elsewhere=deployed.elsewhere,
             arm=arm,
             records=deployed.cameras,
             views=deployed.views,
@@ -223,7 +224,7 @@ class PolicyNode(LifecycleNode):
         if not parameters.check_following:
             self.get_logger().warning('Nobody watches whether the arm follows (check_following).')
         self.get_logger().info(
-            f'{loaded.folder} is ready: {self._loop.output} for {arm.name}, '
+            f'{loaded.name} is ready: {self._loop.output} for {arm.name}, '
             f'{1e3 * loaded.duration:.1f} ms per prediction ({self._about["backend"]}).'
         )
 

@@ -80,7 +80,18 @@ class PolicyParameters(LoopConfig):
     """Read when the node is configured; see the fields' help."""
 
     policy: str = field(
-        default='', metadata={'help': 'Checkpoint folder, or the name of one under models/'}
+        default='',
+        metadata={
+            'help': 'Checkpoint folder, the name of one under models/, or ws://HOST:PORT of a '
+            'policy server'
+        },
+    )
+    remote_robot: str = field(
+        default='',
+        metadata={
+            'help': 'YAML file that says what a policy server is told and what its actions mean; '
+            'empty for a server that says so itself, as that of gridsampler serve does'
+        },
     )
     encoder: str = field(
         default='',

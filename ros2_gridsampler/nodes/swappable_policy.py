@@ -5,13 +5,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..encoders.swap_trial import Counts
 from ..engines.compiled_policy import Backend, CompiledPolicy
+from ..engines.table import AUTOMATIC
 from ..files import find
 from ..vla.deployed_policy import DeployedPolicy, keeps_encoder, load_policy
+from ..vla.remote_policy import is_remote, load_remote
 from .policy_parameters import LiveParameter, PolicyParameters
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ class SwappablePolicy:
     """A policy that was loaded and has predicted already.
 
     Attributes:
-        folder: Folder of the policy.
+        name: Folder of the policy, or address of its server.
         policy: The policy, verified and warm.
         changes: What its encoder may be changed by; None for a policy that keeps its encoder.
         duration: Duration of one prediction [s].
     """
 
-    folder: Path
+    name: str
     policy: DeployedPolicy
     changes: 'EncoderChanges | None'
     duration: float
@@ -73,6 +74,13 @@ def load_swappable(
         ValueError: The policy cannot be used so; the text says why.
         OSError: It cannot be read.
     """
+    if is_remote(parameters.policy):
+        return _load_remote(parameters)
+    if parameters.remote_robot:
+        raise ValueError(
+            'remote_robot is for policies at ws://HOST:PORT, and policy is '
+            f'{parameters.policy!r}; leave it empty.'
+        )
     folder = find('models', parameters.policy)
     changes: 'EncoderChanges | None' = None
 
@@ -89,7 +97,25 @@ def load_swappable(
     for _ in range(2):
         begin = time.monotonic()
         policy.backend.predict(policy.example)
-    return SwappablePolicy(folder, policy, changes, time.monotonic() - begin)
+    return SwappablePolicy(str(folder), policy, changes, time.monotonic() - begin)
+
+
+def _load_remote(parameters: PolicyParameters) -> SwappablePolicy:
+    if parameters.encoder or parameters.encoder_server:
+        raise ValueError(
+            'A policy server keeps its encoder; leave the parameters encoder and encoder_server '
+            'empty.'
+        )
+    asked = (parameters.backend, parameters.precision, parameters.device)
+    if asked != (AUTOMATIC, 'fp32', 'auto'):
+        raise ValueError(
+            f'backend, precision and device are {asked}, but a policy server computes as it was '
+            'started; leave them as they are by default.'
+        )
+    policy = load_remote(parameters.policy, parameters.remote_robot)
+    begin = time.monotonic()
+    policy.backend.predict(policy.example)
+    return SwappablePolicy(parameters.policy, policy, None, time.monotonic() - begin)
 
 
 def live_encoder(swaps: 'EncoderSwaps | None') -> dict[str, LiveParameter]:

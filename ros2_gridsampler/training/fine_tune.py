@@ -170,7 +170,7 @@ def fine_tune(
 def state_vectors(
     proprioception: Float[np.ndarray, 'samples numbers'], uses_pose: bool
 ) -> Float[np.ndarray, 'samples numbers']:
-    """Returns rows of an `EpisodeStore` as rows of `lerobot_policy.state_vector`."""
+    """Returns rows of an `EpisodeStore` as rows of `robot.state_vector`."""
     if not uses_pose:
         return proprioception
     first, second = proprioception[:, 3:6], proprioception[:, 6:9]

@@ -76,6 +76,27 @@ class DeployedConfig(Protocol):
         """The encoder's cells, by which sampled points are drawn."""
 
 
+class Elsewhere(Protocol):
+    """What a node asks of the machine on which a policy is computed, where it is another one."""
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with it or with the way to it, in a sentence; empty where nothing is."""
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Numbers for people, by name."""
+
+    def interrupt(self) -> None:
+        """Ends the call in progress, from any thread, and refuses others until `resume`."""
+
+    def resume(self) -> None:
+        """Lets calls happen again."""
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+
+
 @dataclass(frozen=True)
 class DeployedPolicy:
     """A policy that was verified and can predict.
@@ -89,6 +110,7 @@ class DeployedPolicy:
             whole.
         cameras: What is known of the cameras of the training.
         views: Reference views of the cameras that stand still.
+        elsewhere: The machine that computes it; None where that is this process.
     """
 
     config: DeployedConfig
@@ -98,6 +120,7 @@ class DeployedPolicy:
     check_instruction: Callable[[str], object]
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
     views: Mapping[str, UInt8[np.ndarray, 'height width 3']] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
 
 
 def keeps_encoder(folder: Path) -> str:

@@ -3,7 +3,6 @@
 """Observation -> ActionChunk by a lerobot checkpoint: SmolVLA, pi0, pi0.5, ACT."""
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from .lerobot_checkpoint import (
     load_adoption,
     load_model_folder,
 )
-from .robot import Robot
+from .robot import Robot, state_vector
 
 
 @dataclass(frozen=True)
@@ -238,22 +237,6 @@ class LerobotPolicy:
         cells = TowerCells.of(self._model.policy, prepared)
         size = np.array([prepared.width, prepared.height])
         return np.clip((cells.pixels(points) - 0.5) / (size - 1), 0, 1)
-
-
-def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
-    """Returns the arm's state as lerobot's datasets hold it, in rad and m.
-
-    Joints; before them, where the pose is used, position and rotation vector, whose angle is at
-    most pi.
-    """
-    if observation.pose is None:
-        return observation.joints
-    x, y, z, w = observation.pose[3:]
-    axis = np.array([x, y, z]) * (1 if w >= 0 else -1)
-    sine = float(np.linalg.norm(axis))
-    angle = 2 * math.atan2(sine, abs(w))
-    rotation = axis * (angle / sine if sine > 1e-9 else 2.0)
-    return np.concatenate([observation.pose[:3], rotation, observation.joints])
 
 
 def adopt(folder: Path, robot: Robot) -> LerobotPolicy:

@@ -127,7 +127,7 @@ def loss(
         model: Policy and processors.
         robot: Cameras in the order of the images, units of state and actions.
         images: As prepared for the policy.
-        state: Physical units, see `lerobot_policy.state_vector`.
+        state: Physical units, see `robot.state_vector`.
         actions: Physical units.
         sentences: One instruction per sample.
     """

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the numbers of somebody else's policy mean: joints, units, cameras, period."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from jaxtyping import Float
 
 from ..acting.action_chunk import ActionSpace
 from ..files import read_yaml, structure
+from ..seeing.observation import Observation
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,30 @@ class Robot:
             raise ValueError(f'Every camera needs a feature of its own, got {self.cameras}.')
         if not self.period > 0:
             raise ValueError(f'The period must be positive, got {self.period} s.')
+
+
+def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
+    """Returns the arm's state as the datasets of lerobot and openpi hold it, in rad and m.
+
+    Joints; before them, where the pose is used, position and rotation vector, whose angle is at
+    most pi.
+    """
+    if observation.pose is None:
+        return observation.joints
+    x, y, z, w = observation.pose[3:]
+    axis = np.array([x, y, z]) * (1 if w >= 0 else -1)
+    sine = float(np.linalg.norm(axis))
+    angle = 2 * math.atan2(sine, abs(w))
+    rotation = axis * (angle / sine if sine > 1e-9 else 2.0)
+    return np.concatenate([observation.pose[:3], rotation, observation.joints])
+
+
+def pose_of(numbers: Float[np.ndarray, '6']) -> Float[np.ndarray, '7']:
+    """Returns position and quaternion x y z w of a position and a rotation vector."""
+    angle = float(np.linalg.norm(numbers[3:]))
+    # sin(angle / 2) / angle, which is 1/2 at 0.
+    axis = numbers[3:] * 0.5 * np.sinc(angle / (2 * np.pi))
+    return np.array([*numbers[:3], *axis, np.cos(angle / 2)])
 
 
 def load_robot(path: Path) -> Robot:
