@@ -55,6 +55,15 @@ class WindowSampler(nn.Module):
                 f'{self.side}x{self.side}.'
             )
         _, points = self.sampler(feature_map)
+        return self.read(feature_map, points), points
+
+    def read(
+        self,
+        feature_map: Float[Tensor, 'batch rows columns channels'],
+        points: Float[Tensor, 'batch tokens 2'],
+    ) -> Float[Tensor, 'batch cells channels']:
+        """Returns the cells of the windows at these points, with their coordinates."""
+        rows, columns = feature_map.shape[1:3]
         spans = torch.tensor([columns - self.side, rows - self.side], device=points.device)
         last = torch.tensor([columns - 1, rows - 1], device=points.device)
         offset = torch.arange(self.side, device=points.device, dtype=torch.float32)
@@ -62,7 +71,7 @@ class WindowSampler(nn.Module):
         inside = torch.stack([right, down], -1).flatten(0, 1)
         cells = ((points * spans)[:, :, None] + inside) / last
         cells = cells.flatten(1, 2)
-        return self.sampler.place(read_bilinear(feature_map, cells), cells), points
+        return self.sampler.place(read_bilinear(feature_map, cells), cells)
 
 
 class WindowAttachment(TowerAttachment):
