@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -27,6 +27,7 @@ from ros2_gridsampler.vla.lerobot import SamplerPlan
 from . import run
 
 _ENGINES = 'eager,openvino,onnxruntime'
+_ROW = 'import sys; from experiments.lerobot_engines import print_row; print_row(*sys.argv[1:])'
 
 
 def measure(kind: str, plan: SamplerPlan | None, engine: str, runs: int, cache: Path) -> Any:
@@ -68,6 +69,11 @@ def measure(kind: str, plan: SamplerPlan | None, engine: str, runs: int, cache: 
     return row
 
 
+def print_row(kind: str, plan: str, engine: str, runs: str, cache: str) -> None:
+    """Measures a row in this process and prints it; the arguments are those of a command line."""
+    print(json.dumps(measure(kind, plans_of(plan)[0], engine, int(runs), Path(cache))))
+
+
 def _resident() -> float:
     """Returns the memory that this process holds now [MiB]."""
     lines = Path('/proc/self/status').read_text().splitlines()
@@ -107,7 +113,6 @@ def main(
     plans: str = 'dense,16',
     engines: str = _ENGINES,
     runs: int = 5,
-    row: Annotated[str, tyro.conf.Suppress] = '',
 ) -> None:
     """Time eager, OpenVINO and ONNX Runtime on one CPU thread; rows that the file has are kept.
 
@@ -117,13 +122,8 @@ def main(
         plans: Separated by commas: 'dense', tokens per camera, or tokens@block.
         engines: Separated by commas.
         runs: Timed predictions per row.
-        row: Measures this row alone, for the process itself.
     """
     cache = json_file.parent / 'lerobot_engines'
-    if row:
-        plan, engine = row.split()
-        print(json.dumps(measure(kind, plans_of(plan)[0], engine, runs, cache)))
-        return
     json_file.parent.mkdir(parents=True, exist_ok=True)
     content = json.loads(json_file.read_text()) if json_file.exists() else {}
     rows = content.setdefault(kind, {})
@@ -131,8 +131,7 @@ def main(
     for name in (f'{p} {e}' for p in plans.split(',') for e in engines.split(',')):
         if name in rows:
             continue
-        command = [sys.executable, '-m', 'experiments.lerobot_engines', kind, '--row', name]
-        command += ['--json-file', str(json_file), '--runs', str(runs)]
+        command = [sys.executable, '-c', _ROW, kind, *name.split(), str(runs), str(cache)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
         rows[name] = json.loads(done.stdout.splitlines()[-1])
         write_whole(json_file, json.dumps(content, indent=1))

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ros2_gridsampler.engines import EngineRefused, build_parts
+from ros2_gridsampler.engines import EngineRefused, build_parts, onnxruntime
 from ros2_gridsampler.engines.eager import Eager, EagerSession
 from ros2_gridsampler.engines.engine import Settings
 from ros2_gridsampler.engines.engine_cache import EngineCache
+from ros2_gridsampler.engines.exported_graph import export
 from ros2_gridsampler.engines.table import find_engines
 from ros2_gridsampler.engines.verification import Agreement
 from ros2_gridsampler.policy.grid_sampler import GridSampler
@@ -161,6 +162,33 @@ def test_an_engine_is_refused_for_what_its_networks_make_together():
 
     with pytest.raises(EngineRefused, match='No backend can compute the policy.*chunks are off'):
         build_parts(parts, [], [Eager()], Settings(), whole=whole)
+
+
+def test_a_network_too_large_for_one_onnx_file_is_refused_in_a_sentence(monkeypatch):
+    pytest.importorskip('onnxscript')
+    monkeypatch.setattr(onnxruntime, 'LIMIT', 1000)
+    parts, pictures, noise = stand_in()
+    whole = compare(parts, pictures, noise)
+    engines = find_engines(['onnxruntime'])
+    with pytest.raises(EngineRefused, match='in one piece holds 0.0 GB.*use .openvino'):
+        build_parts(parts, [], engines, Settings(), whole=whole, strict=True)
+
+
+def test_neither_tensors_without_entries_nor_memory_without_values_reach_an_engine():
+    class Cache(nn.Module):
+        def forward(self, keys):
+            written = torch.empty_like(keys)
+            written[:] = torch.cat([torch.tensor([]), keys], -2)
+            return written + torch.cat([keys, keys[:, :0]], 1)
+
+    example = {'keys': np.ones((1, 2, 3), np.float32)}
+    part = Part(Cache(), example, {'joined': ACTIONS}, lambda examples: [example])
+    program = export(part, example).program
+    targets = {str(node.target) for node in program.graph.nodes}
+    assert not targets & {'aten.cat.default', 'aten.empty_like.default'}
+    assert 'aten.zeros_like.default' in targets
+    torch.testing.assert_close(program.module()(torch.ones(1, 2, 3)), 2 * torch.ones(1, 2, 3))
+    assert program.run_decompositions().graph_signature.user_inputs == ('keys',)
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.integers(1, 20))

@@ -37,6 +37,9 @@ class ExportedGraph:
     example: Arrays
 
 
+_LAYOUT = 'memory_format'
+
+
 def run_eagerly(source: Compilable, arrays: Arrays) -> Arrays:
     """Returns what PyTorch makes of arguments on the CPU in float32: the reference."""
     session = EagerSession(source.network('fp32'), source.signature, torch.device('cpu'))
@@ -56,7 +59,35 @@ def export(source: Compilable, example: Arrays, precision: Precision = 'fp32') -
             program = torch.export.export(source.network(precision), arguments, strict=False)
     except Exception as error:  # torch documents no common class
         raise EngineRefused(f'The policy cannot be exported: {first_line(error)}') from error
+    _without_empty(program)
+    # Torch-tensorrt puts arguments in an order of its own: only by name are they found again.
+    program.module_call_graph[0].signature.forward_arg_names = list(signature.inputs)
     return ExportedGraph(program, signature, hash_graph(program), hash_weights(program), example)
+
+
+def _without_empty(program: ExportedProgram) -> None:
+    """Takes out what not every engine has: tensors without entries, and memory without values.
+
+    A cache of transformers begins as nothing, to which keys are joined; memory that is written
+    before it is read may as well be zero at first.
+    """
+    graph, aten = program.graph_module.graph, torch.ops.aten
+    for node in list(graph.nodes):
+        if node.target is aten.empty_like.default:
+            node.target = aten.zeros_like.default
+        elif node.target is aten.empty.memory_format:
+            node.target = aten.zeros.default
+            node.kwargs = {key: each for key, each in node.kwargs.items() if key != _LAYOUT}
+        if node.target is not aten.cat.default:
+            continue
+        joined = [each for each in node.args[0] if each.meta['val'].numel()]
+        if len(joined) == 1 and len(node.args[0]) > 1:
+            program.graph_signature.replace_all_uses(node.name, joined[0].name)
+            node.replace_all_uses_with(joined[0])
+            graph.erase_node(node)
+        elif joined:
+            node.args = (joined, *node.args[1:])
+    program.graph_module.recompile()
 
 
 def refuse_broken_weights(source: Compilable) -> None:
