@@ -42,7 +42,7 @@ def measure(kind: str, plan: SamplerPlan | None, engine: str, runs: int, cache: 
     """
     import torch
 
-    from ros2_gridsampler.vla.lerobot_graphs import compile_policy, try_outs
+    from ros2_gridsampler.vla.lerobot_engines import compile_policy, try_outs
     from ros2_gridsampler.vla.random_policies import random_policy
 
     torch.set_num_threads(1)

@@ -20,7 +20,8 @@ import pytest  # noqa: E402
 from ros2_gridsampler.engines.exported_graph import export  # noqa: E402
 from ros2_gridsampler.engines.onnxruntime import to_onnx  # noqa: E402
 from ros2_gridsampler.vla.lerobot import SamplerPlan, attach  # noqa: E402
-from ros2_gridsampler.vla.lerobot_graphs import cut, try_outs  # noqa: E402
+from ros2_gridsampler.vla.lerobot_engines import try_outs  # noqa: E402
+from ros2_gridsampler.vla.lerobot_graphs import cut  # noqa: E402
 from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy  # noqa: E402
 
 

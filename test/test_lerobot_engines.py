@@ -22,19 +22,22 @@ from ros2_gridsampler.engines.table import find_engines
 from ros2_gridsampler.vla.deployed_policy import load_policy
 from ros2_gridsampler.vla.lerobot import SamplerPlan, attach
 from ros2_gridsampler.vla.lerobot_checkpoint import save_model_folder
-from ros2_gridsampler.vla.lerobot_graphs import compile_policy, cut, try_outs
+from ros2_gridsampler.vla.lerobot_engines import compile_policy, try_outs
+from ros2_gridsampler.vla.lerobot_graphs import cut
 from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy, adopt, golden_observation
 
-pytestmark = pytest.mark.filterwarnings('ignore')
+# Several builds; a busy machine takes minutes.
+pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.timeout(1200)]
 LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}
-PLANS = [
-    ('act', None),
-    ('act', SamplerPlan(2, per_camera=True)),
-    ('smolvla', None),
-    ('smolvla', SamplerPlan(2)),
-    ('smolvla', SamplerPlan(2, after=1)),
-    ('pi0', SamplerPlan(2)),
-    ('pi05', None),
+CASES = [
+    ('act', None, 'onnxruntime'),
+    ('act', SamplerPlan(2, per_camera=True), 'openvino'),
+    ('smolvla', None, 'openvino'),
+    ('smolvla', SamplerPlan(2), 'onnxruntime'),
+    ('smolvla', SamplerPlan(2, after=1), 'openvino'),
+    ('pi0', SamplerPlan(2), 'openvino'),
+    ('pi0', SamplerPlan(2), 'onnxruntime'),
+    ('pi05', None, 'openvino'),
 ]
 
 
@@ -82,8 +85,7 @@ def others(policy):
         )
 
 
-@pytest.mark.parametrize(('kind', 'plan'), PLANS)
-@pytest.mark.parametrize('backend', ['openvino', 'onnxruntime'])
+@pytest.mark.parametrize(('kind', 'plan', 'backend'), CASES)
 def test_an_engine_predicts_as_lerobot_does_from_pictures_to_radians(kind, plan, backend, make):
     policy = make(kind, plan)
     engine = compiled(policy, backend)
@@ -149,8 +151,9 @@ def test_the_same_policy_has_the_same_fingerprint_and_another_one_has_another(ma
         part = next(iter(cut(policy).parts.values()))
         return fingerprint(part, part.probes(try_outs(policy))[0])
 
-    first, again, other = make('act', SamplerPlan(2)), make('act', SamplerPlan(2)), make('act')
-    assert print_of(first) == print_of(again) != print_of(other)
+    for kind in ('smolvla', 'act'):
+        first, again = (make(kind, SamplerPlan(2)) for _ in range(2))
+        assert print_of(first) == print_of(again) != print_of(make(kind))
     with torch.no_grad():
         again.model.policy.model.action_head.bias += 1e-3
     assert print_of(first) != print_of(again)

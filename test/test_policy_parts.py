@@ -174,12 +174,16 @@ def test_a_network_too_large_for_one_onnx_file_is_refused_in_a_sentence(monkeypa
         build_parts(parts, [], engines, Settings(), whole=whole, strict=True)
 
 
-def test_neither_tensors_without_entries_nor_memory_without_values_reach_an_engine():
+def test_what_engines_do_not_have_or_need_is_not_in_their_graph():
     class Cache(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused, self.bias = nn.Linear(3, 3), nn.Parameter(torch.zeros(3))
+
         def forward(self, keys):
             written = torch.empty_like(keys)
             written[:] = torch.cat([torch.tensor([]), keys], -2)
-            return written + torch.cat([keys, keys[:, :0]], 1)
+            return written + torch.cat([keys, keys[:, :0]], 1) + self.bias
 
     example = {'keys': np.ones((1, 2, 3), np.float32)}
     part = Part(Cache(), example, {'joined': ACTIONS}, lambda examples: [example])
@@ -187,6 +191,7 @@ def test_neither_tensors_without_entries_nor_memory_without_values_reach_an_engi
     targets = {str(node.target) for node in program.graph.nodes}
     assert not targets & {'aten.cat.default', 'aten.empty_like.default'}
     assert 'aten.zeros_like.default' in targets
+    assert set(program.state_dict) == {'bias'}
     torch.testing.assert_close(program.module()(torch.ones(1, 2, 3)), 2 * torch.ones(1, 2, 3))
     assert program.run_decompositions().graph_signature.user_inputs == ('keys',)
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..engines import build
 from ..engines.compiled_policy import Report
@@ -53,7 +52,7 @@ class TorchCompile(Eager):
         """Returns the network, compiled for this device."""
         network, device = self.network(settings, source)
         mode = 'reduce-overhead' if self._backend == 'inductor' else None
-        compiled: nn.Module = torch.compile(network, backend=self._backend, mode=mode)
+        compiled: Any = torch.compile(network, backend=self._backend, mode=mode)
         return EagerSession(compiled, signature, device)
 
 
@@ -156,7 +155,7 @@ class Bench:
         kept = functools.cache(source)
 
         def make(engine: Engine, settings: Settings) -> tuple[Callable[[], object], Report]:
-            from ..vla.lerobot_graphs import compile_policy, try_outs
+            from ..vla.lerobot_engines import compile_policy, try_outs
 
             compiled = compile_policy(kept(), [engine], settings, strict=True)
             batch = compiled.batch(try_outs(compiled)[0])
@@ -266,7 +265,7 @@ def machine_facts(device: str) -> dict[str, str]:
     Raises:
         ValueError: There is no such device here.
     """
-    facts = {'torch': torch.__version__}
+    facts = {'torch': str(torch.__version__)}
     for name in ('tensorrt', 'tensorrt_rtx', 'torch_tensorrt', 'lerobot'):
         facts[name] = 'installed' if importlib.util.find_spec(name) else 'not installed'
     if not device.startswith('cuda'):

@@ -85,7 +85,7 @@ def _export_lerobot(
     out: Path | None,
 ) -> 'Report':
     from ..engines.table import find_engines
-    from ..vla.lerobot_graphs import compile_policy
+    from ..vla.lerobot_engines import compile_policy
     from ..vla.lerobot_policy import load_lerobot_policy
 
     if out is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from ..policy.signature import Arrays, Precision, Signature
 from .eager import EagerSession
@@ -38,6 +39,7 @@ class ExportedGraph:
 
 
 _LAYOUT = 'memory_format'
+_ADDRESS = re.compile(r' at 0x[0-9a-f]+')
 
 
 def run_eagerly(source: Compilable, arrays: Arrays) -> Arrays:
@@ -60,6 +62,7 @@ def export(source: Compilable, example: Arrays, precision: Precision = 'fp32') -
     except Exception as error:  # torch documents no common class
         raise EngineRefused(f'The policy cannot be exported: {first_line(error)}') from error
     _without_empty(program)
+    _without_unused(program)
     # Torch-tensorrt puts arguments in an order of its own: only by name are they found again.
     program.module_call_graph[0].signature.forward_arg_names = list(signature.inputs)
     return ExportedGraph(program, signature, hash_graph(program), hash_weights(program), example)
@@ -90,6 +93,22 @@ def _without_empty(program: ExportedProgram) -> None:
     program.graph_module.recompile()
 
 
+def _without_unused(program: ExportedProgram) -> None:
+    """Takes out weights that nothing reads: one network of a policy carries all of its weights."""
+    graph = program.graph_module.graph
+    nodes = {node.name: node for node in graph.nodes}
+    read = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT or nodes[spec.arg.name].users:
+            read.append(spec)
+            continue
+        graph.erase_node(nodes[spec.arg.name])
+        program.state_dict.pop(spec.target, None)
+        program.constants.pop(spec.target, None)
+    program.graph_signature.input_specs[:] = read
+    program.graph_module.recompile()
+
+
 def refuse_broken_weights(source: Compilable) -> None:
     """Refuses a network that nothing can compute.
 
@@ -109,7 +128,8 @@ def fingerprint(source: Compilable, example: Arrays) -> str:
 
     PyTorch's version, the source of this package, the modules with their settings, every tensor,
     and the shapes of the arguments. A setting whose text differs from process to process makes
-    another fingerprint each time; nothing is then taken for something else.
+    another fingerprint each time; nothing is then taken for something else. Addresses in memory
+    are left out: whoever opens an engine by a fingerprint verifies its numbers.
     """
     digest = hashlib.sha256(f'{torch.__version__} {_source_sha256()}\n'.encode())
     network = source.network('fp32')
@@ -117,7 +137,8 @@ def fingerprint(source: Compilable, example: Arrays) -> str:
     for name, module in network.named_modules():
         settings = {key: each for key, each in vars(module).items() if key not in internal}
         digest.update(f'{name} {type(module).__qualname__} {module.extra_repr()} '.encode())
-        digest.update(f'{module.training} {sorted(settings.items())!r}\n'.encode())
+        text = _ADDRESS.sub('', repr(sorted(settings.items())))
+        digest.update(f'{module.training} {text}\n'.encode())
     for name, array in example.items():
         digest.update(f'{name} {array.shape} {array.dtype} '.encode())
     _add_tensors(digest, {**dict(network.named_parameters()), **dict(network.named_buffers())})

@@ -241,7 +241,7 @@ def _lerobot(
     golden = np.array(adoption.golden_actions)
     names = [name for name in preference(backend) if name != LEROBOT]
     if names:
-        from .lerobot_graphs import compile_policy
+        from .lerobot_engines import compile_policy
 
         try:
             compiled = compile_policy(

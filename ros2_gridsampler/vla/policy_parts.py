@@ -8,7 +8,7 @@ The loop, the noise and the times are not part of any graph.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..seeing.observation import Observation
 # What people look for in a name of a module that must stay exact.
 _EXACT = 'token_reducer'
 # The largest of some hundred thousand numbers; what counts is what becomes of them.
-_FEATURES = {'fp32': 2e-3, 'fp16': 0.1, 'bf16': 0.5, 'int8': 1.0}
+_FEATURES: Mapping[Precision, float] = {'fp32': 2e-3, 'fp16': 0.1, 'bf16': 0.5, 'int8': 1.0}
 _TYPES = {'fp16': torch.float16, 'bf16': torch.bfloat16}
 
 ACTIONS = ResultSpec(np.array(1.0), 'scales', ACTION_TOLERANCE)
@@ -63,7 +63,7 @@ class Part:
         self,
         module: nn.Module,
         example: Arrays,
-        results: dict[str, ResultSpec | Callable[[Any], ResultSpec]],
+        results: Mapping[str, ResultSpec | Callable[[Any], ResultSpec]],
         probes: Callable[[Sequence[Observation]], list[Arrays]],
     ) -> None:
         self._module = module.eval()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..acting.action_chunk import ActionSpace
+from ..policy.signature import Arrays
 from .lerobot import SamplerPlan, attach
 from .lerobot_checkpoint import LerobotModel
 from .lerobot_policy import LerobotPolicy
@@ -131,7 +132,7 @@ def siglip_tower(tokens: int, after: int | None, sizes: Mapping[str, int] = SIGL
     tower = SiglipVisionModel(SiglipVisionConfig(**settings)).eval()
     side = sizes['image_size']
     generator = np.random.default_rng(0)
-    tried = [
+    tried: list[Arrays] = [
         {'pixels': generator.normal(size=(2, 3, side, side)).astype(np.float32)} for _ in range(2)
     ]
     network: nn.Module = _Dense(tower)
