@@ -235,11 +235,13 @@ def _lerobot(
     from .lerobot_policy import golden_observation as example
     from .lerobot_policy import load_lerobot_policy
 
+    names = [name for name in preference(backend) if name != LEROBOT]
+    if not any(_is_there(name, settings) for name in names):
+        _refuse_gpu(settings)
     policy, adoption = load_lerobot_policy(folder)
     about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': LEROBOT}
     computed: Backend = policy
     golden = np.array(adoption.golden_actions)
-    names = [name for name in preference(backend) if name != LEROBOT]
     if names:
         from .lerobot_engines import compile_policy
 
@@ -269,6 +271,14 @@ def _lerobot(
         about | _describe(folder, policy.config),
         policy.check_instruction,
     )
+
+
+def _is_there(name: str, settings: Settings) -> bool:
+    try:
+        find_engines([name])[0].check(settings)
+    except EngineRefused:
+        return False
+    return True
 
 
 def _refuse_gpu(settings: Settings) -> None:

@@ -250,7 +250,7 @@ def _attach_inside(host: Any, kind: str, plan: SamplerPlan) -> None:
 
 def _embed_and_note(host: Any, image: Tensor) -> Tensor:
     tokens: Tensor = type(host).embed_image(host, image)
-    host.seen_points.add(host.inside.points)
+    host.seen_points.add(host.inside.take_points())
     return tokens
 
 
@@ -271,6 +271,7 @@ class _ActAttachment:
         self._places: list[Tensor] = []
         model.add_module(REDUCERS, self._reducers)
         model.register_forward_pre_hook(self._begin)
+        model.register_forward_hook(self._end)
         model.backbone.register_forward_hook(self._reduce)
         model.encoder.register_forward_pre_hook(self._place_encoder, with_kwargs=True)
         model.decoder.register_forward_pre_hook(self._place_decoder, with_kwargs=True)
@@ -278,6 +279,9 @@ class _ActAttachment:
     def _begin(self, module: nn.Module, args: Any) -> None:
         self._reducers.camera = 0
         self._places = []
+
+    def _end(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._places = []  # what an export leaves there cannot be copied
 
     def _reduce(self, module: nn.Module, args: Any, output: dict[str, Tensor]) -> Any:
         dense = output['feature_map']
