@@ -174,6 +174,7 @@ def test_a_network_too_large_for_one_onnx_file_is_refused_in_a_sentence(monkeypa
         build_parts(parts, [], engines, Settings(), whole=whole, strict=True)
 
 
+@pytest.mark.filterwarnings('ignore:.*LeafSpec.*:FutureWarning')  # PyTorch warns of itself
 def test_what_engines_do_not_have_or_need_is_not_in_their_graph():
     class Cache(nn.Module):
         def __init__(self):

@@ -17,8 +17,9 @@ import torch
 from ..engines import build
 from ..engines.compiled_policy import Report
 from ..engines.eager import Eager, EagerSession
-from ..engines.engine import Compilable, Engine, EngineRefused, Settings
+from ..engines.engine import Compilable, Engine, EngineRefused, Settings, versions
 from ..engines.table import ENGINES
+from ..engines.tensorrt import driver
 from ..files import find
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
@@ -265,11 +266,12 @@ def machine_facts(device: str) -> dict[str, str]:
     Raises:
         ValueError: There is no such device here.
     """
-    facts = {'torch': str(torch.__version__)}
-    for name in ('tensorrt', 'tensorrt_rtx', 'torch_tensorrt', 'lerobot'):
-        facts[name] = 'installed' if importlib.util.find_spec(name) else 'not installed'
+    libraries = versions(
+        *('torch', 'torch-tensorrt', 'torch-tensorrt-rtx', 'tensorrt', 'tensorrt-rtx'),
+        *('tensorrt-rtx-cu13', 'transformers', 'lerobot'),
+    )
     if not device.startswith('cuda'):
-        return {'device': 'CPU', **facts}
+        return {'device': 'CPU', 'libraries': libraries}
     if not torch.cuda.is_available():
         raise ValueError(
             'No GPU was found: PyTorch sees none. Run this where an NVIDIA GPU, its driver and a '
@@ -277,4 +279,9 @@ def machine_facts(device: str) -> dict[str, str]:
         )
     capability = '.'.join(map(str, torch.cuda.get_device_capability(device)))
     name = torch.cuda.get_device_name(device)
-    return {'device': f'{name}, capability {capability}', 'cuda': str(torch.version.cuda), **facts}
+    return {
+        'device': f'{name}, capability {capability}',
+        'driver': driver(),
+        'cuda': str(torch.version.cuda),
+        'libraries': libraries,
+    }

@@ -66,12 +66,11 @@ class TensorRt(LibraryEngine):
         gpu = _gpu(settings)
         capability = torch.cuda.get_device_capability(gpu)
         able: tuple[Precision, ...] = ('fp32', 'fp16', 'bf16')
-        drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
         converters = versions('torch', 'torch-tensorrt', 'onnx', 'onnxscript')
         machine = Machine(
             f'{self.library().__name__} {self.library().__version__}',
             f'{torch.cuda.get_device_name(gpu)} sm_{capability[0]}{capability[1]}',
-            ' '.join(drivers),
+            driver(),
             f'{_route()}, opset {OPSET}, {converters}',
         )
         return machine, able if capability >= (8, 0) else able[:2]
@@ -99,6 +98,11 @@ class TensorRt(LibraryEngine):
         gpu = _gpu(settings)
         with torch.cuda.device(gpu):
             return TensorRtSession(files, signature, gpu)
+
+
+def driver() -> str:
+    """Returns what the driver of NVIDIA says of itself; empty without one."""
+    return ' '.join(path.read_text().splitlines()[0] for path in _DRIVERS if path.exists())
 
 
 def _library() -> Any:
