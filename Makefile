@@ -20,7 +20,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 export LP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-light test test-units test-simulation test-tensorrt install clean
+.PHONY: demo demo-light test test-units test-simulation test-tensorrt test-tensorrt-lerobot install clean
 
 demo: install
 	$(BIN)/gridsampler demo --out build/demo
@@ -60,6 +60,14 @@ ifeq ($(shell uname -sm),Linux x86_64)
 	@PYTHONPATH=$(PLAN) $(BIN)/pytest test/test_tensorrt_plan.py > build/test_tensorrt.log 2>&1; \
 		passed=$$?; cat build/test_tensorrt.log; exit $$passed
 endif
+
+# Small ACT, SmolVLA and pi0, exported where lerobot is and built where TensorRT-RTX is: no
+# environment can have both, so it is not part of `make test`.
+test-tensorrt-lerobot: install
+	@test -n "$(LEROBOT)" || { echo 'Name the Python that has lerobot: make $@ LEROBOT=PYTHON'; exit 1; }
+	@$(MAKE) --no-print-directory $(PLAN)/.installed
+	PYTHONPATH=. $(LEROBOT) test/lerobot_onnx.py build/lerobot_graphs
+	PYTHONPATH=$(PLAN) $(BIN)/pytest -s test/test_tensorrt_lerobot.py
 
 # What builds TensorRT engines without a GPU, 233 MB, apart from .venv and on its PyTorch:
 # where the other tests could import it, they would take it for an engine that runs.

@@ -20,13 +20,13 @@ import tyro
 
 from ros2_gridsampler.policy.flop_count import counting
 from ros2_gridsampler.vla.lerobot import SamplerPlan, attach
-
-from . import run
-from .blank_language_model import (
+from ros2_gridsampler.vla.random_policies import (
     SMOLVLM2_500M_TEXT,
     SMOLVLM2_500M_VISION,
     write_language_model,
 )
+
+from . import run
 
 _WORDS, _NUMBERS = 32, 7
 

@@ -3,20 +3,27 @@
 """Small lerobot policies with random weights, made offline; imported only where lerobot is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
-from lerobot.configs.types import FeatureType, PolicyFeature
+from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from lerobot.policies.pi0 import modeling_pi0
+from lerobot.policies.pi0.configuration_pi0 import PI0Config
+from lerobot.policies.pi05 import modeling_pi05
+from lerobot.policies.pi05.configuration_pi05 import PI05Config
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
+from lerobot.processor import tokenizer_processor
 
-from experiments.blank_language_model import write_language_model
 from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.vla.lerobot_checkpoint import LerobotModel
+from ros2_gridsampler.vla.random_policies import write_language_model
 from ros2_gridsampler.vla.robot import Robot, Units
 
 CAMERAS = {'front': 'observation.images.front', 'wrist': 'observation.images.wrist'}
 STATE, STEPS, SIDE = 3, 6, 128
+PI = {'pi0': (PI0Config, modeling_pi0), 'pi05': (PI05Config, modeling_pi05)}
 
 
 def language_model(folder: Path) -> Path:
@@ -65,6 +72,20 @@ def config(kind: str, vlm: Path | None = None, actions: int = 7):
             latent_dim=4,
             pretrained_backbone_weights=None,
         )
+    if kind in PI:
+        return PI[kind][0](
+            **common,
+            max_state_dim=8,
+            max_action_dim=8,
+            num_inference_steps=2,
+            image_resolution=(56, 56),
+            tokenizer_max_length=40,
+            normalization_mapping={
+                'VISUAL': NormalizationMode.IDENTITY,
+                'STATE': NormalizationMode.MEAN_STD,
+                'ACTION': NormalizationMode.MEAN_STD,
+            },
+        )
     return SmolVLAConfig(
         **common,
         vlm_model_name=str(vlm),
@@ -74,6 +95,43 @@ def config(kind: str, vlm: Path | None = None, actions: int = 7):
         resize_imgs_with_padding=(SIDE, SIDE),
         num_steps=2,
     )
+
+
+def shrink_pi(monkeypatch, kind: str, tokenizer: Path) -> None:
+    """Makes the next pi0 or pi0.5 a small one, whose sizes are written into lerobot's code.
+
+    Args:
+        monkeypatch: Takes it back after the test.
+        kind: 'pi0' or 'pi05'.
+        tokenizer: Folder of the tokenizer to take instead of PaliGemma's on the hub.
+    """
+    module = PI[kind][1]
+    sizes = {'width': 16, 'depth': 2, 'mlp_dim': 32, 'num_heads': 2, 'num_kv_heads': 1}
+    small = module.GemmaConfig(**sizes, head_dim=8)
+    monkeypatch.setattr(module, 'get_gemma_config', lambda variant: small)
+    tower = {'hidden_size': 24, 'intermediate_size': 32, 'num_attention_heads': 2}
+    changes = {
+        'PaliGemmaForConditionalGenerationWithPiGemma': {
+            'text_config': {'vocab_size': 16},
+            'vision_config': {**tower, 'num_hidden_layers': 2, 'projection_dim': 16},
+        },
+        'PiGemmaForCausalLM': {'': {'vocab_size': 16}},
+    }
+
+    def shrunk(original, parts):
+        def build(config):
+            for part, values in parts.items():
+                for key, value in values.items():
+                    setattr(getattr(config, part) if part else config, key, value)
+            return original(config=config)
+
+        return build
+
+    for name, parts in changes.items():
+        monkeypatch.setattr(module, name, shrunk(getattr(module, name), parts))
+    load = tokenizer_processor.AutoTokenizer.from_pretrained
+    local = SimpleNamespace(from_pretrained=lambda name: load(str(tokenizer)))
+    monkeypatch.setattr(tokenizer_processor, 'AutoTokenizer', local)
 
 
 def policy(kind: str, vlm: Path | None = None, actions: int = 7):

@@ -23,7 +23,9 @@ MAY_IMPORT = {
     'calibrating': ('seeing', 'acting', 'policy', 'bags'),
     'vla': ('seeing', 'acting', 'policy', 'engines', 'calibrating'),
     'datasets': ('seeing', 'acting', 'policy', 'bags'),
-    'evaluating': ('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'datasets'),
+    'evaluating': (
+        *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'vla', 'datasets'),
+    ),
     'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'evaluating'),
     'training': ('policy', 'encoders', 'bags', 'calibrating', 'vla', 'datasets', 'evaluating'),
     'nodes': (
@@ -53,6 +55,7 @@ DOORS = {
     'openvino': ('engines/openvino.py',),
     'onnxruntime': ('engines/onnxruntime.py',),
     'tensorrt': ('engines/tensorrt.py',),
+    'tensorrt_rtx': ('engines/tensorrt.py',),
     'tokenizers': ('policy/sentence_encoder.py', 'vla/'),
     'torch_tensorrt': ('engines/tensorrt.py',),
     'transformers': ('vla/',),

@@ -14,7 +14,7 @@ from .arm_calibration_commands import arm, hand_eye
 from .camera_calibration_commands import camera, drift, reference
 from .check_command import check, serve
 from .encoder_commands import compare, list_known, serve_encoders, show, verify
-from .engine_commands import benchmark_backends, export, flops
+from .engine_commands import benchmark_backends, benchmark_gpu, export, flops
 from .evaluation_commands import evaluate
 from .lerobot_commands import adopt, convert_sampler, export_lerobot, import_lerobot
 from .moved_commands import run_moved
@@ -65,6 +65,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
     },
     'Benchmarks': {
         'benchmark backends': benchmark_backends,
+        'benchmark gpu': benchmark_gpu,
         'benchmark timing': timing,
         'flops': flops,
         'faults': faults,

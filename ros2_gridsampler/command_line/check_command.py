@@ -36,7 +36,6 @@ def check(
     import numpy as np
 
     from ..files import find
-    from ..policy.manifest import load_manifest
 
     if runs < 1:
         raise ValueError(f'{runs} predictions cannot be timed; ask for 1 at least.')
@@ -51,12 +50,10 @@ def check(
         place = 'there and back'
         deployed.elsewhere.close()
         print(f'{policy}: chunks of {len(targets)} steps for {deployed.about["actions"]}.')
-    else:
-        manifest = load_manifest(find('models', policy))
-        scale = np.array(manifest.policy.action_statistics.scale)
-        off = np.abs((targets - np.array(manifest.golden_actions)) / scale).max()
+    elif (golden := deployed.golden) is not None:
+        off = np.abs((targets - golden.actions) / golden.unit).max()
         print(f'{find("models", policy)}: every hash and the golden chunk agree.')
-        print(f'The golden chunk is off by {off:.1g} standard deviations at most.')
+        print(f'The golden chunk is off by {off:.1g} {golden.unit_name} at most.')
     print(
         f'{np.median(times):.1f} ms per prediction (median of {runs}) {place}; '
         f'PyTorch {"was" if sys.modules.get("torch") else "was not"} imported.'

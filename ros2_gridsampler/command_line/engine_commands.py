@@ -3,12 +3,17 @@
 """`gridsampler export`, `benchmark backends`, `flops`: engines, and what a step costs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from .arguments import Json
-from .outputs import json_output
+from .outputs import json_output, prepare_output
 
 if TYPE_CHECKING:
+    from ..engines.compiled_policy import Report
+    from ..engines.engine import Settings
+    from ..engines.engine_cache import EngineCache
     from ..policy.policy import Policy
 
 BackendName = Literal['tensorrt', 'openvino', 'onnxruntime', 'eager']
@@ -29,7 +34,8 @@ def export(
 
     Args:
         backend: Engine.
-        policy: Checkpoint folder, or the name of one that comes with the package.
+        policy: Checkpoint folder, an adopted one of lerobot too, or the name of one that comes
+            with the package.
         precision: Number format of the engine's arithmetic.
         threads: CPU threads of one inference.
         cache: Folder of the engines; default the user's cache, where the policy node looks.
@@ -37,31 +43,60 @@ def export(
             the backend openvino.
     """
     from ..engines import load
+    from ..engines.engine import Settings
     from ..engines.engine_cache import EngineCache, default_folder
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
     from ..policy.manifest import golden_observation
+    from ..vla.deployed_policy import is_lerobot
 
-    model, _ = load_checkpoint(find('models', policy))
-    if out is not None:
-        _export_converted(model, find('models', policy), backend, out)
-        return
-    report = load(
-        model,
-        [golden_observation(model.config)],
-        backends=(backend,),
-        precision=precision,
-        threads=threads,
-        strict=True,
-        cache=EngineCache(cache or default_folder(), must_keep=True),
-        progress=print,
-    ).report
+    folder = find('models', policy)
+    kept = EngineCache(cache or default_folder(), must_keep=True)
+    if is_lerobot(folder):
+        report = _export_lerobot(folder, backend, Settings(precision, threads), kept, out)
+    else:
+        model, _ = load_checkpoint(folder)
+        if out is not None:
+            _export_converted(model, folder, backend, out)
+            return
+        report = load(
+            model,
+            [golden_observation(model.config)],
+            backends=(backend,),
+            precision=precision,
+            threads=threads,
+            strict=True,
+            cache=kept,
+            progress=print,
+        ).report
     print(report.origin)
     print(
         f'{report.backend} ({report.machine.engine}, {report.machine.device}), '
         f'{report.settings.precision}: on {report.agreement.inputs} inputs it differs from '
         f'PyTorch by at most: {report.agreement}.'
     )
+
+
+def _export_lerobot(
+    folder: Path,
+    backend: BackendName,
+    settings: 'Settings',
+    cache: 'EngineCache',
+    out: Path | None,
+) -> 'Report':
+    from ..engines.table import find_engines
+    from ..vla.lerobot_engines import compile_policy
+    from ..vla.lerobot_policy import load_lerobot_policy
+
+    if out is not None:
+        raise ValueError(
+            f'{folder} is a lerobot policy, whose processors need lerobot: it cannot become a '
+            'folder that runs without PyTorch. Leave --out away; its engine is kept in the cache.'
+        )
+    policy, _ = load_lerobot_policy(folder)
+    return compile_policy(
+        policy, find_engines((backend,)), settings, strict=True, cache=cache, progress=print
+    ).report
 
 
 def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, out: Path) -> None:
@@ -119,6 +154,48 @@ def benchmark_backends(
         )
         print(write_report(report, out))
         write((out / 'times.json').read_text())
+
+
+def benchmark_gpu(
+    json: Path,
+    policies: tuple[str, ...] = ('libero_spatial',),
+    runs: int = 200,
+    budget: float = 420.0,
+    device: Annotated[str, tyro.conf.Suppress] = 'cuda',
+    others: Annotated[bool, tyro.conf.Suppress] = True,
+    compiler: Annotated[str, tyro.conf.Suppress] = 'inductor',
+) -> None:
+    """Time our policies, lerobot's and pi0's tower on a GPU.
+
+    PyTorch, torch.compile and, where it is installed, TensorRT; and training steps a second. A
+    row is written as soon as it is measured, and a second call goes on with those that are left.
+
+    Exit status: 1 where rows are left.
+
+    Args:
+        json: File of the rows; what it has is not measured again.
+        policies: Checkpoint folders, or names of those that come with the package.
+        runs: Timed calls of each row.
+        budget: Time after which no row is begun [s].
+        device: Where it computes.
+        others: Whether other people's policies are measured too.
+        compiler: Backend of torch.compile.
+    """
+    import sys
+    import time
+
+    from ..benchmarks.gpu_rows import Bench, jobs, machine_facts
+    from ..benchmarks.gpu_table import RowFile, as_table, run_jobs
+
+    facts = machine_facts(device)
+    prepare_output(json)
+    file = RowFile(json, facts)
+    bench = Bench(device, runs, compiler)
+    left = run_jobs(jobs(bench, policies, others), file, budget, time.monotonic, print)
+    print(as_table(file.rows))
+    if left:
+        print(f'{left} rows are left; the same command goes on with them.', file=sys.stderr)
+        sys.exit(1)
 
 
 def flops(

@@ -66,6 +66,15 @@ class Report:
     origin: str
     refusals: tuple[Refusal, ...]
 
+    @property
+    def refused(self) -> str:
+        """The backends that were not taken and why, in one line; empty for none."""
+        return ' '.join(f'{each.backend}: {each.reason}' for each in self.refusals)
+
+    def about(self) -> dict[str, str]:
+        """Returns what people want to know of it."""
+        return {'backend': self.backend, 'backends refused': self.refused}
+
 
 class CompiledPolicy:
     """A policy's call, computed by an engine that was compared with it.

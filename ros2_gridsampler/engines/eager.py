@@ -66,6 +66,17 @@ class Eager(LibraryEngine):
         source: Compilable | None,
     ) -> Session:
         """Returns the network itself, on the device that was asked for."""
+        network, device = self.network(settings, source)
+        return EagerSession(network, signature, device)
+
+    def network(
+        self, settings: Settings, source: Compilable | None
+    ) -> tuple[nn.Module, torch.device]:
+        """Returns the network on the device that was asked for, and that device.
+
+        Raises:
+            EngineRefused: There is no network, or no such device.
+        """
         import torch
 
         if source is None:
@@ -76,7 +87,7 @@ class Eager(LibraryEngine):
         if device.type != 'cpu':
             # The caller's weights stay where they are.
             network = copy.deepcopy(network).to(device)
-        return EagerSession(network, signature, device)
+        return network, device
 
     @staticmethod
     def _device(settings: Settings) -> torch.device:

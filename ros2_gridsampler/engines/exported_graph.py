@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from ..policy.signature import Arrays, Precision, Signature
 from .eager import EagerSession
@@ -37,6 +38,10 @@ class ExportedGraph:
     example: Arrays
 
 
+_LAYOUT = 'memory_format'
+_ADDRESS = re.compile(r' at 0x[0-9a-f]+')
+
+
 def run_eagerly(source: Compilable, arrays: Arrays) -> Arrays:
     """Returns what PyTorch makes of arguments on the CPU in float32: the reference."""
     session = EagerSession(source.network('fp32'), source.signature, torch.device('cpu'))
@@ -56,7 +61,52 @@ def export(source: Compilable, example: Arrays, precision: Precision = 'fp32') -
             program = torch.export.export(source.network(precision), arguments, strict=False)
     except Exception as error:  # torch documents no common class
         raise EngineRefused(f'The policy cannot be exported: {first_line(error)}') from error
+    _without_empty(program)
+    _without_unused(program)
+    # Torch-tensorrt puts arguments in an order of its own: only by name are they found again.
+    program.module_call_graph[0].signature.forward_arg_names = list(signature.inputs)
     return ExportedGraph(program, signature, hash_graph(program), hash_weights(program), example)
+
+
+def _without_empty(program: ExportedProgram) -> None:
+    """Takes out what not every engine has: tensors without entries, and memory without values.
+
+    A cache of transformers begins as nothing, to which keys are joined; memory that is written
+    before it is read may as well be zero at first.
+    """
+    graph, aten = program.graph_module.graph, torch.ops.aten
+    for node in list(graph.nodes):
+        if node.target is aten.empty_like.default:
+            node.target = aten.zeros_like.default
+        elif node.target is aten.empty.memory_format:
+            node.target = aten.zeros.default
+            node.kwargs = {key: each for key, each in node.kwargs.items() if key != _LAYOUT}
+        if node.target is not aten.cat.default:
+            continue
+        joined = [each for each in node.args[0] if each.meta['val'].numel()]
+        if len(joined) == 1 and len(node.args[0]) > 1:
+            program.graph_signature.replace_all_uses(node.name, joined[0].name)
+            node.replace_all_uses_with(joined[0])
+            graph.erase_node(node)
+        elif joined:
+            node.args = (joined, *node.args[1:])
+    program.graph_module.recompile()
+
+
+def _without_unused(program: ExportedProgram) -> None:
+    """Takes out weights that nothing reads: one network of a policy carries all of its weights."""
+    graph = program.graph_module.graph
+    nodes = {node.name: node for node in graph.nodes}
+    read = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT or nodes[spec.arg.name].users:
+            read.append(spec)
+            continue
+        graph.erase_node(nodes[spec.arg.name])
+        program.state_dict.pop(spec.target, None)
+        program.constants.pop(spec.target, None)
+    program.graph_signature.input_specs[:] = read
+    program.graph_module.recompile()
 
 
 def refuse_broken_weights(source: Compilable) -> None:
@@ -78,7 +128,8 @@ def fingerprint(source: Compilable, example: Arrays) -> str:
 
     PyTorch's version, the source of this package, the modules with their settings, every tensor,
     and the shapes of the arguments. A setting whose text differs from process to process makes
-    another fingerprint each time; nothing is then taken for something else.
+    another fingerprint each time; nothing is then taken for something else. Addresses in memory
+    are left out: whoever opens an engine by a fingerprint verifies its numbers.
     """
     digest = hashlib.sha256(f'{torch.__version__} {_source_sha256()}\n'.encode())
     network = source.network('fp32')
@@ -86,7 +137,8 @@ def fingerprint(source: Compilable, example: Arrays) -> str:
     for name, module in network.named_modules():
         settings = {key: each for key, each in vars(module).items() if key not in internal}
         digest.update(f'{name} {type(module).__qualname__} {module.extra_repr()} '.encode())
-        digest.update(f'{module.training} {sorted(settings.items())!r}\n'.encode())
+        text = _ADDRESS.sub('', repr(sorted(settings.items())))
+        digest.update(f'{module.training} {text}\n'.encode())
     for name, array in example.items():
         digest.update(f'{name} {array.shape} {array.dtype} '.encode())
     _add_tensors(digest, {**dict(network.named_parameters()), **dict(network.named_buffers())})

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # TensorRT before 10.17 reads bilinear sampling of opset 20 as nearest, silently.
 OPSET = 18
 FILE = 'graph.onnx'
+# What protobuf can write.
+LIMIT = (1 << 31) - (1 << 24)
 PACKAGES = "'onnx>=1.20,<2' 'onnxscript>=0.7,<0.8' 'onnxruntime>=1.24,<2'"
 
 
@@ -86,12 +88,19 @@ def to_onnx(graph: ExportedGraph) -> bytes:
     """Returns the graph as an ONNX file of opset 18.
 
     Raises:
-        EngineRefused: The exporter is not installed, or an operator has no counterpart.
+        EngineRefused: The exporter is not installed, an operator has no counterpart, or the
+            weights are too many for one file.
     """
     import torch
 
     from .exported_graph import first_line
 
+    size = sum(each.nbytes for each in graph.program.state_dict.values())
+    if size > LIMIT:
+        raise EngineRefused(
+            f'An ONNX file in one piece holds {LIMIT / 1e9:.1f} GB, and the network has '
+            f"{size / 1e9:.1f} GB of weights; use 'openvino', or 'tensorrt' with torch-tensorrt."
+        )
     try:
         import onnxscript
 

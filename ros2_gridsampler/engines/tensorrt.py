@@ -57,9 +57,7 @@ class TensorRt(LibraryEngine):
 
     def library(self) -> Any:
         """Returns the module of the library."""
-        import tensorrt
-
-        return tensorrt
+        return _library()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
         """Returns what a build depends on here, and the precisions to be had."""
@@ -68,12 +66,11 @@ class TensorRt(LibraryEngine):
         gpu = _gpu(settings)
         capability = torch.cuda.get_device_capability(gpu)
         able: tuple[Precision, ...] = ('fp32', 'fp16', 'bf16')
-        drivers = [path.read_text().splitlines()[0] for path in _DRIVERS if path.exists()]
         converters = versions('torch', 'torch-tensorrt', 'onnx', 'onnxscript')
         machine = Machine(
-            f'tensorrt {self.library().__version__}',
+            f'{self.library().__name__} {self.library().__version__}',
             f'{torch.cuda.get_device_name(gpu)} sm_{capability[0]}{capability[1]}',
-            ' '.join(drivers),
+            driver(),
             f'{_route()}, opset {OPSET}, {converters}',
         )
         return machine, able if capability >= (8, 0) else able[:2]
@@ -101,6 +98,22 @@ class TensorRt(LibraryEngine):
         gpu = _gpu(settings)
         with torch.cuda.device(gpu):
             return TensorRtSession(files, signature, gpu)
+
+
+def driver() -> str:
+    """Returns what the driver of NVIDIA says of itself; empty without one."""
+    return ' '.join(path.read_text().splitlines()[0] for path in _DRIVERS if path.exists())
+
+
+def _library() -> Any:
+    """Returns TensorRT, or TensorRT-RTX where only that is: two wheels of a hundred megabytes."""
+    try:
+        import tensorrt
+    except ImportError:
+        import tensorrt_rtx
+
+        return tensorrt_rtx
+    return tensorrt
 
 
 def _gpu(settings: Settings) -> torch.device:
@@ -150,8 +163,7 @@ def _by_torch(graph: ExportedGraph) -> bytes:
 
 
 def _by_onnx(content: bytes) -> bytes:
-    import tensorrt
-
+    tensorrt = _library()
     builder: Any = tensorrt.Builder(_logger())
     typed = 1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(typed)
@@ -166,8 +178,7 @@ def _by_onnx(content: bytes) -> bytes:
 
 
 def _logger() -> Any:
-    import tensorrt
-
+    tensorrt = _library()
     return tensorrt.Logger(tensorrt.Logger.WARNING)
 
 
@@ -181,11 +192,10 @@ class TensorRtSession:
     """
 
     def __init__(self, built: Built, signature: Signature, gpu: torch.device) -> None:
-        import tensorrt
         import torch
 
+        tensorrt = _library()
         self._signature = signature
-
         runtime: Any = tensorrt.Runtime(_logger())
         plan = runtime.deserialize_cuda_engine(built[PLAN])
         if plan is None:

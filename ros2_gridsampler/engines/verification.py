@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An engine, arguments and what PyTorch makes of them -> how far it is off, or a refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,15 @@ class Agreement:
         return ', '.join(
             f'{name} by {error:.1g} {self.units[name]}' for name, error in self.errors.items()
         )
+
+
+def merge(agreements: Mapping[str, Agreement]) -> Agreement:
+    """Returns several agreements as one; each name is put before the names of its results."""
+    return Agreement(
+        {f'{name}{key}': each for name, a in agreements.items() for key, each in a.errors.items()},
+        {f'{name}{key}': each for name, a in agreements.items() for key, each in a.units.items()},
+        sum(each.inputs for each in agreements.values()),
+    )
 
 
 def verify(

@@ -12,6 +12,7 @@ from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
+from ..vla.deployed_policy import keeps_encoder, load_policy
 from .evaluation_config import PolicyChoice
 from .policy_scores import Contestant
 
@@ -23,6 +24,8 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         BadCheckpoint: A checkpoint is not fit to be used.
         ValueError: The encoder has another architecture, or there is no such engine.
     """
+    if kept := keeps_encoder(choice.folder):
+        return _as_deployed(choice, kept)
     policy, manifest = load_checkpoint(choice.folder)
     name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
     if choice.encoder is not None:
@@ -41,6 +44,21 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         'backend': choice.backend,
     }
     return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
+
+
+def _as_deployed(choice: PolicyChoice, kept: str) -> Contestant:
+    """Returns an adopted or a converted policy as the node would run it."""
+    if choice.encoder is not None:
+        raise ValueError(f'{kept} Leave the encoder {choice.encoder} away.')
+    deployed = load_policy(choice.folder, choice.backend, None)
+    about, name = deployed.about, choice.folder.resolve().name
+    identity = {
+        'name': name,
+        'weights_sha256': about['weights sha256'],
+        'encoder_sha256': about.get('encoder sha256', ''),
+        'backend': about['backend'],
+    }
+    return Contestant(name, deployed.backend, deployed.config, identity)
 
 
 def _engine(policy: Policy, backend: str) -> Backend:

@@ -23,10 +23,10 @@ from ..bags.bag_storage import RecordedMessage
 from ..bags.bag_writer import TYPES, BagWriter, build, build_header
 from ..datasets.frames import depth_topics
 from ..files import write_whole
-from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
 from ..seeing.camera_message import encode_jpeg
 from ..seeing.observation import Observation
+from ..vla.deployed_policy import DeployedConfig
 from .contestants import load_contestants
 from .critical_error import read_intervals
 from .evaluation import evaluate_bag
@@ -213,10 +213,10 @@ def _receipt(key: str, report: bytes) -> str:
 
 
 def _map(
-    bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
+    bag: Path, recorded: Mapping[str, str], config: DeployedConfig, choice: TopicChoice
 ) -> TopicMap:
     pictures = [topic for topic, kind in recorded.items() if kind in IMAGE_TYPES]
-    depth = depth_topics(bag, pictures) if len(pictures) > 1 or config.depth else set()
+    depth = depth_topics(bag, pictures) if len(pictures) > 1 or config.observation.depth else set()
     try:
         return map_topics(recorded, config, choice, depth)
     except ValueError as error:

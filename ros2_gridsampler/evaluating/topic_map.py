@@ -11,8 +11,8 @@ from ..acting.action_kinds import ActionKind
 from ..bags.bag_reader import IMAGE_TYPES
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
-from ..policy.policy_config import PolicyConfig
 from ..seeing.joint_states import JointNames
+from ..vla.deployed_policy import DeployedConfig
 from .topic_choice import TopicChoice
 
 JOINT_STATE = 'sensor_msgs/msg/JointState'
@@ -78,7 +78,7 @@ class TopicMap:
 
 def map_topics(
     recorded: Mapping[str, str],
-    config: PolicyConfig,
+    config: DeployedConfig,
     choice: TopicChoice,
     depth: Collection[str] = (),
 ) -> TopicMap:
@@ -93,10 +93,10 @@ def map_topics(
     Raises:
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
-    guess = _Guess(recorded, depth)
-    colours = [name for name in config.cameras if name not in config.depth]
+    guess, streams_read = _Guess(recorded, depth), config.observation
+    colours = [name for name in config.cameras if name not in streams_read.depth]
     chosen = dict(choice.cameras or {})
-    far = {name: chosen.pop(name, '') for name in config.depth}
+    far = {name: chosen.pop(name, '') for name in streams_read.depth}
     cameras = guess.cameras(colours, chosen)
     cameras |= {
         name: guess.camera(name, topic, len(far), depth=True) for name, topic in far.items()
@@ -104,10 +104,10 @@ def map_topics(
     means = config.action_space.means
     hand = not means.of_joints
     joints = choice.joint_states
-    if config.joints or not joints:
+    if streams_read.joints or not joints:
         joints = guess.one('joint_states', JOINT_STATE, joints, ('/joint_states',))
     pose = ''
-    if config.uses_pose or hand:
+    if streams_read.uses_pose or hand:
         pose = guess.one('pose', _POSE, choice.pose, ('/end_effector_pose',))
     instruction = ''
     if not choice.fixed_instruction:
@@ -116,8 +116,8 @@ def map_topics(
     gripper = guess.gripper(choice.gripper) if hand else ''
     streams = StreamTopics(
         {name: cameras[name] for name in config.cameras},
-        joints if config.joints else '',
-        pose if config.uses_pose else '',
+        joints if streams_read.joints else '',
+        pose if streams_read.uses_pose else '',
         instruction,
         choice.fixed_instruction,
         JointNames(choice.joint_names or {}, choice.joint_prefix),

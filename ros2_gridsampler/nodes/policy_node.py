@@ -161,9 +161,8 @@ class PolicyNode(LifecycleNode):
     def announce(self, engine: CompiledPolicy) -> Backend:
         """Takes note of an engine that was made, in any thread; returns what predicts."""
         report = engine.report
-        refused = ' '.join(f'{each.backend}: {each.reason}' for each in report.refusals)
-        self._engine = {'backend': report.backend, 'backends refused': refused}
-        self.get_logger().info(f'{report.backend} computes the policy. {refused}'.rstrip())
+        self._engine = report.about()
+        self.get_logger().info(f'{report.backend} computes the policy. {report.refused}'.rstrip())
         return engine
 
     def _configure(self) -> None:

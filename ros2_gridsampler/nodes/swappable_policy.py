@@ -93,7 +93,7 @@ def load_swappable(
 
     if (kept := keeps_encoder(folder)) and (parameters.encoder or parameters.encoder_server):
         raise ValueError(f'{kept} Leave the parameters encoder and encoder_server empty.')
-    policy = load_policy(folder, parameters.backend, compute, parameters.settings)
+    policy = load_policy(folder, parameters.backend, compute, parameters.settings, log.info)
     for _ in range(2):
         begin = time.monotonic()
         policy.backend.predict(policy.example)

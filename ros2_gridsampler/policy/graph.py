@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..seeing.observation import Observation
@@ -49,24 +51,54 @@ class Graph(nn.Module):
         *prefix: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Returns actions and points, as the policy gives them."""
-        readers = [module for module in self.policy.modules() if isinstance(module, PointReader)]
-
-        def moved(reader: PointReader) -> None:
-            def read(feature_map: Tensor, points: Tensor) -> Tensor:
-                return PointReader.read(
-                    reader, feature_map, (points + point_shift).clamp(0.0, 1.0)
-                )
-
-            reader.__dict__['read'] = read
-
-        try:
-            for reader in readers:
-                moved(reader)
+        with shifted_points(self.policy, point_shift):
             # Engines take bytes in, but may be able to do no more with them than to cast.
             return self.policy(images.float(), proprioception, words, *prefix)
-        finally:
-            for reader in readers:
-                reader.__dict__.pop('read', None)
+
+
+@contextlib.contextmanager
+def shifted_points(
+    network: nn.Module,
+    shift: Float[Tensor, '1 tokens 2'],
+    kinds: tuple[type[Any], ...] = (PointReader,),
+) -> Iterator[None]:
+    """While it lasts, a network reads its maps beside the points that it predicts.
+
+    Args:
+        network: Its readers are those of these kinds.
+        shift: By how much a point is moved; it stays inside the map.
+        kinds: Modules with a method `read(feature_map, points)`.
+    """
+
+    def move(reader: Any) -> None:
+        def read(feature_map: Tensor, points: Tensor) -> Tensor:
+            place = (points + shift).clamp(0.0, 1.0)
+            found: Tensor = type(reader).read(reader, feature_map, place)
+            return found
+
+        reader.__dict__['read'] = read
+
+    readers = [module for module in network.modules() if isinstance(module, kinds)]
+    try:
+        for reader in readers:
+            move(reader)
+        yield
+    finally:
+        for reader in readers:
+            reader.__dict__.pop('read', None)
+
+
+def point_shifts(tokens: int) -> list[Float[np.ndarray, '1 tokens 2']]:
+    """Returns shifts to two opposite corners, along the edges, and all over the picture."""
+    shape = (1, tokens, 2)
+    generator = np.random.default_rng(0)
+    shifts = (
+        np.ones(shape),
+        -np.ones(shape),
+        generator.integers(-1, 2, shape),
+        generator.uniform(-1, 1, shape),
+    )
+    return [shift.astype(np.float32) for shift in shifts]
 
 
 def probes(interface: PolicyInterface, examples: Sequence[Observation]) -> list[Arrays]:
@@ -83,16 +115,9 @@ def probes(interface: PolicyInterface, examples: Sequence[Observation]) -> list[
         raise ValueError('Give at least one example observation, for instance the golden one.')
     config = interface.config
     found = [interface.arrays(observation) for observation in examples]
-    shape = (1, config.tokens, 2)
-    generator = np.random.default_rng(0)
-    shifts = (
-        np.ones(shape),
-        -np.ones(shape),
-        generator.integers(-1, 2, shape),
-        generator.uniform(-1, 1, shape),
-    )
-    found += [{**found[0], 'point_shift': shift.astype(np.float32)} for shift in shifts]
+    found += [{**found[0], 'point_shift': shift} for shift in point_shifts(config.tokens)]
     if config.continues:
+        generator = np.random.default_rng(0)
         scale = np.array(config.action_statistics.scale)
         known = generator.normal(config.action_statistics.mean, scale, (config.steps, len(scale)))
         lengths = (config.steps // 2, config.steps - 1)

@@ -18,8 +18,13 @@ from .signature import Arrays, ArraySpec, Precision, ResultSpec, Signature
 # 16 bits move the features, and with them the points; the arithmetic of coordinates is exact.
 # fp32: engines add in another order; 1.1e-4 is the most of a published policy (libero_goal, ONNX
 # Runtime), a kernel that was wrong was off by more than 1e-3.
-_ACTIONS: Mapping[Precision, float] = {'fp32': 2e-4, 'fp16': 2e-2, 'bf16': 5e-2, 'int8': 1e-1}
-_POINTS: Mapping[Precision, float] = {'fp32': 0.01, 'fp16': 0.05, 'bf16': 0.2, 'int8': 0.4}
+ACTION_TOLERANCE: Mapping[Precision, float] = {
+    'fp32': 2e-4,
+    'fp16': 2e-2,
+    'bf16': 5e-2,
+    'int8': 1e-1,
+}
+POINT_TOLERANCE: Mapping[Precision, float] = {'fp32': 0.01, 'fp16': 0.05, 'bf16': 0.2, 'int8': 0.4}
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class PolicyInterface:
         cell = np.array([1 / (count - 1) if count > 1 else np.inf for count in (columns, rows)])
         scale = np.array(config.action_statistics.scale)
         outputs = {
-            'actions': ResultSpec(scale, 'scales', _ACTIONS),
-            'points': ResultSpec(cell, 'cells', _POINTS),
+            'actions': ResultSpec(scale, 'scales', ACTION_TOLERANCE),
+            'points': ResultSpec(cell, 'cells', POINT_TOLERANCE),
         }
         self.signature = Signature(inputs, outputs)
 

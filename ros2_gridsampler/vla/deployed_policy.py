@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from ..acting.action_chunk import ActionSpace
 from ..calibrating.reference_views import load_reference_views
 from ..engines import Backend
 from ..engines.converted_policy import is_converted, load_converted
-from ..engines.engine import Settings
-from ..engines.table import AUTOMATIC, Choice
+from ..engines.engine import EngineRefused, Settings
+from ..engines.engine_cache import EngineCache, default_folder
+from ..engines.table import AUTOMATIC, Choice, find_engines, preference
 from ..policy.instruction import read_instruction
 from ..policy.manifest import Manifest, golden_observation
 from ..seeing.camera_record import CameraRecord
@@ -28,6 +29,8 @@ from ..seeing.opencv import has_opencv
 if TYPE_CHECKING:
     from ..policy.policy import Policy
 
+LEROBOT = 'eager'
+"""Name of the engine by which lerobot computes its policies itself."""
 # What lerobot calls two of the files of its checkpoints.
 _LEROBOT_FILES = ('config.json', 'policy_preprocessor.json')
 
@@ -58,6 +61,10 @@ class DeployedConfig(Protocol):
     @property
     def period(self) -> float:
         """Time between two targets [s]."""
+
+    @property
+    def steps(self) -> int:
+        """Targets in a chunk."""
 
     @property
     def continues(self) -> bool:
@@ -97,6 +104,21 @@ class Elsewhere(Protocol):
         """Lets go of the connection."""
 
 
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """The chunk that the example must give.
+
+    Attributes:
+        actions: In physical units.
+        unit: A difference of one; a number, or one for each action.
+        unit_name: What one is.
+    """
+
+    actions: Float[np.ndarray, 'steps actions']
+    unit: Float[np.ndarray, '...']
+    unit_name: str
+
+
 @dataclass(frozen=True)
 class DeployedPolicy:
     """A policy that was verified and can predict.
@@ -105,6 +127,7 @@ class DeployedPolicy:
         config: What it reads and commands.
         backend: Engine that predicts.
         example: An observation to warm up with.
+        golden: What it must give for the example; None where nobody here knows.
         about: What people want to know of it: names, hashes, sizes.
         check_instruction: Refuses, by a ValueError, a sentence that the policy does not read
             whole.
@@ -116,6 +139,7 @@ class DeployedPolicy:
     config: DeployedConfig
     backend: Backend
     example: Observation
+    golden: Golden | None
     about: dict[str, Any]
     check_instruction: Callable[[str], object]
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
@@ -130,7 +154,7 @@ def keeps_encoder(folder: Path) -> str:
             'A converted policy keeps its own encoder; for another one use the checkpoint that it '
             'was converted from.'
         )
-    return 'A lerobot policy keeps its own encoder.' if _is_lerobot(folder) else ''
+    return 'A lerobot policy keeps its own encoder.' if is_lerobot(folder) else ''
 
 
 def load_policy(
@@ -138,16 +162,18 @@ def load_policy(
     backend: Choice,
     compute: Callable[[Policy], Backend] | None,
     settings: Settings | None = None,
+    progress: Callable[[str], object] = lambda text: None,
 ) -> DeployedPolicy:
     """Loads whatever checkpoint is in a folder, verified.
 
     Args:
         folder: A checkpoint of this package, a converted one, or an adopted one of lerobot.
-        backend: Name of the engine; lerobot's policies are computed by 'eager' only, converted
-            ones by the engine that they were converted for.
+        backend: Name of the engine; for a lerobot policy 'eager' is lerobot itself, converted
+            ones are computed by the engine that they were converted for.
         compute: Makes that engine from a policy of this package; not asked for others.
         settings: How a converted or a lerobot policy computes; the defaults of `Settings` where
             there are none.
+        progress: Told what is being built of a lerobot policy, in a sentence.
 
     Raises:
         BadCheckpoint: The folder must not drive an arm; the text says why.
@@ -163,14 +189,8 @@ def load_policy(
     import torch
 
     torch.set_num_threads(settings.threads)
-    if _is_lerobot(folder):
-        _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
-        if settings.device.startswith('cuda'):
-            raise ValueError(
-                f'A lerobot policy computes on the CPU here, device {settings.device!r} was asked '
-                "for; set device to 'cpu' or leave it."
-            )
-        return _lerobot(folder)
+    if is_lerobot(folder):
+        return _lerobot(folder, backend, settings, progress)
     from ..policy.checkpoint import load_checkpoint
 
     policy, manifest = load_checkpoint(folder)
@@ -202,7 +222,8 @@ def require_torch(folder: Path) -> None:
         ) from error
 
 
-def _is_lerobot(folder: Path) -> bool:
+def is_lerobot(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint of lerobot, adopted or not."""
     return all((folder / name).is_file() for name in _LEROBOT_FILES)
 
 
@@ -219,6 +240,11 @@ def _own(
         config,
         engine,
         golden_observation(config),
+        Golden(
+            np.array(manifest.golden_actions),
+            np.array(config.action_statistics.scale),
+            'standard deviations',
+        ),
         hashes | about | _describe(folder, config),
         partial(read_instruction, config.instruction),
         manifest.cameras,
@@ -226,19 +252,64 @@ def _own(
     )
 
 
-def _lerobot(folder: Path) -> DeployedPolicy:
+def _lerobot(
+    folder: Path, backend: Choice, settings: Settings, progress: Callable[[str], object]
+) -> DeployedPolicy:
     from .lerobot_policy import golden_observation as example
     from .lerobot_policy import load_lerobot_policy
 
+    names = [name for name in preference(backend) if name != LEROBOT]
+    if not any(_is_there(name, settings) for name in names):
+        _refuse_gpu(settings)
     policy, adoption = load_lerobot_policy(folder)
-    about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
+    about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': LEROBOT}
+    computed: Backend = policy
+    golden = np.array(adoption.golden_actions)
+    if names:
+        from .lerobot_engines import compile_policy
+
+        try:
+            compiled = compile_policy(
+                policy,
+                find_engines(names),
+                settings,
+                strict=backend != AUTOMATIC,
+                cache=EngineCache(default_folder()),
+                progress=progress,
+            )
+        except EngineRefused as error:
+            if backend != AUTOMATIC:
+                raise
+            about['backends refused'] = str(error)
+        else:
+            computed = compiled
+            about |= compiled.report.about()
+    if computed is policy:
+        _refuse_gpu(settings)
     return DeployedPolicy(
         policy.config,
-        policy,
+        computed,
         example(policy.config),
+        Golden(golden, np.array(max(float(np.ptp(golden)), 1e-9)), 'parts of its range'),
         about | _describe(folder, policy.config),
         policy.check_instruction,
     )
+
+
+def _is_there(name: str, settings: Settings) -> bool:
+    try:
+        find_engines([name])[0].check(settings)
+    except EngineRefused:
+        return False
+    return True
+
+
+def _refuse_gpu(settings: Settings) -> None:
+    if settings.device.startswith('cuda'):
+        raise ValueError(
+            f'A lerobot policy computes on the CPU here, device {settings.device!r} was asked '
+            "for; set device to 'cpu' or leave it."
+        )
 
 
 def _refuse_other(backend: Choice, only: str, because: str) -> None:

@@ -55,6 +55,15 @@ class WindowSampler(nn.Module):
                 f'{self.side}x{self.side}.'
             )
         _, points = self.sampler(feature_map)
+        return self.read(feature_map, points), points
+
+    def read(
+        self,
+        feature_map: Float[Tensor, 'batch rows columns channels'],
+        points: Float[Tensor, 'batch tokens 2'],
+    ) -> Float[Tensor, 'batch cells channels']:
+        """Returns the cells of the windows at these points, with their coordinates."""
+        rows, columns = feature_map.shape[1:3]
         spans = torch.tensor([columns - self.side, rows - self.side], device=points.device)
         last = torch.tensor([columns - 1, rows - 1], device=points.device)
         offset = torch.arange(self.side, device=points.device, dtype=torch.float32)
@@ -62,7 +71,7 @@ class WindowSampler(nn.Module):
         inside = torch.stack([right, down], -1).flatten(0, 1)
         cells = ((points * spans)[:, :, None] + inside) / last
         cells = cells.flatten(1, 2)
-        return self.sampler.place(read_bilinear(feature_map, cells), cells), points
+        return self.sampler.place(read_bilinear(feature_map, cells), cells)
 
 
 class WindowAttachment(TowerAttachment):
@@ -241,7 +250,7 @@ def _attach_inside(host: Any, kind: str, plan: SamplerPlan) -> None:
 
 def _embed_and_note(host: Any, image: Tensor) -> Tensor:
     tokens: Tensor = type(host).embed_image(host, image)
-    host.seen_points.add(host.inside.points)
+    host.seen_points.add(host.inside.take_points())
     return tokens
 
 
@@ -262,6 +271,7 @@ class _ActAttachment:
         self._places: list[Tensor] = []
         model.add_module(REDUCERS, self._reducers)
         model.register_forward_pre_hook(self._begin)
+        model.register_forward_hook(self._end)
         model.backbone.register_forward_hook(self._reduce)
         model.encoder.register_forward_pre_hook(self._place_encoder, with_kwargs=True)
         model.decoder.register_forward_pre_hook(self._place_decoder, with_kwargs=True)
@@ -269,6 +279,9 @@ class _ActAttachment:
     def _begin(self, module: nn.Module, args: Any) -> None:
         self._reducers.camera = 0
         self._places = []
+
+    def _end(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._places = []  # what an export leaves there cannot be copied
 
     def _reduce(self, module: nn.Module, args: Any, output: dict[str, Tensor]) -> Any:
         dense = output['feature_map']

@@ -174,6 +174,16 @@ class LerobotPolicy:
             shape = (1, policy.chunk_size, policy.max_action_dim)
             self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
+    @property
+    def model(self) -> LerobotModel:
+        """Policy and processors."""
+        return self._model
+
+    @property
+    def noise(self) -> Tensor:
+        """What a policy that denoises starts from; empty for others."""
+        return torch.empty(0) if self._noise is None else self._noise
+
     @torch.inference_mode()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
         """Predicts one chunk from one observation.
@@ -183,13 +193,24 @@ class LerobotPolicy:
         """
         if prefix is not None and len(prefix):
             raise ValueError('A lerobot policy does not go on from given steps; give no prefix.')
-        batch = self._model.preprocess(self.features(observation))
+        actions, seen = self.infer(self.batch(observation))
+        chunk = ActionChunk(observation.time, self.config.period, self.targets(actions))
+        return Prediction(chunk, self._points(seen))
+
+    def batch(self, observation: Observation) -> Any:
+        """Returns an observation as the policy's own processors prepare it."""
+        return self._model.preprocess(self.features(observation))
+
+    def infer(self, batch: Any) -> tuple[Tensor, list[Tensor]]:
+        """Returns actions before the processors, and where each picture was read, if anywhere."""
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
         actions = self._model.policy.predict_action_chunk(batch, **noise)
+        return actions, [] if self._model.seen is None else self._model.seen.take()
+
+    def targets(self, actions: Tensor) -> Float[np.ndarray, 'steps actions']:
+        """Returns actions of the policy in physical units, by its own processors."""
         numbers = self._model.postprocess(actions)[0].double().numpy()
-        targets = self.config.robot.action.physical(numbers)
-        chunk = ActionChunk(observation.time, self.config.period, targets)
-        return Prediction(chunk, self._points())
+        return self.config.robot.action.physical(numbers)
 
     def check_instruction(self, sentence: str) -> None:
         """Refuses a sentence of which lerobot would drop the end without a word.
@@ -219,13 +240,13 @@ class LerobotPolicy:
         features['task'] = observation.instruction
         return features
 
-    def _points(self) -> dict[str, Float[np.ndarray, 'tokens 2']]:
+    def _points(self, taken: list[Tensor]) -> dict[str, Float[np.ndarray, 'tokens 2']]:
         if self._model.seen is None:
             return {name: np.empty((0, 2)) for name in self.config.cameras}
         names = {feature: name for name, feature in self.config.robot.cameras.items()}
         order = [names[f] for f in self._model.policy.config.image_features if f in names]
         # Pictures that a policy adds for cameras that are not there come last.
-        seen = self._model.seen.take()[: len(order)]
+        seen = taken[: len(order)]
         pairs = zip(order, seen, strict=True)
         return {name: self._in_picture(name, at[0].double().numpy()) for name, at in pairs}
 

@@ -186,6 +186,7 @@ def load_remote(address: str, robot: str = '') -> DeployedPolicy:
         policy.config,
         policy,
         known.example(),
+        None,
         about,
         lambda sentence: None,
         elsewhere=policy,

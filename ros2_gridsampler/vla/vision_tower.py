@@ -31,7 +31,8 @@ class TowerAttachment:
             the paper. Fewer make the tower itself cheaper.
 
     Attributes:
-        points: Where the last picture was read, (x, y) in [0, 1]; None before the first one.
+        points: Where the last picture was read, (x, y) in [0, 1]; None before the first one and
+            where they were taken.
 
     Raises:
         ValueError: The tower is of an unknown kind, has a reducer already, or has not so many
@@ -62,6 +63,11 @@ class TowerAttachment:
             layer.register_forward_pre_hook(self._drop_mask, with_kwargs=True)
             for layer in layers[after:]
         ]
+
+    def take_points(self) -> Float[Tensor, 'batch tokens 2'] | None:
+        """Returns the points of the last picture, once: what an export leaves cannot be copied."""
+        taken, self.points = self.points, None
+        return taken
 
     def remove(self) -> None:
         """Gives the dense tower back."""
@@ -113,7 +119,7 @@ class SampledTower(nn.Module):
     ) -> tuple[Float[Tensor, 'batch kept channels'], Float[Tensor, 'batch tokens 2'] | None]:
         """Returns the last hidden state, the class token first if there is one, and points."""
         hidden = self.tower(pixels).last_hidden_state
-        return hidden, self._attachment.points
+        return hidden, self._attachment.take_points()
 
 
 def depth(tower: nn.Module) -> int:
