@@ -21,15 +21,21 @@ from ..policy.manifest import BadCheckpoint
 from ..policy.prediction import Prediction
 from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.observation import Observation, ObservationConfig
+from .lerobot import KINDS
 from .lerobot_checkpoint import (
     FORMAT,
     ROBOT,
     Adoption,
     LerobotModel,
+    Statistics,
     hash_files,
     load_adoption,
     load_model_folder,
+    save_processors,
 )
+from .lerobot_chunking import Guidance, continues, known_steps
+from .lerobot_folder import read_config
+from .lerobot_weights import merge_adapter, needs_merging
 from .robot import Robot
 
 
@@ -101,6 +107,9 @@ class LerobotConfig:
         dense_tokens: Tokens per camera before sampling.
         encoder: For drawing points.
         reads_language: Whether its processors turn a sentence into tokens.
+        continues: Whether it is told the steps that are already decided; see `Guidance`.
+        ensemble_decay: How the chunks of a policy that averages them weigh, as
+            `ScheduleConfig.ensemble_decay` [1/s]; None for a policy that does not.
     """
 
     robot: Robot
@@ -110,6 +119,8 @@ class LerobotConfig:
     dense_tokens: int = field(metadata={'minimum': 0})
     encoder: PictureCells = PictureCells()
     reads_language: bool = True
+    continues: bool = False
+    ensemble_decay: float | None = None
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -130,11 +141,6 @@ class LerobotConfig:
     def period(self) -> float:
         """Time between two targets [s]."""
         return self.robot.period
-
-    @property
-    def continues(self) -> bool:
-        """Never: lerobot's own real-time chunking is not used."""
-        return False
 
     @property
     def observation(self) -> ObservationConfig:
@@ -174,23 +180,52 @@ class LerobotPolicy:
         if hasattr(policy, 'max_action_dim'):
             shape = (1, policy.chunk_size, policy.max_action_dim)
             self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        # What the last prediction was, for the one that goes on from it.
+        self._last: ActionChunk | None = None
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """Predicts one chunk from one observation.
+        """Predicts one chunk from one observation; it begins with the prefix.
+
+        After the prefix a policy that `continues` is drawn to what it predicted last, over the
+        steps of lerobot's execution horizon less and less. Without a prefix nothing is
+        remembered: the same observation gives the same chunk.
 
         Raises:
-            ValueError: The network gave numbers that no arm may follow, or there is a prefix.
+            ValueError: The network gave numbers that no arm may follow, or it cannot go on from
+                a prefix.
         """
-        if prefix is not None and len(prefix):
-            raise ValueError('A lerobot policy does not go on from given steps; give no prefix.')
-        batch = self._model.preprocess(self.features(observation))
-        noise = {} if self._noise is None else {'noise': self._noise.clone()}
-        actions = self._model.policy.predict_action_chunk(batch, **noise)
+        decided = 0 if prefix is None else len(prefix)
+        if decided and not self.config.continues:
+            raise ValueError(
+                f'A policy of type {self._model.policy.config.type!r} of lerobot does not go on '
+                'from given steps; give no prefix.'
+            )
+        features, last = self.features(observation), self._last
+        if prefix is None or not decided:
+            batch = self._model.preprocess(features)
+            actions = self._sample(batch)
+        else:
+            size = self.config.steps, len(self.config.action_space.names)
+            known = known_steps(prefix, last, observation.time, self.config.period, size)
+            features['action'] = torch.from_numpy(
+                self.config.robot.action.of_dataset(known).astype(np.float32)
+            )[None]
+            batch = self._model.preprocess(features)
+            with Guidance(self._model.policy, len(known)) as guidance:
+                actions = self._sample(batch, **guidance.arguments(batch.pop('action'), decided))
         numbers = self._model.postprocess(actions)[0].double().numpy()
         targets = self.config.robot.action.physical(numbers)
+        if prefix is not None and decided:
+            targets[:decided] = prefix
         chunk = ActionChunk(observation.time, self.config.period, targets)
+        self._last = chunk
         return Prediction(chunk, self._points())
+
+    def _sample(self, batch: Any, **guidance: Any) -> Tensor:
+        noise = {} if self._noise is None else {'noise': self._noise.clone()}
+        actions: Tensor = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
+        return actions
 
     def check_instruction(self, sentence: str) -> None:
         """Refuses a sentence of which lerobot would drop the end without a word.
@@ -256,19 +291,34 @@ def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
     return np.concatenate([observation.pose[:3], rotation, observation.joints])
 
 
-def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
+def adopt(
+    folder: Path, robot: Robot, statistics: Statistics | None = None, source: str = ''
+) -> LerobotPolicy:
     """Says what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
 
     Writes `robot.json` with the hashes of all other files and the chunk that a made-up
-    observation gives.
+    observation gives. A low-rank adapter is merged into its base first, and kept as whole
+    weights.
+
+    Args:
+        folder: lerobot's checkpoint folder.
+        robot: What the numbers mean.
+        statistics: That the processors normalise by from now on; None for their own.
+        source: As in `Adoption`.
 
     Raises:
         BadCheckpoint: The checkpoint cannot be loaded, or the robot does not fit it.
     """
-    policy = LerobotPolicy(load_model_folder(folder, robot.language_model), robot)
+    if needs_merging(folder):
+        merge_adapter(read_config(folder), folder)
+    absent = robot.absent_cameras
+    model = load_model_folder(folder, robot.language_model, absent=absent, statistics=statistics)
+    policy = LerobotPolicy(model, robot)
     chunk = policy.predict(golden_observation(policy.config)).chunk
+    if statistics is not None:
+        save_processors(model, folder)
     golden = tuple(tuple(row) for row in chunk.targets.tolist())
-    adoption = Adoption(FORMAT, robot, hash_files(folder), golden)
+    adoption = Adoption(FORMAT, robot, hash_files(folder), golden, source)
     (folder / ROBOT).write_text(json.dumps(cattrs.unstructure(adoption), indent=1))
     return policy
 
@@ -280,8 +330,9 @@ def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
         BadCheckpoint: Anything does not agree.
     """
     adoption = load_adoption(folder)
-    model = load_model_folder(folder, adoption.robot.language_model)
-    policy = LerobotPolicy(model, adoption.robot)
+    robot = adoption.robot
+    model = load_model_folder(folder, robot.language_model, absent=robot.absent_cameras)
+    policy = LerobotPolicy(model, robot)
     found = policy.predict(golden_observation(policy.config)).chunk.targets
     expected = np.array(adoption.golden_actions)
     difference = np.abs(found - expected).max() / max(float(np.ptp(expected)), 1e-9)
@@ -307,14 +358,51 @@ def golden_observation(config: LerobotConfig) -> Observation:
     return Observation(images, joints, pose, 'golden observation', 0.0)
 
 
-def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
-    policy = model.policy.config
-    shown = {f: v.shape for f, v in policy.image_features.items() if 'empty_camera' not in f}
+# Policies that do without a camera that is not in the batch, as they were trained without it.
+_DO_WITHOUT = ('smolvla', 'pi0', 'pi05')
+
+
+def _shown(policy: Any, robot: Robot) -> dict[str, tuple[int, ...]]:
+    """Returns the feature of each camera of a policy that this robot has, and its shape.
+
+    Raises:
+        BadCheckpoint: The robot has too few cameras, or too many.
+    """
+    looks_at = {f: v.shape for f, v in policy.image_features.items() if 'empty_camera' not in f}
+    absent = set(robot.absent_cameras)
+    if unknown := sorted(absent - set(looks_at)):
+        raise BadCheckpoint(
+            f'The policy does not look at {unknown}, which absent_cameras names; it looks at '
+            f'{sorted(looks_at)}.'
+        )
+    if absent and policy.type not in _DO_WITHOUT:
+        raise BadCheckpoint(
+            f'A policy of type {policy.type!r} reads every one of its cameras, so none of '
+            f'{sorted(absent)} may be absent; give it a camera, or train it without.'
+        )
+    shown = {feature: shape for feature, shape in looks_at.items() if feature not in absent}
     if set(shown) != set(robot.cameras.values()):
         raise BadCheckpoint(
             f'The policy looks at {sorted(shown)}, the robot has {sorted(robot.cameras.values())};'
-            ' name a camera for each.'
+            ' name a camera for each, or list those that it was fine-tuned without under '
+            'absent_cameras.'
         )
+    return shown
+
+
+def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
+    policy = model.policy.config
+    if policy.type not in KINDS:
+        raise BadCheckpoint(
+            f'A policy of type {policy.type!r} of lerobot cannot drive an arm here; those of '
+            f'{list(KINDS)} can.'
+        )
+    if policy.n_obs_steps != 1:
+        raise BadCheckpoint(
+            f'The policy reads {policy.n_obs_steps} observations that are {robot.period} s apart, '
+            'and the node shows it the newest one alone; train it with n_obs_steps 1.'
+        )
+    shown = _shown(policy, robot)
     state, action = policy.robot_state_feature, policy.action_feature
     sizes = (state.shape[0] if state else 0, action.shape[0])
     expected = (len(robot.state.scale), len(robot.action.scale))
@@ -322,10 +410,6 @@ def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
         raise BadCheckpoint(
             f'The policy reads {sizes[0]} numbers of state and gives {sizes[1]} of action, the '
             f'robot has {expected[0]} and {expected[1]}.'
-        )
-    if policy.n_obs_steps != 1:
-        raise BadCheckpoint(
-            f'The policy reads {policy.n_obs_steps} observations at once; only 1 is supported.'
         )
     preparations = {
         name: ImagePreparation(shown[feature][2], shown[feature][1])
@@ -343,4 +427,16 @@ def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
         tokens,
         dense,
         reads_language=any('Tokenizer' in name for name in steps),
+        continues=continues(model.policy),
+        ensemble_decay=_ensemble_decay(policy, robot.period),
     )
+
+
+def _ensemble_decay(policy: Any, period: float) -> float | None:
+    """Returns how much more a chunk counts that is a second older [1/s].
+
+    lerobot weighs the i-th oldest of the chunks, one for each step, by exp(-coefficient * i)
+    (arXiv:2304.13705, algorithm 2).
+    """
+    coefficient = getattr(policy, 'temporal_ensemble_coeff', None)
+    return None if coefficient is None else float(coefficient) / period
