@@ -23,7 +23,9 @@ MAY_IMPORT = {
     'calibrating': ('seeing', 'acting', 'policy', 'bags'),
     'vla': ('seeing', 'acting', 'policy', 'engines', 'calibrating'),
     'datasets': ('seeing', 'acting', 'policy', 'bags'),
-    'evaluating': ('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'datasets'),
+    'evaluating': (
+        *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'datasets', 'vla'),
+    ),
     'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'evaluating'),
     'training': ('policy', 'encoders', 'bags', 'calibrating', 'vla', 'datasets', 'evaluating'),
     'nodes': (
@@ -54,6 +56,7 @@ DOORS = {
     'tokenizers': ('policy/sentence_encoder.py', 'vla/'),
     'torch_tensorrt': ('engines/tensorrt.py',),
     'transformers': ('vla/',),
+    'huggingface_hub': ('vla/',),
     'lerobot': ('vla/',),
     'peft': ('vla/',),
     # Nobody in the package needs what only reproduces published tables.

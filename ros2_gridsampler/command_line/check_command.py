@@ -32,7 +32,7 @@ def check(
     from ..engines.engine import Settings
     from ..engines.table import preference
     from ..files import find
-    from ..policy.manifest import golden_observation, load_manifest
+    from ..policy.manifest import golden_observation
     from ..vla.deployed_policy import load_policy
 
     if runs < 1:
@@ -55,11 +55,10 @@ def check(
         begin = time.perf_counter()
         targets = deployed.backend.predict(deployed.example).chunk.targets
         times.append(1e3 * (time.perf_counter() - begin))
-    manifest = load_manifest(folder)
-    scale = np.array(manifest.policy.action_statistics.scale)
-    off = np.abs((targets - np.array(manifest.golden_actions)) / scale).max()
+    golden = deployed.golden
+    off = np.abs((targets - golden.targets) / golden.scale).max()
     print(f'{folder}: every hash and the golden chunk agree.')
-    print(f'The golden chunk is off by {off:.1g} standard deviations at most.')
+    print(f'The golden chunk is off by {off:.1g} {golden.unit} at most.')
     print(
         f'{np.median(times):.1f} ms per prediction (median of {runs}) on {threads} thread(s); '
         f'PyTorch {"was" if sys.modules.get("torch") else "was not"} imported.'

@@ -10,8 +10,9 @@ import torch
 from ..encoders.encoder_checkpoint import load_encoder
 from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
-from ..policy.manifest import golden_observation
+from ..policy.manifest import golden_observation, is_lerobot
 from ..policy.policy import Policy
+from ..vla.deployed_policy import keeps_encoder, load_policy
 from .evaluation_config import PolicyChoice
 from .policy_scores import Contestant
 
@@ -23,6 +24,8 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         BadCheckpoint: A checkpoint is not fit to be used.
         ValueError: The encoder has another architecture, or there is no such engine.
     """
+    if is_lerobot(choice.folder):
+        return _adopted(choice)
     policy, manifest = load_checkpoint(choice.folder)
     name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
     if choice.encoder is not None:
@@ -41,6 +44,21 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         'backend': choice.backend,
     }
     return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
+
+
+def _adopted(choice: PolicyChoice) -> Contestant:
+    if choice.encoder is not None:
+        raise ValueError(f'{keeps_encoder(choice.folder)} Leave out the encoder {choice.encoder}.')
+    adopted, name = load_policy(choice.folder, choice.backend, None), choice.folder.resolve().name
+    sha256 = adopted.about['weights sha256']
+    identity = {
+        'name': name,
+        'weights_sha256': sha256,
+        # Nothing of it can be exchanged by itself.
+        'encoder_sha256': sha256,
+        'backend': choice.backend,
+    }
+    return Contestant(name, adopted.backend, adopted.config, identity)
 
 
 def _engine(policy: Policy, backend: str) -> Backend:

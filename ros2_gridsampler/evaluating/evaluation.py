@@ -373,7 +373,7 @@ class _Run:
             problems.append(f'Not used: {self._replay.refusals}')
         if refused and self._labels:
             problems.append(f'Recorded actions that cannot be used: {refused}')
-        width, height = self._scores[0].contestant.config.resolution
+        width, height = self._scores[0].contestant.config.observation.resolution
         problems += [
             f'Camera {camera!r} was recorded at {size[0]}x{size[1]} and scaled; the live node '
             f'takes {width}x{height} only.'

@@ -23,7 +23,7 @@ from ..bags.bag_storage import RecordedMessage
 from ..bags.bag_writer import TYPES, BagWriter, build, build_header
 from ..datasets.frames import depth_topics
 from ..files import write_whole
-from ..policy.policy_config import PolicyConfig
+from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
 from ..seeing.camera_message import encode_jpeg
 from ..seeing.observation import Observation
@@ -155,6 +155,8 @@ def evaluate_to_folder(
         (out / old).unlink(missing_ok=True)
     if contestants is None:
         contestants = load_contestants(task.choices)
+    for contestant in contestants:
+        task.config.commands.schedule.check_policy(contestant.config.ensemble_decay)
     limits = load_arm(Path(task.arm))
     recorded = read_topics(bag)
     if not recorded:
@@ -213,10 +215,10 @@ def _receipt(key: str, report: bytes) -> str:
 
 
 def _map(
-    bag: Path, recorded: Mapping[str, str], config: PolicyConfig, choice: TopicChoice
+    bag: Path, recorded: Mapping[str, str], config: DeployedConfig, choice: TopicChoice
 ) -> TopicMap:
     pictures = [topic for topic, kind in recorded.items() if kind in IMAGE_TYPES]
-    depth = depth_topics(bag, pictures) if len(pictures) > 1 or config.depth else set()
+    depth = depth_topics(bag, pictures) if len(pictures) > 1 or config.observation.depth else set()
     try:
         return map_topics(recorded, config, choice, depth)
     except ValueError as error:
@@ -256,7 +258,8 @@ def _key(bag: Path, task: EvaluationTask) -> str:
         for choice in task.choices
         for folder in (choice.folder, choice.encoder)
         if folder is not None
-        for path in sorted(folder.glob('manifest.json'))
+        for name in ('manifest.json', 'robot.json')
+        if (path := folder / name).is_file()
     ]
     files += [path for path in (Path(task.arm), task.intervals) if path is not None]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]

@@ -14,7 +14,7 @@ from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import ArmLimits
 from ..acting.loop_events import Event
 from ..engines import Backend
-from ..policy.policy_config import PolicyConfig
+from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from .action_scale import action_scale
@@ -39,7 +39,7 @@ class Contestant:
 
     name: str
     backend: Backend
-    config: PolicyConfig
+    config: DeployedConfig
     identity: dict[str, Any]
 
 

@@ -11,7 +11,7 @@ from ..acting.action_kinds import ActionKind
 from ..bags.bag_reader import IMAGE_TYPES
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
-from ..policy.policy_config import PolicyConfig
+from ..policy.policy_config import DeployedConfig
 from ..seeing.joint_states import JointNames
 from .topic_choice import TopicChoice
 
@@ -78,7 +78,7 @@ class TopicMap:
 
 def map_topics(
     recorded: Mapping[str, str],
-    config: PolicyConfig,
+    config: DeployedConfig,
     choice: TopicChoice,
     depth: Collection[str] = (),
 ) -> TopicMap:
@@ -94,9 +94,10 @@ def map_topics(
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
     guess = _Guess(recorded, depth)
-    colours = [name for name in config.cameras if name not in config.depth]
+    reads = config.observation
+    colours = [name for name in config.cameras if name not in reads.depth]
     chosen = dict(choice.cameras or {})
-    far = {name: chosen.pop(name, '') for name in config.depth}
+    far = {name: chosen.pop(name, '') for name in reads.depth}
     cameras = guess.cameras(colours, chosen)
     cameras |= {
         name: guess.camera(name, topic, len(far), depth=True) for name, topic in far.items()
@@ -104,20 +105,20 @@ def map_topics(
     means = config.action_space.means
     hand = not means.of_joints
     joints = choice.joint_states
-    if config.joints or not joints:
+    if reads.joints or not joints:
         joints = guess.one('joint_states', JOINT_STATE, joints, ('/joint_states',))
     pose = ''
-    if config.uses_pose or hand:
+    if reads.uses_pose or hand:
         pose = guess.one('pose', _POSE, choice.pose, ('/end_effector_pose',))
     instruction = ''
-    if not choice.fixed_instruction:
+    if reads.uses_instruction and not choice.fixed_instruction:
         instruction = guess.one('instruction', _STRING, choice.instruction, ('/instruction',))
     action = guess.action(means, choice.action)
     gripper = guess.gripper(choice.gripper) if hand else ''
     streams = StreamTopics(
         {name: cameras[name] for name in config.cameras},
-        joints if config.joints else '',
-        pose if config.uses_pose else '',
+        joints if reads.joints else '',
+        pose if reads.uses_pose else '',
         instruction,
         choice.fixed_instruction,
         JointNames(choice.joint_names or {}, choice.joint_prefix),

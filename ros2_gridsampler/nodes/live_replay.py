@@ -85,7 +85,7 @@ class LiveReplay:
         return (dataclasses.replace(contestant, backend=answers),)
 
     def _play(self, bag: Path, topics: TopicMap, contestant: Contestant) -> LiveAnswers:
-        refuse_other_sizes(bag, topics, contestant.config.resolution)
+        refuse_other_sizes(bag, topics, contestant.config.observation.resolution)
         names = contestant.config.action_space.names
         self._logs.mkdir(parents=True, exist_ok=True)
         made = own_node(lambda context: rclpy.create_node('evaluation', context=context))

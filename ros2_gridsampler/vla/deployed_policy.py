@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from ..acting.action_chunk import ActionSpace
 from ..calibrating.reference_views import load_reference_views
@@ -20,60 +20,29 @@ from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import Settings
 from ..engines.table import AUTOMATIC, Choice
 from ..policy.instruction import read_instruction
-from ..policy.manifest import Manifest, golden_observation
+from ..policy.manifest import Manifest, golden_observation, is_lerobot, load_manifest
+from ..policy.policy_config import DeployedConfig
 from ..seeing.camera_record import CameraRecord
-from ..seeing.observation import Observation, ObservationConfig
+from ..seeing.observation import Observation
 from ..seeing.opencv import has_opencv
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
 
-# What lerobot calls two of the files of its checkpoints.
-_LEROBOT_FILES = ('config.json', 'policy_preprocessor.json')
 
+@dataclass(frozen=True)
+class Golden:
+    """The chunk that the example must give, as it was when the policy was made.
 
-class Cells(Protocol):
-    """What drawing points asks of an encoder."""
+    Attributes:
+        targets: In physical units.
+        scale: What a difference is measured by, in the same units.
+        unit: What that is called.
+    """
 
-    @property
-    def patch(self) -> int:
-        """Side of a cell [px]."""
-
-
-class DeployedConfig(Protocol):
-    """What a node asks of `PolicyConfig` or `LerobotConfig`."""
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras, in order."""
-
-    @property
-    def action_space(self) -> ActionSpace:
-        """The action space in which it commands the arm."""
-
-    @property
-    def observation(self) -> ObservationConfig:
-        """The streams that it reads."""
-
-    @property
-    def period(self) -> float:
-        """Time between two targets [s]."""
-
-    @property
-    def continues(self) -> bool:
-        """Whether it takes the first steps of its chunk, where they are already decided."""
-
-    @property
-    def tokens(self) -> int:
-        """Visual tokens kept per camera."""
-
-    @property
-    def dense_tokens(self) -> int:
-        """Tokens per camera before sampling."""
-
-    @property
-    def encoder(self) -> Cells:
-        """The encoder's cells, by which sampled points are drawn."""
+    targets: Float[np.ndarray, 'steps actions']
+    scale: Float[np.ndarray, ' actions']
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -84,6 +53,7 @@ class DeployedPolicy:
         config: What it reads and commands.
         backend: Engine that predicts.
         example: An observation to warm up with.
+        golden: The chunk that it must give.
         about: What people want to know of it: names, hashes, sizes.
         check_instruction: Refuses, by a ValueError, a sentence that the policy does not read
             whole.
@@ -94,6 +64,7 @@ class DeployedPolicy:
     config: DeployedConfig
     backend: Backend
     example: Observation
+    golden: Golden
     about: dict[str, Any]
     check_instruction: Callable[[str], object]
     cameras: Mapping[str, CameraRecord] = field(default_factory=dict)
@@ -107,7 +78,7 @@ def keeps_encoder(folder: Path) -> str:
             'A converted policy keeps its own encoder; for another one use the checkpoint that it '
             'was converted from.'
         )
-    return 'A lerobot policy keeps its own encoder.' if _is_lerobot(folder) else ''
+    return 'A lerobot policy keeps its own encoder.' if is_lerobot(folder) else ''
 
 
 def load_policy(
@@ -140,7 +111,7 @@ def load_policy(
     import torch
 
     torch.set_num_threads(settings.threads)
-    if _is_lerobot(folder):
+    if is_lerobot(folder):
         _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
         if settings.device.startswith('cuda'):
             raise ValueError(
@@ -154,6 +125,20 @@ def load_policy(
     if compute is None:
         raise ValueError(f'Nothing makes an engine of {folder}, which is not converted.')
     return _own(folder, compute(policy), manifest, {})
+
+
+def action_space_of(folder: Path) -> ActionSpace:
+    """Returns in which action space the policy of a folder commands, without loading it.
+
+    Raises:
+        BadCheckpoint: The folder does not say.
+    """
+    if is_lerobot(folder):
+        require_torch(folder)
+        from .lerobot_checkpoint import load_adoption
+
+        return load_adoption(folder).robot.action_space
+    return load_manifest(folder).policy.action_space
 
 
 def reference_views(
@@ -179,10 +164,6 @@ def require_torch(folder: Path) -> None:
         ) from error
 
 
-def _is_lerobot(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _LEROBOT_FILES)
-
-
 def _own(
     folder: Path, engine: Backend, manifest: Manifest, about: dict[str, Any]
 ) -> DeployedPolicy:
@@ -196,6 +177,11 @@ def _own(
         config,
         engine,
         golden_observation(config),
+        Golden(
+            np.array(manifest.golden_actions),
+            np.array(config.action_statistics.scale),
+            'standard deviations',
+        ),
         hashes | about | _describe(folder, config),
         partial(read_instruction, config.instruction),
         manifest.cameras,
@@ -208,11 +194,13 @@ def _lerobot(folder: Path) -> DeployedPolicy:
     from .lerobot_policy import load_lerobot_policy
 
     policy, adoption = load_lerobot_policy(folder)
+    golden = np.array(adoption.golden_actions)
     about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
     return DeployedPolicy(
         policy.config,
         policy,
         example(policy.config),
+        Golden(golden, np.full(golden.shape[1], max(np.ptp(golden), 1e-9)), 'of its range'),
         about | _describe(folder, policy.config),
         policy.check_instruction,
     )

@@ -9,6 +9,8 @@ that was never given its weights.
 import dataclasses
 import importlib.metadata
 import json
+import re
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ _STATISTICS = {
 }
 # What lerobot called the layers that processors have since replaced.
 _OLD_LAYERS = ('normalize', 'unnormalize', 'input_normalizer', 'output_normalizer')
+_NAME = re.compile(r'[\w.-]+/[\w.-]+')
 # Files that show that a language model was fetched as a whole.
 _FETCHED = ('config.json', 'tokenizer_config.json')
 
@@ -68,6 +71,51 @@ def read_config(folder: Path) -> Any:
         ) from error
 
 
+def fetch_snapshot(name: str, revision: str, out: Path) -> str:
+    """Downloads a policy from the hub, the files of one commit, whole or not at all.
+
+    Args:
+        name: Such as 'lerobot/act_aloha_sim_transfer_cube_human'.
+        revision: Commit, tag or branch; empty for the newest commit.
+        out: A new folder. The same call goes on with a download that was stopped.
+
+    Returns:
+        Name and commit.
+
+    Raises:
+        FileExistsError: The folder is there already.
+        BadCheckpoint: There is no such checkpoint, or the hub cannot be reached.
+    """
+    import lerobot  # noqa: F401  # says what to install, where the hub's client is missing too
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    if not _NAME.fullmatch(name):
+        raise BadCheckpoint(f'{name} is neither a folder here nor a name on the hub, OWNER/NAME.')
+    if out.exists():
+        raise FileExistsError(
+            f'{out} is there already: adopt it as it is, or name another folder with --out.'
+        )
+    partial = out.with_name(f'{out.name}.partial')
+    try:
+        commit = HfApi().model_info(name, revision=revision or None).sha
+        snapshot_download(
+            name,
+            revision=commit,
+            local_dir=partial,
+            allow_patterns=['*.json', '*.safetensors'],
+            ignore_patterns=['*/*'],
+        )
+    except Exception as error:  # of the hub, its client, or the network
+        raise BadCheckpoint(
+            f'{name} is no folder here, and cannot be fetched from {constants.ENDPOINT}: '
+            f'{_first_line(error)} Look at the name, at the network, and whether it needs '
+            '`hf auth login`.'
+        ) from error
+    shutil.rmtree(partial / '.cache', ignore_errors=True)
+    partial.replace(out)
+    return f'{name}@{commit}'
+
+
 def check_processors(folder: Path) -> None:
     """Refuses a folder without processors, or with steps that are not lerobot's own.
 
@@ -83,7 +131,8 @@ def check_processors(folder: Path) -> None:
         )
     if missing:
         raise BadCheckpoint(
-            f'{folder} has no {" and no ".join(missing)}; copy the whole folder that lerobot saved.'
+            f'{folder} has no {" and no ".join(missing)}; copy the whole folder that lerobot '
+            'saved.'
         )
     for name in PROCESSORS:
         if None in registered_steps(folder, name):
@@ -213,7 +262,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text('utf-8'))
     except FileNotFoundError as error:
         raise BadCheckpoint(
-            f'{path.parent} has no {path.name}; name the folder pretrained_model that lerobot saved.'
+            f'{path.parent} has no {path.name}; name the folder pretrained_model that lerobot '
+            'saved.'
         ) from error
     except (OSError, ValueError) as error:
         raise BadCheckpoint(f'{path} cannot be read: {error}. Copy the folder again.') from error
