@@ -78,9 +78,9 @@ class ScheduleConfig:
         if self.seams != 'ensemble' or not np.isclose(self.ensemble_decay, ensemble_decay):
             raise ValueError(
                 'This policy averages the chunks that reach to now (temporal_ensemble_coeff in '
-                "its config.json). Set schedule.seams to 'ensemble' and schedule.ensemble_decay to "
-                f'{ensemble_decay:.6g}; or, to drive without, temporal_ensemble_coeff to null, '
-                'and adopt it again.'
+                "its config.json). Set schedule.seams to 'ensemble' and schedule.ensemble_decay "
+                f'to {ensemble_decay:.6g}; or, to drive without, temporal_ensemble_coeff to '
+                'null, and adopt it again.'
             )
 
 
