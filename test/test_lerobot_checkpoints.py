@@ -414,11 +414,87 @@ def test_temporal_ensembling_weighs_the_chunks_as_lerobot_does(tmp_path):
         np.testing.assert_allclose(schedule.action(now), expected, atol=1e-6)
 
 
-def test_several_observations_at_once_are_refused_with_the_reason(tmp_path):
+def test_a_backbone_that_was_pretrained_elsewhere_is_not_fetched_again(tmp_path, monkeypatch):
     folder = act_folder(tmp_path)
+    expected = golden_chunk(adopt(folder, small.robot()))
+
+    def pretrained(content):
+        content['pretrained_backbone_weights'] = 'ResNet18_Weights.IMAGENET1K_V1'
+
+    def fetch(*words, **named):
+        raise AssertionError('the network was asked')
+
+    monkeypatch.setattr('urllib.request.urlopen', fetch)
+    change_json(folder / 'config.json', pretrained)
+    np.testing.assert_array_equal(golden_chunk(adopt(folder, small.robot())), expected)
+
+
+@pytest.fixture
+def diffusion(tmp_path):
+    pytest.importorskip(
+        'diffusers', reason="diffusers is missing: pip install 'lerobot[diffusion]'"
+    )
+    from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
+    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+
+    settings = DiffusionConfig(
+        **small.features(7),
+        device='cpu',
+        n_obs_steps=2,
+        horizon=8,
+        n_action_steps=6,
+        down_dims=(16, 32),
+        n_groups=4,
+        spatial_softmax_num_keypoints=4,
+        pretrained_backbone_weights=None,
+        num_train_timesteps=10,
+        num_inference_steps=3,
+    )
+    torch.manual_seed(0)
+    own = get_policy_class('diffusion')(settings).eval()
+    statistics = small.statistics(7)
+    for each in statistics.values():
+        each |= {'min': each['mean'] - 1, 'max': each['mean'] + 1}
+    before, after = make_pre_post_processors(settings, dataset_stats=statistics)
+    save_model_folder(LerobotModel(own, before, after, None, None), tmp_path / 'diffusion')
+    return tmp_path / 'diffusion'
+
+
+def test_diffusion_policy_reads_observations_as_lerobot_s_own_rollout_stacks_them(diffusion):
+    policy = adopt(diffusion, small.robot())
+    config, golden = policy.config, golden_observation(policy.config)
+    assert (config.observation.earlier, config.observation.earlier_period) == (1, config.period)
+    assert config.steps == 6
+    before = dataclasses.replace(golden, joints=golden.joints + 0.3)
+    dark = {name: picture // 2 for name, picture in golden.images.items()}
+    before = dataclasses.replace(before, images=dark)
+    both = dataclasses.replace(golden, earlier=(before,))
+    found = policy.predict(both).chunk.targets
+    theirs, model = policy._model.policy, policy._model
+    theirs.reset()
+    actions = []
+    for each in (before, both):
+        batch = model.preprocess(policy.features(each))
+        # A rollout draws a new chunk only when the last one is used up.
+        theirs._queues['action'].clear()
+        torch.manual_seed(0)
+        first = theirs.select_action(batch, noise=policy._noise.clone())
+        actions = [first, *theirs._queues['action']]
+    theirs.reset()
+    expected = model.postprocess(torch.stack(actions, 1))[0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(policy.predict(both).chunk.targets, found)
+    alone = policy.predict(golden).chunk.targets
+    assert np.abs(alone - found).max() > 1e-4
+    copied = policy.predict(dataclasses.replace(golden, earlier=(golden,))).chunk.targets
+    np.testing.assert_array_equal(alone, copied)
+
+
+def test_several_observations_of_another_kind_are_refused(vlm, tmp_path):
+    folder = smolvla_folder(tmp_path, vlm)
     change_json(folder / 'config.json', lambda content: content.update(n_obs_steps=2))
-    with pytest.raises(BadCheckpoint, match=r'n_obs_steps|observation'):
-        adopt(folder, small.robot())
+    with pytest.raises(BadCheckpoint, match='reads 2 observations at once'):
+        adopt(folder, small.robot(str(vlm)))
 
 
 # Real-time chunking

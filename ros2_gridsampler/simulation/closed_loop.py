@@ -18,7 +18,6 @@ from ..bounds import checked
 from ..engines import Backend
 from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
-from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import StreamBudget
 from .arm_messages import (
@@ -228,11 +227,14 @@ def drive(
     for step in range(loop.maximum_steps):
         now = 1.0 + step * arm.period
         looking = step % loop.replan_every == 0
-        state = arm.observe(images=looking)
+        state = arm.observe(images=looking or config.observation.earlier > 0)
         controller.measure(np.append(state.pose[:3], state.gripper_opening), now)
         prediction = None
+        if looking or config.observation.earlier:
+            for topic, message in state_messages(state, now, compressed=True):
+                feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
         if looking:
-            observation = _observe(buffer, topics, state, now)
+            observation = buffer.newest(now)
             known = controller.prefix(observation.time, config.period, now)
             prediction = policy.predict(observation, known if config.continues else None)
             waiting.append((now + loop.latency, prediction.chunk))
@@ -244,11 +246,3 @@ def drive(
         if arm.success():
             yield None
             return
-
-
-def _observe(
-    buffer: ObservationBuffer, topics: StreamTopics, state: ArmState, now: float
-) -> Observation:
-    for topic, message in state_messages(state, now, compressed=True):
-        feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
-    return buffer.newest(now)

@@ -99,8 +99,10 @@ def load_model_folder(
     config = read_config(folder)
     check_processors(folder)
     config.device = 'cpu'
+    # The checkpoint holds all weights: nothing is to be fetched.
+    if hasattr(config, 'pretrained_backbone_weights'):
+        config.pretrained_backbone_weights = None
     if hasattr(config, 'vlm_model_name'):
-        # The checkpoint holds all weights: nothing is to be fetched.
         config.load_vlm_weights = False
         if language_model:
             config.vlm_model_name = str(folder / language_model)

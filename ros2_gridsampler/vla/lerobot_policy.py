@@ -106,6 +106,7 @@ class LerobotConfig:
         tokens: Visual tokens kept per camera.
         dense_tokens: Tokens per camera before sampling.
         encoder: For drawing points.
+        earlier: Observations that it reads with the newest one, a period apart.
         reads_language: Whether its processors turn a sentence into tokens.
         continues: Whether it is told the steps that are already decided; see `Guidance`.
         ensemble_decay: How the chunks of a policy that averages them weigh, as
@@ -118,6 +119,7 @@ class LerobotConfig:
     tokens: int = field(metadata={'minimum': 0})
     dense_tokens: int = field(metadata={'minimum': 0})
     encoder: PictureCells = PictureCells()
+    earlier: int = 0
     reads_language: bool = True
     continues: bool = False
     ensemble_decay: float | None = None
@@ -152,6 +154,8 @@ class LerobotConfig:
             robot.joints,
             robot.uses_pose,
             uses_instruction=self.reads_language,
+            earlier=self.earlier,
+            earlier_period=self.period if self.earlier else 0.0,
         )
 
 
@@ -177,8 +181,12 @@ class LerobotPolicy:
         self.config = _config(model, robot)
         policy = model.policy.config
         self._noise: Tensor | None = None
+        shape: tuple[int, ...] | None = None
         if hasattr(policy, 'max_action_dim'):
             shape = (1, policy.chunk_size, policy.max_action_dim)
+        elif policy.type == 'diffusion':
+            shape = (1, policy.horizon, policy.action_feature.shape[0])
+        if shape is not None:
             self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         # What the last prediction was, for the one that goes on from it.
         self._last: ActionChunk | None = None
@@ -201,11 +209,11 @@ class LerobotPolicy:
                 f'A policy of type {self._model.policy.config.type!r} of lerobot does not go on '
                 'from given steps; give no prefix.'
             )
-        features, last = self.features(observation), self._last
+        last = self._last
         if prefix is None or not decided:
-            batch = self._model.preprocess(features)
-            actions = self._sample(batch)
+            actions = self._sample(self._batch(observation))
         else:
+            features = self.features(observation)
             size = self.config.steps, len(self.config.action_space.names)
             known = known_steps(prefix, last, observation.time, self.config.period, size)
             features['action'] = torch.from_numpy(
@@ -222,9 +230,24 @@ class LerobotPolicy:
         self._last = chunk
         return Prediction(chunk, self._points())
 
+    def _batch(self, observation: Observation) -> Any:
+        """Returns what the network reads; several observations in order, the newest last."""
+        count = self.config.earlier
+        if not count:
+            return self._model.preprocess(self.features(observation))
+        # At the beginning, and after a gap, there are fewer: the oldest stands for what is not.
+        known = (observation, *observation.earlier)
+        chosen = [known[min(place, len(known) - 1)] for place in reversed(range(count + 1))]
+        batches = [self._model.preprocess(self.features(each)) for each in chosen]
+        reads = self._model.policy.config.input_features
+        return {name: torch.stack([batch[name] for batch in batches], 1) for name in reads}
+
     def _sample(self, batch: Any, **guidance: Any) -> Tensor:
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
-        actions: Tensor = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
+        # Diffusion draws noise in every step; elsewhere nothing is drawn.
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            actions: Tensor = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
         return actions
 
     def check_instruction(self, sentence: str) -> None:
@@ -358,6 +381,7 @@ def golden_observation(config: LerobotConfig) -> Observation:
     return Observation(images, joints, pose, 'golden observation', 0.0)
 
 
+_DRIVING = (*KINDS, 'diffusion')
 # Policies that do without a camera that is not in the batch, as they were trained without it.
 _DO_WITHOUT = ('smolvla', 'pi0', 'pi05')
 
@@ -392,15 +416,16 @@ def _shown(policy: Any, robot: Robot) -> dict[str, tuple[int, ...]]:
 
 def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
     policy = model.policy.config
-    if policy.type not in KINDS:
+    if policy.type not in _DRIVING:
         raise BadCheckpoint(
             f'A policy of type {policy.type!r} of lerobot cannot drive an arm here; those of '
-            f'{list(KINDS)} can.'
+            f'{list(_DRIVING)} can.'
         )
-    if policy.n_obs_steps != 1:
+    mapless = policy.type == 'diffusion'
+    if policy.n_obs_steps != 1 and not mapless:
         raise BadCheckpoint(
-            f'The policy reads {policy.n_obs_steps} observations that are {robot.period} s apart, '
-            'and the node shows it the newest one alone; train it with n_obs_steps 1.'
+            f'The policy reads {policy.n_obs_steps} observations at once, which lerobot does for '
+            "'diffusion' alone; set n_obs_steps to 1 in its config.json, or train it so."
         )
     shown = _shown(policy, robot)
     state, action = policy.robot_state_feature, policy.action_feature
@@ -416,16 +441,18 @@ def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
         for name, feature in robot.cameras.items()
     }
     first = next(iter(preparations.values()))
-    dense = int(TowerCells.of(model.policy, first).count.prod())
+    # Diffusion Policy looks for key points of its own in each map and has no tokens.
+    dense = 0 if mapless else int(TowerCells.of(model.policy, first).count.prod())
     tokens = dense if model.plan is None else model.plan.tokens
     # ACT and its like have no step for text.
     steps = [type(step).__name__ for step in model.preprocess.steps]
     return LerobotConfig(
         robot,
         preparations,
-        policy.chunk_size,
+        policy.n_action_steps if mapless else policy.chunk_size,
         tokens,
         dense,
+        earlier=policy.n_obs_steps - 1,
         reads_language=any('Tokenizer' in name for name in steps),
         continues=continues(model.policy),
         ensemble_decay=_ensemble_decay(policy, robot.period),
