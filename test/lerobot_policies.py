@@ -136,11 +136,11 @@ def tiny_pi0():
     from lerobot.policies.pi0 import modeling_pi0
     from transformers import PaliGemmaConfig, SiglipVisionConfig
 
-    class Vision(SiglipVisionConfig):
-        def __setattr__(self, name, value):
-            super().__setattr__(
-                name, {'projection_dim': 16, 'intermediate_size': 32}.get(name, value)
-            )
+    original = modeling_pi0.PaliGemmaForConditionalGenerationWithPiGemma
+
+    def build(config):
+        config.vision_config.projection_dim, config.vision_config.intermediate_size = 16, 32
+        return original(config=config)
 
     def sizes(variant):
         return modeling_pi0.GemmaConfig(
@@ -148,7 +148,9 @@ def tiny_pi0():
         )
 
     def paligemma():
-        vision = Vision(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, patch_size=14)
+        vision = SiglipVisionConfig(
+            hidden_size=24, num_hidden_layers=2, num_attention_heads=2, patch_size=14
+        )
         config = PaliGemmaConfig(projection_dim=16)
         config.vision_config = vision
         return config
@@ -157,6 +159,7 @@ def tiny_pi0():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modeling_pi0, 'get_gemma_config', sizes)
         patch.setattr(modeling_pi0, 'CONFIG_MAPPING', mapping)
+        patch.setattr(modeling_pi0, original.__name__, build)
         yield
 
 

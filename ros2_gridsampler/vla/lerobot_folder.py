@@ -127,7 +127,8 @@ def check_processors(folder: Path) -> None:
         raise BadCheckpoint(
             f'{folder} was saved before lerobot kept normalisation in processors. Migrate it '
             'once: python -m lerobot.processor.migrate_policy_normalization --pretrained-path '
-            f'{folder} --output-dir {folder}_migrated; then adopt {folder}_migrated.'
+            f'{folder} --output-dir {folder}_migrated; then adopt {folder}_migrated. (At its end '
+            'it asks the hub to look at a model card, which may fail.)'
         )
     if missing:
         raise BadCheckpoint(
