@@ -446,7 +446,8 @@ def test_earlier_observations_are_whole_periods_before_and_copied_where_nothing_
 ):
     period = 0.1
     config = dataclasses.replace(CONFIG, earlier=earlier, earlier_period=period)
-    buffer = ObservationBuffer(config, StreamBudget())
+    # A frame waits for its companions, however late they are.
+    buffer = ObservationBuffer(config, StreamBudget(settle_time=0.4))
     buffer.set_instruction('pick up the bowl')
     for index in range(frames):
         time = 10 + index * every
@@ -454,7 +455,7 @@ def test_earlier_observations_are_whole_periods_before_and_copied_where_nothing_
         buffer.add_joints(['a', 'b'], [index, -index], time)
         buffer.add_image('front', picture(index), time)
         if index >= lag:
-            buffer.add_image('wrist', picture(index - lag), time - lag * every)
+            buffer.add_image('wrist', picture(index - lag), 10 + (index - lag) * every)
     last = frames - 1 - lag
     if last < 0:
         return

@@ -32,25 +32,30 @@ class Guidance:
     """lerobot's real-time chunking, switched on for one prediction.
 
     Guided (arXiv:2506.07339): each denoising step pulls the steps that are known to what they
-    are. Its config is put back afterwards, because a policy that is saved with it cannot be
-    stepped by lerobot's `select_action`. A checkpoint that chose its own settings keeps them,
-    trained real-time chunking among them where its lerobot has it.
+    are. A checkpoint that was trained to go on from so many steps (arXiv:2512.05964) is given
+    them as they are, where its lerobot can do that. One that chose its own settings keeps them.
+    The config is put back afterwards: lerobot's `select_action` refuses a policy that has it.
 
     Args:
         policy: One that `supports_rtc`.
         known: Steps that are known.
+        decided: How many of them will have been commanded before the chunk is there.
     """
 
-    def __init__(self, policy: Any, known: int) -> None:
+    def __init__(self, policy: Any, known: int, decided: int) -> None:
         from lerobot.policies.rtc.configuration_rtc import RTCConfig
 
-        self._policy, self._known = policy, known
+        self._policy, self._known, self._decided = policy, known, decided
         config = policy.config
         steps = getattr(config, 'num_steps', getattr(config, 'num_inference_steps', 0))
         # One Euler step moves by 1 / steps: a heavier pull would overshoot what it pulls to.
         usual = RTCConfig(max_guidance_weight=float(steps))
         self._before = config.rtc_config
-        self._config = replace(self._before or usual, enabled=True)
+        chosen = replace(self._before or usual, enabled=True)
+        if hasattr(chosen, 'mode'):
+            trained = decided <= getattr(config, 'rtc_training_max_delay', 0)
+            chosen = replace(chosen, mode='trained' if trained else 'guided')
+        self._config = chosen
 
     def __enter__(self) -> 'Guidance':
         self._set(self._config)
@@ -60,16 +65,11 @@ class Guidance:
         self._set(self._before)
         self._policy.model.rtc_processor = self._policy.rtc_processor
 
-    def arguments(self, known: Tensor, decided: int) -> dict[str, Any]:
-        """Returns what `predict_action_chunk` takes.
-
-        Args:
-            known: The first steps, as the network gives them; the last of them softly.
-            decided: How many of them will have been commanded before the chunk is there.
-        """
-        horizon = min(decided + self._config.execution_horizon, self._known)
+    def arguments(self, known: Tensor) -> dict[str, Any]:
+        """Returns what `predict_action_chunk` takes; `known` is as the network gives actions."""
+        horizon = min(self._decided + self._config.execution_horizon, self._known)
         return {
-            'inference_delay': decided,
+            'inference_delay': self._decided,
             'prev_chunk_left_over': known,
             'execution_horizon': horizon,
         }

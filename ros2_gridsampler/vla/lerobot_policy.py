@@ -220,8 +220,8 @@ class LerobotPolicy:
                 self.config.robot.action.of_dataset(known).astype(np.float32)
             )[None]
             batch = self._model.preprocess(features)
-            with Guidance(self._model.policy, len(known)) as guidance:
-                actions = self._sample(batch, **guidance.arguments(batch.pop('action'), decided))
+            with Guidance(self._model.policy, len(known), decided) as guidance:
+                actions = self._sample(batch, **guidance.arguments(batch.pop('action')))
         numbers = self._model.postprocess(actions)[0].double().numpy()
         targets = self.config.robot.action.physical(numbers)
         if prefix is not None and decided:
