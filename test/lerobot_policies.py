@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small lerobot policies with random weights, made offline; imported only where lerobot is."""
 
-import contextlib
-import types
 from pathlib import Path
 
-import pytest
 import torch
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
@@ -15,7 +12,7 @@ from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 
 from experiments.blank_language_model import write_language_model
 from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
-from ros2_gridsampler.vla.lerobot_checkpoint import LerobotModel, save_model_folder
+from ros2_gridsampler.vla.lerobot_checkpoint import LerobotModel
 from ros2_gridsampler.vla.robot import Robot, Units
 
 CAMERAS = {'front': 'observation.images.front', 'wrist': 'observation.images.wrist'}
@@ -128,63 +125,3 @@ def batch(size: int = 2, actions: int = 7) -> dict[str, torch.Tensor]:
         'action': torch.randn(size, STEPS, actions, generator=draw),
         'action_is_pad': torch.zeros(size, STEPS, dtype=torch.bool),
     }
-
-
-@contextlib.contextmanager
-def tiny_pi0():
-    """Within it lerobot builds a pi0 of 16 channels; its own sizes are fixed."""
-    from lerobot.policies.pi0 import modeling_pi0
-    from transformers import PaliGemmaConfig, SiglipVisionConfig
-
-    original = modeling_pi0.PaliGemmaForConditionalGenerationWithPiGemma
-
-    def build(config):
-        config.vision_config.projection_dim, config.vision_config.intermediate_size = 16, 32
-        return original(config=config)
-
-    def sizes(variant):
-        return modeling_pi0.GemmaConfig(
-            width=16, depth=2, mlp_dim=32, num_heads=2, num_kv_heads=1, head_dim=8
-        )
-
-    def paligemma():
-        vision = SiglipVisionConfig(
-            hidden_size=24, num_hidden_layers=2, num_attention_heads=2, patch_size=14
-        )
-        config = PaliGemmaConfig(projection_dim=16)
-        config.vision_config = vision
-        return config
-
-    mapping = {**dict(modeling_pi0.CONFIG_MAPPING.items()), 'paligemma': paligemma}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modeling_pi0, 'get_gemma_config', sizes)
-        patch.setattr(modeling_pi0, 'CONFIG_MAPPING', mapping)
-        patch.setattr(modeling_pi0, original.__name__, build)
-        yield
-
-
-def save_pi0(folder: Path) -> None:
-    """Writes a tiny pi0 as lerobot does; within `tiny_pi0`."""
-    from lerobot.policies.pi0.configuration_pi0 import PI0Config
-    from lerobot.policies.pi0.modeling_pi0 import PI0Policy
-    from lerobot.policies.pi0.processor_pi0 import make_pi0_pre_post_processors
-    from lerobot.processor import tokenizer_processor
-
-    settings = PI0Config(
-        **features(7),
-        device='cpu',
-        chunk_size=STEPS,
-        n_action_steps=STEPS,
-        max_state_dim=8,
-        max_action_dim=8,
-        image_resolution=(28, 28),
-    )
-    torch.manual_seed(0)
-    own = PI0Policy(settings).eval()
-    # The processors are made for a tokenizer that is on the hub alone.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            tokenizer_processor, 'AutoTokenizer', types.SimpleNamespace(from_pretrained=str)
-        )
-        before, after = make_pi0_pre_post_processors(settings, dataset_stats=statistics(7))
-    save_model_folder(LerobotModel(own, before, after, None, None), folder)

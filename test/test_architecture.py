@@ -24,9 +24,9 @@ MAY_IMPORT = {
     'vla': ('seeing', 'acting', 'policy', 'engines', 'calibrating'),
     'datasets': ('seeing', 'acting', 'policy', 'bags'),
     'evaluating': (
-        *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'datasets', 'vla'),
+        *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'vla', 'datasets'),
     ),
-    'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'evaluating'),
+    'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'vla', 'evaluating'),
     'training': ('policy', 'encoders', 'bags', 'calibrating', 'vla', 'datasets', 'evaluating'),
     'nodes': (
         *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'calibrating', 'vla'),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints as people have them: each loads rightly, or one sentence says what helps."""
 
+import contextlib
 import dataclasses
 import hashlib
 import http.server
@@ -11,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 from typing import ClassVar
 
@@ -320,11 +322,71 @@ def test_a_type_that_is_not_known_and_a_value_that_is_not_one_are_refused(tmp_pa
 # Weights
 
 
+@contextlib.contextmanager
+def tiny_pi0():
+    """Within it lerobot builds a pi0 of 16 channels; its own sizes are fixed."""
+    from lerobot.policies.pi0 import modeling_pi0
+    from transformers import PaliGemmaConfig, SiglipVisionConfig
+
+    original = modeling_pi0.PaliGemmaForConditionalGenerationWithPiGemma
+
+    def build(config):
+        config.vision_config.projection_dim, config.vision_config.intermediate_size = 16, 32
+        return original(config=config)
+
+    def sizes(variant):
+        return modeling_pi0.GemmaConfig(
+            width=16, depth=2, mlp_dim=32, num_heads=2, num_kv_heads=1, head_dim=8
+        )
+
+    def paligemma():
+        vision = SiglipVisionConfig(
+            hidden_size=24, num_hidden_layers=2, num_attention_heads=2, patch_size=14
+        )
+        config = PaliGemmaConfig(projection_dim=16)
+        config.vision_config = vision
+        return config
+
+    mapping = {**dict(modeling_pi0.CONFIG_MAPPING.items()), 'paligemma': paligemma}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modeling_pi0, 'get_gemma_config', sizes)
+        patch.setattr(modeling_pi0, 'CONFIG_MAPPING', mapping)
+        patch.setattr(modeling_pi0, original.__name__, build)
+        yield
+
+
+def save_pi0(folder: Path) -> None:
+    """Writes a tiny pi0 as lerobot does; within `tiny_pi0`."""
+    from lerobot.policies.pi0.configuration_pi0 import PI0Config
+    from lerobot.policies.pi0.modeling_pi0 import PI0Policy
+    from lerobot.policies.pi0.processor_pi0 import make_pi0_pre_post_processors
+    from lerobot.processor import tokenizer_processor
+
+    settings = PI0Config(
+        **small.features(7),
+        device='cpu',
+        chunk_size=small.STEPS,
+        n_action_steps=small.STEPS,
+        max_state_dim=8,
+        max_action_dim=8,
+        image_resolution=(28, 28),
+    )
+    torch.manual_seed(0)
+    own = PI0Policy(settings).eval()
+    # The processors are made for a tokenizer that is on the hub alone.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            tokenizer_processor, 'AutoTokenizer', types.SimpleNamespace(from_pretrained=str)
+        )
+        before, after = make_pi0_pre_post_processors(settings, dataset_stats=small.statistics(7))
+    save_model_folder(LerobotModel(own, before, after, None, None), folder)
+
+
 @pytest.fixture(scope='module')
 def pi0(tmp_path_factory):
     folder = tmp_path_factory.mktemp('pi0')
-    with small.tiny_pi0():
-        small.save_pi0(folder)
+    with tiny_pi0():
+        save_pi0(folder)
         yield folder
 
 
@@ -659,7 +721,7 @@ def test_check_takes_an_adopted_folder(tmp_path, capsys):
     status, said = run(capsys, 'check', panda_folder(tmp_path), '--runs', 2)
     assert status == 0, said
     assert 'The golden chunk is off by' in said
-    assert 'of its range' in said
+    assert 'parts of its range' in said
 
 
 def test_evaluate_takes_an_adopted_folder_and_knows_it_again(
@@ -680,7 +742,6 @@ def test_evaluate_takes_an_adopted_folder_and_knows_it_again(
 @pytest.mark.parametrize(
     'command',
     [
-        ('export', '--backend', 'openvino', '--policy'),
         ('encoders', 'list', '--policy'),
         ('flops', '--model'),
     ],

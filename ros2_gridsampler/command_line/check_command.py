@@ -56,9 +56,9 @@ def check(
         targets = deployed.backend.predict(deployed.example).chunk.targets
         times.append(1e3 * (time.perf_counter() - begin))
     golden = deployed.golden
-    off = np.abs((targets - golden.targets) / golden.scale).max()
+    off = np.abs((targets - golden.actions) / golden.unit).max()
     print(f'{folder}: every hash and the golden chunk agree.')
-    print(f'The golden chunk is off by {off:.1g} {golden.unit} at most.')
+    print(f'The golden chunk is off by {off:.1g} {golden.unit_name} at most.')
     print(
         f'{np.median(times):.1f} ms per prediction (median of {runs}) on {threads} thread(s); '
         f'PyTorch {"was" if sys.modules.get("torch") else "was not"} imported.'

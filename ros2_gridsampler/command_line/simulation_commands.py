@@ -79,12 +79,11 @@ def success(
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
     from ..policy.manifest import golden_observation, is_lerobot
-    from ..policy.policy_config import DeployedConfig
     from ..simulation.benchmark import all_tasks
     from ..simulation.closed_loop import measure_success
     from ..simulation.libero_arm import Libero
     from ..simulation.simulator import check_episodes
-    from ..vla.deployed_policy import keeps_encoder, load_policy
+    from ..vla.deployed_policy import DeployedConfig, keeps_encoder, load_policy
 
     folder = find('models', policy)
     if encoder and (kept := keeps_encoder(folder)):

@@ -10,7 +10,7 @@ import torch
 from ..encoders.encoder_checkpoint import load_encoder
 from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
-from ..policy.manifest import golden_observation, is_lerobot
+from ..policy.manifest import golden_observation
 from ..policy.policy import Policy
 from ..vla.deployed_policy import keeps_encoder, load_policy
 from .evaluation_config import PolicyChoice
@@ -24,8 +24,8 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         BadCheckpoint: A checkpoint is not fit to be used.
         ValueError: The encoder has another architecture, or there is no such engine.
     """
-    if is_lerobot(choice.folder):
-        return _adopted(choice)
+    if kept := keeps_encoder(choice.folder):
+        return _as_deployed(choice, kept)
     policy, manifest = load_checkpoint(choice.folder)
     name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
     if choice.encoder is not None:
@@ -46,19 +46,19 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
     return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
 
 
-def _adopted(choice: PolicyChoice) -> Contestant:
+def _as_deployed(choice: PolicyChoice, kept: str) -> Contestant:
+    """Returns an adopted or a converted policy as the node would run it."""
     if choice.encoder is not None:
-        raise ValueError(f'{keeps_encoder(choice.folder)} Leave out the encoder {choice.encoder}.')
-    adopted, name = load_policy(choice.folder, choice.backend, None), choice.folder.resolve().name
-    sha256 = adopted.about['weights sha256']
+        raise ValueError(f'{kept} Leave the encoder {choice.encoder} away.')
+    deployed = load_policy(choice.folder, choice.backend, None)
+    about, name = deployed.about, choice.folder.resolve().name
     identity = {
         'name': name,
-        'weights_sha256': sha256,
-        # Nothing of it can be exchanged by itself.
-        'encoder_sha256': sha256,
-        'backend': choice.backend,
+        'weights_sha256': about['weights sha256'],
+        'encoder_sha256': about.get('encoder sha256', ''),
+        'backend': about['backend'],
     }
-    return Contestant(name, adopted.backend, adopted.config, identity)
+    return Contestant(name, deployed.backend, deployed.config, identity)
 
 
 def _engine(policy: Policy, backend: str) -> Backend:

@@ -23,10 +23,10 @@ from ..bags.bag_storage import RecordedMessage
 from ..bags.bag_writer import TYPES, BagWriter, build, build_header
 from ..datasets.frames import depth_topics
 from ..files import write_whole
-from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
 from ..seeing.camera_message import encode_jpeg
 from ..seeing.observation import Observation
+from ..vla.deployed_policy import DeployedConfig
 from .contestants import load_contestants
 from .critical_error import read_intervals
 from .evaluation import evaluate_bag

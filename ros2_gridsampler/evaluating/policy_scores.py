@@ -14,9 +14,9 @@ from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import ArmLimits
 from ..acting.loop_events import Event
 from ..engines import Backend
-from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
+from ..vla.deployed_policy import DeployedConfig
 from .action_scale import action_scale
 from .command_replay import CommandReplay, LoopCommands, ScheduledCommands, percentiles
 from .evaluation_config import EvaluationConfig

@@ -11,8 +11,8 @@ from ..acting.action_kinds import ActionKind
 from ..bags.bag_reader import IMAGE_TYPES
 from ..bags.observation_replay import StreamTopics
 from ..datasets.episodes import ActionTopics
-from ..policy.policy_config import DeployedConfig
 from ..seeing.joint_states import JointNames
+from ..vla.deployed_policy import DeployedConfig
 from .topic_choice import TopicChoice
 
 JOINT_STATE = 'sensor_msgs/msg/JointState'
@@ -93,11 +93,10 @@ def map_topics(
     Raises:
         ValueError: A stream has no topic or several could be it; names the candidates.
     """
-    guess = _Guess(recorded, depth)
-    reads = config.observation
-    colours = [name for name in config.cameras if name not in reads.depth]
+    guess, streams_read = _Guess(recorded, depth), config.observation
+    colours = [name for name in config.cameras if name not in streams_read.depth]
     chosen = dict(choice.cameras or {})
-    far = {name: chosen.pop(name, '') for name in reads.depth}
+    far = {name: chosen.pop(name, '') for name in streams_read.depth}
     cameras = guess.cameras(colours, chosen)
     cameras |= {
         name: guess.camera(name, topic, len(far), depth=True) for name, topic in far.items()
@@ -105,20 +104,20 @@ def map_topics(
     means = config.action_space.means
     hand = not means.of_joints
     joints = choice.joint_states
-    if reads.joints or not joints:
+    if streams_read.joints or not joints:
         joints = guess.one('joint_states', JOINT_STATE, joints, ('/joint_states',))
     pose = ''
-    if reads.uses_pose or hand:
+    if streams_read.uses_pose or hand:
         pose = guess.one('pose', _POSE, choice.pose, ('/end_effector_pose',))
     instruction = ''
-    if reads.uses_instruction and not choice.fixed_instruction:
+    if streams_read.uses_instruction and not choice.fixed_instruction:
         instruction = guess.one('instruction', _STRING, choice.instruction, ('/instruction',))
     action = guess.action(means, choice.action)
     gripper = guess.gripper(choice.gripper) if hand else ''
     streams = StreamTopics(
         {name: cameras[name] for name in config.cameras},
-        joints if reads.joints else '',
-        pose if reads.uses_pose else '',
+        joints if streams_read.joints else '',
+        pose if streams_read.uses_pose else '',
         instruction,
         choice.fixed_instruction,
         JointNames(choice.joint_names or {}, choice.joint_prefix),

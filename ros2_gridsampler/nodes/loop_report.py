@@ -6,7 +6,7 @@ from typing import Any
 
 from ..acting.command_loop import LoopView
 from ..acting.latency import DeadlineMonitor, Summary
-from ..policy.policy_config import DeployedConfig
+from ..vla.deployed_policy import DeployedConfig
 from .command_statistics import CommandStatistics
 from .inference_thread import InferenceThread
 from .input_topics import InputTopics

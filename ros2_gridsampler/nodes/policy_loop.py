@@ -14,13 +14,13 @@ from ..acting.command_loop import Command, CommandLoop, LoopView
 from ..acting.loop_events import FaultSeen, Measured, Predicted, ResumeAsked, StopAsked, Told
 from ..encoders.swap_trial import Counts
 from ..engines import Backend
-from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
 from ..seeing.camera_record import CameraRecord
 from ..seeing.joint_states import parse_joint_names
 from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import Fault, Rung
+from ..vla.deployed_policy import DeployedConfig
 from .camera_checks import CameraChecks
 from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output

@@ -14,10 +14,10 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..acting.command_message import fill_joint_trajectory
 from ..acting.latency import STAGES, ChunkTimes
-from ..policy.policy_config import DeployedConfig
 from ..policy.sampled_points import draw_points
 from ..seeing.camera_message import encode_jpeg
 from ..seeing.opencv import has_opencv
+from ..vla.deployed_policy import DeployedConfig
 from .inference_thread import TimedPrediction
 from .topics import LATCHED, REPORTS, ros_time
 

@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -256,55 +256,3 @@ class PolicyConfig:
         """Tokens per camera before sampling."""
         rows, columns = self.encoder.grid
         return rows * columns
-
-
-class Cells(Protocol):
-    """What drawing points asks of an encoder."""
-
-    @property
-    def patch(self) -> int:
-        """Side of a cell [px]."""
-
-
-class DeployedConfig(Protocol):
-    """What drives an arm with a policy asks of its config, ours or somebody else's."""
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras, in order."""
-
-    @property
-    def action_space(self) -> ActionSpace:
-        """The action space in which it commands the arm."""
-
-    @property
-    def observation(self) -> ObservationConfig:
-        """The streams that it reads."""
-
-    @property
-    def steps(self) -> int:
-        """Targets per chunk."""
-
-    @property
-    def period(self) -> float:
-        """Time between two targets [s]."""
-
-    @property
-    def continues(self) -> bool:
-        """Whether it takes the first steps of its chunk, where they are already decided."""
-
-    @property
-    def ensemble_decay(self) -> float | None:
-        """`ScheduleConfig.ensemble_decay` of a policy made for temporal ensembling, or None."""
-
-    @property
-    def tokens(self) -> int:
-        """Visual tokens kept per camera."""
-
-    @property
-    def dense_tokens(self) -> int:
-        """Tokens per camera before sampling."""
-
-    @property
-    def encoder(self) -> Cells:
-        """The encoder's cells, by which sampled points are drawn."""

@@ -16,10 +16,10 @@ from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import StreamTopics, feed
 from ..bounds import checked
 from ..engines import Backend
-from ..policy.policy_config import DeployedConfig
 from ..policy.prediction import Prediction
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import StreamBudget
+from ..vla.deployed_policy import DeployedConfig
 from .arm_messages import (
     INSTRUCTION,
     JOINT_STATES,

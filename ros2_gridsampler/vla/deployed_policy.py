@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -21,28 +21,79 @@ from ..engines.engine import Settings
 from ..engines.table import AUTOMATIC, Choice
 from ..policy.instruction import read_instruction
 from ..policy.manifest import Manifest, golden_observation, is_lerobot, load_manifest
-from ..policy.policy_config import DeployedConfig
 from ..seeing.camera_record import CameraRecord
-from ..seeing.observation import Observation
+from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.opencv import has_opencv
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
 
 
-@dataclass(frozen=True)
+class Cells(Protocol):
+    """What drawing points asks of an encoder."""
+
+    @property
+    def patch(self) -> int:
+        """Side of a cell [px]."""
+
+
+class DeployedConfig(Protocol):
+    """What a node asks of `PolicyConfig` or `LerobotConfig`."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in order."""
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """The action space in which it commands the arm."""
+
+    @property
+    def observation(self) -> ObservationConfig:
+        """The streams that it reads."""
+
+    @property
+    def steps(self) -> int:
+        """Targets per chunk."""
+
+    @property
+    def period(self) -> float:
+        """Time between two targets [s]."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether it takes the first steps of its chunk, where they are already decided."""
+
+    @property
+    def ensemble_decay(self) -> float | None:
+        """`ScheduleConfig.ensemble_decay` of a policy made for temporal ensembling, or None."""
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens kept per camera."""
+
+    @property
+    def dense_tokens(self) -> int:
+        """Tokens per camera before sampling."""
+
+    @property
+    def encoder(self) -> Cells:
+        """The encoder's cells, by which sampled points are drawn."""
+
+
+@dataclass(frozen=True, eq=False)
 class Golden:
-    """The chunk that the example must give, as it was when the policy was made.
+    """The chunk that the example must give.
 
     Attributes:
-        targets: In physical units.
-        scale: What a difference is measured by, in the same units.
-        unit: What that is called.
+        actions: In physical units.
+        unit: A difference of one; a number, or one for each action.
+        unit_name: What one is.
     """
 
-    targets: Float[np.ndarray, 'steps actions']
-    scale: Float[np.ndarray, ' actions']
-    unit: str
+    actions: Float[np.ndarray, 'steps actions']
+    unit: Float[np.ndarray, '...']
+    unit_name: str
 
 
 @dataclass(frozen=True)
@@ -200,7 +251,7 @@ def _lerobot(folder: Path) -> DeployedPolicy:
         policy.config,
         policy,
         example(policy.config),
-        Golden(golden, np.full(golden.shape[1], max(np.ptp(golden), 1e-9)), 'of its range'),
+        Golden(golden, np.array(max(float(np.ptp(golden)), 1e-9)), 'parts of its range'),
         about | _describe(folder, policy.config),
         policy.check_instruction,
     )

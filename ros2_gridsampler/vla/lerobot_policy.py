@@ -4,7 +4,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,7 @@ class LerobotPolicy:
     Args:
         model: Policy and processors.
         robot: What its numbers mean.
+        guided: Whether it may go on from given steps; an engine has no such pull.
 
     Attributes:
         config: What a node has to know.
@@ -176,9 +177,11 @@ class LerobotPolicy:
         BadCheckpoint: The robot does not fit the policy.
     """
 
-    def __init__(self, model: LerobotModel, robot: Robot) -> None:
+    def __init__(self, model: LerobotModel, robot: Robot, *, guided: bool = True) -> None:
         self._model = model
         self.config = _config(model, robot)
+        if not guided:
+            self.config = replace(self.config, continues=False)
         policy = model.policy.config
         self._noise: Tensor | None = None
         shape: tuple[int, ...] | None = None
@@ -209,46 +212,64 @@ class LerobotPolicy:
                 f'A policy of type {self._model.policy.config.type!r} of lerobot does not go on '
                 'from given steps; give no prefix.'
             )
-        last = self._last
+        last, size = self._last, (self.config.steps, len(self.config.action_space.names))
         if prefix is None or not decided:
-            actions = self._sample(self._batch(observation))
+            actions, seen = self.infer(self.batch(observation))
         else:
-            features = self.features(observation)
-            size = self.config.steps, len(self.config.action_space.names)
             known = known_steps(prefix, last, observation.time, self.config.period, size)
-            features['action'] = torch.from_numpy(
-                self.config.robot.action.of_dataset(known).astype(np.float32)
-            )[None]
-            batch = self._model.preprocess(features)
+            batch = self.batch(observation, known)
             with Guidance(self._model.policy, len(known), decided) as guidance:
-                actions = self._sample(batch, **guidance.arguments(batch.pop('action')))
-        numbers = self._model.postprocess(actions)[0].double().numpy()
-        targets = self.config.robot.action.physical(numbers)
+                actions, seen = self.infer(batch, **guidance.arguments(batch.pop('action')))
+        targets = self.targets(actions)
         if prefix is not None and decided:
             targets[:decided] = prefix
-        chunk = ActionChunk(observation.time, self.config.period, targets)
-        self._last = chunk
-        return Prediction(chunk, self._points())
+        self._last = ActionChunk(observation.time, self.config.period, targets)
+        return Prediction(self._last, self._points(seen))
 
-    def _batch(self, observation: Observation) -> Any:
-        """Returns what the network reads; several observations in order, the newest last."""
+    @property
+    def model(self) -> LerobotModel:
+        """Policy and processors."""
+        return self._model
+
+    @property
+    def noise(self) -> Tensor:
+        """What a policy that denoises starts from; empty for others."""
+        return torch.empty(0) if self._noise is None else self._noise
+
+    def batch(self, observation: Observation, known: Prefix | None = None) -> Any:
+        """Returns an observation as the policy's own processors prepare it.
+
+        Args:
+            observation: With those before it, for a policy that reads several; the newest is
+                the last. At the beginning, and after a gap, the oldest stands for what is not.
+            known: First steps of the chunk, physical units; prepared as 'action'.
+        """
         count = self.config.earlier
         if not count:
-            return self._model.preprocess(self.features(observation))
-        # At the beginning, and after a gap, there are fewer: the oldest stands for what is not.
-        known = (observation, *observation.earlier)
-        chosen = [known[min(place, len(known) - 1)] for place in reversed(range(count + 1))]
+            features = self.features(observation)
+            if known is not None:
+                numbers = self.config.robot.action.of_dataset(known).astype(np.float32)
+                features['action'] = torch.from_numpy(numbers)[None]
+            return self._model.preprocess(features)
+        seen = (observation, *observation.earlier)
+        chosen = [seen[min(place, len(seen) - 1)] for place in reversed(range(count + 1))]
         batches = [self._model.preprocess(self.features(each)) for each in chosen]
         reads = self._model.policy.config.input_features
         return {name: torch.stack([batch[name] for batch in batches], 1) for name in reads}
 
-    def _sample(self, batch: Any, **guidance: Any) -> Tensor:
+    def infer(self, batch: Any, **guidance: Any) -> tuple[Tensor, list[Tensor]]:
+        """Returns actions before the processors, and where each picture was read, if anywhere."""
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
         # Diffusion draws noise in every step; elsewhere nothing is drawn.
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            actions: Tensor = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
-        return actions
+            actions = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
+        return actions, [] if self._model.seen is None else self._model.seen.take()
+
+    def targets(self, actions: Tensor) -> Float[np.ndarray, 'steps actions']:
+        """Returns actions of the policy in physical units, by its own processors."""
+        numbers = self._model.postprocess(actions)[0].double().numpy()
+        return self.config.robot.action.physical(numbers)
 
     def check_instruction(self, sentence: str) -> None:
         """Refuses a sentence of which lerobot would drop the end without a word.
@@ -278,13 +299,13 @@ class LerobotPolicy:
         features['task'] = observation.instruction
         return features
 
-    def _points(self) -> dict[str, Float[np.ndarray, 'tokens 2']]:
+    def _points(self, taken: list[Tensor]) -> dict[str, Float[np.ndarray, 'tokens 2']]:
         if self._model.seen is None:
             return {name: np.empty((0, 2)) for name in self.config.cameras}
         names = {feature: name for name, feature in self.config.robot.cameras.items()}
         order = [names[f] for f in self._model.policy.config.image_features if f in names]
         # Pictures that a policy adds for cameras that are not there come last.
-        seen = self._model.seen.take()[: len(order)]
+        seen = taken[: len(order)]
         pairs = zip(order, seen, strict=True)
         return {name: self._in_picture(name, at[0].double().numpy()) for name, at in pairs}
 
