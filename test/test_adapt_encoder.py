@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published and foreign encoders become ones that a policy can use, or are refused by name."""
 
+import argparse
 import pickle
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +114,100 @@ def test_what_is_no_plain_vit_is_refused_with_the_tensor(change, reason):
         import_encoder(tensors, 224, 224)
 
 
+def transformers_names(name):
+    """MAE's name -> that of transformers before its version 5, as on the hub."""
+    for ours, theirs in (
+        ('patch_embed.proj.', 'embeddings.patch_embeddings.projection.'),
+        ('pos_embed', 'embeddings.position_embeddings'),
+        ('cls_token', 'embeddings.cls_token'),
+        ('blocks.', 'encoder.layer.'),
+        ('.norm1.', '.layernorm_before.'),
+        ('.norm2.', '.layernorm_after.'),
+        ('.attn.proj.', '.attention.output.dense.'),
+        ('.mlp.fc1.', '.intermediate.dense.'),
+        ('.mlp.fc2.', '.output.dense.'),
+    ):
+        name = name.replace(ours, theirs)
+    return f'vit.{"layernorm." + name[5:] if name.startswith("norm.") else name}'
+
+
+def test_weights_by_the_names_of_transformers_are_the_same_encoder(tmp_path):
+    tensors = {n: t for n, t in published().items() if not n.startswith(('decoder', 'mask'))}
+    theirs = {
+        'decoder.mask_token': torch.zeros(1, 1, 8),
+        'decoder.decoder_norm.bias': torch.ones(8),
+    }
+    for name, tensor in tensors.items():
+        renamed = transformers_names(name)
+        if '.attn.qkv.' in name:
+            for part, third in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
+                it = renamed.replace('.attn.qkv.', f'.attention.attention.{part}.')
+                theirs[it] = third.contiguous()
+        else:
+            theirs[renamed] = tensor
+    save_file(theirs, tmp_path / 'model.safetensors')
+    found = import_encoder(read_tensors(tmp_path / 'model.safetensors'), 224, 224).encoder
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, tensors[name]), name
+    del theirs['vit.encoder.layer.1.attention.attention.key.bias']
+    save_file(theirs, tmp_path / 'model.safetensors')
+    with pytest.raises(NotAnEncoder, match=r'lacks .*attn\.key\.bias'):
+        read_tensors(tmp_path / 'model.safetensors')
+
+
+def test_a_vitmae_of_transformers_gives_the_features_that_it_gives_there(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    sizes = {'hidden_size': 192, 'num_hidden_layers': 2, 'num_attention_heads': 3}
+    config = transformers.ViTMAEConfig(**sizes, intermediate_size=768, mask_ratio=0.0)
+    torch.manual_seed(0)
+    model = transformers.ViTMAEForPreTraining(config).eval()
+    model.save_pretrained(tmp_path)
+    tensors = read_tensors(tmp_path / 'model.safetensors')
+    encoder = import_encoder(tensors, 224, 224).encoder
+    picture = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    pixels = (picture.permute(0, 3, 1, 2) / 255 - encoder._mean) / encoder._deviation
+    # In this order the patches stay, because its shuffle sorts this noise.
+    noise = torch.linspace(0, 1, 196)[None]
+    with torch.no_grad():
+        expected = model.vit(pixels, noise=noise).last_hidden_state[:, 1:]
+        found = encoder(picture).flatten(1, 2)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_fine_tuned_mae_normalises_by_its_fc_norm_and_says_so(tmp_path, capsys):
+    tensors = published(timm=True)
+    plain = import_encoder(dict(tensors), 224, 224)
+    for part in ('weight', 'bias'):
+        tensors[f'fc_norm.{part}'] = tensors[f'norm.{part}'] + 1
+    both = import_encoder(dict(tensors), 224, 224)
+    assert both.last_norm == 'norm'
+    assert torch.equal(both.encoder.norm.bias, plain.encoder.norm.bias)
+    del tensors['norm.weight'], tensors['norm.bias']
+    found = import_encoder(tensors, 224, 224)
+    assert found.last_norm == 'fc_norm'
+    assert torch.equal(found.encoder.norm.weight, tensors['fc_norm.weight'])
+    picture = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    ours, theirs = (each.encoder.early(picture, 1) for each in (found, plain))
+    assert torch.equal(ours, theirs), 'the tower is the same but for its last norm'
+    save_file(tensors, tmp_path / 'weights.safetensors')
+    import_command(tmp_path / 'weights.safetensors', tmp_path / 'out')
+    assert 'fc_norm' in capsys.readouterr().out
+    assert load_encoder(tmp_path / 'out')[1].training['last norm'] == 'fc_norm'
+
+
+def test_a_run_of_ones_own_says_the_command_that_makes_it_loadable(tmp_path):
+    path, tensors = tmp_path / 'checkpoint-799.pth', published()
+    settings = argparse.Namespace(output_dir=Path('runs'), lr=1e-3)
+    torch.save({'model': tensors, 'epoch': 799, 'args': settings}, path)
+    with pytest.raises(NotAnEncoder, match=r'argparse\.Namespace') as refusal:
+        read_tensors(path)
+    command = str(refusal.value).partition('alone: ')[2].partition('; then import ')[0]
+    words = shlex.split(command)
+    subprocess.run([sys.executable, *words[1:]], check=True)
+    found = read_tensors(tmp_path / 'checkpoint-799_tensors.pth')
+    assert torch.equal(found['norm.weight'], tensors['norm.weight'])
+
+
 class Payload:
     """Runs code when it is unpickled."""
 
@@ -123,8 +221,9 @@ class Payload:
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     mark, path = tmp_path / 'mark', tmp_path / 'evil.pth'
     torch.save({'model': Payload(mark)}, path)
-    with pytest.raises(NotAnEncoder, match='tensors only'):
+    with pytest.raises(NotAnEncoder, match='tensors only') as refusal:
         read_tensors(path)
+    assert 'weights_only' not in str(refusal.value)
     path.write_bytes(pickle.dumps(Payload(mark)))
     with pytest.raises(NotAnEncoder):
         read_tensors(path)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     'evaluating': (
         *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'vla', 'datasets'),
     ),
-    'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'evaluating'),
+    'simulation': ('seeing', 'acting', 'policy', 'engines', 'bags', 'vla', 'evaluating'),
     'training': ('policy', 'encoders', 'bags', 'calibrating', 'vla', 'datasets', 'evaluating'),
     'nodes': (
         *('seeing', 'acting', 'policy', 'engines', 'encoders', 'bags', 'calibrating', 'vla'),
@@ -59,6 +59,7 @@ DOORS = {
     'tokenizers': ('policy/sentence_encoder.py', 'vla/'),
     'torch_tensorrt': ('engines/tensorrt.py',),
     'transformers': ('vla/',),
+    'huggingface_hub': ('vla/',),
     'lerobot': ('vla/',),
     'msgpack': ('vla/',),
     'websockets': ('vla/',),

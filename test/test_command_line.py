@@ -110,6 +110,23 @@ def test_what_is_not_installed_is_said_with_the_command_that_installs_it(
     assert re.search(words, refusal(['check'], capsys))
 
 
+def test_an_extra_that_brings_nothing_into_this_python_is_not_named(monkeypatch, capsys):
+    def need():
+        raise ModuleNotFoundError('no', name='lerobot')
+
+    def requires(name):
+        return ['lerobot[smolvla]>=0.6; python_version >= "3.12" and extra == "lerobot"']
+
+    monkeypatch.setitem(COMMANDS, 'check', need)
+    monkeypatch.setattr('importlib.metadata.requires', requires)
+    monkeypatch.setattr('sys.version_info', (3, 11, 9))
+    said = refusal(['check'], capsys)
+    assert 'lerobot is not installed, and needs Python >=3.12; this is 3.11' in said
+    assert said.count('\n') <= 1
+    monkeypatch.setattr('sys.version_info', (3, 12, 1))
+    assert "pip install 'ros2_gridsampler[lerobot]'" in refusal(['check'], capsys)
+
+
 @pytest.mark.parametrize('tasks', ['a,b', '1;2', '', '1,,2'])
 def test_numbers_that_are_none_are_refused_with_an_example(tasks, capsys, tmp_path):
     said = refusal(['record', '--out', str(tmp_path / 'out'), '--tasks', tasks], capsys)

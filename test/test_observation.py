@@ -432,3 +432,48 @@ def test_an_uncalibrated_camera_cannot_be_rectified():
     nothing.k = [0.0] * 9
     with pytest.raises(ValueError, match='not calibrated'):
         buffer.add_camera_info('front', nothing)
+
+
+@given(
+    lag=st.integers(0, 3),
+    earlier=st.integers(1, 3),
+    every=st.sampled_from([0.01, 0.02, 0.05]),
+    frames=st.integers(1, 60),
+)
+@settings(max_examples=40, deadline=None)
+def test_earlier_observations_are_whole_periods_before_and_copied_where_nothing_was(
+    lag, earlier, every, frames
+):
+    period = 0.1
+    config = dataclasses.replace(CONFIG, earlier=earlier, earlier_period=period)
+    # A frame waits for its companions, however late they are.
+    buffer = ObservationBuffer(config, StreamBudget(settle_time=0.4))
+    buffer.set_instruction('pick up the bowl')
+    for index in range(frames):
+        time = 10 + index * every
+        # The wrist's frames come late; what a frame shows is its number.
+        buffer.add_joints(['a', 'b'], [index, -index], time)
+        buffer.add_image('front', picture(index), time)
+        if index >= lag:
+            buffer.add_image('wrist', picture(index - lag), 10 + (index - lag) * every)
+    last = frames - 1 - lag
+    if last < 0:
+        return
+    found = buffer.newest(10 + (frames - 1) * every)
+    assert len(found.earlier) == earlier
+    first = found.images['front'][0, 0, 0]
+    assert first == last
+    expected, after = [], last
+    for count in range(1, earlier + 1):
+        index = last - count * round(period / every)
+        after = index if index >= 0 else after
+        expected.append(after)
+    assert [each.images['front'][0, 0, 0] for each in found.earlier] == expected
+    assert [each.images['wrist'][0, 0, 0] for each in found.earlier] == expected
+    assert [each.joints[0] for each in found.earlier] == expected
+    assert all(each.instruction == 'pick up the bowl' for each in found.earlier)
+
+
+def test_a_history_without_a_period_is_refused():
+    with pytest.raises(ValueError, match='need a time between them'):
+        dataclasses.replace(CONFIG, earlier=1)

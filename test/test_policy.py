@@ -186,3 +186,22 @@ def test_the_queries_alone_go_through_the_last_block_with_the_same_result(depth)
     trunk.blocks[-1].mlp.register_forward_pre_hook(passed)
     trunk(tokens)
     assert counts == [5]
+
+
+def test_a_wide_encoder_feeds_a_narrow_trunk_and_equal_widths_have_nothing_between(tmp_path):
+    from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
+
+    same = tiny_policy()
+    assert not list(same.widen.parameters())
+    trunk = TrunkConfig(2 * same.config.trunk.width, depth=1, heads=2)
+    policy = Policy(dataclasses.replace(same.config, trunk=trunk)).eval()
+    assert policy.widen.weight.shape == (trunk.width, same.config.encoder.width)
+    golden = golden_observation(policy.config)
+    save_checkpoint(policy, tmp_path, training={}, results={})
+    loaded, _ = load_checkpoint(tmp_path)
+    np.testing.assert_allclose(
+        loaded.predict(golden).chunk.targets, policy.predict(golden).chunk.targets, atol=1e-3
+    )
+    images, body, words = as_tensors(policy.config, golden)
+    policy(images, body, words)[0].sum().backward()
+    assert policy.widen.weight.grad.abs().sum() > 0

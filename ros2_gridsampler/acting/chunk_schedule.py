@@ -60,6 +60,29 @@ class ScheduleConfig:
         },
     )
 
+    @classmethod
+    def of_policy(cls, ensemble_decay: float | None) -> 'ScheduleConfig':
+        """Returns the usual schedule of a policy, see `DeployedConfig.ensemble_decay`."""
+        if ensemble_decay is None:
+            return cls()
+        return cls(seams='ensemble', ensemble_decay=ensemble_decay)
+
+    def check_policy(self, ensemble_decay: float | None) -> None:
+        """Refuses to drop the temporal ensembling that a policy was made for.
+
+        Raises:
+            ValueError: Names what to set.
+        """
+        if ensemble_decay is None:
+            return
+        if self.seams != 'ensemble' or not np.isclose(self.ensemble_decay, ensemble_decay):
+            raise ValueError(
+                'This policy averages the chunks that reach to now (temporal_ensemble_coeff in '
+                "its config.json). Set schedule.seams to 'ensemble' and schedule.ensemble_decay "
+                f'to {ensemble_decay:.6g}; or, to drive without, temporal_ensemble_coeff to '
+                'null, and adopt it again.'
+            )
+
 
 class NoActionDue(ValueError):
     """No chunk says what to do now; the text says why. Decelerate and hold."""

@@ -66,9 +66,9 @@ def usual_arm(folder: Path) -> str:
     """
     from ..acting.arm_limits import load_arm
     from ..files import find, names
-    from ..policy.manifest import load_manifest
+    from ..vla.deployed_policy import action_space_of
 
-    space = load_manifest(folder).policy.action_space
+    space = action_space_of(folder)
     if space.frame.startswith('panda'):
         return 'panda'
     fitting = []
@@ -130,6 +130,7 @@ def _read_numbers(words: list[str]) -> tuple[int, ...]:
 
 
 Bags = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar='BAG...')]
+Checkpoint = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar='CHECKPOINT')]
 Encoder = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar='ENCODER')]
 Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar='FILE...')]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar='FOLDER')]

@@ -6,29 +6,54 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .arguments import Bags, Folder, Robot, Weights
+from .arguments import Bags, Checkpoint, Folder, Robot, Weights
 
 
 def adopt(
-    checkpoint: Folder,
+    checkpoint: Checkpoint,
     robot: Robot,
+    out: Path | None = None,
+    revision: str = '',
+    statistics: Path | None = None,
 ) -> None:
     """Describe a lerobot checkpoint so that it can drive an arm.
 
-    What its numbers mean stands in a file of yours.
+    What its numbers mean stands in a file of yours. A checkpoint on the hub is fetched once, at
+    one commit; after that nothing needs the network. A LoRA adapter is merged into its base.
 
     Args:
-        checkpoint: Folder with config.json, model.safetensors and the processors.
+        checkpoint: Folder with config.json, model.safetensors and the processors; or the name of
+            one on the Hugging Face hub, like lerobot/act_aloha.
         robot: YAML file: cameras, joints, units, period; see docs/lerobot.md.
+        out: Folder for a checkpoint of the hub; by default its name, here.
+        revision: Commit, tag or branch on the hub; by default the newest commit.
+        statistics: meta/stats.json of the dataset that it was trained on, for checkpoints that
+            were saved without statistics.
     """
+    from ..vla.lerobot_checkpoint import read_statistics
+    from ..vla.lerobot_folder import fetch_snapshot
     from ..vla.lerobot_policy import adopt as adopt_checkpoint
     from ..vla.robot import load_robot
 
-    config = adopt_checkpoint(checkpoint, load_robot(robot)).config
+    described = load_robot(robot)
+    measured = None if statistics is None else read_statistics(statistics)
+    folder, source = Path(checkpoint).expanduser(), ''
+    if not folder.is_dir():
+        folder = out or Path(folder.name)
+        source = fetch_snapshot(checkpoint, revision, folder)
+        print(f'{folder} is {source}.')
+    elif out is not None or revision:
+        raise ValueError(f'{checkpoint} is a folder here: leave out --out and --revision.')
+    config = adopt_checkpoint(folder, described, measured, source).config
     print(
-        f'{checkpoint} is ready: {config.steps} steps of {config.period} s, '
+        f'{folder} is ready: {config.steps} steps of {config.period} s, '
         f'{config.tokens} of {config.dense_tokens} visual tokens per camera.'
     )
+    if config.ensemble_decay is not None:
+        print(
+            'It averages its chunks: set schedule.seams to ensemble and schedule.ensemble_decay '
+            f'to {config.ensemble_decay:.6g} where it is driven.'
+        )
 
 
 def convert_sampler(

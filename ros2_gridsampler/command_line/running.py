@@ -116,26 +116,47 @@ def _missing(error: ImportError) -> str:
     if error.name is None or not isinstance(error, ModuleNotFoundError):
         return str(error)  # says what to install
     module = error.name.partition('.')[0]
-    extras = _extras_with(module) or ['full']
+    extras, pythons = _extras_with(module)
+    if pythons and not extras:
+        return (
+            f'{module} is not installed, and needs Python {" or ".join(pythons)}; this is '
+            f'{sys.version_info[0]}.{sys.version_info[1]}. Make an environment with such a Python '
+            "and install there: pip install 'ros2_gridsampler[full,ros,"
+            f"{module}]'."
+        )
+    extras = extras or ['full']
     installs = ' or '.join(f"pip install 'ros2_gridsampler[{extra}]'" for extra in extras)
     if 'ros' in extras:
         installs += ', or source the setup file of your ROS 2 installation'
     return f'{module} is not installed; {installs}.'
 
 
-def _extras_with(module: str) -> list[str]:
-    """Extras of this package that bring a module, by the names of their distributions."""
+def _extras_with(module: str) -> tuple[list[str], list[str]]:
+    """Extras that bring a module into this Python, and the Pythons into which others do."""
     try:
         wanted = importlib.metadata.requires('ros2_gridsampler') or []
     except importlib.metadata.PackageNotFoundError:
-        return []
-    extras = []
+        return [], []
+    extras, pythons = [], []
     for requirement in wanted:
         distribution = re.split(r'[^\w.-]', requirement, maxsplit=1)[0].lower()
         extra = re.search(r'extra == .([\w-]+)', requirement)
         if extra and f'-{module.replace("_", "-").lower()}-' in f'-{distribution}-':
-            extras.append(extra[1])
-    return list(dict.fromkeys(extras))
+            if python := _other_python(requirement):
+                pythons.append(python)
+            else:
+                extras.append(extra[1])
+    return list(dict.fromkeys(extras)), list(dict.fromkeys(pythons))
+
+
+def _other_python(requirement: str) -> str:
+    """Returns the Python that a requirement is for, such as '>=3.12'; empty where it is this."""
+    marker = re.search(r'python_version\s*(>=|<)\s*.([\d.]+)', requirement)
+    if marker is None:
+        return ''
+    wanted = tuple(int(part) for part in marker[2].rstrip('.').split('.'))
+    is_newer = sys.version_info[: len(wanted)] >= wanted
+    return '' if is_newer == (marker[1] == '>=') else f'{marker[1]}{marker[2]}'
 
 
 def _sentence(error: ValueError | OSError) -> str:

@@ -75,31 +75,43 @@ def success(
     """
     from ..acting.arm_limits import load_arm
     from ..encoders.compatibility import PolicyNeeds, see_through
-    from ..engines import load
+    from ..engines import Backend, load
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.manifest import golden_observation
+    from ..policy.manifest import golden_observation, is_lerobot
     from ..simulation.benchmark import all_tasks
     from ..simulation.closed_loop import measure_success
     from ..simulation.libero_arm import Libero
     from ..simulation.simulator import check_episodes
+    from ..vla.deployed_policy import DeployedConfig, keeps_encoder, load_policy
 
+    folder = find('models', policy)
+    if encoder and (kept := keeps_encoder(folder)):
+        raise ValueError(f'{kept} Leave out --encoder.')
     numbers = tasks or all_tasks(suite)
     simulator = Libero(suite, rendering)
     check_episodes(simulator.states, placements, episodes, first)
     simulator.check_tasks(numbers)
     with json_output(json) as write:
-        folder = find('models', policy)
-        model, manifest = load_checkpoint(folder)
-        if encoder:
-            model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
+        engine: Backend
+        config: DeployedConfig
+        if is_lerobot(folder):
+            adopted = load_policy(folder, 'eager', None)
+            engine, config = adopted.backend, adopted.config
+            sha256 = adopted.about['weights sha256']
+        else:
+            model, manifest = load_checkpoint(folder)
+            if encoder:
+                model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
+            engine = load(model, [golden_observation(model.config)], backends=('eager',))
+            config, sha256 = model.config, manifest.weights_sha256
         result = measure_success(
-            load(model, [golden_observation(model.config)], backends=('eager',)),
-            model.config,
+            engine,
+            config,
             load_arm(find('calibration', 'panda', '.yaml')),
             simulator,
             name=policy,
-            weights_sha256=manifest.weights_sha256,
+            weights_sha256=sha256,
             encoder=encoder,
             tasks=numbers,
             episodes=episodes,

@@ -70,7 +70,7 @@ def import_encoder(
 ) -> None:
     """Turn published MAE weights into an encoder.
 
-    The names of the weights are those of facebookresearch/mae or of timm.
+    The names of the weights are those of facebookresearch/mae, timm or transformers.
 
     Args:
         weights: A .safetensors file, or a .pth file with tensors only; nothing is unpickled.
@@ -99,6 +99,7 @@ def import_encoder(
             'source sha256': hash_file(weights),
             'published grid': list(found.grid),
             'unused': list(found.unused),
+            'last norm': found.last_norm,
         },
         results={},
     )
@@ -108,6 +109,8 @@ def import_encoder(
         f'heads, grid {config.grid[0]}x{config.grid[1]} (published {found.grid[0]}x'
         f'{found.grid[1]}); {len(found.unused)} tensors were of no use here.'
     )
+    if found.last_norm == 'fc_norm':
+        print('Its fc_norm, which it learned for the mean of its tokens, normalises each token.')
 
 
 def pretrain(

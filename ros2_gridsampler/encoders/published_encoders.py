@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Published MAE weights of facebookresearch/mae or timm -> an encoder of this package."""
+"""MAE weights as facebookresearch/mae, timm or transformers keep them -> our encoder."""
 
 import re
 import warnings
@@ -20,8 +20,37 @@ from ..policy.policy_config import EncoderConfig
 _WRAPPERS = ('model', 'state_dict', 'module')
 _PREFIXES = ('module.', 'encoder.', 'backbone.', 'base_model.')
 # What pretraining or classification needs and an encoder has not.
-_UNUSED = re.compile(r'(decoder_|mask_token|head\.|fc_norm\.|head_drop)')
+_UNUSED = re.compile(r'(decoder_|mask_token|head\.|fc_norm\.|head_drop|pooler\.)')
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+
+
+# Names of transformers' ViTMAE and ViT, before its version 5 and since -> those of MAE.
+_TRANSFORMERS = tuple(
+    (re.compile(pattern), name)
+    for pattern, name in (
+        (r'^vit\.', ''),
+        (r'^decoder\.', 'decoder_'),
+        (r'^classifier\.', 'head.'),
+        (r'^embeddings\.cls_token$', 'cls_token'),
+        (r'^embeddings\.position_embeddings$', 'pos_embed'),
+        (r'^embeddings\.patch_embeddings\.projection\.', 'patch_embed.proj.'),
+        (r'^layernorm\.', 'norm.'),
+        (r'^(?:encoder\.)?layers?\.(\d+)\.', r'blocks.\1.'),
+        (r'\.layernorm_before\.', '.norm1.'),
+        (r'\.layernorm_after\.', '.norm2.'),
+        (r'\.attention\.attention\.(query|key|value)\.', r'.attn.\1.'),
+        (r'\.attention\.q_proj\.', '.attn.query.'),
+        (r'\.attention\.k_proj\.', '.attn.key.'),
+        (r'\.attention\.v_proj\.', '.attn.value.'),
+        (r'\.attention\.(?:output\.dense|o_proj)\.', '.attn.proj.'),
+        (r'\.intermediate\.dense\.', '.mlp.fc1.'),
+        (r'\.output\.dense\.', '.mlp.fc2.'),
+    )
+)
+
+
+# Classes in which training runs keep their settings; to make one of them runs no other code.
+_INERT = ('argparse.Namespace', 'pathlib.PosixPath')
 
 
 class NotAnEncoder(ValueError):
@@ -36,11 +65,13 @@ class Imported:
         encoder: Ready.
         grid: Rows and columns of the published position embeddings.
         unused: Names that were left out.
+        last_norm: Tensors that the last norm is made of.
     """
 
     encoder: Encoder
     grid: tuple[int, int]
     unused: tuple[str, ...]
+    last_norm: str = 'norm'
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -61,6 +92,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, NotAnEncoder):
         raise
     except Exception as error:  # a foreign file ends PyTorch's reader in any way at all
+        if others := _other_objects(path):
+            raise NotAnEncoder(_keep_tensors(path, others)) from error
         # Not its words: they advise to unpickle.
         raise NotAnEncoder(
             f'{path} cannot be read ({type(error).__name__}). Give a .safetensors file, or a .pth '
@@ -75,7 +108,50 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if any(name.startswith(f'{prefix}blocks.') for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
+    return of_transformers(tensors)
+
+
+def of_transformers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns tensors by MAE's names, where transformers named them; others as they are."""
+    if not any(name.endswith('embeddings.patch_embeddings.projection.weight') for name in tensors):
+        return tensors
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        for pattern, ours in _TRANSFORMERS:
+            name = pattern.sub(ours, name)
+        renamed[name] = tensor
+    for name in [name for name in renamed if '.attn.query.' in name]:
+        three = [name.replace('.query.', f'.{part}.') for part in ('query', 'key', 'value')]
+        if missing := [part for part in three if part not in renamed]:
+            raise NotAnEncoder(f'The file lacks {missing}, and is no whole ViT.')
+        joined = torch.cat([renamed.pop(part) for part in three])
+        renamed[name.replace('.query.', '.qkv.')] = joined
+    return renamed
+
+
+def _other_objects(path: Path) -> list[str]:
+    """Returns the classes of a PyTorch file that are neither tensors nor plain values."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # it is no such file
+        return []
+
+
+def _keep_tensors(path: Path, others: list[str]) -> str:
+    """Returns the sentence that says how to leave everything but tensors out of a file."""
+    held = f'{path} holds {", ".join(others)} beside its tensors; tensors only are read.'
+    if not set(others) <= set(_INERT):
+        return (
+            f'{held} Save the tensors alone where the file was made: '
+            'torch.save(model.state_dict(), FILE).'
+        )
+    out = path.with_name(f'{path.stem}_tensors.pth')
+    return (
+        f'{held} Keep them alone: python -c "import argparse, pathlib, torch; '
+        f'torch.serialization.add_safe_globals([{", ".join(_INERT)}]); '
+        f"c = torch.load('{path}', map_location='cpu', weights_only=True); "
+        f"torch.save(c.get('model', c.get('state_dict', c)), '{out}')\"; then import {out}."
+    )
 
 
 def _safe(path: Path) -> dict[str, Tensor]:
@@ -94,7 +170,9 @@ def import_encoder(
     """Builds the encoder that the shapes tell, for pictures of a size.
 
     Args:
-        tensors: Tensors by the names of facebookresearch/mae, which timm shares.
+        tensors: Tensors by the names of facebookresearch/mae, which timm shares. A model that
+            was fine-tuned on the mean of its tokens has `fc_norm` in place of `norm`; here it
+            then normalises each token, as it did their mean.
         image_height: Height of the robot's pictures [px].
         image_width: Width of the robot's pictures [px].
         heads: Number of attention heads, which no shape tells; 0 for what ViTs of that width have.
@@ -130,6 +208,10 @@ def import_encoder(
         stem=(),
     )
     grid = _grid(positions)
+    last_norm = 'norm'
+    if 'norm.weight' not in tensors and 'fc_norm.weight' in tensors:
+        last_norm = 'fc_norm'
+        tensors = {re.sub(r'^fc_norm\.', 'norm.', name): t for name, t in tensors.items()}
     found = {**tensors, 'pos_embed': resize_positions(positions, config.grid)}
     encoder = Encoder(config)
     wanted = encoder.state_dict()
@@ -149,7 +231,7 @@ def import_encoder(
         if not torch.isfinite(found[name]).all():
             raise NotAnEncoder(f'{name} holds numbers that are not finite.')
     encoder.load_state_dict({name: found[name].float() for name in wanted})
-    return Imported(encoder.eval(), grid, unused)
+    return Imported(encoder.eval(), grid, unused, last_norm)
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -39,7 +39,8 @@ class BlindPolicy:
 
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
         """Returns what the policy says to the mean pictures."""
-        blind = replace(observation, images=self._pictures)
+        seen = tuple(replace(each, images=self._pictures) for each in observation.earlier)
+        blind = replace(observation, images=self._pictures, earlier=seen)
         if prefix is None:
             return self._engine.predict(blind)
         return self._engine.predict(blind, prefix)

@@ -155,6 +155,8 @@ def evaluate_to_folder(
         (out / old).unlink(missing_ok=True)
     if contestants is None:
         contestants = load_contestants(task.choices)
+    for contestant in contestants:
+        task.config.commands.schedule.check_policy(contestant.config.ensemble_decay)
     limits = load_arm(Path(task.arm))
     recorded = read_topics(bag)
     if not recorded:
@@ -256,7 +258,8 @@ def _key(bag: Path, task: EvaluationTask) -> str:
         for choice in task.choices
         for folder in (choice.folder, choice.encoder)
         if folder is not None
-        for path in sorted(folder.glob('manifest.json'))
+        for name in ('manifest.json', 'robot.json')
+        if (path := folder / name).is_file()
     ]
     files += [path for path in (Path(task.arm), task.intervals) if path is not None]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]

@@ -110,7 +110,7 @@ def map_topics(
     if streams_read.uses_pose or hand:
         pose = guess.one('pose', _POSE, choice.pose, ('/end_effector_pose',))
     instruction = ''
-    if not choice.fixed_instruction:
+    if streams_read.uses_instruction and not choice.fixed_instruction:
         instruction = guess.one('instruction', _STRING, choice.instruction, ('/instruction',))
     action = guess.action(means, choice.action)
     gripper = guess.gripper(choice.gripper) if hand else ''

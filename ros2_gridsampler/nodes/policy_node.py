@@ -181,6 +181,7 @@ class PolicyNode(LifecycleNode):
         log = self.get_logger()
         loaded = load_swappable(parameters, self.announce, steady=self._steady, log=log)
         deployed = loaded.policy
+        parameters.schedule.check_policy(deployed.config.ensemble_decay)
         self._loop = loop = PolicyLoop(
             self,
             parameters,

@@ -132,6 +132,15 @@ def write_manifest(folder: Path, manifest: object) -> None:
     write_whole(folder / MANIFEST, text)
 
 
+def is_lerobot(folder: Path) -> bool:
+    """Returns whether a folder holds a policy as lerobot saves one, adopted or not."""
+    try:
+        content = json.loads((folder / 'config.json').read_text('utf-8'))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {'type', 'input_features'} <= content.keys()
+
+
 def load_manifest(folder: Path) -> Manifest:
     """Reads and checks the manifest of a policy alone; see `read_manifest`."""
     return read_manifest(folder, Manifest, WEIGHTS)
@@ -154,6 +163,12 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
+        if is_lerobot(folder):
+            raise BadCheckpoint(
+                f'{folder} holds a policy of lerobot, and this takes policies of this package '
+                'only. Once `gridsampler adopt` has described its robot, check, evaluate, '
+                'success, train --base and the policy node take it.'
+            ) from None
         raise BadCheckpoint(
             f'{folder} has no {MANIFEST}; a checkpoint is a folder with {MANIFEST} and {weights}.'
         ) from None

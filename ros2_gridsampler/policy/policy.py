@@ -107,6 +107,9 @@ class Policy(nn.Module):
             config.tokens,
             context=2 * width if config.conditioned else 0,
         )
+        # Where they have one width there is nothing between encoder and trunk.
+        same = config.encoder.width == width
+        self.widen: nn.Module = nn.Identity() if same else nn.Linear(config.encoder.width, width)
         self.camera_embedding = nn.Parameter(torch.zeros(len(config.cameras), 1, width))
         hashed = config.instruction == 'hashed_words'
         self.words = WordEmbedding(width) if hashed else SentenceEmbedding(width)
@@ -144,6 +147,7 @@ class Policy(nn.Module):
             task = task.repeat_interleave(cameras, 0)
 
         tokens, points = self.see(images.flatten(0, 1), task)
+        tokens = self.widen(tokens)
         visual = (tokens.unflatten(0, (-1, cameras)) + self.camera_embedding).flatten(1, 2)
         queries = self.trunk(torch.cat([visual, word_tokens, body_token], 1))
         return queries, points.unflatten(0, (-1, cameras))

@@ -125,14 +125,12 @@ class TrunkConfig:
             raise ValueError(f'Trunk width {self.width} is no multiple of {self.heads} heads.')
 
 
-def check_parts(encoder: EncoderConfig, trunk: TrunkConfig, sample_after: int) -> None:
-    """Refuses an encoder, a trunk and a place of the sampling that do not fit each other."""
+def check_sampling(encoder: EncoderConfig, sample_after: int) -> None:
+    """Refuses a place of the sampling that an encoder does not have."""
     if not 0 <= sample_after <= encoder.depth:
         raise ValueError(
             f'sample_after is {sample_after}; the encoder has {encoder.depth} blocks.'
         )
-    if encoder.width != trunk.width:
-        raise ValueError(f'Encoder width {encoder.width} and trunk width {trunk.width} differ.')
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ class PolicyConfig:
             raise ValueError(
                 f'A {self.reducer} policy keeps {kept} tokens per camera, got {self.tokens}.'
             )
-        check_parts(self.encoder, self.trunk, self.sample_after)
+        check_sampling(self.encoder, self.sample_after)
         check_depth(self.depth, self.cameras)
         if len(self.action_statistics.mean) != len(self.action_space.names):
             raise ValueError(
@@ -247,6 +245,11 @@ class PolicyConfig:
     def continues(self) -> bool:
         """Whether it takes the first steps of its chunk, where they are already decided."""
         return self.head != 'direct'
+
+    @property
+    def ensemble_decay(self) -> float | None:
+        """None: its chunks are not averaged unless the user asks for it."""
+        return None
 
     @property
     def dense_tokens(self) -> int:

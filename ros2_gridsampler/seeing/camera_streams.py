@@ -35,9 +35,9 @@ class CameraStreams:
         self.samples: dict[str, SampleStream[Any]] = {
             name: SampleStream(
                 f'camera {name!r}',
-                _MOST_PICTURES,
+                _MOST_PICTURES * (1 + config.earlier),
                 budget.max_age,
-                budget.span,
+                budget.span + config.history,
                 lambda m: bytes(m.data),
             )
             for name in config.cameras

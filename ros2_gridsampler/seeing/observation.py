@@ -29,6 +29,8 @@ class Observation:
             the policy does not use it.
         command: Joint targets that were sent last before the first camera's picture was taken,
             in the order of the joints; None where the policy does not use them.
+        earlier: What was seen before, the newest first, for a policy that reads several
+            observations at once; without velocities and command.
     """
 
     images: Mapping[str, UInt8[np.ndarray, 'height width 3']]
@@ -38,6 +40,7 @@ class Observation:
     time: float
     velocities: Float[np.ndarray, ' joints'] | None = None
     command: Float[np.ndarray, ' joints'] | None = None
+    earlier: tuple['Observation', ...] = ()
 
     @property
     def origin(self) -> Float[np.ndarray, ' joints']:
@@ -66,6 +69,8 @@ class ObservationConfig:
         uses_command: Whether the joint targets sent last belong to it.
         uses_instruction: Whether it waits for a sentence.
         depth: Cameras that publish distances -> what their pictures show of them.
+        earlier: How many observations before it the policy reads with it.
+        earlier_period: Time between two of them [s].
     """
 
     cameras: Mapping[str, ImagePreparation]
@@ -76,10 +81,21 @@ class ObservationConfig:
     uses_command: bool = False
     uses_instruction: bool = True
     depth: Mapping[str, DepthRange] = field(default_factory=dict)
+    earlier: int = field(default=0, metadata={'minimum': 0})
+    earlier_period: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
 
     def __post_init__(self) -> None:
-        """Refuses a range for a camera that is not there."""
+        """Refuses a range for a camera that is not there, and a history without a period."""
         check_depth(self.depth, tuple(self.cameras))
+        if self.earlier and not self.earlier_period > 0:
+            raise ValueError(
+                f'{self.earlier} earlier observations need a time between them, got 0 s.'
+            )
+
+    @property
+    def history(self) -> float:
+        """Time from the oldest observation that the policy reads to the newest [s]."""
+        return self.earlier * self.earlier_period
 
     @property
     def numbers(self) -> int:

@@ -3,10 +3,11 @@
 """Camera, joint and pose streams, stamped at capture -> Observations, matched by capture time."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from .camera_streams import CameraStreams
 from .joint_states import JointNames, JointStream
@@ -46,7 +47,7 @@ class ObservationBuffer:
         self._budget = budget
         joint_names = joint_names or JointNames()
         depth, reach = _MOST_SAMPLES, budget.max_age
-        span = budget.span + config.velocity_window
+        span = budget.span + config.velocity_window + config.history
         self._cameras = CameraStreams(config, budget, any_scale)
         self._joints = JointStream(joint_names.of_robot(config.joints), depth, reach, span)
         self._pose: SampleStream[Float[np.ndarray, '7']] = SampleStream(
@@ -256,13 +257,50 @@ class ObservationBuffer:
         velocities = self._velocities(frame_time) if self._config.velocity_window else None
         command = self._command(frame_time, joints) if self._config.uses_command else None
         pose = samples[-1] if self._config.uses_pose else None
+        before = self._before(frame_time)
 
         def decode() -> Observation:
-            messages = zip(self._config.cameras, samples[:count], strict=True)
-            images = {name: self._cameras.picture(name, message) for name, message in messages}
-            return Observation(images, joints, pose, instruction, oldest, velocities, command)
+            images = self._pictures(samples[:count])
+            now = Observation(images, joints, pose, instruction, oldest, velocities, command)
+            return replace(now, earlier=self._history(now, before)) if before else now
 
         return decode
+
+    def _pictures(self, messages: Sequence[Any]) -> dict[str, UInt8[np.ndarray, 'height width 3']]:
+        pairs = zip(self._config.cameras, messages, strict=True)
+        return {name: self._cameras.picture(name, message) for name, message in pairs}
+
+    def _before(self, frame_time: float) -> list[list[tuple[float, Any]] | None]:
+        """The samples of each earlier moment, the newest first; None where a stream has none."""
+        found: list[list[tuple[float, Any]] | None] = []
+        for count in range(1, self._config.earlier + 1):
+            # Frames come a little early or late.
+            moment = frame_time - count * self._config.earlier_period + 1e-3
+            pairs = [stream.at(moment) for stream in self._streams()]
+            known = [pair for pair in pairs if pair and moment - pair[0] <= self._budget.max_skew]
+            found.append(known if len(known) == len(pairs) else None)
+        return found
+
+    def _history(
+        self, now: Observation, before: Sequence[Sequence[tuple[float, Any]] | None]
+    ) -> tuple[Observation, ...]:
+        """Decodes what was seen before; a moment that is not known is as the one after it was."""
+        count, earlier = len(self._cameras.samples), [replace(now, velocities=None, command=None)]
+        for matched in before:
+            if matched is None:
+                earlier.append(earlier[-1])
+                continue
+            samples = [sample for _, sample in matched]
+            earlier.append(
+                Observation(
+                    self._pictures(samples[:count]),
+                    samples[count] if self._config.joints else np.empty(0),
+                    samples[-1] if self._config.uses_pose else None,
+                    now.instruction,
+                    min(time for time, _ in matched),
+                )
+            )
+        return tuple(earlier[1:])
 
     def _velocities(self, time: float) -> Float[np.ndarray, ' joints']:
         """Of the joints over the window before `time`; at rest before anything is known."""

@@ -16,11 +16,10 @@ from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import StreamTopics, feed
 from ..bounds import checked
 from ..engines import Backend
-from ..policy.policy_config import PolicyConfig
 from ..policy.prediction import Prediction
-from ..seeing.observation import Observation
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import StreamBudget
+from ..vla.deployed_policy import DeployedConfig
 from .arm_messages import (
     INSTRUCTION,
     JOINT_STATES,
@@ -103,7 +102,7 @@ class Success:
 
 def measure_success(
     policy: Backend,
-    config: PolicyConfig,
+    config: DeployedConfig,
     limits: ArmLimits,
     simulator: Simulator[SimulatedArm],
     *,
@@ -152,7 +151,7 @@ def measure_success(
         episodes=episodes,
         placements=placements,
         first=first,
-        image_size=config.resolution[0],
+        image_size=config.observation.resolution[0],
     )
     tally = Tally(outcomes)
     return Success(
@@ -174,14 +173,16 @@ def measure_success(
     )
 
 
-def check_embodiment(config: PolicyConfig, name: str, simulator: Simulator[SimulatedArm]) -> None:
+def check_embodiment(
+    config: DeployedConfig, name: str, simulator: Simulator[SimulatedArm]
+) -> None:
     """Refuses a policy that was trained for another arm than the simulated one.
 
     Raises:
         ValueError: Says what the policy commands and sees, and what the simulated arm has.
     """
     space = config.action_space
-    foreign = [each for each in config.joints if each not in simulator.joints]
+    foreign = [each for each in config.observation.joints if each not in simulator.joints]
     unseen = [each for each in config.cameras if each not in simulator.cameras]
     if space.kind != 'end_effector_twist' or foreign or unseen:
         raise ValueError(
@@ -193,7 +194,7 @@ def check_embodiment(config: PolicyConfig, name: str, simulator: Simulator[Simul
 
 def drive(
     policy: Backend,
-    config: PolicyConfig,
+    config: DeployedConfig,
     limits: ArmLimits,
     arm: SimulatedArm,
     loop: LoopConfig,
@@ -210,24 +211,30 @@ def drive(
     topics = StreamTopics(
         {camera: image_topic(camera, compressed=True) for camera in config.cameras},
         JOINT_STATES,
-        POSE if config.uses_pose else '',
+        POSE if config.observation.uses_pose else '',
         INSTRUCTION,
     )
     buffer = ObservationBuffer(config.observation, StreamBudget())
     buffer.set_instruction(instruction)
     for camera in buffer.rectified:
         matrix = arm.camera_intrinsics(camera)
-        buffer.add_camera_info(camera, camera_info(camera, matrix, *config.resolution, 0.0))
-    controller = Controller(config.action_space, limits, ScheduleConfig(), max_state_age=1.0)
+        buffer.add_camera_info(
+            camera, camera_info(camera, matrix, *config.observation.resolution, 0.0)
+        )
+    schedule = ScheduleConfig.of_policy(config.ensemble_decay)
+    controller = Controller(config.action_space, limits, schedule, max_state_age=1.0)
     waiting: list[tuple[float, ActionChunk]] = []
     for step in range(loop.maximum_steps):
         now = 1.0 + step * arm.period
         looking = step % loop.replan_every == 0
-        state = arm.observe(images=looking)
+        state = arm.observe(images=looking or config.observation.earlier > 0)
         controller.measure(np.append(state.pose[:3], state.gripper_opening), now)
         prediction = None
+        if looking or config.observation.earlier:
+            for topic, message in state_messages(state, now, compressed=True):
+                feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
         if looking:
-            observation = _observe(buffer, topics, state, now)
+            observation = buffer.newest(now)
             known = controller.prefix(observation.time, config.period, now)
             prediction = policy.predict(observation, known if config.continues else None)
             waiting.append((now + loop.latency, prediction.chunk))
@@ -239,11 +246,3 @@ def drive(
         if arm.success():
             yield None
             return
-
-
-def _observe(
-    buffer: ObservationBuffer, topics: StreamTopics, state: ArmState, now: float
-) -> Observation:
-    for topic, message in state_messages(state, now, compressed=True):
-        feed(buffer, topics, RecordedMessage(topic, message.__msgtype__, now, message))
-    return buffer.newest(now)

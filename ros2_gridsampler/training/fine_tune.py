@@ -107,7 +107,7 @@ def fine_tune(
     robot = adoption.robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
     torch.manual_seed(config.seed)
-    model = load_model_folder(base, language)
+    model = load_model_folder(base, language, absent=robot.absent_cameras)
     if config.sampler is not None:
         model = with_samplers(model, config.sampler)
     reads = LerobotPolicy(model, robot).config

@@ -13,7 +13,7 @@ from ..bounds import checked
 from ..datasets.episodes import EpisodeConfig
 from ..files import read_yaml, structure
 from ..policy.instruction import Reader
-from ..policy.policy_config import EncoderConfig, TrunkConfig, check_parts
+from ..policy.policy_config import EncoderConfig, TrunkConfig, check_sampling
 from ..policy.token_reducers import check_reducer
 
 
@@ -104,7 +104,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuses numbers that train nothing, and parts that do not fit each other."""
         check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
-        check_parts(self.encoder, self.trunk, self.sample_after)
+        check_sampling(self.encoder, self.sample_after)
 
 
 Config = TypeVar('Config')

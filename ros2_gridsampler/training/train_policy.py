@@ -276,7 +276,9 @@ def validate(
     # Some heads and reducers draw numbers, and the training draws from the same generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        losses = [batch_losses(policy, batches(part)) for part in parts]
+        # A large encoder takes minutes for it.
+        shown = tqdm(parts, desc='validation', unit='batch', leave=False)
+        losses = [batch_losses(policy, batches(part)) for part in shown]
     return {
         name: round(float(np.mean([loss[name].item() for loss in losses])), 5)
         for name in losses[0]

@@ -21,7 +21,7 @@ from ..engines.engine import EngineRefused, Settings
 from ..engines.engine_cache import EngineCache, default_folder
 from ..engines.table import AUTOMATIC, Choice, find_engines, preference
 from ..policy.instruction import read_instruction
-from ..policy.manifest import Manifest, golden_observation
+from ..policy.manifest import Manifest, golden_observation, is_lerobot, load_manifest
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.opencv import has_opencv
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 LEROBOT = 'eager'
 """Name of the engine by which lerobot computes its policies itself."""
-# What lerobot calls two of the files of its checkpoints.
-_LEROBOT_FILES = ('config.json', 'policy_preprocessor.json')
 
 
 class Cells(Protocol):
@@ -59,6 +57,10 @@ class DeployedConfig(Protocol):
         """The streams that it reads."""
 
     @property
+    def steps(self) -> int:
+        """Targets per chunk."""
+
+    @property
     def period(self) -> float:
         """Time between two targets [s]."""
 
@@ -69,6 +71,10 @@ class DeployedConfig(Protocol):
     @property
     def continues(self) -> bool:
         """Whether it takes the first steps of its chunk, where they are already decided."""
+
+    @property
+    def ensemble_decay(self) -> float | None:
+        """`ScheduleConfig.ensemble_decay` of a policy made for temporal ensembling, or None."""
 
     @property
     def tokens(self) -> int:
@@ -199,6 +205,20 @@ def load_policy(
     return _own(folder, compute(policy), manifest, {})
 
 
+def action_space_of(folder: Path) -> ActionSpace:
+    """Returns in which action space the policy of a folder commands, without loading it.
+
+    Raises:
+        BadCheckpoint: The folder does not say.
+    """
+    if is_lerobot(folder):
+        require_torch(folder)
+        from .lerobot_checkpoint import load_adoption
+
+        return load_adoption(folder).robot.action_space
+    return load_manifest(folder).policy.action_space
+
+
 def reference_views(
     folder: Path, manifest: Manifest
 ) -> dict[str, UInt8[np.ndarray, 'height width 3']]:
@@ -220,11 +240,6 @@ def require_torch(folder: Path) -> None:
             'policy where it is: gridsampler export --backend openvino --policy POLICY --out '
             'FOLDER.'
         ) from error
-
-
-def is_lerobot(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint of lerobot, adopted or not."""
-    return all((folder / name).is_file() for name in _LEROBOT_FILES)
 
 
 def _own(

@@ -108,7 +108,7 @@ def _join_windows(connector: Any, cells: Tensor, scale_factor: int) -> Tensor:
 
 
 REDUCERS = 'token_reducers'
-_KINDS = ('smolvla', 'pi0', 'pi05', 'act')
+KINDS = ('smolvla', 'pi0', 'pi05', 'act')
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def attach(policy: Any, plan: SamplerPlan) -> SeenPoints:
         ValueError: The policy is of another kind, cannot take this plan, or has reducers.
     """
     kind, cameras = policy.config.type, len(policy.config.image_features)
-    if kind not in _KINDS:
-        raise ValueError(f'A policy of type {kind!r} is not supported; use one of {_KINDS}.')
+    if kind not in KINDS:
+        raise ValueError(f'A policy of type {kind!r} is not supported; use one of {KINDS}.')
     if not cameras:
         raise ValueError('This policy looks through no camera: there are no tokens to reduce.')
     if plan.per_camera and getattr(policy.config, 'gradient_checkpointing', False):

@@ -10,21 +10,31 @@ and the reducers' in one file.
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cattrs
 from safetensors import SafetensorError
-from safetensors.torch import load_model
 
 from ..files import structure
 from ..policy.manifest import BadCheckpoint
-from .lerobot import SamplerPlan, SeenPoints, attach
+from .lerobot import SamplerPlan, SeenPoints
+from .lerobot_folder import (
+    PROCESSORS,
+    check_language_model,
+    check_processors,
+    check_statistics,
+    read_config,
+    registered_steps,
+)
+from .lerobot_weights import load_weights
 from .robot import Robot
 
-ROBOT, PLAN, CONFIG = 'robot.json', 'reducers.json', 'config.json'
-PROCESSORS = ('policy_preprocessor', 'policy_postprocessor')
+ROBOT, PLAN = 'robot.json', 'reducers.json'
+Statistics = Mapping[str, Mapping[str, Any]]
+"""Feature -> statistic, such as 'mean' -> its numbers."""
 FORMAT = 1
 
 
@@ -37,12 +47,14 @@ class Adoption:
         robot: What the numbers mean.
         sha256: File name -> hash, of every other file of the folder that is read.
         golden_actions: The chunk for a made-up observation, physical units.
+        source: Name on the hub and commit that the folder was fetched from; empty for others.
     """
 
     format: int
     robot: Robot
     sha256: dict[str, str]
     golden_actions: tuple[tuple[float, ...], ...]
+    source: str = ''
 
 
 @dataclass(frozen=True)
@@ -64,45 +76,53 @@ class LerobotModel:
     plan: SamplerPlan | None
 
 
-def is_lerobot(folder: Path) -> bool:
-    """Returns whether a folder holds a lerobot checkpoint."""
-    return (folder / CONFIG).is_file() and (folder / f'{PROCESSORS[0]}.json').is_file()
-
-
-def load_model_folder(folder: Path, language_model: str) -> LerobotModel:
+def load_model_folder(
+    folder: Path,
+    language_model: str,
+    *,
+    absent: Collection[str] = (),
+    statistics: Statistics | None = None,
+) -> LerobotModel:
     """Reads policy and processors; files are believed as they are, see `load_adoption`.
 
     Args:
         folder: lerobot's checkpoint folder.
         language_model: Folder of the language model, as in `Robot`.
+        absent: Cameras of the policy that the robot does not have, as in `Robot`.
+        statistics: By which the processors normalise instead of their own; None for theirs.
 
     Raises:
         BadCheckpoint: Files are missing or do not fit each other.
     """
-    from lerobot.configs.policies import PreTrainedConfig
-    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+    from lerobot.policies.factory import make_pre_post_processors
 
+    config = read_config(folder)
+    check_processors(folder)
+    config.device = 'cpu'
+    # The checkpoint holds all weights: nothing is to be fetched.
+    if hasattr(config, 'pretrained_backbone_weights'):
+        config.pretrained_backbone_weights = None
+    if hasattr(config, 'vlm_model_name'):
+        config.load_vlm_weights = False
+        if language_model:
+            config.vlm_model_name = str(folder / language_model)
+    if not language_model:
+        check_language_model(folder, config)
     try:
-        config: Any = PreTrainedConfig.from_pretrained(folder, local_files_only=True)
-        config.device = 'cpu'
-        if hasattr(config, 'vlm_model_name'):
-            # The checkpoint holds all weights: nothing is to be fetched.
-            config.load_vlm_weights = False
-            if language_model:
-                config.vlm_model_name = str(folder / language_model)
-        policy: Any = get_policy_class(config.type)(config)
         plan = load_plan(folder)
-        seen = None if plan is None else attach(policy, plan)
-        load_model(policy, folder / 'model.safetensors', strict=True, device='cpu')
-        steps = [_overrides(folder, name, language_model) for name in PROCESSORS]
+        policy, seen = load_weights(config, folder, plan)
+        steps = [_overrides(folder, name, language_model, statistics) for name in PROCESSORS]
         before, after = make_pre_post_processors(
             config,
             pretrained_path=str(folder),
             preprocessor_overrides=steps[0],
             postprocessor_overrides=steps[1],
         )
+    except BadCheckpoint:
+        raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadCheckpoint(f'{folder} cannot be loaded by lerobot: {error}') from error
+    check_statistics(folder, config, before, after, absent)
     return LerobotModel(policy.eval(), before, after, seen, plan)
 
 
@@ -110,10 +130,33 @@ def save_model_folder(model: LerobotModel, folder: Path) -> None:
     """Writes policy, processors and plan as `load_model_folder` reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     model.policy.save_pretrained(folder)
-    for processor, name in zip((model.preprocess, model.postprocess), PROCESSORS, strict=True):
-        processor.save_pretrained(folder, config_filename=f'{name}.json')
+    save_processors(model, folder)
     if model.plan is not None:
         (folder / PLAN).write_text(json.dumps(cattrs.unstructure(model.plan), indent=1))
+
+
+def save_processors(model: LerobotModel, folder: Path) -> None:
+    """Writes the processors with their statistics."""
+    for processor, name in zip((model.preprocess, model.postprocess), PROCESSORS, strict=True):
+        processor.save_pretrained(folder, config_filename=f'{name}.json')
+
+
+def read_statistics(path: Path) -> Statistics:
+    """Returns the statistics of a LeRobot dataset, its `meta/stats.json`.
+
+    Raises:
+        ValueError: The file holds none.
+    """
+    try:
+        content = json.loads(path.read_text('utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path} is not JSON: {error}') from error
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ValueError(
+            f'{path} holds no statistics; give meta/stats.json of the LeRobot dataset that the '
+            'policy was trained on.'
+        )
+    return content
 
 
 def load_plan(folder: Path) -> SamplerPlan | None:
@@ -161,17 +204,18 @@ def hash_files(folder: Path) -> dict[str, str]:
     }
 
 
-def _overrides(folder: Path, name: str, language_model: str) -> dict[str, dict[str, str]]:
-    content = json.loads((folder / f'{name}.json').read_text())
-    steps = [step.get('registry_name') for step in content['steps']]
-    if None in steps:
-        # lerobot would import whatever class the file names.
-        raise ValueError(f'{name}.json names a step that is not one of lerobot itself.')
-    overrides: dict[str, dict[str, str]] = {}
+def _overrides(
+    folder: Path, name: str, language_model: str, statistics: Statistics | None
+) -> dict[str, dict[str, Any]]:
+    steps = registered_steps(folder, name)
+    overrides: dict[str, dict[str, Any]] = {}
     if 'device_processor' in steps:
         overrides['device_processor'] = {'device': 'cpu'}
     if 'tokenizer_processor' in steps and language_model:
         overrides['tokenizer_processor'] = {'tokenizer_name': str(folder / language_model)}
+    for step in ('normalizer_processor', 'unnormalizer_processor'):
+        if step in steps and statistics is not None:
+            overrides[step] = {'stats': statistics}
     return overrides
 
 

@@ -51,12 +51,12 @@ class CompiledLerobotPolicy(LerobotPolicy):
         sessions: Mapping[str, Session],
         report: Report,
     ) -> None:
-        super().__init__(policy.model, policy.config.robot)
+        super().__init__(policy.model, policy.config.robot, guided=False)
         self.report = report
         self._parts = parts
         self._sessions = sessions
 
-    def infer(self, batch: Any) -> tuple[Tensor, list[Tensor]]:
+    def infer(self, batch: Any, **guidance: Any) -> tuple[Tensor, list[Tensor]]:
         """Returns actions before the processors, and where each picture was read, if anywhere."""
         return self._parts.infer(self._sessions, batch)
 

@@ -3,7 +3,7 @@
 """Observation -> ActionChunk by a lerobot checkpoint: SmolVLA, pi0, pi0.5, ACT."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,21 @@ from ..policy.manifest import BadCheckpoint
 from ..policy.prediction import Prediction
 from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.observation import Observation, ObservationConfig
+from .lerobot import KINDS
 from .lerobot_checkpoint import (
     FORMAT,
     ROBOT,
     Adoption,
     LerobotModel,
+    Statistics,
     hash_files,
     load_adoption,
     load_model_folder,
+    save_processors,
 )
+from .lerobot_chunking import Guidance, continues, known_steps
+from .lerobot_folder import read_config
+from .lerobot_weights import merge_adapter, needs_merging
 from .robot import Robot, state_vector
 
 
@@ -99,7 +105,11 @@ class LerobotConfig:
         tokens: Visual tokens kept per camera.
         dense_tokens: Tokens per camera before sampling.
         encoder: For drawing points.
+        earlier: Observations that it reads with the newest one, a period apart.
         reads_language: Whether its processors turn a sentence into tokens.
+        continues: Whether it is told the steps that are already decided; see `Guidance`.
+        ensemble_decay: How the chunks of a policy that averages them weigh, as
+            `ScheduleConfig.ensemble_decay` [1/s]; None for a policy that does not.
     """
 
     robot: Robot
@@ -108,7 +118,10 @@ class LerobotConfig:
     tokens: int = field(metadata={'minimum': 0})
     dense_tokens: int = field(metadata={'minimum': 0})
     encoder: PictureCells = PictureCells()
+    earlier: int = 0
     reads_language: bool = True
+    continues: bool = False
+    ensemble_decay: float | None = None
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -131,11 +144,6 @@ class LerobotConfig:
         return self.robot.period
 
     @property
-    def continues(self) -> bool:
-        """Never: lerobot's own real-time chunking is not used."""
-        return False
-
-    @property
     def observation(self) -> ObservationConfig:
         """The streams that the policy reads."""
         robot = self.robot
@@ -145,6 +153,8 @@ class LerobotConfig:
             robot.joints,
             robot.uses_pose,
             uses_instruction=self.reads_language,
+            earlier=self.earlier,
+            earlier_period=self.period if self.earlier else 0.0,
         )
 
 
@@ -157,6 +167,7 @@ class LerobotPolicy:
     Args:
         model: Policy and processors.
         robot: What its numbers mean.
+        guided: Whether it may go on from given steps; an engine has no such pull.
 
     Attributes:
         config: What a node has to know.
@@ -165,14 +176,54 @@ class LerobotPolicy:
         BadCheckpoint: The robot does not fit the policy.
     """
 
-    def __init__(self, model: LerobotModel, robot: Robot) -> None:
+    def __init__(self, model: LerobotModel, robot: Robot, *, guided: bool = True) -> None:
         self._model = model
         self.config = _config(model, robot)
+        if not guided:
+            self.config = replace(self.config, continues=False)
         policy = model.policy.config
         self._noise: Tensor | None = None
+        shape: tuple[int, ...] | None = None
         if hasattr(policy, 'max_action_dim'):
             shape = (1, policy.chunk_size, policy.max_action_dim)
+        elif policy.type == 'diffusion':
+            shape = (1, policy.horizon, policy.action_feature.shape[0])
+        if shape is not None:
             self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        # What the last prediction was, for the one that goes on from it.
+        self._last: ActionChunk | None = None
+
+    @torch.no_grad()
+    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
+        """Predicts one chunk from one observation; it begins with the prefix.
+
+        After the prefix a policy that `continues` is drawn to what it predicted last, over the
+        steps of lerobot's execution horizon less and less. Without a prefix nothing is
+        remembered: the same observation gives the same chunk.
+
+        Raises:
+            ValueError: The network gave numbers that no arm may follow, or it cannot go on from
+                a prefix.
+        """
+        decided = 0 if prefix is None else len(prefix)
+        if decided and not self.config.continues:
+            raise ValueError(
+                f'A policy of type {self._model.policy.config.type!r} of lerobot does not go on '
+                'from given steps; give no prefix.'
+            )
+        last, size = self._last, (self.config.steps, len(self.config.action_space.names))
+        if prefix is None or not decided:
+            actions, seen = self.infer(self.batch(observation))
+        else:
+            known = known_steps(prefix, last, observation.time, self.config.period, size)
+            batch = self.batch(observation, known)
+            with Guidance(self._model.policy, len(known), decided) as guidance:
+                actions, seen = self.infer(batch, **guidance.arguments(batch.pop('action')))
+        targets = self.targets(actions)
+        if prefix is not None and decided:
+            targets[:decided] = prefix
+        self._last = ActionChunk(observation.time, self.config.period, targets)
+        return Prediction(self._last, self._points(seen))
 
     @property
     def model(self) -> LerobotModel:
@@ -184,27 +235,34 @@ class LerobotPolicy:
         """What a policy that denoises starts from; empty for others."""
         return torch.empty(0) if self._noise is None else self._noise
 
-    @torch.inference_mode()
-    def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """Predicts one chunk from one observation.
+    def batch(self, observation: Observation, known: Prefix | None = None) -> Any:
+        """Returns an observation as the policy's own processors prepare it.
 
-        Raises:
-            ValueError: The network gave numbers that no arm may follow, or there is a prefix.
+        Args:
+            observation: With those before it, for a policy that reads several; the newest is
+                the last. At the beginning, and after a gap, the oldest stands for what is not.
+            known: First steps of the chunk, physical units; prepared as 'action'.
         """
-        if prefix is not None and len(prefix):
-            raise ValueError('A lerobot policy does not go on from given steps; give no prefix.')
-        actions, seen = self.infer(self.batch(observation))
-        chunk = ActionChunk(observation.time, self.config.period, self.targets(actions))
-        return Prediction(chunk, self._points(seen))
+        count = self.config.earlier
+        if not count:
+            features = self.features(observation)
+            if known is not None:
+                numbers = self.config.robot.action.of_dataset(known).astype(np.float32)
+                features['action'] = torch.from_numpy(numbers)[None]
+            return self._model.preprocess(features)
+        seen = (observation, *observation.earlier)
+        chosen = [seen[min(place, len(seen) - 1)] for place in reversed(range(count + 1))]
+        batches = [self._model.preprocess(self.features(each)) for each in chosen]
+        reads = self._model.policy.config.input_features
+        return {name: torch.stack([batch[name] for batch in batches], 1) for name in reads}
 
-    def batch(self, observation: Observation) -> Any:
-        """Returns an observation as the policy's own processors prepare it."""
-        return self._model.preprocess(self.features(observation))
-
-    def infer(self, batch: Any) -> tuple[Tensor, list[Tensor]]:
+    def infer(self, batch: Any, **guidance: Any) -> tuple[Tensor, list[Tensor]]:
         """Returns actions before the processors, and where each picture was read, if anywhere."""
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
-        actions = self._model.policy.predict_action_chunk(batch, **noise)
+        # Diffusion draws noise in every step; elsewhere nothing is drawn.
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            actions = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
         return actions, [] if self._model.seen is None else self._model.seen.take()
 
     def targets(self, actions: Tensor) -> Float[np.ndarray, 'steps actions']:
@@ -260,19 +318,34 @@ class LerobotPolicy:
         return np.clip((cells.pixels(points) - 0.5) / (size - 1), 0, 1)
 
 
-def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
+def adopt(
+    folder: Path, robot: Robot, statistics: Statistics | None = None, source: str = ''
+) -> LerobotPolicy:
     """Says what the numbers of a lerobot checkpoint mean; from then on it can drive an arm.
 
     Writes `robot.json` with the hashes of all other files and the chunk that a made-up
-    observation gives.
+    observation gives. A low-rank adapter is merged into its base first, and kept as whole
+    weights.
+
+    Args:
+        folder: lerobot's checkpoint folder.
+        robot: What the numbers mean.
+        statistics: That the processors normalise by from now on; None for their own.
+        source: As in `Adoption`.
 
     Raises:
         BadCheckpoint: The checkpoint cannot be loaded, or the robot does not fit it.
     """
-    policy = LerobotPolicy(load_model_folder(folder, robot.language_model), robot)
+    if needs_merging(folder):
+        merge_adapter(read_config(folder), folder)
+    absent = robot.absent_cameras
+    model = load_model_folder(folder, robot.language_model, absent=absent, statistics=statistics)
+    policy = LerobotPolicy(model, robot)
     chunk = policy.predict(golden_observation(policy.config)).chunk
+    if statistics is not None:
+        save_processors(model, folder)
     golden = tuple(tuple(row) for row in chunk.targets.tolist())
-    adoption = Adoption(FORMAT, robot, hash_files(folder), golden)
+    adoption = Adoption(FORMAT, robot, hash_files(folder), golden, source)
     (folder / ROBOT).write_text(json.dumps(cattrs.unstructure(adoption), indent=1))
     return policy
 
@@ -284,8 +357,9 @@ def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
         BadCheckpoint: Anything does not agree.
     """
     adoption = load_adoption(folder)
-    model = load_model_folder(folder, adoption.robot.language_model)
-    policy = LerobotPolicy(model, adoption.robot)
+    robot = adoption.robot
+    model = load_model_folder(folder, robot.language_model, absent=robot.absent_cameras)
+    policy = LerobotPolicy(model, robot)
     found = policy.predict(golden_observation(policy.config)).chunk.targets
     expected = np.array(adoption.golden_actions)
     difference = np.abs(found - expected).max() / max(float(np.ptp(expected)), 1e-9)
@@ -311,14 +385,53 @@ def golden_observation(config: LerobotConfig) -> Observation:
     return Observation(images, joints, pose, 'golden observation', 0.0)
 
 
-def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
-    policy = model.policy.config
-    shown = {f: v.shape for f, v in policy.image_features.items() if 'empty_camera' not in f}
+_DRIVING = (*KINDS, 'diffusion')
+# Policies that do without a camera that is not in the batch, as they were trained without it.
+_DO_WITHOUT = ('smolvla', 'pi0', 'pi05')
+
+
+def _shown(policy: Any, robot: Robot) -> dict[str, tuple[int, ...]]:
+    """Returns the feature of each camera of a policy that this robot has, and its shape.
+
+    Raises:
+        BadCheckpoint: The robot has too few cameras, or too many.
+    """
+    looks_at = {f: v.shape for f, v in policy.image_features.items() if 'empty_camera' not in f}
+    absent = set(robot.absent_cameras)
+    if unknown := sorted(absent - set(looks_at)):
+        raise BadCheckpoint(
+            f'The policy does not look at {unknown}, which absent_cameras names; it looks at '
+            f'{sorted(looks_at)}.'
+        )
+    if absent and policy.type not in _DO_WITHOUT:
+        raise BadCheckpoint(
+            f'A policy of type {policy.type!r} reads every one of its cameras, so none of '
+            f'{sorted(absent)} may be absent; give it a camera, or train it without.'
+        )
+    shown = {feature: shape for feature, shape in looks_at.items() if feature not in absent}
     if set(shown) != set(robot.cameras.values()):
         raise BadCheckpoint(
             f'The policy looks at {sorted(shown)}, the robot has {sorted(robot.cameras.values())};'
-            ' name a camera for each.'
+            ' name a camera for each, or list those that it was fine-tuned without under '
+            'absent_cameras.'
         )
+    return shown
+
+
+def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
+    policy = model.policy.config
+    if policy.type not in _DRIVING:
+        raise BadCheckpoint(
+            f'A policy of type {policy.type!r} of lerobot cannot drive an arm here; those of '
+            f'{list(_DRIVING)} can.'
+        )
+    mapless = policy.type == 'diffusion'
+    if policy.n_obs_steps != 1 and not mapless:
+        raise BadCheckpoint(
+            f'The policy reads {policy.n_obs_steps} observations at once, which lerobot does for '
+            "'diffusion' alone; set n_obs_steps to 1 in its config.json, or train it so."
+        )
+    shown = _shown(policy, robot)
     state, action = policy.robot_state_feature, policy.action_feature
     sizes = (state.shape[0] if state else 0, action.shape[0])
     expected = (len(robot.state.scale), len(robot.action.scale))
@@ -327,24 +440,34 @@ def _config(model: LerobotModel, robot: Robot) -> LerobotConfig:
             f'The policy reads {sizes[0]} numbers of state and gives {sizes[1]} of action, the '
             f'robot has {expected[0]} and {expected[1]}.'
         )
-    if policy.n_obs_steps != 1:
-        raise BadCheckpoint(
-            f'The policy reads {policy.n_obs_steps} observations at once; only 1 is supported.'
-        )
     preparations = {
         name: ImagePreparation(shown[feature][2], shown[feature][1])
         for name, feature in robot.cameras.items()
     }
     first = next(iter(preparations.values()))
-    dense = int(TowerCells.of(model.policy, first).count.prod())
+    # Diffusion Policy looks for key points of its own in each map and has no tokens.
+    dense = 0 if mapless else int(TowerCells.of(model.policy, first).count.prod())
     tokens = dense if model.plan is None else model.plan.tokens
     # ACT and its like have no step for text.
     steps = [type(step).__name__ for step in model.preprocess.steps]
     return LerobotConfig(
         robot,
         preparations,
-        policy.chunk_size,
+        policy.n_action_steps if mapless else policy.chunk_size,
         tokens,
         dense,
+        earlier=policy.n_obs_steps - 1,
         reads_language=any('Tokenizer' in name for name in steps),
+        continues=continues(model.policy),
+        ensemble_decay=_ensemble_decay(policy, robot.period),
     )
+
+
+def _ensemble_decay(policy: Any, period: float) -> float | None:
+    """Returns how much more a chunk counts that is a second older [1/s].
+
+    lerobot weighs the i-th oldest of the chunks, one for each step, by exp(-coefficient * i)
+    (arXiv:2304.13705, algorithm 2).
+    """
+    coefficient = getattr(policy, 'temporal_ensemble_coeff', None)
+    return None if coefficient is None else float(coefficient) / period

@@ -66,6 +66,8 @@ class Robot:
         language_model: Folder with config, processor and tokenizer of the policy's language
             model, absolute or beside this file; empty for the name in config.json, which must
             then be in the local cache.
+        absent_cameras: Features of the policy that no camera of this robot provides, for
+            policies that were fine-tuned without them.
     """
 
     cameras: dict[str, str]
@@ -77,6 +79,7 @@ class Robot:
     action: Units
     period: float
     language_model: str = ''
+    absent_cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses a description that contradicts itself."""
@@ -92,6 +95,8 @@ class Robot:
             )
         if not self.cameras or len(set(self.cameras.values())) != len(self.cameras):
             raise ValueError(f'Every camera needs a feature of its own, got {self.cameras}.')
+        if both := sorted(set(self.absent_cameras) & set(self.cameras.values())):
+            raise ValueError(f'{both} are cameras and absent_cameras; name each once.')
         if not self.period > 0:
             raise ValueError(f'The period must be positive, got {self.period} s.')
 
