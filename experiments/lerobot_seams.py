@@ -25,10 +25,10 @@ from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
 from ros2_gridsampler.seeing.stream_health import StreamBudget
 from ros2_gridsampler.vla.lerobot_checkpoint import LerobotModel, save_model_folder
 from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy, adopt, load_lerobot_policy
+from ros2_gridsampler.vla.random_policies import write_language_model
 from ros2_gridsampler.vla.robot import Robot, Units
 
 from . import run
-from .blank_language_model import write_language_model
 
 _FEATURE, _SIDE, _STEPS = 'observation.images.front', 128, 50
 _TEXT = {

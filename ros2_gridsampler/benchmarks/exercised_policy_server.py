@@ -46,7 +46,9 @@ class ExercisedPolicyServer:
         )
         config = RemoteConfig(robot, _STEPS)
         swing = _Swing(by_joints, now)
-        self._deployed = DeployedPolicy(config, swing, robot.example(), {}, lambda text: None)
+        self._deployed = DeployedPolicy(
+            config, swing, robot.example(), None, {}, lambda text: None
+        )
         self._server: _Spoiled | None = None
         self._port = 0
         self._fault = ''

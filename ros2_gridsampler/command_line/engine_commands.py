@@ -47,8 +47,7 @@ def export(
     from ..engines.engine_cache import EngineCache, default_folder
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
-    from ..policy.manifest import golden_observation
-    from ..vla.deployed_policy import is_lerobot
+    from ..policy.manifest import golden_observation, is_lerobot
 
     folder = find('models', policy)
     kept = EngineCache(cache or default_folder(), must_keep=True)

@@ -65,10 +65,6 @@ class DeployedConfig(Protocol):
         """Time between two targets [s]."""
 
     @property
-    def steps(self) -> int:
-        """Targets in a chunk."""
-
-    @property
     def continues(self) -> bool:
         """Whether it takes the first steps of its chunk, where they are already decided."""
 

@@ -344,6 +344,11 @@ class RemoteConfig:
         return (self.steps - 1) * self.robot.period
 
     @property
+    def ensemble_decay(self) -> float | None:
+        """None: whether chunks are averaged is the user's word."""
+        return None
+
+    @property
     def continues(self) -> bool:
         """Whether its server is told the steps under way."""
         return self.robot.continues
