@@ -38,7 +38,7 @@ from .run_state import RunState, keep_recipe
 
 @dataclass(frozen=True)
 @checked
-class FineTuneConfig:
+class FineTuneConfig(Compute):
     """How a lerobot policy is fine-tuned; `gridsampler train` reads it with `--base`."""
 
     topics: StreamTopics
@@ -65,7 +65,6 @@ class FineTuneConfig:
     seed: int = field(
         default=0, metadata={'help': 'Of new weights, order and noise', 'minimum': 0}
     )
-    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
     )
