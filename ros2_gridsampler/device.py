@@ -8,7 +8,7 @@ Arrays go there through `to_device` and come back through `to_arrays`, once each
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -72,6 +72,9 @@ def to_device(given: Iterable[NDArray[Any] | Tensor], device: torch.device) -> l
     return [each.to(device, non_blocking=True) for each in tensors]
 
 
-def to_arrays(results: Sequence[Tensor]) -> list[NDArray[Any]]:
-    """Returns tensors of any device as arrays, when they are computed."""
-    return [each.detach().cpu().numpy() for each in results]
+def to_arrays(results: Iterable[Tensor]) -> list[NDArray[Any]]:
+    """Returns tensors of any device as arrays, when they are computed; bfloat16 as float32."""
+    import torch
+
+    whole = [each.float() if each.dtype == torch.bfloat16 else each for each in results]
+    return [each.detach().cpu().numpy() for each in whole]

@@ -54,6 +54,7 @@ def success(
     rendering: Literal['simplified', 'original'] = 'simplified',
     perturbation: Perturbation = 'none',
     encoder: str = '',
+    device: str = 'auto',
 ) -> None:
     """Measure how often a policy solves LIBERO's tasks.
 
@@ -72,8 +73,10 @@ def success(
             another start of the hand, or the instruction in other words: by rule, or an unseen
             sentence that was written apart from those of training.
         encoder: Encoder folder or name to see through instead of the policy's own.
+        device: Where PyTorch computes the policy: auto (the GPU, if any), cpu, cuda or cuda:1.
     """
     from ..acting.arm_limits import load_arm
+    from ..device import torch_device
     from ..encoders.compatibility import PolicyNeeds, see_through
     from ..engines import load
     from ..files import find
@@ -84,6 +87,7 @@ def success(
     from ..simulation.libero_arm import Libero
     from ..simulation.simulator import check_episodes
 
+    place = str(torch_device(device))
     numbers = tasks or all_tasks(suite)
     simulator = Libero(suite, rendering)
     check_episodes(simulator.states, placements, episodes, first)
@@ -94,7 +98,7 @@ def success(
         if encoder:
             model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
         result = measure_success(
-            load(model, [golden_observation(model.config)], backends=('eager',)),
+            load(model, [golden_observation(model.config)], backends=('eager',), device=place),
             model.config,
             load_arm(find('calibration', 'panda', '.yaml')),
             simulator,

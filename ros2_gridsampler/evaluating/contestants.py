@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 
 import torch
 
+from ..device import torch_device
 from ..encoders.encoder_checkpoint import load_encoder
 from ..engines import Backend, load
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
-from ..policy.policy import Policy
 from .evaluation_config import PolicyChoice
 from .policy_scores import Contestant
 
@@ -21,8 +21,10 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
 
     Raises:
         BadCheckpoint: A checkpoint is not fit to be used.
-        ValueError: The encoder has another architecture, or there is no such engine.
+        ValueError: The encoder has another architecture, or there is no such engine or device.
     """
+    # What an engine lacks it says itself.
+    plain = choice.backend == 'eager' and torch_device(choice.device).type == 'cpu'
     policy, manifest = load_checkpoint(choice.folder)
     name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
     if choice.encoder is not None:
@@ -40,14 +42,14 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         'encoder_sha256': sha256,
         'backend': choice.backend,
     }
-    return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
-
-
-def _engine(policy: Policy, backend: str) -> Backend:
     torch.set_num_threads(1)
-    if backend == 'eager':
-        return policy
-    return load(policy, [golden_observation(policy.config)], backends=[backend], strict=True)
+    engine: Backend = policy
+    if not plain:
+        examples = [golden_observation(policy.config)]
+        engine = load(
+            policy, examples, backends=[choice.backend], device=choice.device, strict=True
+        )
+    return Contestant(name, engine, manifest.policy, identity)
 
 
 def load_contestants(choices: Sequence[PolicyChoice]) -> tuple[Contestant, ...]:

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from ..acting.action_chunk import ActionSpace
 from ..calibrating.reference_views import load_reference_views
+from ..device import torch_device
 from ..engines import Backend
 from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import Settings
@@ -26,6 +27,8 @@ from ..seeing.observation import Observation, ObservationConfig
 from ..seeing.opencv import has_opencv
 
 if TYPE_CHECKING:
+    import torch
+
     from ..policy.policy import Policy
 
 # What lerobot calls two of the files of its checkpoints.
@@ -128,7 +131,7 @@ def load_policy(
 
     Raises:
         BadCheckpoint: The folder must not drive an arm; the text says why.
-        ValueError: The backend cannot compute this policy.
+        ValueError: The backend cannot compute this policy, or not on this device.
     """
     settings = settings or Settings()
     if is_converted(folder):
@@ -142,12 +145,7 @@ def load_policy(
     torch.set_num_threads(settings.threads)
     if _is_lerobot(folder):
         _refuse_other(backend, 'eager', 'A lerobot policy is computed by lerobot itself')
-        if settings.device.startswith('cuda'):
-            raise ValueError(
-                f'A lerobot policy computes on the CPU here, device {settings.device!r} was asked '
-                "for; set device to 'cpu' or leave it."
-            )
-        return _lerobot(folder)
+        return _lerobot(folder, torch_device(settings.device))
     from ..policy.checkpoint import load_checkpoint
 
     policy, manifest = load_checkpoint(folder)
@@ -203,12 +201,16 @@ def _own(
     )
 
 
-def _lerobot(folder: Path) -> DeployedPolicy:
+def _lerobot(folder: Path, device: torch.device) -> DeployedPolicy:
     from .lerobot_policy import golden_observation as example
     from .lerobot_policy import load_lerobot_policy
 
-    policy, adoption = load_lerobot_policy(folder)
-    about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': 'eager'}
+    policy, adoption = load_lerobot_policy(folder, device)
+    about = {
+        'weights sha256': adoption.sha256['model.safetensors'],
+        'backend': 'eager',
+        'device': str(device),
+    }
     return DeployedPolicy(
         policy.config,
         policy,

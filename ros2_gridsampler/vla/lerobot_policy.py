@@ -17,6 +17,7 @@ from torch import Tensor
 from ..acting.action_chunk import ActionChunk, ActionSpace
 from ..acting.action_prefix import Prefix
 from ..bounds import checked
+from ..device import to_arrays, to_device
 from ..policy.manifest import BadCheckpoint
 from ..policy.prediction import Prediction
 from ..seeing.calibration import ImagePreparation, prepare_image
@@ -173,7 +174,9 @@ class LerobotPolicy:
         self._noise: Tensor | None = None
         if hasattr(policy, 'max_action_dim'):
             shape = (1, policy.chunk_size, policy.max_action_dim)
-            self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            # Drawn on the CPU: the same on every device.
+            noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            self._noise = noise.to(model.device)
 
     @torch.inference_mode()
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
@@ -187,7 +190,7 @@ class LerobotPolicy:
         batch = self._model.preprocess(self.features(observation))
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
         actions = self._model.policy.predict_action_chunk(batch, **noise)
-        numbers = self._model.postprocess(actions)[0].double().numpy()
+        numbers = to_arrays(self._model.postprocess(actions))[0].astype(np.float64)
         targets = self.config.robot.action.physical(numbers)
         chunk = ActionChunk(observation.time, self.config.period, targets)
         return Prediction(chunk, self._points())
@@ -211,9 +214,11 @@ class LerobotPolicy:
     def features(self, observation: Observation) -> dict[str, Any]:
         """Returns an observation under lerobot's names, in the numbers of the dataset."""
         robot = self.config.robot
+        shown = (observation.images[name] for name in robot.cameras)
+        pictures = to_device(shown, self._model.device)
         features: dict[str, Any] = {
-            feature: torch.from_numpy(observation.images[name]).permute(2, 0, 1).float() / 255
-            for name, feature in robot.cameras.items()
+            feature: picture.permute(2, 0, 1).float() / 255
+            for feature, picture in zip(robot.cameras.values(), pictures, strict=True)
         }
         state = robot.state.of_dataset(state_vector(observation))
         features['observation.state'] = torch.from_numpy(state.astype(np.float32))
@@ -228,7 +233,9 @@ class LerobotPolicy:
         # Pictures that a policy adds for cameras that are not there come last.
         seen = self._model.seen.take()[: len(order)]
         pairs = zip(order, seen, strict=True)
-        return {name: self._in_picture(name, at[0].double().numpy()) for name, at in pairs}
+        return {
+            name: self._in_picture(name, to_arrays(at)[0].astype(np.float64)) for name, at in pairs
+        }
 
     def _in_picture(
         self, camera: str, points: Float[np.ndarray, 'tokens 2']
@@ -273,15 +280,21 @@ def adopt(folder: Path, robot: Robot) -> LerobotPolicy:
     return policy
 
 
-def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
+def load_lerobot_policy(
+    folder: Path, device: torch.device | None = None
+) -> tuple[LerobotPolicy, Adoption]:
     """Reads a lerobot policy, and believes it only after every hash and its golden chunk.
+
+    Args:
+        folder: An adopted checkpoint.
+        device: Where it is to compute; None for the CPU.
 
     Raises:
         BadCheckpoint: Anything does not agree.
     """
     adoption = load_adoption(folder)
     model = load_model_folder(folder, adoption.robot.language_model)
-    policy = LerobotPolicy(model, adoption.robot)
+    policy = LerobotPolicy(model.to(device or torch.device('cpu')), adoption.robot)
     found = policy.predict(golden_observation(policy.config)).chunk.targets
     expected = np.array(adoption.golden_actions)
     difference = np.abs(found - expected).max() / max(float(np.ptp(expected)), 1e-9)
