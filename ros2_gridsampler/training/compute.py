@@ -15,33 +15,19 @@ class Compute:
     """Where and how a training computes.
 
     Attributes:
-        device: 'auto', 'cpu', 'cuda' or 'cuda:1'; 'auto' is the GPU where there is one. Processes
-            of torchrun take one GPU each.
+        device: Where the network computes: 'auto' (the GPU, if any), 'cpu', 'cuda' or 'cuda:1'.
+            Processes of torchrun take one GPU each.
         precision: Arithmetic of the network; with 'bf16-mixed' its weights, the places where it
             looks and the losses stay in 32 bits.
-        workers: Threads that prepare the next batches; null for four beside a GPU and none beside
-            a CPU.
+        workers: Threads that prepare the next batches; by default four beside a GPU and none
+            beside a CPU.
         threads: CPU threads of each process.
     """
 
-    device: str = field(
-        default='auto', metadata={'help': "'auto' (the GPU, if any), 'cpu', 'cuda' or 'cuda:1'"}
-    )
-    precision: Literal['32-true', 'bf16-mixed'] = field(
-        default='32-true', metadata={'help': 'Arithmetic of the network'}
-    )
-    workers: int | None = field(
-        default=None,
-        metadata={
-            'help': 'Threads that prepare the next batches; null for four beside a GPU, else none',
-            'minimum': 0,
-            'maximum': 256,
-        },
-    )
-    threads: int = field(
-        default=1,
-        metadata={'help': 'CPU threads of each process', 'minimum': 1, 'maximum': 512},
-    )
+    device: str = 'auto'
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
+    workers: int | None = field(default=None, metadata={'minimum': 0, 'maximum': 256})
+    threads: int = field(default=1, metadata={'minimum': 1, 'maximum': 512})
 
     def __post_init__(self) -> None:
         """Refuses a device of an unknown name."""

@@ -165,11 +165,12 @@ def fine_tune_in(
     run.state.restore(out)
     run(out)
     result = merged(run.model, run.adapted)
+    adopted: LerobotPolicy | None = None
     if fabric.is_global_zero:
         save_model_folder(result, out / 'policy')
-        adopt(out / 'policy', replace(robot, language_model=language))
+        adopted = adopt(out / 'policy', replace(robot, language_model=language))
     fabric.barrier()
-    return load_lerobot_policy(out / 'policy', fabric.device)[0]
+    return adopted or load_lerobot_policy(out / 'policy')[0]
 
 
 class Loss(nn.Module):

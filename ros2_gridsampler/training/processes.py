@@ -63,12 +63,12 @@ def joined_processes(compute: Compute, precision: str = '32-true') -> Iterator[F
 
 
 def _device(compute: Compute, processes: int, local: int) -> torch.device:
-    device = torch_device(compute.device)
     if processes > 1 and ':' in compute.device:
         raise ValueError(
             f'{processes} processes were started by torchrun, and device is {compute.device!r}; '
             "each takes a GPU of its own: set device to 'cuda'."
         )
+    device = torch_device(compute.device)
     if device.type != 'cuda':
         return device
     if processes > 1 and local > torch.cuda.device_count():
