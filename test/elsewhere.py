@@ -16,6 +16,17 @@ META, FAKE = 'meta', 'cuda without a GPU'
 PLACES = (META, FAKE)
 
 
+def moved(make, device):
+    """Returns a module that is on a device.
+
+    Tensors of a fake GPU cannot take the place of others in a module: there it is made on it.
+    """
+    if device.type == META:
+        return make().to(device)
+    with device:
+        return make()
+
+
 class OneDevice(TorchDispatchMode):
     """Refuses an operation on tensors of two devices, as a GPU does; copies may.
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from elsewhere import META, PLACES, elsewhere
+from elsewhere import META, PLACES, elsewhere, moved
 from policies import tiny_policy
 
 from ros2_gridsampler.benchmarks.rival_methods import MergingPolicy, PruningPolicy
@@ -53,7 +53,7 @@ def test_a_tensor_of_the_cpu_is_found_on_a_device_that_is_not_there():
 @pytest.mark.parametrize('reducer', REDUCERS)
 def test_every_policy_computes_on_another_device(place, head, reducer):
     with elsewhere(place) as device:
-        policy = policy_of(reducer, head).to(device)
+        policy = moved(lambda: policy_of(reducer, head), device)
         for training in (True, False):
             policy.train(training)
             actions, points = policy(*batch(policy, device))
@@ -82,7 +82,7 @@ def test_what_others_do_computes_on_another_device(place, kind):
     with elsewhere(place) as device:
         config = policy_of('dense').config
         config = dataclasses.replace(config, trunk=dataclasses.replace(config.trunk, depth=2))
-        policy = kind(config, 4).to(device).eval()
+        policy = moved(lambda: kind(config, 4), device).eval()
         assert policy(*batch(policy, device))[0].device == device
 
 
@@ -101,11 +101,12 @@ def test_every_encoder_and_its_pretraining_compute_on_another_device(place, stem
     config = EncoderConfig(32, 32, patch=8, width=16, depth=2, heads=2, stem=stem)
     with elsewhere(place) as device:
         images = torch.zeros(BATCH, 32, 32, 3, dtype=torch.uint8, device=device)
-        encoder = Encoder(config).to(device)
+        encoder = moved(lambda: Encoder(config), device)
         assert encoder(images).device == device
         assert encoder.late(encoder.early(images, 1).flatten(1, 2), 1).device == device
         settings = MiMaeConfig(config, decoder_width=16, likelihood_width=8, projection=8)
-        model, likelihood = MiMae(settings).to(device), make_likelihood(settings).to(device)
+        model = moved(lambda: MiMae(settings), device)
+        likelihood = moved(lambda: make_likelihood(settings), device)
         places = torch.zeros(BATCH, 4, 4, dtype=torch.int64, device=device)
         views = model(images, places)
         coarse = coarse_pictures(images, settings.likelihood_side)
@@ -129,7 +130,8 @@ def test_every_published_sampler_computes_on_another_device(place, convention, b
     from ros2_gridsampler.vla.released_weights import Release, ReleasedSampler
 
     with elsewhere(place) as device:
-        sampler = ReleasedSampler(8, 2, Release(convention, border)).to(device)
+        release = Release(convention, border)
+        sampler = moved(lambda: ReleasedSampler(8, 2, release), device)
         tokens, points = sampler(torch.zeros(BATCH, 4, 4, 8, device=device))
         assert tokens.device == points.device == device
 
@@ -145,8 +147,10 @@ def test_every_tower_with_a_sampler_computes_on_another_device(place, after, kin
     from ros2_gridsampler.vla.vision_tower import SampledTower
 
     with elsewhere(place) as device:
-        sampled = SampledTower(tower(kind), sampler_for_trained_host(CHANNELS, 2), after)
-        hidden, points = sampled.to(device)(torch.zeros(1, 3, 48, 48, device=device))
+        sampled = moved(
+            lambda: SampledTower(tower(kind), sampler_for_trained_host(CHANNELS, 2), after), device
+        )
+        hidden, points = sampled(torch.zeros(1, 3, 48, 48, device=device))
         assert hidden.device == points.device == device
 
 

@@ -214,14 +214,14 @@ class LerobotPolicy:
     def features(self, observation: Observation) -> dict[str, Any]:
         """Returns an observation under lerobot's names, in the numbers of the dataset."""
         robot = self.config.robot
+        numbers = robot.state.of_dataset(state_vector(observation)).astype(np.float32)
         shown = (observation.images[name] for name in robot.cameras)
-        pictures = to_device(shown, self._model.device)
+        *pictures, state = to_device((*shown, numbers), self._model.device)
         features: dict[str, Any] = {
             feature: picture.permute(2, 0, 1).float() / 255
             for feature, picture in zip(robot.cameras.values(), pictures, strict=True)
         }
-        state = robot.state.of_dataset(state_vector(observation))
-        features['observation.state'] = torch.from_numpy(state.astype(np.float32))
+        features['observation.state'] = state
         features['task'] = observation.instruction
         return features
 
