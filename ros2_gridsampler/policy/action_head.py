@@ -100,7 +100,8 @@ class ContinuingHead(nn.Module):
     ) -> Float[Tensor, '']:
         """Returns the mean absolute error against physical `actions`, where they were not told."""
         target = self.units.normalise(actions)
-        given, weight = draw_given(*target.shape[:2], target.device)
+        batch, steps = target.shape[:2]
+        given, weight = draw_given(batch, steps, target.device)
         error = (self(context, target, given).float() - target).abs().mean(-1)
         return weight * error[~given].mean()
 

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool
-from numpy.typing import NDArray
 from torch import Tensor
 
-Rows = TypeVar('Rows', Tensor, NDArray[np.generic])
+Rows = TypeVar('Rows', bound=Any)
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Share:
     processes: int = 1
 
     def of(self, whole: Rows) -> Rows:
-        """Returns the rows of this process, whose number is the same in all of them."""
+        """Returns the rows of this process: of an array or tensor, as many in every process."""
         own = len(whole) // self.processes
         return whole[self.rank * own : (self.rank + 1) * own]
 

@@ -29,7 +29,6 @@ from ..policy.manifest import WEIGHTS, check_kind
 from ..policy.policy import Policy
 from ..policy.policy_config import PolicyConfig, Statistics
 from ..policy.shared_draws import Share
-from ..seeing.camera_record import CameraRecord
 from ..stop_request import StopRequest
 from .batches import Batch, Batches, load_paraphrases, offsets, order, split
 from .learning_rate import check_gradient, set_rate
@@ -158,11 +157,9 @@ def train_in(
         return survey, store_episodes(used, episodes, cache)
 
     survey, store = first_alone(fabric, read)
-    cameras: dict[str, CameraRecord] = {}
-    if first:
-        # Before the steps: what is wrong with a recording must not be found when they are done.
-        depth = episodes.observation.depth
-        cameras = record_cameras(survey.used(bags), episodes.topics.cameras, out, depth)
+    # Before the steps: what is wrong with a recording must not be found when they are done.
+    place = (survey.used(bags), episodes.topics.cameras, out, episodes.observation.depth)
+    cameras = record_cameras(*place) if first else {}
     training, validation = split(store, config.held_out)
     if first and not len(validation):
         tqdm.write('No bag is held out, so nothing is validated: give two bags and a held_out.')
