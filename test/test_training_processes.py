@@ -201,7 +201,7 @@ def test_noise_of_a_batch_does_not_depend_on_how_many_share_it(bags, tmp_path): 
     from ros2_gridsampler.datasets.episodes import store_episodes
     from ros2_gridsampler.policy.shared_draws import Share
     from ros2_gridsampler.training.batches import Batches
-    from ros2_gridsampler.training.train_policy import policy_config
+    from ros2_gridsampler.training.new_policy import policy_config
 
     store = store_episodes(bags, CONFIG.episodes, tmp_path)
     config = policy_config(CONFIG, store, np.arange(len(store)))
