@@ -169,7 +169,12 @@ def measure_row(
         if known.episodes(task) >= episodes:
             continue
         result = measure_success(
-            load(policy, [golden_observation(manifest.policy)], ('eager',), device=device),
+            load(
+                policy,
+                [golden_observation(manifest.policy)],
+                backends=('eager',),
+                device=device,
+            ),
             manifest.policy,
             limits,
             Libero(config.suite),

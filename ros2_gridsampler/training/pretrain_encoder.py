@@ -42,8 +42,8 @@ from .processes import (
     joined_processes,
     mean_over_ranks,
     prepared,
+    share_norms,
     share_of,
-    shared_norms,
 )
 from .run_state import RunState
 
@@ -163,7 +163,8 @@ def run_in(
             'or fewer views.'
         )
     torch.manual_seed(config.seed)
-    model: Any = shared_norms(MiMae(config.model), fabric)
+    model = MiMae(config.model)
+    share_norms(model, fabric)
     run = Pretraining(config, model, fabric)
     run.state.restore(out)
     run(store, out)

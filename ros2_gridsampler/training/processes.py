@@ -110,21 +110,22 @@ def check_batch(batch: int, processes: int, what: str = 'samples') -> None:
         )
 
 
-def shared_norms(model: nn.Module, fabric: Fabric) -> nn.Module:
-    """Returns the model with batch norms that measure the batch of all processes.
+def share_norms(model: nn.Module, fabric: Fabric) -> None:
+    """Lets the batch norms of a model measure the batch of all processes.
 
     Raises:
         ValueError: It has such norms that learn, and the processes compute on CPUs.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     if fabric.world_size == 1 or not norms:
-        return model
+        return
     if fabric.device.type == 'cpu':
         raise ValueError(
             'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
             'process, or an encoder with stem: [].'
         )
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    # Only a model that is itself a norm would not be changed in place.
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def any_process(fabric: Fabric, decided: bool) -> bool:

@@ -35,8 +35,8 @@ from .processes import (
     joined_processes,
     mean_over_ranks,
     prepared,
+    share_norms,
     share_of,
-    shared_norms,
 )
 from .recipe import TrainConfig
 from .run_state import RunState, keep_recipe
@@ -173,9 +173,10 @@ class CloningRun:
         self.config = config
         self.fabric = fabric
         share = share_of(fabric)
-        self.policy: Any = shared_norms(policy, fabric)
+        share_norms(policy, fabric)
+        self.policy = policy
         self.model, optimiser = fabric.setup(
-            Cloning(self.policy, share, config.precision), make_optimiser(self.policy, config)
+            Cloning(policy, share, config.precision), make_optimiser(policy, config)
         )
         self.state = RunState(self.policy, optimiser.optimizer, config.average_decay)
         self.batches = Batches(
