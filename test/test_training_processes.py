@@ -23,7 +23,7 @@ from test_training import CONFIG, bags, losses  # noqa: F401
 pytest.importorskip('lightning_fabric')
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.compute import Compute
-from ros2_gridsampler.training.processes import prepared
+from ros2_gridsampler.training.processes import check_batch, prepared
 from ros2_gridsampler.training.run_state import STATE
 from ros2_gridsampler.training.train_policy import train
 
@@ -111,26 +111,19 @@ def test_a_run_that_one_process_began_is_ended_by_two(bags, tmp_path, monkeypatc
     alike(*(load_file(tmp_path / name / STATE) for name in ('whole', 'cut')))
 
 
-def test_a_stem_is_not_shared_by_processes_on_a_cpu_and_a_batch_only_equally(
-    bags,  # noqa: F811
-    tmp_path,
-):
-    train_in = train_policy.train_in
-
-    class Two:
-        """What `train_in` asks of Fabric before the first step, of the first of two processes."""
-
-        world_size, global_rank, is_global_zero = PROCESSES, 0, True
-        device = torch.device('cpu')
-
-        def barrier(self):
-            pass
-
-    rest = (bags, tmp_path / 'run', tmp_path / 'cache', 'refuse')
+def test_a_stem_is_not_shared_by_processes_on_a_cpu(tmp_path, monkeypatch):
+    # What torchrun sets for the first of two processes; the refusal comes before they meet.
+    for name, value in {'LOCAL_WORLD_SIZE': '2', 'WORLD_SIZE': '2'}.items():
+        monkeypatch.setenv(name, value)
+    on_a_cpu = dataclasses.replace(CONFIG, device='cpu')
     with pytest.raises(ValueError, match='on CPUs use one process, or an encoder with stem'):
-        train_in(Two(), CONFIG, *rest)
+        train(on_a_cpu, [tmp_path / 'nowhere'], tmp_path / 'run', tmp_path / 'cache')
+
+
+def test_a_batch_is_shared_equally_or_not_at_all():
+    check_batch(8, PROCESSES)
     with pytest.raises(ValueError, match='7 samples per step cannot be shared by 2 processes'):
-        train_in(Two(), dataclasses.replace(CONFIG, batch=7), *rest)
+        check_batch(7, PROCESSES)
 
 
 def test_workers_change_nothing_but_the_time(bags, tmp_path):  # noqa: F811

@@ -131,7 +131,8 @@ def pretrain(
         ValueError: The bags or the folder do not fit the config.
         OSError: The disk is full.
     """
-    with joined_processes(config, config.precision) as fabric:
+    norms = bool(config.model.encoder.stem)
+    with joined_processes(config, norms=norms, precision=config.precision) as fabric:
         return run_in(fabric, config, bags, out, cache, dark_cameras)
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
@@ -28,21 +29,30 @@ _WORKERS_BESIDE_A_GPU = 4
 
 
 @contextmanager
-def joined_processes(compute: Compute, precision: str = '32-true') -> Iterator[Fabric]:
+def joined_processes(
+    compute: Compute, *, norms: bool = False, precision: str = '32-true'
+) -> Iterator[Fabric]:
     """Joins the processes that torchrun has started; without torchrun there is this one.
 
     Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
 
     Args:
         compute: Device, threads and precision of the recipe.
+        norms: Whether the network has batch norms that learn.
         precision: What Fabric itself converts all arguments of the network to.
 
     Raises:
-        ValueError: The device or the precision is not to be had here.
+        ValueError: The device or the precision is not to be had here, or the norms cannot be
+            shared by the processes.
     """
     processes = int(os.environ.get('WORLD_SIZE', 1))
     local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     device = _device(compute, processes, local)
+    if processes > 1 and norms and device.type == 'cpu':
+        raise ValueError(
+            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
+            'process, or an encoder with stem: [].'
+        )
     torch.set_num_threads(compute.threads)
     fabric = Fabric(
         accelerator=device.type,
@@ -52,6 +62,8 @@ def joined_processes(compute: Compute, precision: str = '32-true') -> Iterator[F
         strategy=DDPStrategy(timeout=_PATIENCE, find_unused_parameters=True)
         if processes > 1
         else 'auto',
+        # Else Fabric would start the other processes itself, by this very command.
+        plugins=[TorchElasticEnvironment()] if processes > 1 else None,
         precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
@@ -111,21 +123,10 @@ def check_batch(batch: int, processes: int, what: str = 'samples') -> None:
 
 
 def share_norms(model: nn.Module, fabric: Fabric) -> None:
-    """Lets the batch norms of a model measure the batch of all processes.
-
-    Raises:
-        ValueError: It has such norms that learn, and the processes compute on CPUs.
-    """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
-    if fabric.world_size == 1 or not norms:
-        return
-    if fabric.device.type == 'cpu':
-        raise ValueError(
-            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
-            'process, or an encoder with stem: [].'
-        )
-    # Only a model that is itself a norm would not be changed in place.
-    nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    """Lets the batch norms of a model measure the batch of all processes."""
+    if fabric.world_size > 1:
+        # Only a model that is itself a norm would not be changed in place.
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def any_process(fabric: Fabric, decided: bool) -> bool:

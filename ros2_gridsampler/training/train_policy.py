@@ -69,7 +69,8 @@ def train(
             another run.
         FileExistsError: The folder holds something else.
     """
-    with joined_processes(config) as fabric:
+    norms = bool(config.encoder.stem) and not config.frozen_encoder
+    with joined_processes(config, norms=norms) as fabric:
         return train_in(fabric, config, bags, out, cache, dark_cameras)
 
 
