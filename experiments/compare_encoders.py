@@ -14,6 +14,7 @@ from scipy import stats
 
 from ros2_gridsampler.bags.bag_reader import find_bags
 from ros2_gridsampler.command_line.arguments import Bags, Recipe
+from ros2_gridsampler.device import torch_device
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.files import write_whole
 from ros2_gridsampler.policy.encoder import Encoder
@@ -110,6 +111,7 @@ def compare(
             compute[method] = manifest.compute
             path = folder / 'scores.json'
             if not path.exists():
+                encoder.to(torch_device(run.device))
                 scores = [asdict(score) for score in probe(encoder, manifest)]
                 write_whole(path, json.dumps({'asked': asked, 'scores': scores}, indent=1))
             found = json.loads(path.read_text())

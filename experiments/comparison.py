@@ -12,6 +12,7 @@ from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.bags.bag_reader import find_bags
 from ros2_gridsampler.command_line.arguments import Bags, Recipe
 from ros2_gridsampler.command_line.outputs import check_folder
+from ros2_gridsampler.device import torch_device
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find, read_yaml, structure
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
@@ -104,7 +105,9 @@ def check_comparison(path: Path, rows: Sequence[str]) -> None:
             check_episodes(simulator.states, placements, episodes)
 
 
-def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None:
+def train_base(
+    path: Path, bags: Sequence[Path], out: Path, cache: Path, device: str = 'auto'
+) -> None:
     """Train what every row starts from, unless it is there.
 
     Raises:
@@ -113,10 +116,13 @@ def train_base(path: Path, bags: Sequence[Path], out: Path, cache: Path) -> None
     config = load_comparison(path)
     if not config.base:
         raise ValueError(f'{path} has no base: every row has its own start.')
-    _train(path.parent / config.recipe, config.base, bags, out / BASE, cache)
+    changes = {**config.base, 'device': device}
+    _train(path.parent / config.recipe, changes, bags, out / BASE, cache)
 
 
-def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) -> None:
+def run_row(
+    path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path, device: str = 'auto'
+) -> None:
     """Train one row and measure it; what is there already, of the same recipe, is not done again.
 
     Args:
@@ -125,6 +131,7 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
         bags: Demonstrations.
         out: Folder of all rows.
         cache: The folder of decoded bags.
+        device: Where the row is trained and the policy computes.
 
     Raises:
         ValueError: There is no such row, the base is not trained yet, or what is there is of
@@ -136,13 +143,18 @@ def run_row(path: Path, row: str, bags: Sequence[Path], out: Path, cache: Path) 
         raise ValueError(f'{out / BASE} is not trained yet; run the comparison without --rows.')
     start = {'start': str((out / BASE).resolve())} if config.base else {}
     changes = {**start, **config.row, **own}
-    _train(path.parent / config.recipe, changes, bags, out / row, cache)
+    _train(path.parent / config.recipe, {**changes, 'device': device}, bags, out / row, cache)
     for placements, episodes in config.episodes_of(row).items():
-        measure_row(config, row, placements, episodes, out)
+        measure_row(config, row, placements, episodes, out, device)
 
 
 def measure_row(
-    config: ComparisonConfig, row: str, placements: Placements, episodes: int, out: Path
+    config: ComparisonConfig,
+    row: str,
+    placements: Placements,
+    episodes: int,
+    out: Path,
+    device: str = 'auto',
 ) -> None:
     """Measure success task by task; tasks that are measured already are read from their file.
 
@@ -157,7 +169,12 @@ def measure_row(
         if known.episodes(task) >= episodes:
             continue
         result = measure_success(
-            load(policy, [golden_observation(manifest.policy)], backends=('eager',)),
+            load(
+                policy,
+                [golden_observation(manifest.policy)],
+                backends=('eager',),
+                device=device,
+            ),
             manifest.policy,
             limits,
             Libero(config.suite),
@@ -200,6 +217,7 @@ def main(
     cache: Path | None = None,
     table_only: bool = False,
     reference: str = '',
+    device: str = 'auto',
 ) -> None:
     """Train and measure policies that differ in one thing only; go on where it stopped.
 
@@ -214,11 +232,13 @@ def main(
         cache: Where decoded bags are kept; default OUT/cache.
         table_only: Only write the table of what is measured.
         reference: Row that the others are compared with in the table; dense if empty.
+        device: Where rows are trained and measured: auto (the GPU, if any), cpu, cuda or cuda:1.
     """
     from .comparison_table import write_comparison
 
     check_folder(out)
     check_folder(cache)
+    torch_device(device)
     config = load_comparison(comparison)
     if not table_only:
         first = [BASE] if config.base else []
@@ -227,9 +247,9 @@ def main(
         found, store = find_bags(bags), cache or out / 'cache'
         for row in named:
             if row == BASE:
-                train_base(comparison, found, out, store)
+                train_base(comparison, found, out, store, device)
             else:
-                run_row(comparison, row, found, out, store)
+                run_row(comparison, row, found, out, store, device)
     if not rows:
         print(write_comparison(config, out, reference))
 

@@ -21,6 +21,7 @@ from ros2_gridsampler.bags.bag_reader import find_bags
 from ros2_gridsampler.command_line.arguments import Json
 from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
+from ros2_gridsampler.device import to_arrays, to_device, torch_device
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
 from ros2_gridsampler.files import find
@@ -61,12 +62,13 @@ class Score:
 def feature_maps(
     encoder: Encoder, images: UInt8[np.ndarray, 'images height width 3']
 ) -> Float[np.ndarray, 'images tokens width']:
-    """The encoder's output, a few pictures at a time."""
-    parts = [
-        encoder(torch.from_numpy(np.ascontiguousarray(images[start : start + 32]))).flatten(1, 2)
-        for start in range(0, len(images), 32)
-    ]
-    return torch.cat(parts).numpy()
+    """The encoder's output, a few pictures at a time, computed where the encoder is."""
+    maps = []
+    for start in range(0, len(images), 32):
+        part = np.ascontiguousarray(images[start : start + 32])
+        given = to_device((part,), encoder.cls_token.device)
+        maps += to_arrays([encoder(*given).flatten(1, 2)])
+    return np.concatenate(maps)
 
 
 def probe_classes(
@@ -243,6 +245,7 @@ def main(
     held_out: float = 0.2,
     every: int = 4,
     most: int = 10000,
+    device: str = 'auto',
 ) -> None:
     """Measure a frozen encoder by linear readers: classes of pictures, or positions in bags.
 
@@ -256,10 +259,13 @@ def main(
         held_out: Share of bags, by their names, to measure on; never those of the pretraining.
         every: One in so many frames of the bags.
         most: Labelled pictures to fit on and to measure on, each.
+        device: Where the encoder computes: auto (the GPU, if any), cpu, cuda or cuda:1.
     """
+    place = torch_device(device)
     with json_output(json) as write:
         model, manifest = load_encoder(find('models/encoders', encoder))
-        scores = prober(data, recipe, cache, held_out, every, most)(model, manifest)
+        ask = prober(data, recipe, cache, held_out, every, most)
+        scores = ask(model.to(place), manifest)
         for score in scores:
             low, high = score.interval
             print(

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from policies import tiny_policy
 
 from ros2_gridsampler.acting.action_chunk import ActionChunk
-from ros2_gridsampler.acting.action_prefix import draw_given, padded
+from ros2_gridsampler.acting.action_prefix import padded
 from ros2_gridsampler.acting.chunk_schedule import ChunkSchedule, NoActionDue, ScheduleConfig
 from ros2_gridsampler.policy.action_head import ContinuingHead, FlowHead
 from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.policy_config import Statistics
+from ros2_gridsampler.policy.shared_draws import draw_given
 
 LOG = logging.getLogger(__name__)
 PERIOD, STEPS, WIDTH = 0.05, 16, 32
@@ -101,7 +102,8 @@ def test_a_prefix_that_does_not_fit_the_chunk_is_refused(shape):
 
 def test_half_of_the_chunks_in_training_begin_with_given_steps_and_none_is_given_whole():
     torch.manual_seed(0)
-    given_steps = draw_given(torch.zeros(4000, STEPS, 1))
+    given_steps, weight = draw_given(4000, STEPS, torch.device('cpu'))
+    assert weight == 1.0
     assert not given_steps[:, -1].any()
     assert (given_steps.int().diff(dim=1) <= 0).all(), 'the first ones are'
     # Of the half that is drawn, one of 16 draws no step.

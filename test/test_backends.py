@@ -29,8 +29,6 @@ from ros2_gridsampler.policy.checkpoint import load_checkpoint
 from ros2_gridsampler.policy.graph import PROBES
 from ros2_gridsampler.policy.manifest import golden_observation
 from ros2_gridsampler.policy.signature import ArraySpec, ResultSpec, Signature
-from ros2_gridsampler.policy.token_reducers import CONDITIONED
-from ros2_gridsampler.vla.deployed_policy import load_policy
 
 MODELS = sorted((Path(__file__).parents[1] / 'models').glob('*/manifest.json'))
 LIBRARIES = {'openvino': 'openvino', 'onnxruntime': 'onnxscript'}
@@ -555,27 +553,6 @@ def test_a_gpu_that_an_engine_does_not_have_here_is_refused(backend):
     with pytest.raises(EngineRefused, match=r"'cuda:99'.*(use|device) .*'cpu'"):
         compile_strictly(tiny_policy(), backend, device='cuda:99')
     assert compile_strictly(tiny_policy(), backend, device='cpu').report.agreement.inputs
-
-
-def test_a_lerobot_policy_is_not_computed_elsewhere_than_asked_without_a_word(tmp_path):
-    for name in ('config.json', 'policy_preprocessor.json'):
-        (tmp_path / name).write_text('{}')
-    with pytest.raises(ValueError, match=r"computes on the CPU here, device 'cuda:1' was asked"):
-        load_policy(tmp_path, 'automatic', None, Settings(device='cuda:1'))
-
-
-@pytest.mark.parametrize('head', ['direct', 'continuing', 'flow'])
-@pytest.mark.parametrize('reducer', ['grid_sampler', 'point_locator', 'dense', 'blind'])
-def test_the_network_makes_no_tensor_on_another_device_than_its_own(head, reducer):
-    tokens = {'dense': 16, 'blind': 0}.get(reducer, 2)
-    conditioned = reducer in CONDITIONED
-    policy = tiny_policy(head=head, reducer=reducer, tokens=tokens, conditioned=conditioned)
-    network = policy.network('fp32').to('meta')
-    given = [torch.from_numpy(array).to('meta') for array in example(policy).values()]
-    # A tensor that was made on the CPU on the way would raise.
-    actions, points = network(*given)
-    assert actions.device.type == points.device.type == 'meta'
-    assert actions.shape == (1, 5, 7)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no NVIDIA GPU here')

@@ -18,6 +18,7 @@ pytest.importorskip(
     'lerobot', reason="lerobot is not installed; on Python 3.12: pip install '.[lerobot]'"
 )
 import lerobot_policies as small
+from elsewhere import META, PLACES, elsewhere, moved
 
 from ros2_gridsampler.policy.manifest import BadCheckpoint
 from ros2_gridsampler.policy.point_locator import cell_centres
@@ -29,6 +30,7 @@ from ros2_gridsampler.vla.lerobot_checkpoint import (
     save_model_folder,
 )
 from ros2_gridsampler.vla.lerobot_policy import (
+    LerobotPolicy,
     adopt,
     golden_observation,
     load_lerobot_policy,
@@ -308,6 +310,61 @@ def test_points_are_told_in_the_picture_without_its_padding(vlm, tmp_path):
     np.testing.assert_allclose(points[1], [111.5 / 127, 79.5 / 95], atol=1e-6)
 
 
+@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize(('kind', 'plan'), [*PLANS, ('smolvla', None), ('act', None)])
+def test_every_policy_computes_and_learns_on_another_device(kind, plan, vlm, place, monkeypatch):
+    def make():
+        policy = small.policy(kind, vlm)
+        if plan is not None:
+            attach(policy, plan)
+        return policy
+
+    # lerobot reads its losses for the log, and these have no values.
+    monkeypatch.setattr(torch.Tensor, 'item', lambda tensor: 0.0)
+    with elsewhere(place) as device:
+        policy = moved(make, device)
+        inputs = {
+            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for name, value in small.batch().items()
+        }
+        noise = {} if kind == 'act' else {'noise': torch.ones(2, small.STEPS, 8, device=device)}
+        chunk = policy.predict_action_chunk(dict(inputs), **noise)
+        assert chunk.device == device
+        assert chunk.shape == (2, small.STEPS, 7)
+        assert policy.train().forward(inputs)[0].device == device
+
+
+@pytest.mark.parametrize(('kind', 'plan'), [('smolvla', SamplerPlan(2)), ('act', None)])
+def test_an_observation_goes_to_the_device_and_only_the_chunk_comes_back(kind, plan, vlm):
+    meta = torch.device('meta')
+    own = small.policy(kind, vlm)
+    seen = None if plan is None else attach(own, plan)
+    model = small.model(kind, vlm, plan, seen, own)
+    policy = LerobotPolicy(model.to(meta), small.robot(str(vlm) if kind == 'smolvla' else ''))
+    with (
+        pytest.raises(NotImplementedError, match='Cannot copy out of meta') as caught,
+        elsewhere(META),
+    ):
+        policy.predict(golden_observation(policy.config))
+    # Bringing actions to the CPU is the last step of lerobot's postprocessor.
+    assert any(entry.name == '_process_tensor' for entry in caught.traceback)
+    assert any('postprocess' in str(entry.statement) for entry in caught.traceback)
+
+
+def test_a_saved_folder_does_not_remember_where_it_was_computed(tmp_path):
+    model = small.model('act')
+    expected = {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
+    model.policy.config.device = 'cuda:1'
+    for step in model.preprocess.steps:
+        if type(step).__name__ == 'DeviceProcessorStep':
+            step.device = 'cuda'
+    save_model_folder(model, tmp_path)
+    for name in ('config.json', 'policy_preprocessor.json', 'policy_postprocessor.json'):
+        assert 'cuda' not in (tmp_path / name).read_text()
+    again = load_model_folder(tmp_path, '')
+    assert all(torch.equal(t, expected[n]) for n, t in again.policy.state_dict().items())
+
+
 JOINTS = (*tuple(f'panda_finger_joint{i}' for i in (1, 2)), 'panda_joint2')
 
 
@@ -440,15 +497,31 @@ def test_a_base_is_fine_tuned_on_bags_and_comes_out_as_a_policy(
     assert np.isfinite(chunk_found.targets).all()
 
 
-def test_a_fine_tuning_run_that_was_stopped_goes_on_to_the_same_losses(tmp_path, demonstrations):
-    from ros2_gridsampler.training.fine_tune import fine_tune
+def test_a_fine_tuning_run_that_was_stopped_goes_on_to_the_same_losses(
+    tmp_path, demonstrations, monkeypatch
+):
+    from ros2_gridsampler.training.fine_tune import FineTuning, fine_tune
 
     base = folder_of('act', None, tmp_path / 'base')
     adopt(base, simulated_robot(''))
-    for name, parts in {'once': (8,), 'twice': (4, 8)}.items():
-        for steps in parts:
-            config = recipe(SamplerPlan(2), steps)
-            fine_tune(base, config, demonstrations, tmp_path / name, tmp_path / 'cache')
+    config = dataclasses.replace(recipe(SamplerPlan(2), 8), save_every=4)
+    fine_tune(base, config, demonstrations, tmp_path / 'once', tmp_path / 'cache')
+
+    class PowerCut(Exception):
+        pass
+
+    step = FineTuning.step
+
+    def cut(run, given):
+        if run.state.step == 4:
+            raise PowerCut
+        return step(run, given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, 'step', cut)
+        with pytest.raises(PowerCut):
+            fine_tune(base, config, demonstrations, tmp_path / 'twice', tmp_path / 'cache')
+    fine_tune(base, config, demonstrations, tmp_path / 'twice', tmp_path / 'cache')
     once, twice = ((tmp_path / name / 'log.jsonl').read_text() for name in ('once', 'twice'))
     assert once == twice
     other = folder_of('act', None, tmp_path / 'other', SamplerPlan(2))

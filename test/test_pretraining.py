@@ -49,7 +49,7 @@ CONFIG = PretrainConfig(
     steps=6,
     learning_rate=3e-3,
     held_out=0.3,
-    accelerator='cpu',
+    device='cpu',
     log_every=1,
 )
 STEM = dataclasses.replace(

@@ -36,6 +36,7 @@ from ros2_gridsampler.simulation.arm_messages import EXPERT_GRIPPER, EXPERT_TWIS
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
 from ros2_gridsampler.training import train_policy
 from ros2_gridsampler.training.batches import Batches, held, jitter, load_paraphrases
+from ros2_gridsampler.training.new_policy import policy_config
 from ros2_gridsampler.training.recipe import TrainConfig, load_recipe
 from ros2_gridsampler.training.train_policy import train
 
@@ -498,7 +499,7 @@ def test_a_number_that_never_changes_keeps_its_unit_and_gets_no_noise(bags, tmp_
     store = store_episodes(bags, CONFIG.episodes, tmp_path)
     still = store.proprioception.std(0) < 1e-6
     assert 0 < still.sum() < len(still) or still.all()
-    policy = train_policy.policy_config(CONFIG, store, np.arange(len(store)))
+    policy = policy_config(CONFIG, store, np.arange(len(store)))
     noisy = Batches(store, policy, 0.5, seed=0)(np.arange(8), step=1).proprioception.numpy()
     moved = np.abs(noisy - store.proprioception[:8]).max(0) > 0
     np.testing.assert_array_equal(moved, ~still)

@@ -8,28 +8,11 @@ inference costs nothing more. The pull at inference (arXiv:2506.07339) would nee
 which compiled engines do not have.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
-from jaxtyping import Bool, Float
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from jaxtyping import Float
 
 Prefix = Float[np.ndarray, 'frozen actions']
 """The first steps of a chunk that is not there yet, physical units; may be empty."""
-
-
-def draw_given(actions: Float[Tensor, 'batch steps actions']) -> Bool[Tensor, 'batch steps']:
-    """Which steps of each chunk a head in training is told: the first few, of half of them."""
-    import torch
-
-    batch, steps = actions.shape[:2]
-    count = torch.randint(0, steps, (batch, 1), device=actions.device)
-    count = count * (torch.rand(batch, 1, device=actions.device) < 0.5)
-    return torch.arange(steps, device=actions.device) < count
 
 
 def padded(

@@ -99,6 +99,7 @@ def compare(
     bags: Bags,
     recipe: Path,
     observations: int = 20,
+    device: str = 'auto',
 ) -> None:
     """Say what the gate before a swap would say.
 
@@ -110,6 +111,7 @@ def compare(
         bags: Bags, or folders of bags; no labels are needed.
         recipe: Recipe of a policy, which says where cameras, joints and pose are in the bags.
         observations: How many observations of each bag are looked at.
+        device: Where both are computed: auto (the GPU, if any), cpu, cuda or cuda:1.
     """
     import sys
 
@@ -120,7 +122,9 @@ def compare(
     from ..training.recipe import load_recipe
 
     topics = load_recipe(recipe).episodes.topics
-    drift = compare_encoder(find('models', policy), encoder, find_bags(bags), topics, observations)
+    drift = compare_encoder(
+        find('models', policy), encoder, find_bags(bags), topics, observations, device
+    )
     for name, cosine, deviation in zip(drift.names, drift.cosine, drift.deviation, strict=True):
         print(f'{name}: cosine {cosine:.3f}, off by {deviation:.3f} standard deviations')
     count = len(drift.names)

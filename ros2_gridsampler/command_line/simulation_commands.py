@@ -54,6 +54,7 @@ def success(
     rendering: Literal['simplified', 'original'] = 'simplified',
     perturbation: Perturbation = 'none',
     encoder: str = '',
+    device: str = 'auto',
 ) -> None:
     """Measure how often a policy solves LIBERO's tasks.
 
@@ -72,10 +73,13 @@ def success(
             another start of the hand, or the instruction in other words: by rule, or an unseen
             sentence that was written apart from those of training.
         encoder: Encoder folder or name to see through instead of the policy's own.
+        device: Where PyTorch computes the policy: auto (the GPU, if any), cpu, cuda or cuda:1.
     """
     from ..acting.arm_limits import load_arm
+    from ..device import torch_device
     from ..encoders.compatibility import PolicyNeeds, see_through
     from ..engines import Backend, load
+    from ..engines.engine import Settings
     from ..files import find
     from ..policy.checkpoint import load_checkpoint
     from ..policy.manifest import golden_observation, is_lerobot
@@ -85,6 +89,7 @@ def success(
     from ..simulation.simulator import check_episodes
     from ..vla.deployed_policy import DeployedConfig, keeps_encoder, load_policy
 
+    place = str(torch_device(device))
     folder = find('models', policy)
     if encoder and (kept := keeps_encoder(folder)):
         raise ValueError(f'{kept} Leave out --encoder.')
@@ -96,14 +101,16 @@ def success(
         engine: Backend
         config: DeployedConfig
         if is_lerobot(folder):
-            adopted = load_policy(folder, 'eager', None)
+            adopted = load_policy(folder, 'eager', None, Settings(device=place))
             engine, config = adopted.backend, adopted.config
             sha256 = adopted.about['weights sha256']
         else:
             model, manifest = load_checkpoint(folder)
             if encoder:
                 model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
-            engine = load(model, [golden_observation(model.config)], backends=('eager',))
+            engine = load(
+                model, [golden_observation(model.config)], backends=('eager',), device=place
+            )
             config, sha256 = model.config, manifest.weights_sha256
         result = measure_success(
             engine,

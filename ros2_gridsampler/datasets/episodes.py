@@ -102,8 +102,9 @@ class EpisodeStore:
         batch = np.empty((len(samples), *self._shape), np.uint8)
         size = batch[0].nbytes
         for row, sample in zip(batch, samples, strict=True):
-            data = os.pread(self._frames, size, int(sample) * size)
-            row.reshape(-1)[:] = np.frombuffer(data, np.uint8)
+            read = os.preadv(self._frames, [row.reshape(-1)], int(sample) * size)
+            if read != size:
+                raise ValueError(f'Sample {sample} of the store was cut off; delete its folder.')
         return batch
 
 

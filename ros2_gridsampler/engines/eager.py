@@ -9,7 +9,7 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..device import torch_device
+from ..device import to_arrays, to_device, torch_device
 from ..policy.signature import Arrays, Precision, Signature
 from .engine import (
     Built,
@@ -120,11 +120,8 @@ class EagerSession:
             # Convolutions in TF32 are off in the fourth digit and would not be believed.
             exact = torch.backends.cudnn.flags(allow_tf32=False)
         with torch.inference_mode(), exact:
-            given = (torch.from_numpy(arrays[name]) for name in self._signature.inputs)
-            results = self._network(*(array.to(self._device) for array in given))
+            given = (arrays[name] for name in self._signature.inputs)
+            results = self._network(*to_device(given, self._device))
         # Of a network with one result only, the result itself.
         results = (results,) if isinstance(results, torch.Tensor) else results
-        return {
-            name: result.cpu().numpy()
-            for name, result in zip(self._signature.outputs, results, strict=True)
-        }
+        return dict(zip(self._signature.outputs, to_arrays(results), strict=True))

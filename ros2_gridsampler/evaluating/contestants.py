@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 
 import torch
 
+from ..device import torch_device
 from ..encoders.encoder_checkpoint import load_encoder
 from ..engines import Backend, load
+from ..engines.engine import Settings
 from ..policy.checkpoint import load_checkpoint
 from ..policy.manifest import golden_observation
-from ..policy.policy import Policy
 from ..vla.deployed_policy import keeps_encoder, load_policy
 from .evaluation_config import PolicyChoice
 from .policy_scores import Contestant
@@ -22,10 +23,12 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
 
     Raises:
         BadCheckpoint: A checkpoint is not fit to be used.
-        ValueError: The encoder has another architecture, or there is no such engine.
+        ValueError: The encoder has another architecture, or there is no such engine or device.
     """
     if kept := keeps_encoder(choice.folder):
         return _as_deployed(choice, kept)
+    # What an engine lacks it says itself.
+    plain = choice.backend == 'eager' and torch_device(choice.device).type == 'cpu'
     policy, manifest = load_checkpoint(choice.folder)
     name, sha256 = choice.folder.resolve().name, manifest.encoder_sha256
     if choice.encoder is not None:
@@ -43,14 +46,21 @@ def load_contestant(choice: PolicyChoice) -> Contestant:
         'encoder_sha256': sha256,
         'backend': choice.backend,
     }
-    return Contestant(name, _engine(policy, choice.backend), manifest.policy, identity)
+    torch.set_num_threads(1)
+    engine: Backend = policy
+    if not plain:
+        examples = [golden_observation(policy.config)]
+        engine = load(
+            policy, examples, backends=[choice.backend], device=choice.device, strict=True
+        )
+    return Contestant(name, engine, manifest.policy, identity)
 
 
 def _as_deployed(choice: PolicyChoice, kept: str) -> Contestant:
     """Returns an adopted or a converted policy as the node would run it."""
     if choice.encoder is not None:
         raise ValueError(f'{kept} Leave the encoder {choice.encoder} away.')
-    deployed = load_policy(choice.folder, choice.backend, None)
+    deployed = load_policy(choice.folder, choice.backend, None, Settings(device=choice.device))
     about, name = deployed.about, choice.folder.resolve().name
     identity = {
         'name': name,
@@ -59,13 +69,6 @@ def _as_deployed(choice: PolicyChoice, kept: str) -> Contestant:
         'backend': about['backend'],
     }
     return Contestant(name, deployed.backend, deployed.config, identity)
-
-
-def _engine(policy: Policy, backend: str) -> Backend:
-    torch.set_num_threads(1)
-    if backend == 'eager':
-        return policy
-    return load(policy, [golden_observation(policy.config)], backends=[backend], strict=True)
 
 
 def load_contestants(choices: Sequence[PolicyChoice]) -> tuple[Contestant, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..bags.observation_replay import StreamTopics, read_observations
+from ..device import torch_device
 from ..encoders.action_drift import Answer, Drift
 from ..encoders.compatibility import PolicyNeeds, see_through
 from ..policy.checkpoint import load_checkpoint
@@ -19,7 +20,12 @@ from ..seeing.stream_health import StreamBudget
 
 
 def compare_encoder(
-    policy_folder: Path, encoder: str, bags: Sequence[Path], topics: StreamTopics, count: int
+    policy_folder: Path,
+    encoder: str,
+    bags: Sequence[Path],
+    topics: StreamTopics,
+    count: int,
+    device: str = 'auto',
 ) -> Drift:
     """What a shadow run would find on recorded observations, all computed by PyTorch.
 
@@ -29,14 +35,18 @@ def compare_encoder(
         bags: To take observations from, spread over all of them.
         topics: The topics of the bags.
         count: Observations per bag.
+        device: Where both compute, see `torch_device`.
 
     Raises:
-        ValueError: The encoder does not fit, or a bag has no observation.
+        ValueError: There is no such device, the encoder does not fit, or a bag has no
+            observation.
     """
     if count < 1:
         raise ValueError(f'At least one observation per bag is compared, got {count}.')
+    place = torch_device(device)
     policy, manifest = load_checkpoint(policy_folder)
-    other = see_through(policy, PolicyNeeds.of(manifest, policy_folder.name), encoder)
+    other = see_through(policy, PolicyNeeds.of(manifest, policy_folder.name), encoder).to(place)
+    policy.to(place)
     answers = []
     for bag in bags:
         for observation in _spread(policy, bag, topics, count):

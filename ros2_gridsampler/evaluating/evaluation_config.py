@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from ..bounds import checked
+from ..device import check_device
 from ..files import find
 from ..seeing.stream_health import StreamBudget, TimeSource
 from .command_replay import CommandConfig
@@ -88,11 +89,13 @@ class PolicyChoice:
         folder: The checkpoint.
         encoder: Folder of another encoder for it; None for its own.
         backend: Engine; 'eager' is the same on every machine.
+        device: Where the engine computes, see `Settings`.
     """
 
     folder: Path
     encoder: Path | None = None
     backend: str = 'eager'
+    device: str = 'auto'
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class EvaluationTask:
         compare: Another checkpoint, judged on the same frames; shows the drift between both.
         compare_encoder: Encoder for the other; without --compare, the same checkpoint with it.
         backend: Engine; eager gives the same report on every machine of a kind.
+        device: Where the engine computes: auto (the GPU, if any), cpu, cuda or cuda:1; on a GPU
+            the last digits of a report may differ.
         topics: YAML that maps topics: cameras {name: topic}, joint_states, pose, instruction,
             fixed_instruction, action, gripper, gripper_joints. Flags go before it.
         camera: A camera's topic, like wrist=/wrist/image_raw; may be given for each.
@@ -124,6 +129,7 @@ class EvaluationTask:
     compare: str = ''
     compare_encoder: Path | None = None
     backend: str = 'eager'
+    device: str = 'auto'
     topics: Path | None = None
     camera: tuple[str, ...] = ()
     intervals: Path | None = None
@@ -143,8 +149,10 @@ class EvaluationTask:
 
         Raises:
             FileNotFoundError: There is no such policy or arm.
-            ValueError: The file of topics, or a camera, is written otherwise.
+            ValueError: No device is so named, or the file of topics, or a camera, is written
+                otherwise.
         """
+        check_device(self.device)
         chosen = self.topic.over(load_topic_choice(self.topics) if self.topics else TopicChoice())
         return replace(
             self,
@@ -159,8 +167,8 @@ class EvaluationTask:
     @property
     def choices(self) -> tuple[PolicyChoice, ...]:
         """The policy, and what it is compared with."""
-        first = PolicyChoice(Path(self.policy), self.encoder, self.backend)
+        first = PolicyChoice(Path(self.policy), self.encoder, self.backend, self.device)
         if not (self.compare or self.compare_encoder):
             return (first,)
         other = Path(self.compare or self.policy)
-        return first, PolicyChoice(other, self.compare_encoder, self.backend)
+        return first, PolicyChoice(other, self.compare_encoder, self.backend, self.device)

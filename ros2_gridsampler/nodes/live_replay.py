@@ -153,6 +153,7 @@ class LiveReplay:
             'policy': str(choice.folder.resolve()),
             'arm': str(Path(self._task.arm).resolve()),
             'backend': choice.backend,
+            'device': choice.device,
             'camera_topics': list(streams.cameras.values()),
             'joint_states_topic': topics.measured_joints,
             'use_sim_time': True,

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..acting.action_prefix import draw_given
 from .encoder import Block
 from .policy_config import Statistics
+from .shared_draws import draw, draw_given
 
 
 class Normaliser(nn.Module):
@@ -100,9 +100,10 @@ class ContinuingHead(nn.Module):
     ) -> Float[Tensor, '']:
         """Returns the mean absolute error against physical `actions`, where they were not told."""
         target = self.units.normalise(actions)
-        given = draw_given(target)
+        batch, steps = target.shape[:2]
+        given, weight = draw_given(batch, steps, target.device)
         error = (self(context, target, given).float() - target).abs().mean(-1)
-        return error[~given].mean()
+        return weight * error[~given].mean()
 
     def actions(
         self,
@@ -179,14 +180,15 @@ class FlowHead(nn.Module):
         """
         batch, steps = actions.shape[:2]
         target = self.units.normalise(actions)
-        noise = torch.randn_like(target)
+        noise = draw(lambda rows: torch.randn(rows, *target.shape[1:]), batch, target.device)
         # More often near the noise, where the field is hardest to learn.
-        time = (1 - torch.rand(batch, 1, device=target.device).pow(0.67)).expand(-1, steps)
-        frozen = draw_given(target)
+        early = draw(lambda rows: torch.rand(rows, 1), batch, target.device)
+        time = (1 - early.pow(0.67)).expand(-1, steps)
+        frozen, weight = draw_given(batch, steps, target.device)
         time = torch.where(frozen, torch.ones_like(time), time)
         noisy = torch.lerp(noise, target, time[..., None])
         error = (self.velocity(context, noisy, time) - (target - noise)).square().mean(-1)
-        return error[~frozen].mean()
+        return weight * error[~frozen].mean()
 
     def actions(
         self,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -117,14 +118,19 @@ class GridSampler(PointReader):
         feature_map: Float[Tensor, 'batch rows columns channels'],
         context: Float[Tensor, 'batch context'] | None,
     ) -> Float[Tensor, 'batch tokens 2']:
-        device = feature_map.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                return self._points(feature_map, context)
-        pooled = self.norm(feature_map.mean((1, 2)).to(self._dtype))
-        if context is not None:
-            pooled = torch.cat([pooled, context.to(pooled.dtype)], -1)
-        return torch.sigmoid(self.predict(pooled).float()).unflatten(-1, (-1, 2))
+        with exact(feature_map.device):
+            pooled = self.norm(feature_map.mean((1, 2)).to(self._dtype))
+            if context is not None:
+                pooled = torch.cat([pooled, context.to(pooled.dtype)], -1)
+            return torch.sigmoid(self.predict(pooled).float()).unflatten(-1, (-1, 2))
+
+
+def exact(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Suspends autocast, where it is on: the arithmetic of coordinates stays in full precision."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
 
 
 def read_bilinear(

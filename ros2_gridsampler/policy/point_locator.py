@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .grid_sampler import PointReader, spread_points
+from .grid_sampler import PointReader, exact, spread_points
 
 
 class PointLocator(PointReader):
@@ -53,16 +53,25 @@ class PointLocator(PointReader):
                 f'This locator was made {"without" if self.ask is None else "for"} a context, '
                 f'got {"none" if context is None else tuple(context.shape)}.'
             )
+        with exact(feature_map.device):
+            points = self._points(feature_map, context)
+        return self.read(feature_map, points), points
+
+    def _points(
+        self,
+        feature_map: Float[Tensor, 'batch rows columns channels'],
+        context: Float[Tensor, 'batch context'] | None,
+    ) -> Float[Tensor, 'batch tokens 2']:
         centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
-        cells = self.keys(self.norm(feature_map.flatten(1, 2))).float()
+        cells = self.keys(self.norm(feature_map.flatten(1, 2).to(self._dtype))).float()
         queries = self.queries.expand(len(cells), -1, -1)
         if self.ask is not None and context is not None:
-            queries = queries + self.ask(context).unflatten(-1, queries.shape[1:])
+            asked = self.ask(context.to(self._dtype))
+            queries = queries + asked.unflatten(-1, queries.shape[1:])
         match = queries.float() @ cells.transpose(1, 2) / math.sqrt(cells.shape[-1])
         distance = (self.homes[:, None] - centres).square().sum(-1)
         attention = (match - distance / (2 * self._reach**2)).softmax(-1)
-        points = attention @ centres
-        return self.read(feature_map, points), points
+        return attention @ centres
 
 
 def cell_centres(

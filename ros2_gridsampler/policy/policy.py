@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..acting.action_prefix import Prefix
+from ..device import to_arrays, to_device
 from ..seeing.observation import Observation
 from .action_head import ActionHead, ContinuingHead, FlowHead, Normaliser
 from .encoder import Block, Encoder
@@ -161,8 +162,8 @@ class Policy(nn.Module):
         config = self.config
         if config.reducer == 'blind':
             # The tower need not run for nobody.
-            nothing = torch.zeros(len(images), *config.encoder.grid, config.encoder.width)
-            return self.reducer(nothing.to(images.device))
+            size = (len(images), *config.encoder.grid, config.encoder.width)
+            return self.reducer(torch.zeros(size, device=images.device))
         features = self.encoder.early(images, config.sample_after)
         tokens, points = self.reducer(features, task)
         return self.encoder.late(tokens, config.sample_after), points
@@ -203,9 +204,10 @@ class Policy(nn.Module):
             ValueError: The network gave numbers that no arm may follow, or cannot go on from a
                 prefix.
         """
-        told = prefix_tensors(self.config, prefix)
-        actions, points = self(*as_tensors(self.config, observation), *told)
-        return as_prediction(self.config, observation, actions.numpy(), points.numpy())
+        config = self.config
+        given = (*as_arrays(config, observation), *prefix_arrays(config, prefix))
+        results = self(*to_device(given, self.camera_embedding.device))
+        return as_prediction(config, observation, *to_arrays(results))
 
     @property
     def interface(self) -> PolicyInterface:
@@ -239,8 +241,3 @@ def as_tensors(config: PolicyConfig, observation: Observation) -> tuple[Tensor, 
     """Returns the arguments of `Policy.forward` for a batch of one."""
     images, body, words = (torch.from_numpy(each) for each in as_arrays(config, observation))
     return images, body, words
-
-
-def prefix_tensors(config: PolicyConfig, prefix: Prefix | None) -> tuple[Tensor, ...]:
-    """Returns what `Policy.forward` takes after that, see `prefix_arrays`."""
-    return tuple(torch.from_numpy(array) for array in prefix_arrays(config, prefix))

@@ -5,7 +5,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .grid_sampler import PointReader
+from .grid_sampler import PointReader, exact
 from .point_locator import cell_centres
 
 
@@ -36,7 +36,8 @@ class TokenLearner(PointReader):
     ) -> tuple[Float[Tensor, 'batch tokens channels'], Float[Tensor, 'batch tokens 2']]:
         """Weighs; a point is the weighted mean of the cells' places. As `GridSampler`."""
         cells = feature_map.flatten(1, 2)
-        weights = self.weigh(cells.to(self._dtype)).float().softmax(1).transpose(1, 2)
-        rows, columns = feature_map.shape[1:3]
-        points = weights @ cell_centres(rows, columns, device=feature_map.device)
+        centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
+        with exact(feature_map.device):
+            weights = self.weigh(cells.to(self._dtype)).float().softmax(1).transpose(1, 2)
+            points = weights @ centres
         return self.place(weights.to(cells.dtype) @ cells, points), points

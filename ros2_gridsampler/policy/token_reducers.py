@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .grid_sampler import GridSampler, PointReader, spread_points
+from .grid_sampler import GridSampler, PointReader, exact, spread_points
 from .point_locator import PointLocator, cell_centres
+from .shared_draws import draw
 from .token_learner import TokenLearner
 from .token_merging import TokenMerging
 
@@ -103,7 +104,9 @@ class RandomPoints(PointReader):
         """Reads the map there."""
         points = self.points.expand(len(feature_map), -1, -1)
         if self.training:
-            points = torch.rand_like(points)
+            points = draw(
+                lambda rows: torch.rand(rows, *points.shape[1:]), len(points), points.device
+            )
         return self.read(feature_map, points), points
 
 
@@ -122,7 +125,8 @@ class LearnedQueries(nn.Module):
         queries = self.queries.expand(len(cells), -1, -1)
         tokens, weights = self.attention(queries, cells, cells)
         centres = cell_centres(*feature_map.shape[1:3], device=feature_map.device)
-        return queries + tokens, weights.float() @ centres
+        with exact(feature_map.device):
+            return queries + tokens, weights.float() @ centres
 
 
 class TopK(PointReader):

@@ -5,11 +5,12 @@
 from dataclasses import dataclass, field
 
 from ..bounds import checked
+from .compute import Compute
 
 
 @dataclass(frozen=True)
 @checked
-class AdaptConfig:
+class AdaptConfig(Compute):
     """How an encoder is fitted to a policy; the defaults suit two CPU cores.
 
     The flags of `gridsampler adapt` are made from it.
@@ -24,7 +25,6 @@ class AdaptConfig:
         every: One in so many frames of the bags is used for the features.
         held_out: Share of the bags that is held out to measure on.
         seed: Seed of the order of the frames.
-        threads: CPU threads.
     """
 
     steps: int = field(default=400, metadata={'minimum': 0})
@@ -36,4 +36,3 @@ class AdaptConfig:
     every: int = field(default=4, metadata={'minimum': 1})
     held_out: float = field(default=0.1, metadata={'minimum': 0, 'maximum': 1})
     seed: int = field(default=0, metadata={'minimum': 0})
-    threads: int = field(default=1, metadata={'minimum': 1, 'maximum': 512})

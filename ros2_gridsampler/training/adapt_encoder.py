@@ -9,14 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..datasets.episodes import EpisodeConfig, store_episodes
+from ..datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ..datasets.frames import FrameConfig, FrameStore, store_frames
+from ..device import to_device
 from ..encoders.compatibility import PolicyNeeds, with_encoder
-from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder, save_encoder
+from ..encoders.encoder_checkpoint import (
+    ENCODER_WEIGHTS,
+    EncoderManifest,
+    load_encoder,
+    save_encoder,
+)
 from ..policy.checkpoint import load_checkpoint
 from ..policy.encoder import Encoder
 from ..policy.grid_sampler import PointReader, read_bilinear
@@ -25,7 +32,8 @@ from ..policy.policy import Policy
 from .adapt_config import AdaptConfig
 from .batches import Batches, held, order, split
 from .learning_rate import check_gradient, set_rate
-from .train_policy import batch_losses, validate
+from .processes import check_batch, first_alone, joined_processes, prepared, share_of
+from .train_policy import Cloning, validate
 
 
 class RandomPoints:
@@ -73,13 +81,17 @@ def features(
 
 @torch.inference_mode()
 def feature_error(policy: Policy, encoder: Encoder, store: FrameStore) -> float:
-    """Returns the squared error of the features in variances; 1 is as bad as the mean."""
+    """Returns the squared error of the features in variances; 1 is as bad as the mean.
+
+    Policy and encoder are on one device.
+    """
     chosen = np.linspace(0, len(store) - 1, min(256, len(store))).astype(int)
     points = RandomPoints(policy.config.tokens, 0)
     errors, maps = [], []
     for part in np.array_split(chosen, max(len(chosen) // 32, 1)):
-        images = torch.from_numpy(store.images(part))
-        places = points(len(images))
+        images, places = to_device(
+            (store.images(part), points(len(part))), policy.camera_embedding.device
+        )
         theirs = own_features(policy, images, places)[-1].flatten(0, -2)
         ours = features(policy, encoder, images, places)[-1].flatten(0, -2)
         errors.append((ours - theirs).square().mean(0))
@@ -120,7 +132,8 @@ def adapt(
         What was measured on the bags held out.
 
     Raises:
-        ValueError: Bags, policy and encoder do not fit each other, or `out` is one of them.
+        ValueError: The device is not there, bags, policy and encoder do not fit each other, or
+            `out` is one of them.
         FileExistsError: `out` holds something else.
     """
     if config.cloning_steps and episodes is None:
@@ -128,20 +141,47 @@ def adapt(
     if out.resolve() in (policy_folder.resolve(), encoder_folder.resolve()):
         raise ValueError(f'{out} is what is to be adapted; name a new folder for the result.')
     check_kind(out, ENCODER_WEIGHTS)
-    torch.set_num_threads(config.threads)
-    policy, manifest = load_checkpoint(policy_folder)
-    student, before = load_encoder(encoder_folder)
-    needs = PolicyNeeds.of(manifest, policy_folder.name)
-    needs.check(before, encoder_folder.name, allow_unvalidated=True, known=())
-    training, measured = split_bags(bags, config.held_out)
-    frames = FrameConfig(policy.config.preparation, _topics(episodes), config.every)
-    unseen = store_frames(measured, frames, cache)
-    found = {'features before': feature_error(policy, student, unseen)}
-    align(policy, student, store_frames(training, frames, cache), config)
-    found['features after'] = feature_error(policy, student, unseen)
-    if config.cloning_steps and episodes is not None:
-        found |= clone(policy, student, bags, episodes, cache, config)
-        found['features after cloning'] = feature_error(policy, student, unseen)
+    with joined_processes(config) as fabric:
+        check_batch(config.batch, fabric.world_size, 'pictures')
+        check_batch(config.cloning_batch, fabric.world_size)
+        policy, manifest = load_checkpoint(policy_folder)
+        student, before = load_encoder(encoder_folder)
+        needs = PolicyNeeds.of(manifest, policy_folder.name)
+        needs.check(before, encoder_folder.name, allow_unvalidated=True, known=())
+        policy.to(fabric.device)
+        student.to(fabric.device)
+        training, measured = split_bags(bags, config.held_out)
+        frames = FrameConfig(policy.config.preparation, _topics(episodes), config.every)
+        unseen = first_alone(fabric, lambda: store_frames(measured, frames, cache))
+        seen = first_alone(fabric, lambda: store_frames(training, frames, cache))
+        found = {'features before': feature_error(policy, student, unseen)}
+        align(policy, student, seen, config, fabric)
+        found['features after'] = feature_error(policy, student, unseen)
+        if config.cloning_steps and episodes is not None:
+            store = first_alone(fabric, lambda: store_episodes(bags, episodes, cache))
+            found |= clone(policy, student, store, config, fabric)
+            found['features after cloning'] = feature_error(policy, student, unseen)
+        if fabric.is_global_zero:
+            _save(
+                student.cpu(),
+                out,
+                before,
+                training,
+                config,
+                entry(manifest, policy_folder.name, found),
+            )
+        fabric.barrier()
+    return found
+
+
+def _save(
+    student: Encoder,
+    out: Path,
+    before: EncoderManifest,
+    training: Sequence[Path],
+    config: AdaptConfig,
+    measured: dict[str, Any],
+) -> None:
     save_encoder(
         student,
         out,
@@ -159,62 +199,83 @@ def adapt(
             ],
             'adaptation': asdict(config),
         },
-        results={**before.results, 'policies': [entry(manifest, policy_folder.name, found)]},
+        results={**before.results, 'policies': [measured]},
     )
-    return found
 
 
-def align(policy: Policy, student: Encoder, store: FrameStore, config: AdaptConfig) -> None:
+class Alignment(nn.Module):
+    """Pictures and points -> how far an encoder's features are from those the policy knows."""
+
+    def __init__(self, policy: Policy, student: Encoder, precision: str) -> None:
+        super().__init__()
+        self.policy = policy.requires_grad_(False)
+        self.student = student
+        self._mixed = precision == 'bf16-mixed'
+
+    def forward(
+        self,
+        images: UInt8[Tensor, 'batch height width 3'],
+        points: Float[Tensor, 'batch tokens 2'],
+    ) -> Float[Tensor, '']:
+        """Returns the mean squared error, summed over the places where features are read."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
+            ours = features(self.policy, self.student, images, points)
+            theirs = own_features(self.policy, images, points)
+        pairs = zip(ours, theirs, strict=True)
+        return torch.stack(
+            [nn.functional.mse_loss(our.float(), their.float()) for our, their in pairs]
+        ).sum()
+
+
+def align(
+    policy: Policy, student: Encoder, store: FrameStore, config: AdaptConfig, fabric: Fabric
+) -> None:
     """Learns to give the features of the policy's own encoder on unlabelled frames."""
     optimiser = make_optimiser(student, config.learning_rate)
-    points = RandomPoints(policy.config.tokens, config.seed)
+    model, _ = fabric.setup(Alignment(policy, student, config.precision), optimiser)
+    points, share = RandomPoints(policy.config.tokens, config.seed), share_of(fabric)
     batches = order(np.arange(len(store)), config.batch, config.seed, 0, config.steps)
-    for step, samples in enumerate(tqdm(batches, 'aligning', config.steps, unit='step')):
+
+    def read(samples: Int[np.ndarray, ' batch']) -> list[Tensor]:
+        return to_device((store.images(share.of(samples)),), fabric.device)
+
+    ready = enumerate(prepared(read, batches, config, fabric.device))
+    for step, (images,) in tqdm(
+        ready, 'aligning', config.steps, unit='step', disable=not fabric.is_global_zero
+    ):
         set_rate(optimiser, config.learning_rate, _WARM_UP * config.steps, step, config.steps)
-        images = torch.from_numpy(store.images(samples))
-        places = points(len(images))
-        loss = torch.stack(
-            [
-                nn.functional.mse_loss(ours, theirs)
-                for ours, theirs in zip(
-                    features(policy, student, images, places),
-                    own_features(policy, images, places),
-                    strict=True,
-                )
-            ]
-        ).sum()
-        descend(optimiser, loss, step)
+        (places,) = to_device((share.of(points(config.batch)),), fabric.device)
+        descend(fabric, optimiser, model(images, places), step)
     student.eval().requires_grad_(False)
 
 
 def clone(
-    policy: Policy,
-    student: Encoder,
-    bags: Sequence[Path],
-    episodes: EpisodeConfig,
-    cache: Path,
-    config: AdaptConfig,
+    policy: Policy, student: Encoder, store: EpisodeStore, config: AdaptConfig, fabric: Fabric
 ) -> dict[str, float]:
     """Learns the recorded actions through the policy; only the encoder changes.
 
     Returns:
         Action errors on the bags held out, by the policy's own encoder, before and after.
     """
-    store = store_episodes(bags, episodes, cache)
-    training, measured = split(store, config.held_out or 1 / len(bags))
+    training, measured = split(store, config.held_out or 1 / len(store.bags))
     joined = with_encoder(policy, student)
-    batches = Batches(store, joined.config, 0.0, config.seed)
+    share = share_of(fabric)
+    batches = Batches(store, joined.config, 0.0, config.seed, device=fabric.device, share=share)
     found = {
         'action error, own encoder': validate(policy, batches, measured)['action'],
         'action error, aligned': validate(joined, batches, measured)['action'],
     }
     joined.requires_grad_(False)
     optimiser = make_optimiser(student, config.cloning_learning_rate)
+    model, _ = fabric.setup(Cloning(joined, share, config.precision), optimiser)
     steps = config.cloning_steps
-    chosen = order(training, config.cloning_batch, config.seed, 0, steps)
-    for step, samples in enumerate(tqdm(chosen, 'cloning', steps, unit='step')):
+    chosen = enumerate(order(training, config.cloning_batch, config.seed, 0, steps))
+    ready = prepared(lambda item: batches(item[1], item[0]), chosen, config, fabric.device)
+    for step, batch in enumerate(
+        tqdm(ready, 'cloning', steps, unit='step', disable=not fabric.is_global_zero)
+    ):
         set_rate(optimiser, config.cloning_learning_rate, _WARM_UP * steps, step, steps)
-        descend(optimiser, batch_losses(joined, batches(samples, step))['action'], step)
+        descend(fabric, optimiser, model(batch)['action'], step)
     student.eval().requires_grad_(False)
     found['action error, cloned'] = validate(joined, batches, measured)['action']
     return found
@@ -246,10 +307,10 @@ def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+def descend(fabric: Fabric, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
     """Makes one step, whose number from 0 is for the sentence if it cannot be made."""
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    fabric.backward(loss)
     trained = [p for group in optimiser.param_groups for p in group['params']]
     check_gradient(torch.nn.utils.clip_grad_norm_(trained, 1.0), step)
     optimiser.step()

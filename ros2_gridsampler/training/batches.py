@@ -3,7 +3,7 @@
 """Stored samples -> shuffled batches of tensors, with the noise of training."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..datasets.episodes import EpisodeStore
+from ..device import to_device
 from ..files import find, read_yaml
 from ..policy.instruction import read_instruction
 from ..policy.policy_config import CONSTANT, PolicyConfig
+from ..policy.shared_draws import ALONE, Share
 
 
 def offsets(
@@ -59,8 +61,7 @@ def order(
         yield shuffled[start : start + batch]
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Tensors of some samples; actions as the head gives them."""
 
     images: UInt8[Tensor, 'batch cameras height width 3']
@@ -71,7 +72,18 @@ class Batch:
 
 
 class Batches:
-    """Samples -> tensors, with the noise of training."""
+    """Samples -> tensors on a device, with the noise of training.
+
+    Args:
+        store: Where the samples are.
+        config: Settings of the policy.
+        noise: Added to the proprioception, in standard deviations.
+        seed: Seed of the noise.
+        dimming: See `jitter`.
+        paraphrases: Instruction -> other ways to say it.
+        device: Where the tensors go.
+        share: The rows of every batch that this process works on; noise is drawn for all.
+    """
 
     def __init__(
         self,
@@ -81,8 +93,13 @@ class Batches:
         seed: int,
         dimming: float = 0.0,
         paraphrases: Mapping[str, Sequence[str]] | None = None,
+        *,
+        device: torch.device | None = None,
+        share: Share = ALONE,
     ) -> None:
         self._store = store
+        self._device = device or torch.device('cpu')
+        self._share = share
         # Row by row: every instruction as it was recorded, then the other ways to say it.
         said = [[text, *(paraphrases or {}).get(text, ())] for text in store.instructions]
         self._words = np.stack(
@@ -101,8 +118,12 @@ class Batches:
         self._origin = config.observation.origin
 
     def __call__(self, samples: Int[np.ndarray, ' batch'], step: int | None = None) -> Batch:
-        """Augments pictures for training step `step`; as it is where None."""
-        store = self._store
+        """Returns this process's part of a batch, its pictures augmented for training step `step`.
+
+        Where that is None, all samples are returned as they are.
+        """
+        store, share = self._store, self._share if step is not None else ALONE
+        whole, samples = samples, share.of(samples)
         images, body = store.images(samples), store.proprioception[samples]
         # Before the noise: what the arm does next starts from where it really is.
         actions = (
@@ -112,16 +133,12 @@ class Batches:
         told = self._first[sentences]
         if step is not None:
             generator = np.random.default_rng((self._seed, 1, step))
-            body = body + self._noise * generator.normal(size=body.shape).astype(np.float32)
-            images = jitter(images, generator, self._dimming, self._depth)
-            told = told + generator.integers(self._ways[sentences])
-        return Batch(
-            torch.from_numpy(images),
-            torch.from_numpy(body),
-            torch.from_numpy(self._words[told]),
-            torch.from_numpy(actions),
-            torch.from_numpy(store.landmarks[samples]),
-        )
+            noise = generator.normal(size=(len(whole), body.shape[1])).astype(np.float32)
+            body = body + self._noise * share.of(noise)
+            images = jitter(images, generator, self._dimming, self._depth, share)
+            told = told + share.of(generator.integers(self._ways[store.sentence[whole]]))
+        arrays = (images, body, self._words[told], actions, store.landmarks[samples])
+        return Batch(*to_device(arrays, self._device))
 
 
 def load_paraphrases(name: str) -> dict[str, list[str]]:
@@ -151,6 +168,7 @@ def jitter(
     generator: np.random.Generator,
     dimming: float,
     depth: Sequence[int] = (),
+    share: Share = ALONE,
 ) -> UInt8[np.ndarray, 'batch cameras height width 3']:
     """Brightness, contrast and tint of each picture changed a little.
 
@@ -160,14 +178,17 @@ def jitter(
         dimming: At most this share of the light of a sample goes, the same in all its cameras;
             half of the samples lose less than a quarter of that.
         depth: Places of the cameras whose pixels are distances, which no light changes.
+        share: The part of the batch that the images are; changes are drawn for all of it.
     """
-    shape = (*images.shape[:2], 1, 3)
+    batch = len(images) * share.processes
+    shape = (batch, images.shape[1], 1, 3)
     gain = generator.uniform(0.9, 1.1, shape).astype(np.float32)
     offset = generator.uniform(-12, 12, shape).astype(np.float32)
     if dimming:
-        left = 1 - dimming * generator.uniform(size=(len(images), 1, 1, 1)) ** 2
+        left = 1 - dimming * generator.uniform(size=(batch, 1, 1, 1)) ** 2
         gain, offset = gain * left.astype(np.float32), offset * left.astype(np.float32)
     gain[:, depth], offset[:, depth] = 1, 0
+    gain, offset = share.of(gain), share.of(offset)
     # A table of the 256 levels is much faster than arithmetic on all pixels.
     levels = np.arange(256, dtype=np.float32)[:, None]
     tables = np.clip(levels * gain + offset, 0, 255).astype(np.uint8)

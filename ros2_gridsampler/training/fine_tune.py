@@ -2,43 +2,64 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags and a lerobot checkpoint -> the same policy, fine-tuned, on few visual tokens."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cattrs
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..bounds import checked
-from ..datasets.episodes import ActionTopics, EpisodeConfig, store_episodes
+from ..datasets.episodes import ActionTopics, EpisodeConfig, EpisodeStore, store_episodes
 from ..evaluating.bag_survey import survey_episodes
 from ..stop_request import StopRequest
 from ..vla.lerobot import SamplerPlan
-from ..vla.lerobot_checkpoint import load_adoption, load_model_folder, save_model_folder
-from ..vla.lerobot_policy import LerobotPolicy, adopt
+from ..vla.lerobot_checkpoint import (
+    LerobotModel,
+    load_adoption,
+    load_model_folder,
+    save_model_folder,
+)
+from ..vla.lerobot_policy import LerobotPolicy, adopt, load_lerobot_policy
 from ..vla.lerobot_training import (
     choose_trained,
+    features,
     loss,
     merged,
     with_samplers,
     with_statistics,
 )
+from ..vla.robot import Robot
 from .batches import order, split
+from .compute import Compute
 from .learning_rate import check_gradient
+from .processes import (
+    any_process,
+    check_batch,
+    first_alone,
+    joined_processes,
+    mean_over_ranks,
+    prepared,
+    share_of,
+)
 from .run_state import RunState, keep_recipe
 
 
 @dataclass(frozen=True)
 @checked
-class FineTuneConfig:
+class FineTuneConfig(Compute):
     """How a lerobot policy is fine-tuned; `gridsampler train` reads it with `--base`."""
 
     topics: StreamTopics
@@ -65,7 +86,6 @@ class FineTuneConfig:
     seed: int = field(
         default=0, metadata={'help': 'Of new weights, order and noise', 'minimum': 0}
     )
-    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
     )
@@ -95,76 +115,173 @@ def fine_tune(
     Raises:
         BadCheckpoint: The base must not be used.
         InterruptedError: A signal stopped the run; its state is saved.
-        ValueError: The bags do not fit the base, or the folder holds another run.
+        ValueError: The device is not there, the bags do not fit the base, or the folder holds
+            another run.
     """
-    torch.set_num_threads(config.threads)
+    with joined_processes(config) as fabric:
+        return fine_tune_in(fabric, base, config, bags, out, cache, dark_cameras)
+
+
+def fine_tune_in(
+    fabric: Fabric,
+    base: Path,
+    config: FineTuneConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras,
+) -> LerobotPolicy:
+    """Runs `fine_tune` in one of the processes."""
+    check_batch(config.batch, fabric.world_size)
     adoption = load_adoption(base)
-    survey = survey_episodes(bags, config.topics, config.labels, dark_cameras, cache)
-    survey.keep(out)
-    bags = survey.used(bags)
     content = json.dumps(cattrs.unstructure(adoption), sort_keys=True)
-    keep_recipe(out, config, bags, hashlib.sha256(content.encode()).hexdigest())
     robot = adoption.robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
+
+    def survey() -> Sequence[Path]:
+        found = survey_episodes(bags, config.topics, config.labels, dark_cameras, cache)
+        if fabric.is_global_zero:
+            found.keep(out)
+            base_hash = hashlib.sha256(content.encode()).hexdigest()
+            keep_recipe(out, config, found.used(bags), base_hash)
+        return found.used(bags)
+
+    used = first_alone(fabric, survey)
     torch.manual_seed(config.seed)
     model = load_model_folder(base, language, absent=robot.absent_cameras)
     if config.sampler is not None:
         model = with_samplers(model, config.sampler)
     reads = LerobotPolicy(model, robot).config
-    store = store_episodes(
-        bags,
-        EpisodeConfig(
-            reads.observation,
-            config.topics,
-            config.labels,
-            robot.action_space,
-            reads.steps,
-            robot.period,
-        ),
-        cache,
+    episodes = EpisodeConfig(
+        reads.observation,
+        config.topics,
+        config.labels,
+        robot.action_space,
+        reads.steps,
+        robot.period,
     )
-    training, _ = split(store, config.held_out)
-    states = state_vectors(store.proprioception, robot.uses_pose)
-    model = with_statistics(
-        model,
-        robot.state.of_dataset(states[training]),
-        robot.action.of_dataset(store.chunks[training, 0]),
-        store.images(training[:: max(len(training) // 50, 1)]),
-    )
-    adapted = choose_trained(model, config.adapter_rank)
-    trained = [p for p in adapted.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        trained, lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    run = RunState(adapted, optimiser)
-    run.restore(out)
-    adapted.train()
-    with (
-        StopRequest() as stop,
-        (out / 'log.jsonl').open('a') as log,
-        tqdm(total=config.steps, initial=run.step, desc='training', unit='step') as progress,
-    ):
-        for samples in order(training, config.batch, config.seed, run.step, config.steps):
-            for group in optimiser.param_groups:
-                group['lr'] = config.learning_rate * min((run.step + 1) / config.warm_up, 1)
-            sentences = [store.instructions[i] for i in store.sentence[samples]]
-            images = store.images(samples)
-            found = loss(model, robot, images, states[samples], store.chunks[samples], sentences)
-            optimiser.zero_grad(set_to_none=True)
-            found.backward()
-            check_gradient(torch.nn.utils.clip_grad_norm_(trained, 10.0), run.step)
-            optimiser.step()
-            run.advance()
-            progress.update()
-            log.write(json.dumps({'step': run.step, 'loss': round(found.item(), 5)}) + '\n')
-            if run.step % config.save_every == 0 or stop.requested or run.step == config.steps:
-                run.save(out)
-                log.flush()
-            if stop.requested:
-                raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
-    result = merged(model, adapted)
-    save_model_folder(result, out / 'policy')
-    return adopt(out / 'policy', replace(robot, language_model=language))
+    store = first_alone(fabric, lambda: store_episodes(used, episodes, cache))
+    run = FineTuning(config, model, robot, store, fabric)
+    run.state.restore(out)
+    run(out)
+    result = merged(run.model, run.adapted)
+    adopted: LerobotPolicy | None = None
+    if fabric.is_global_zero:
+        save_model_folder(result, out / 'policy')
+        adopted = adopt(out / 'policy', replace(robot, language_model=language))
+    fabric.barrier()
+    return adopted or load_lerobot_policy(out / 'policy')[0]
+
+
+class Loss(nn.Module):
+    """A batch of lerobot's -> lerobot's own loss; what Fabric shares among processes."""
+
+    def __init__(self, model: LerobotModel, adapted: Any, precision: str) -> None:
+        super().__init__()
+        self.adapted = adapted
+        self._model = model
+        self._mixed = precision == 'bf16-mixed'
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Returns the mean over the batch."""
+        kind = next(self.adapted.parameters()).device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self._mixed):
+            return loss(self._model, batch)
+
+
+class FineTuning:
+    """A policy of lerobot's, its optimiser, its samples, and the steps that are left."""
+
+    def __init__(
+        self,
+        config: FineTuneConfig,
+        model: LerobotModel,
+        robot: Robot,
+        store: EpisodeStore,
+        fabric: Fabric,
+    ) -> None:
+        self.config, self.robot = config, robot
+        self.store, self.fabric = store, fabric
+        self._training, _ = split(store, config.held_out)
+        self._states = state_vectors(store.proprioception, robot.uses_pose)
+        self.model = with_statistics(
+            model.to(fabric.device),
+            robot.state.of_dataset(self._states[self._training]),
+            robot.action.of_dataset(store.chunks[self._training, 0]),
+            store.images(self._training[:: max(len(self._training) // 50, 1)]),
+        )
+        self.adapted = choose_trained(self.model, config.adapter_rank)
+        self._trained = [p for p in self.adapted.parameters() if p.requires_grad]
+        adam = torch.optim.AdamW(
+            self._trained, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.loss, _ = fabric.setup(Loss(self.model, self.adapted, config.precision), adam)
+        self.state = RunState(self.adapted, adam)
+
+    def __call__(self, out: Path) -> None:
+        """Makes all steps that are left."""
+        config, state, first = self.config, self.state, self.fabric.is_global_zero
+        self.adapted.train()
+        chosen = order(self._training, config.batch, config.seed, state.step, config.steps)
+        batches = prepared(self._read, chosen, config, self.fabric.device)
+        with (
+            StopRequest() as stop,
+            (out / 'log.jsonl').open('a') as log,
+            contextlib.closing(batches),
+            tqdm(
+                total=config.steps,
+                initial=state.step,
+                desc='training',
+                unit='step',
+                disable=not first,
+            ) as progress,
+        ):
+            for features in batches:
+                found = mean_over_ranks(self.fabric, self.step(features))
+                progress.update()
+                stopped = any_process(self.fabric, stop.requested)
+                if first:
+                    log.write(json.dumps({'step': state.step, 'loss': round(found, 5)}) + '\n')
+                    if (
+                        state.step % config.save_every == 0
+                        or stopped
+                        or state.step == config.steps
+                    ):
+                        state.save(out)
+                        log.flush()
+                if stopped:
+                    raise InterruptedError(
+                        f'Stopped at step {state.step}; the same command goes on.'
+                    )
+
+    def _read(self, samples: Int[np.ndarray, ' batch']) -> dict[str, Any]:
+        """Returns this process's part of a batch under lerobot's names, on the device."""
+        store, own = self.store, share_of(self.fabric).of(samples)
+        return features(
+            self.robot,
+            store.images(own),
+            self._states[own],
+            store.chunks[own],
+            [store.instructions[i] for i in store.sentence[own]],
+            self.fabric.device,
+        )
+
+    def step(self, given: dict[str, Any]) -> Tensor:
+        """Makes one step; returns this process's loss."""
+        config, state = self.config, self.state
+        for group in state.optimiser.param_groups:
+            group['lr'] = config.learning_rate * min((state.step + 1) / config.warm_up, 1)
+        # What lerobot draws (noise, dropout) is of the step: a run goes on to the same losses
+        # whatever it draws on, and no two processes draw the same.
+        seeds = np.random.SeedSequence((config.seed, state.step, self.fabric.global_rank))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        found = self.loss(self.model.preprocess(given))
+        state.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(found)
+        check_gradient(torch.nn.utils.clip_grad_norm_(self._trained, 10.0), state.step)
+        state.optimiser.step()
+        state.advance()
+        return found
 
 
 def state_vectors(

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import cattrs
 import numpy as np
@@ -19,6 +18,7 @@ from ..datasets.frames import FrameConfig
 from ..files import write_whole
 from ..policy.flop_count import counting
 from ..policy.manifest import MANIFEST
+from .compute import FREE, Compute
 from .information_bounds import coarse_pictures, infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
 from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun
@@ -26,7 +26,7 @@ from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun
 
 @dataclass(frozen=True)
 @checked
-class PretrainConfig:
+class PretrainConfig(Compute):
     """How an encoder is pretrained; the defaults suit two CPU cores."""
 
     frames: FrameConfig
@@ -53,18 +53,8 @@ class PretrainConfig:
             'maximum': 1,
         },
     )
-    precision: Literal['32-true', 'bf16-mixed'] = field(
-        default='32-true', metadata={'help': 'Arithmetic of the network'}
-    )
-    accelerator: Literal['auto', 'cpu', 'cuda'] = field(
-        default='auto', metadata={'help': 'Where it runs'}
-    )
     seed: int = field(
         default=0, metadata={'help': 'Of initialisation, order and masks', 'minimum': 0}
-    )
-    threads: int = field(
-        default=1,
-        metadata={'help': 'CPU threads of each process', 'minimum': 1, 'maximum': 512},
     )
     log_every: int = field(
         default=10, metadata={'help': 'Steps between lines of log.jsonl', 'minimum': 1}
@@ -75,6 +65,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuses pictures of another size than the encoder's, and views that do not divide."""
+        super().__post_init__()
         encoder, preparation = self.model.encoder, self.frames.preparation
         size = (preparation.height, preparation.width)
         if size != (encoder.image_height, encoder.image_width):
@@ -145,7 +136,7 @@ def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None
         before = yaml.safe_load(path.read_text())
         if not isinstance(before, dict):
             raise ValueError(f'{path} is no recipe any more; choose a new output folder.')
-        other = sorted(key for key in content if content[key] != before.get(key))
+        other = sorted(k for k in content if k not in FREE and content[k] != before.get(k))
         if _bags_of(out) not in (None, names):
             other.append('bags')
         if other:

@@ -3,11 +3,10 @@
 """Bags without labels -> an encoder, by MAE or MI-MAE; one process or many by torchrun."""
 
 import contextlib
+import functools
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from ..bags.camera_health import DarkCameras
 from ..datasets.frames import FrameConfig, FrameStore, camera_topics, store_frames
+from ..device import to_device
 from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
 from ..evaluating.bag_survey import BagSurvey, survey_bags
 from ..policy.encoder import Encoder
@@ -35,6 +35,16 @@ from .information_bounds import coarse_pictures, infonce, negative_log_likelihoo
 from .learning_rate import check_gradient, set_rate
 from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
+from .processes import (
+    any_process,
+    check_batch,
+    first_alone,
+    joined_processes,
+    mean_over_ranks,
+    prepared,
+    share_norms,
+    share_of,
+)
 from .run_state import RunState
 
 
@@ -84,43 +94,6 @@ def join_patches(
     return tiles.reshape(-1, rows * side, columns * side, 3)
 
 
-@contextmanager
-def joined_processes(config: PretrainConfig) -> Iterator[Fabric]:
-    """Joins the processes that torchrun has started; without torchrun there is this one.
-
-    Afterwards they are let go: threads of gloo that outlive the interpreter abort the process.
-
-    Raises:
-        ValueError: The encoder cannot be shared by them.
-    """
-    processes = int(os.environ.get('WORLD_SIZE', 1))
-    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=local,
-        num_nodes=processes // local,
-        strategy='ddp' if processes > 1 else 'auto',
-        precision=config.precision,
-    )
-    if processes > 1 and config.model.encoder.stem and fabric.device.type == 'cpu':
-        raise ValueError(
-            'The norms of a stem are shared between processes on GPUs only; on CPUs use one '
-            'process, or an encoder with stem: [].'
-        )
-    fabric.launch()
-    try:
-        yield fabric
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-def slice_of(count: int, rank: int, processes: int) -> slice:
-    """Returns the part of a batch that a process works on."""
-    share = count // processes
-    return slice(rank * share, (rank + 1) * share)
-
-
 def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
     """Returns the rows of all processes, with gradients to each."""
     if fabric.world_size == 1:
@@ -129,11 +102,6 @@ def gather(fabric: Fabric, tensor: Tensor) -> Tensor:
     # Gloo sends the memory of a gradient whatever its strides: wrong numbers, no error.
     gathered.register_hook(Tensor.contiguous)
     return gathered.flatten(0, 1)
-
-
-def mean_over_ranks(fabric: Fabric, value: Tensor) -> float:
-    """Returns the mean of a number that every process has."""
-    return float(torch.as_tensor(fabric.all_reduce(value.detach(), reduce_op='mean')))
 
 
 NORM_FRAMES = 256
@@ -163,8 +131,8 @@ def pretrain(
         ValueError: The bags or the folder do not fit the config.
         OSError: The disk is full.
     """
-    torch.set_num_threads(config.threads)
-    with joined_processes(config) as fabric:
+    norms = bool(config.model.encoder.stem)
+    with joined_processes(config, norms=norms, precision=config.precision) as fabric:
         return run_in(fabric, config, bags, out, cache, dark_cameras)
 
 
@@ -178,22 +146,26 @@ def run_in(
 ) -> Encoder:
     """Runs `pretrain` in one of the processes."""
     check_kind(out, ENCODER_WEIGHTS)
+    check_batch(config.pictures, fabric.world_size, 'pictures')
     training = training_bags(config, bags)
-    if fabric.is_global_zero:
+
+    def read() -> tuple[BagSurvey, FrameStore]:
         survey = survey_frames(training, config.frames, dark_cameras, cache)
-        survey.keep(out)
-        training = survey.used(training)
-        keep_config(config, training, out)
-        store_frames(training, config.frames, cache)
-    fabric.barrier()
-    survey = survey_frames(training_bags(config, bags), config.frames, dark_cameras, cache)
-    training = survey.used(training_bags(config, bags))
-    store = store_frames(training, config.frames, cache)
-    check_batch(config, store, fabric.world_size)
+        used = survey.used(training)
+        if fabric.is_global_zero:
+            survey.keep(out)
+            keep_config(config, used, out)
+        return survey, store_frames(used, config.frames, cache)
+
+    survey, store = first_alone(fabric, read)
+    if len(store) < config.pictures:
+        raise ValueError(
+            f'The bags hold {len(store)} frames, a step takes {config.pictures}; give more bags, '
+            'or fewer views.'
+        )
     torch.manual_seed(config.seed)
     model = MiMae(config.model)
-    if fabric.world_size > 1:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    share_norms(model, fabric)
     run = Pretraining(config, model, fabric)
     run.state.restore(out)
     run(store, out)
@@ -224,18 +196,21 @@ class Pretraining:
         """Makes all steps that are left."""
         config, fabric, state = self.config, self.fabric, self.state
         self.model.train()
-        batches = order(
+        chosen = order(
             np.arange(len(store)), config.pictures, config.seed, state.step, config.steps
         )
+        load = functools.partial(self.load, store)
+        batches = prepared(load, enumerate(chosen, state.step), config, fabric.device)
         first = fabric.is_global_zero
         with (
             StopRequest() as stop,
+            contextlib.closing(batches),
             tqdm(
                 total=config.steps, initial=state.step, desc='pretraining', disable=not first
             ) as progress,
         ):
-            for samples in batches:
-                losses = self.step(store, samples)
+            for images, visible in batches:
+                losses = self.step(images, visible)
                 state.advance()
                 progress.update()
                 if state.step % config.log_every == 0 or state.step == config.steps:
@@ -247,7 +222,7 @@ class Pretraining:
                     if first:
                         with (out / 'log.jsonl').open('a') as log:
                             log.write(json.dumps({'step': state.step, **means}) + '\n')
-                stopped = fabric.strategy.reduce_boolean_decision(stop.requested, all=False)
+                stopped = any_process(fabric, stop.requested)
                 if first and (
                     stopped or state.step % config.save_every == 0 or state.step == config.steps
                 ):
@@ -257,15 +232,17 @@ class Pretraining:
                         f'Stopped at step {state.step}; the same command goes on.'
                     )
 
-    def step(self, store: FrameStore, samples: Any) -> dict[str, Tensor]:
+    def load(self, store: FrameStore, chosen: tuple[int, Any]) -> list[Tensor]:
+        """Returns this process's pictures of a step and their masks; a step is known by both."""
+        step, samples = chosen
+        masks = np.random.default_rng((self.config.seed, 2, step))
+        places = draw_masks(len(samples), self.config.model, masks)
+        share = share_of(self.fabric)
+        return to_device((store.images(share.of(samples)), share.of(places)), self.fabric.device)
+
+    def step(self, images: Tensor, visible: Tensor) -> dict[str, Tensor]:
         """Makes one step of q, then one of the encoder; returns this process's losses, in nats."""
         config, fabric = self.config, self.fabric
-        masks = np.random.default_rng((config.seed, 2, self.state.step))
-        places = draw_masks(len(samples), config.model, masks)
-        own = slice_of(len(samples), fabric.global_rank, fabric.world_size)
-        images, visible = fabric.to_device(
-            (torch.from_numpy(store.images(samples[own])), torch.from_numpy(places[own]))
-        )
         warm_up, steps = config.warm_up * config.steps, config.steps
         set_rate(self.optimiser, config.learning_rate, warm_up, self.state.step, steps)
         losses = self.losses(images, visible)
@@ -375,19 +352,6 @@ def read_log(out: Path) -> list[dict[str, float]]:
             line = json.loads(text)
             lines[line['step']] = line
     return [line for _, line in sorted(lines.items())]
-
-
-def check_batch(config: PretrainConfig, store: FrameStore, processes: int) -> None:
-    """Refuses a batch that cannot be drawn or shared."""
-    if len(store) < config.pictures:
-        raise ValueError(
-            f'The bags hold {len(store)} frames, a step takes {config.pictures}; give more bags, '
-            'or fewer views.'
-        )
-    if config.pictures % processes:
-        raise ValueError(
-            f'{config.pictures} pictures per step cannot be shared by {processes} processes.'
-        )
 
 
 def make_optimiser(model: MiMae, config: PretrainConfig) -> torch.optim.AdamW:

@@ -15,11 +15,12 @@ from ..files import read_yaml, structure
 from ..policy.instruction import Reader
 from ..policy.policy_config import EncoderConfig, TrunkConfig, check_sampling
 from ..policy.token_reducers import check_reducer
+from .compute import Compute
 
 
 @dataclass(frozen=True)
 @checked
-class TrainConfig:
+class TrainConfig(Compute):
     """How a policy is trained; the defaults suit two CPU cores."""
 
     episodes: EpisodeConfig
@@ -96,13 +97,13 @@ class TrainConfig:
     seed: int = field(
         default=0, metadata={'help': 'Of initialisation, order and noise', 'minimum': 0}
     )
-    threads: int = field(default=1, metadata={'help': 'CPU threads', 'minimum': 1, 'maximum': 512})
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
     )
 
     def __post_init__(self) -> None:
         """Refuses numbers that train nothing, and parts that do not fit each other."""
+        super().__post_init__()
         check_reducer(self.reducer, self.tokens, self.encoder.grid, context=self.conditioned)
         check_sampling(self.encoder, self.sample_after)
 

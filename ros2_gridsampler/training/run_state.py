@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from ..files import structure, write_whole
 from ..policy.manifest import MANIFEST
+from .compute import FREE
 
 STATE = 'state.safetensors'
 CONFIG, BAGS, BASE = 'config.json', 'bags.json', 'base.json'
 PRETRAIN_CONFIG = 'config.yaml'
-# What may change when a run goes on.
-_FREE = ('threads', 'save_every')
 
 
 def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') -> None:
@@ -47,7 +46,7 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
     if begun(out) and (out / CONFIG).exists():
         # A key that is new since then had its default.
         before = _plain(structure(json.loads((out / CONFIG).read_text()), type(config)))
-        other = sorted(k for k in before if k not in _FREE and content[k] != before[k])
+        other = sorted(k for k in before if k not in FREE and content[k] != before[k])
         other += [
             Path(name).stem
             for name, given in inputs.items()
@@ -131,7 +130,7 @@ class RunState:
         # Safetensors refuses tensors that share memory or lie channels last.
         partial = folder / f'{STATE}.partial'
         whole = {
-            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in tensors.items()
         }
         try:

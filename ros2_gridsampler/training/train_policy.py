@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags with actions -> a policy checkpoint, by behaviour cloning."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,84 +12,34 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..bags.camera_health import DarkCameras
 from ..calibrating.camera_records import record_cameras
 from ..datasets.episodes import EpisodeStore, store_episodes
-from ..encoders.encoder_checkpoint import load_encoder
-from ..encoders.encoder_store import default_folder
-from ..encoders.known_encoders import find_encoder
-from ..evaluating.bag_survey import survey_episodes
-from ..files import find
-from ..policy.checkpoint import load_checkpoint, save_checkpoint
+from ..evaluating.bag_survey import BagSurvey, survey_episodes
+from ..policy.checkpoint import save_checkpoint
 from ..policy.manifest import WEIGHTS, check_kind
 from ..policy.policy import Policy
-from ..policy.policy_config import PolicyConfig, Statistics
+from ..policy.shared_draws import Share
 from ..stop_request import StopRequest
-from .batches import Batch, Batches, load_paraphrases, offsets, order, split
+from .batches import Batch, Batches, load_paraphrases, order, split
 from .learning_rate import check_gradient, set_rate
+from .new_policy import new_policy
+from .processes import (
+    any_process,
+    check_batch,
+    first_alone,
+    joined_processes,
+    mean_over_ranks,
+    prepared,
+    share_norms,
+    share_of,
+)
 from .recipe import TrainConfig
 from .run_state import RunState, keep_recipe
-
-
-def start_from(policy: Policy, folder: Path) -> None:
-    """Takes over every weight of a checkpoint but the statistics.
-
-    The reducer's weights are taken where both have the same one at the same place, the stem's
-    where it has the same channels, the words' where both read sentences in the same way; else
-    they begin afresh.
-
-    Raises:
-        ValueError: Another part of the checkpoint has another architecture.
-    """
-    own, source = policy.state_dict(), load_checkpoint(folder)[0]
-    left = ['action_head.units.', 'body_units.']
-    if _reducer(policy.config) != _reducer(source.config):
-        left.append('reducer.')
-    if policy.config.instruction != source.config.instruction:
-        left.append('words.')
-    if policy.config.encoder.stem != source.config.encoder.stem:
-        left.append('encoder.patch_embed.')
-    weights = {
-        name: tensor
-        for name, tensor in source.state_dict().items()
-        if not name.startswith(tuple(left))
-    }
-    asked = {name for name in own if not name.startswith(tuple(left))}
-    for name in sorted(asked | set(weights)):
-        if name not in own or name not in weights or own[name].shape != weights[name].shape:
-            raise ValueError(
-                f'{folder} has {_shape(name, weights)} as {name}, the recipe asks for '
-                f'{_shape(name, own)}; start from a policy of the same encoder, trunk and head.'
-            )
-    policy.load_state_dict(own | weights)
-
-
-def take_encoder(policy: Policy, folder: Path) -> None:
-    """Begins with a pretrained encoder.
-
-    Raises:
-        ValueError: It is of another architecture, or saw pictures prepared in another way.
-    """
-    encoder, manifest = load_encoder(folder)
-    config = policy.config
-    for what, its, ours in (
-        ('architecture', manifest.encoder, config.encoder),
-        ('preparation', manifest.preparation, config.preparation),
-    ):
-        if its != ours:
-            raise ValueError(f'{folder} has the {what} {its}, the recipe asks for {ours}.')
-    policy.encoder.load_state_dict(encoder.state_dict())
-
-
-def _shape(name: str, tensors: Mapping[str, Tensor]) -> str:
-    return str(tuple(tensors[name].shape)) if name in tensors else 'no such tensor'
-
-
-def _reducer(config: PolicyConfig) -> tuple[str, int, int, bool]:
-    return config.reducer, config.tokens, config.sample_after, config.conditioned
 
 
 def train(
@@ -114,76 +65,65 @@ def train(
 
     Raises:
         InterruptedError: A signal stopped the run; its state is saved.
-        ValueError: The bags do not fit the config, or the folder holds another run.
+        ValueError: The device is not there, the bags do not fit the config, or the folder holds
+            another run.
         FileExistsError: The folder holds something else.
     """
-    torch.set_num_threads(config.threads)
+    norms = bool(config.encoder.stem) and not config.frozen_encoder
+    with joined_processes(config, norms=norms) as fabric:
+        return train_in(fabric, config, bags, out, cache, dark_cameras)
+
+
+def train_in(
+    fabric: Fabric,
+    config: TrainConfig,
+    bags: Sequence[Path],
+    out: Path,
+    cache: Path,
+    dark_cameras: DarkCameras,
+) -> Policy:
+    """Runs `train` in one of the processes."""
     check_kind(out, WEIGHTS)
-    episodes = config.episodes
-    survey = survey_episodes(bags, episodes.topics, episodes.labels, dark_cameras, cache)
-    survey.keep(out)
-    bags = survey.used(bags)
-    keep_recipe(out, config, bags)
-    store = store_episodes(bags, config.episodes, cache)
+    check_batch(config.batch, fabric.world_size)
+    episodes, first = config.episodes, fabric.is_global_zero
+
+    def read() -> tuple[BagSurvey, EpisodeStore]:
+        survey = survey_episodes(bags, episodes.topics, episodes.labels, dark_cameras, cache)
+        used = survey.used(bags)
+        if first:
+            survey.keep(out)
+            keep_recipe(out, config, used)
+        return survey, store_episodes(used, episodes, cache)
+
+    survey, store = first_alone(fabric, read)
     # Before the steps: what is wrong with a recording must not be found when they are done.
-    depth = episodes.observation.depth
-    cameras = record_cameras(bags, episodes.topics.cameras, out, depth)
+    place = (survey.used(bags), episodes.topics.cameras, out, episodes.observation.depth)
+    cameras = record_cameras(*place) if first else {}
     training, validation = split(store, config.held_out)
-    if not len(validation):
+    if first and not len(validation):
         tqdm.write('No bag is held out, so nothing is validated: give two bags and a held_out.')
-    torch.manual_seed(config.seed)
-    policy = Policy(policy_config(config, store, training))
-    if config.start:
-        start_from(policy, find('models', config.start))
-    if config.pretrained:
-        take_encoder(policy, find_encoder(config.pretrained, default_folder()))
-    if config.frozen_encoder:
-        policy.encoder.requires_grad_(False).eval()
-    run = RunState(policy, make_optimiser(policy, config), config.average_decay)
-    run.restore(out)
-    batches = Batches(
-        store,
-        policy.config,
-        config.proprioception_noise,
-        config.seed,
-        config.dimming,
-        load_paraphrases(config.paraphrases),
-    )
-    with (
-        StopRequest() as stop,
-        (out / 'log.jsonl').open('a') as log,
-        tqdm(total=config.steps, initial=run.step, desc='training', unit='step') as progress,
-    ):
-        for samples in order(training, config.batch, config.seed, run.step, config.steps):
-            set_rate(run.optimiser, config.learning_rate, config.warm_up, run.step, config.steps)
-            losses = batch_losses(policy, batches(samples, run.step))
-            total = losses['action'] + config.landmark_weight * losses['landmark']
-            run.optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-            check_gradient(norm, run.step)
-            run.optimiser.step()
-            run.advance()
-            progress.update()
-            if run.step % 50 == 0 or run.step == config.steps:
-                entry = {name: round(value.item(), 5) for name, value in losses.items()}
-                progress.set_postfix(entry)
-                log.write(json.dumps({'step': run.step, **entry}) + '\n')
-                log.flush()
-            if run.step % config.save_every == 0 or stop.requested or run.step == config.steps:
-                run.save(out)
-            between = run.step % (2 * config.save_every) == 0 and run.step < config.steps
-            if between and len(validation):
-                report(run.step, validate(averaged(policy, run), batches, validation), log)
-            if stop.requested:
-                raise InterruptedError(f'Stopped at step {run.step}; the same command goes on.')
-    result = averaged(policy, run)
-    scores = {}
-    if len(validation):
-        scores = validate(result, batches, validation)
-        with (out / 'log.jsonl').open('a') as log:
-            report(run.step, scores, log)
-    training_record = {
+    run = CloningRun(config, store, new_policy(config, store, training), fabric)
+    run.state.restore(out)
+    run(training, validation, out)
+    result = run.averaged()
+    if first:
+        scores = {}
+        if len(validation):
+            scores = validate(result, run.batches, validation)
+            with (out / 'log.jsonl').open('a') as log:
+                report(run.state.step, scores, log)
+        record = training_record(config, store, survey)
+        result.cpu()
+        save_checkpoint(
+            result, out, training=record, results={'validation': scores}, cameras=cameras
+        )
+    fabric.barrier()
+    return result.cpu()
+
+
+def training_record(config: TrainConfig, store: EpisodeStore, survey: BagSurvey) -> dict[str, Any]:
+    """Returns what a manifest says of the training."""
+    return {
         # The name: a manifest is published, and where the folder lay means nothing elsewhere.
         'start': Path(config.start).name,
         'pretrained': config.pretrained,
@@ -194,20 +134,137 @@ def train(
         'steps': config.steps,
         'batch': config.batch,
         'seed': config.seed,
+        'precision': config.precision,
         'instructions': store.instructions,
         'paraphrases': Path(config.paraphrases).name,
         'torch': torch.__version__,
         'numpy': np.__version__,
         'opencv': cv2.__version__,
     }
-    save_checkpoint(
-        result,
-        out,
-        training=training_record,
-        results={'validation': scores},
-        cameras=cameras,
-    )
-    return result
+
+
+class Cloning(nn.Module):
+    """A policy and a batch -> its losses; what Fabric shares among processes.
+
+    Args:
+        policy: Its weights learn where they require gradients.
+        share: The rows of every batch that this process works on.
+        precision: As in `Compute`.
+    """
+
+    def __init__(self, policy: Policy, share: Share, precision: str) -> None:
+        super().__init__()
+        self.policy = policy
+        self._share = share
+        self._mixed = precision == 'bf16-mixed'
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns what `batch_losses` does."""
+        kind = batch.images.device.type
+        with self._share.drawing(), torch.autocast(kind, torch.bfloat16, enabled=self._mixed):
+            return batch_losses(self.policy, batch)
+
+
+class CloningRun:
+    """A policy, its optimiser, its batches, and the steps that are left."""
+
+    def __init__(
+        self, config: TrainConfig, store: EpisodeStore, policy: Policy, fabric: Fabric
+    ) -> None:
+        self.config = config
+        self.fabric = fabric
+        share = share_of(fabric)
+        share_norms(policy, fabric)
+        self.policy = policy
+        self.model, optimiser = fabric.setup(
+            Cloning(policy, share, config.precision), make_optimiser(policy, config)
+        )
+        self.state = RunState(self.policy, optimiser.optimizer, config.average_decay)
+        self.batches = Batches(
+            store,
+            policy.config,
+            config.proprioception_noise,
+            config.seed,
+            config.dimming,
+            load_paraphrases(config.paraphrases),
+            device=fabric.device,
+            share=share,
+        )
+
+    def __call__(
+        self,
+        training: Int[np.ndarray, ' training'],
+        validation: Int[np.ndarray, ' validation'],
+        out: Path,
+    ) -> None:
+        """Makes all steps that are left."""
+        config, state, first = self.config, self.state, self.fabric.is_global_zero
+        chosen = order(training, config.batch, config.seed, state.step, config.steps)
+        # By its number a step draws the same noise whenever it is prepared.
+        batches = prepared(
+            lambda item: self.batches(item[1], item[0]),
+            enumerate(chosen, state.step),
+            config,
+            self.fabric.device,
+        )
+        with (
+            StopRequest() as stop,
+            (out / 'log.jsonl').open('a') as log,
+            contextlib.closing(batches),
+            tqdm(
+                total=config.steps,
+                initial=state.step,
+                desc='training',
+                unit='step',
+                disable=not first,
+            ) as progress,
+        ):
+            for batch in batches:
+                losses = self.step(batch)
+                progress.update()
+                last = state.step == config.steps
+                if state.step % 50 == 0 or last:
+                    entry = {
+                        name: round(mean_over_ranks(self.fabric, value), 5)
+                        for name, value in losses.items()
+                    }
+                    progress.set_postfix(entry)
+                    if first:
+                        log.write(json.dumps({'step': state.step, **entry}) + '\n')
+                        log.flush()
+                stopped = any_process(self.fabric, stop.requested)
+                if first and (state.step % config.save_every == 0 or stopped or last):
+                    state.save(out)
+                between = state.step % (2 * config.save_every) == 0 and not last
+                if first and between and len(validation):
+                    scores = validate(self.averaged(), self.batches, validation)
+                    report(state.step, scores, log)
+                if stopped:
+                    raise InterruptedError(
+                        f'Stopped at step {state.step}; the same command goes on.'
+                    )
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Makes one step; returns this process's losses."""
+        config, state = self.config, self.state
+        set_rate(state.optimiser, config.learning_rate, config.warm_up, state.step, config.steps)
+        losses = self.model(batch)
+        total = losses['action'] + config.landmark_weight * losses['landmark']
+        state.optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(total)
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        check_gradient(norm, state.step)
+        state.optimiser.step()
+        state.advance()
+        return losses
+
+    def averaged(self) -> Policy:
+        """Returns a copy of the policy with the averaged weights, on the device."""
+        # Its first weights, drawn and thrown away, must not move on what the training draws from.
+        with torch.random.fork_rng(devices=[]):
+            copy = Policy(self.policy.config).eval()
+        copy.load_state_dict(self.state.average)
+        return copy.to(self.fabric.device)
 
 
 def report(step: int, scores: dict[str, float], log: TextIO) -> None:
@@ -216,50 +273,12 @@ def report(step: int, scores: dict[str, float], log: TextIO) -> None:
     tqdm.write(f'step {step}: validation {scores}')
 
 
-def policy_config(
-    config: TrainConfig, store: EpisodeStore, training: Int[np.ndarray, ' samples']
-) -> PolicyConfig:
-    """Builds the policy that these bags call for."""
-    episodes = config.episodes
-    streams = episodes.observation
-    preparations = list(streams.cameras.values())
-    has_landmarks = bool(np.isfinite(store.landmarks).all())
-    chunks = store.chunks[training]
-    if config.relative:
-        chunks = offsets(store, training, streams.origin)
-    return PolicyConfig(
-        depth=streams.depth,
-        cameras=tuple(streams.cameras),
-        resolution=streams.resolution,
-        preparation=preparations[0],
-        joints=streams.joints,
-        uses_pose=streams.uses_pose,
-        velocity_window=streams.velocity_window,
-        uses_command=streams.uses_command,
-        action_space=episodes.action_space,
-        relative=config.relative,
-        steps=episodes.steps,
-        period=episodes.period,
-        reducer=config.reducer,
-        tokens=config.tokens,
-        sample_after=config.sample_after,
-        conditioned=config.conditioned,
-        head=config.head,
-        landmarks=store.landmarks.shape[1] if has_landmarks else 0,
-        proprioception_statistics=Statistics.of(store.proprioception[training]),
-        action_statistics=Statistics.of(chunks.reshape(-1, chunks.shape[-1])),
-        encoder=config.encoder,
-        trunk=config.trunk,
-        instruction=config.instruction,
-    )
-
-
 def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
     """Returns the mean absolute action error [standard deviations] and landmark error [m]."""
     queries, _ = policy.context(batch.images, batch.proprioception, batch.words)
     steps = policy.config.steps
     losses = {'action': policy.action_head.loss(queries[:, :steps], batch.actions)}
-    losses['landmark'] = torch.zeros(())
+    losses['landmark'] = losses['action'].new_zeros(())
     if policy.config.landmarks:
         located = policy.landmark_head(queries[:, steps]).unflatten(-1, (-1, 3))
         losses['landmark'] = (located - batch.landmarks).abs().mean()
@@ -294,12 +313,3 @@ def make_optimiser(policy: Policy, config: TrainConfig) -> torch.optim.AdamW:
         {'params': others, 'weight_decay': 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
-
-
-def averaged(policy: Policy, run: RunState) -> Policy:
-    """Returns a copy of the policy with the averaged weights."""
-    # Its first weights, drawn and thrown away, must not move on what the training draws from.
-    with torch.random.fork_rng(devices=[]):
-        copy = Policy(policy.config).eval()
-    copy.load_state_dict(run.average)
-    return copy

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 
 from ..acting.action_chunk import ActionSpace
 from ..calibrating.reference_views import load_reference_views
+from ..device import torch_device
 from ..engines import Backend
 from ..engines.converted_policy import is_converted, load_converted
 from ..engines.engine import EngineRefused, Settings
@@ -179,7 +180,7 @@ def load_policy(
 
     Raises:
         BadCheckpoint: The folder must not drive an arm; the text says why.
-        ValueError: The backend cannot compute this policy.
+        ValueError: The backend cannot compute this policy, or not on this device.
     """
     settings = settings or Settings()
     if is_converted(folder):
@@ -266,12 +267,14 @@ def _own(
 def _lerobot(
     folder: Path, backend: Choice, settings: Settings, progress: Callable[[str], object]
 ) -> DeployedPolicy:
+    from .lerobot_policy import LerobotPolicy, load_lerobot_policy
     from .lerobot_policy import golden_observation as example
-    from .lerobot_policy import load_lerobot_policy
 
+    device = torch_device(settings.device)
+    if device.type == 'cuda':
+        # Where a GPU is, no engine on the CPU is better than PyTorch.
+        settings = replace(settings, device=str(device))
     names = [name for name in preference(backend) if name != LEROBOT]
-    if not any(_is_there(name, settings) for name in names):
-        _refuse_gpu(settings)
     policy, adoption = load_lerobot_policy(folder)
     about = {'weights sha256': adoption.sha256['model.safetensors'], 'backend': LEROBOT}
     computed: Backend = policy
@@ -296,7 +299,9 @@ def _lerobot(
             computed = compiled
             about |= compiled.report.about()
     if computed is policy:
-        _refuse_gpu(settings)
+        about['device'] = str(device)
+        if device.type != 'cpu':
+            computed = policy = LerobotPolicy(policy.model.to(device), policy.config.robot)
     return DeployedPolicy(
         policy.config,
         computed,
@@ -305,22 +310,6 @@ def _lerobot(
         about | _describe(folder, policy.config),
         policy.check_instruction,
     )
-
-
-def _is_there(name: str, settings: Settings) -> bool:
-    try:
-        find_engines([name])[0].check(settings)
-    except EngineRefused:
-        return False
-    return True
-
-
-def _refuse_gpu(settings: Settings) -> None:
-    if settings.device.startswith('cuda'):
-        raise ValueError(
-            f'A lerobot policy computes on the CPU here, device {settings.device!r} was asked '
-            "for; set device to 'cpu' or leave it."
-        )
 
 
 def _refuse_other(backend: Choice, only: str, because: str) -> None:

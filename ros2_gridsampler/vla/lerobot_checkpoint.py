@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
+import torch
 from safetensors import SafetensorError
 
 from ..files import structure
@@ -62,7 +63,7 @@ class LerobotModel:
     """A policy that lerobot has loaded, and what was attached to it.
 
     Attributes:
-        policy: lerobot's object, in evaluation mode on the CPU.
+        policy: lerobot's object, in evaluation mode; on the CPU as it is loaded.
         preprocess: Observation features -> batch.
         postprocess: Actions of the policy -> actions of the dataset.
         seen: Where it looks; None without reducers.
@@ -74,6 +75,22 @@ class LerobotModel:
     postprocess: Any
     seen: SeenPoints | None
     plan: SamplerPlan | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy computes, and its processors put what it reads."""
+        return next(self.policy.parameters()).device
+
+    def to(self, device: torch.device) -> 'LerobotModel':
+        """Moves the policy, and tells its processors; actions come back to the CPU."""
+        self.policy.to(device)
+        self.policy.config.device = str(device)
+        for step in self.preprocess.steps:
+            if type(step).__name__ == 'DeviceProcessorStep':
+                # lerobot's own constructor forgets which GPU.
+                step.device, step.tensor_device = device.type, device
+                step.non_blocking = device.type == 'cuda'
+        return self
 
 
 def load_model_folder(
@@ -127,7 +144,11 @@ def load_model_folder(
 
 
 def save_model_folder(model: LerobotModel, folder: Path) -> None:
-    """Writes policy, processors and plan as `load_model_folder` reads them."""
+    """Writes policy, processors and plan as `load_model_folder` reads them.
+
+    The model is moved to the CPU: where it was computed is no part of a checkpoint.
+    """
+    model.to(torch.device('cpu'))
     folder.mkdir(parents=True, exist_ok=True)
     model.policy.save_pretrained(folder)
     save_processors(model, folder)

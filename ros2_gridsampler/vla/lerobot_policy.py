@@ -16,6 +16,7 @@ from torch import Tensor
 from ..acting.action_chunk import ActionChunk, ActionSpace
 from ..acting.action_prefix import Prefix
 from ..bounds import checked
+from ..device import to_arrays, to_device
 from ..policy.manifest import BadCheckpoint
 from ..policy.prediction import Prediction
 from ..seeing.calibration import ImagePreparation, prepare_image
@@ -189,7 +190,9 @@ class LerobotPolicy:
         elif policy.type == 'diffusion':
             shape = (1, policy.horizon, policy.action_feature.shape[0])
         if shape is not None:
-            self._noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            # Drawn on the CPU: the same on every device.
+            noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            self._noise = noise.to(model.device)
         # What the last prediction was, for the one that goes on from it.
         self._last: ActionChunk | None = None
 
@@ -248,7 +251,7 @@ class LerobotPolicy:
             features = self.features(observation)
             if known is not None:
                 numbers = self.config.robot.action.of_dataset(known).astype(np.float32)
-                features['action'] = torch.from_numpy(numbers)[None]
+                features['action'] = to_device((numbers,), self._model.device)[0][None]
             return self._model.preprocess(features)
         seen = (observation, *observation.earlier)
         chosen = [seen[min(place, len(seen) - 1)] for place in reversed(range(count + 1))]
@@ -267,7 +270,7 @@ class LerobotPolicy:
 
     def targets(self, actions: Tensor) -> Float[np.ndarray, 'steps actions']:
         """Returns actions of the policy in physical units, by its own processors."""
-        numbers = self._model.postprocess(actions)[0].double().numpy()
+        numbers = to_arrays(self._model.postprocess(actions))[0].astype(np.float64)
         return self.config.robot.action.physical(numbers)
 
     def check_instruction(self, sentence: str) -> None:
@@ -289,12 +292,14 @@ class LerobotPolicy:
     def features(self, observation: Observation) -> dict[str, Any]:
         """Returns an observation under lerobot's names, in the numbers of the dataset."""
         robot = self.config.robot
+        numbers = robot.state.of_dataset(state_vector(observation)).astype(np.float32)
+        shown = (observation.images[name] for name in robot.cameras)
+        *pictures, state = to_device((*shown, numbers), self._model.device)
         features: dict[str, Any] = {
-            feature: torch.from_numpy(observation.images[name]).permute(2, 0, 1).float() / 255
-            for name, feature in robot.cameras.items()
+            feature: picture.permute(2, 0, 1).float() / 255
+            for feature, picture in zip(robot.cameras.values(), pictures, strict=True)
         }
-        state = robot.state.of_dataset(state_vector(observation))
-        features['observation.state'] = torch.from_numpy(state.astype(np.float32))
+        features['observation.state'] = state
         features['task'] = observation.instruction
         return features
 
@@ -306,7 +311,9 @@ class LerobotPolicy:
         # Pictures that a policy adds for cameras that are not there come last.
         seen = taken[: len(order)]
         pairs = zip(order, seen, strict=True)
-        return {name: self._in_picture(name, at[0].double().numpy()) for name, at in pairs}
+        return {
+            name: self._in_picture(name, to_arrays(at)[0].astype(np.float64)) for name, at in pairs
+        }
 
     def _in_picture(
         self, camera: str, points: Float[np.ndarray, 'tokens 2']
@@ -350,8 +357,14 @@ def adopt(
     return policy
 
 
-def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
+def load_lerobot_policy(
+    folder: Path, device: torch.device | None = None
+) -> tuple[LerobotPolicy, Adoption]:
     """Reads a lerobot policy, and believes it only after every hash and its golden chunk.
+
+    Args:
+        folder: An adopted checkpoint.
+        device: Where it is to compute; None for the CPU.
 
     Raises:
         BadCheckpoint: Anything does not agree.
@@ -359,7 +372,7 @@ def load_lerobot_policy(folder: Path) -> tuple[LerobotPolicy, Adoption]:
     adoption = load_adoption(folder)
     robot = adoption.robot
     model = load_model_folder(folder, robot.language_model, absent=robot.absent_cameras)
-    policy = LerobotPolicy(model, robot)
+    policy = LerobotPolicy(model.to(device or torch.device('cpu')), robot)
     found = policy.predict(golden_observation(policy.config)).chunk.targets
     expected = np.array(adoption.golden_actions)
     difference = np.abs(found - expected).max() / max(float(np.ptp(expected)), 1e-9)

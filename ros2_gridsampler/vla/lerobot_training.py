@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..device import to_device
 from .lerobot import REDUCERS, SamplerPlan, attach
 from .lerobot_checkpoint import LerobotModel
 from .robot import Robot
@@ -113,33 +114,44 @@ def merged(model: LerobotModel, adapted: Any) -> LerobotModel:
     return dataclasses.replace(model, policy=adapted.merge_and_unload())
 
 
-def loss(
-    model: LerobotModel,
+def features(
     robot: Robot,
     images: UInt8[np.ndarray, 'batch cameras height width 3'],
     state: Float[np.ndarray, 'batch numbers'],
     actions: Float[np.ndarray, 'batch steps actions'],
     sentences: Sequence[str],
-) -> Float[Tensor, '']:
-    """Lerobot's own training loss.
+    device: torch.device,
+) -> dict[str, Any]:
+    """Returns samples under lerobot's names, in the numbers of the dataset, on a device.
 
     Args:
-        model: Policy and processors.
         robot: Cameras in the order of the images, units of state and actions.
         images: As prepared for the policy.
         state: Physical units, see `robot.state_vector`.
         actions: Physical units.
         sentences: One instruction per sample.
+        device: Where the policy computes.
     """
-    pixels = torch.from_numpy(images).permute(1, 0, 4, 2, 3).float() / 255
-    features: Mapping[str, Any] = {
+    arrays = (
+        images,
+        robot.state.of_dataset(state).astype(np.float32),
+        robot.action.of_dataset(actions).astype(np.float32),
+        np.zeros(actions.shape[:2], bool),
+    )
+    pictures, states, targets, padding = to_device(arrays, device)
+    pixels = pictures.permute(1, 0, 4, 2, 3).float() / 255
+    return {
         **dict(zip(robot.cameras.values(), pixels, strict=True)),
-        STATE: torch.from_numpy(robot.state.of_dataset(state).astype(np.float32)),
-        ACTION: torch.from_numpy(robot.action.of_dataset(actions).astype(np.float32)),
-        'action_is_pad': torch.zeros(actions.shape[:2], dtype=torch.bool),
+        STATE: states,
+        ACTION: targets,
+        'action_is_pad': padding,
         'task': list(sentences),
     }
-    found: Tensor = model.policy.forward(model.preprocess(dict(features)))[0]
+
+
+def loss(model: LerobotModel, batch: Mapping[str, Any]) -> Float[Tensor, '']:
+    """Returns lerobot's own training loss of what its processor made of `features`."""
+    found: Tensor = model.policy.forward(batch)[0]
     if model.seen is not None:
         model.seen.take()
     return found

@@ -24,7 +24,7 @@ from safetensors.numpy import load
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..policy.grid_sampler import PointReader, read_bilinear
+from ..policy.grid_sampler import PointReader, exact, read_bilinear
 
 Convention = Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding']
 Border = Literal['corrected', 'as_released']
@@ -88,7 +88,7 @@ class ReleasedSampler(PointReader):
         corrected = self.release.border == 'corrected'
         if half_pixel and not corrected:
             feature_map = _squeeze(feature_map)
-        with torch.autocast(feature_map.device.type, enabled=False):
+        with exact(feature_map.device):
             pooled = self.norm(feature_map.mean((1, 2)).to(self._dtype))
             released = torch.sigmoid(self.predict(pooled).float()).unflatten(-1, (-1, 2))
         rows, columns = feature_map.shape[1:3]
