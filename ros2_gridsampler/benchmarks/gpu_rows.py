@@ -39,7 +39,7 @@ class TorchCompile(Eager):
     """PyTorch's own compiler, for comparison: no engine that a node may choose.
 
     Args:
-        backend: Of torch.compile; 'inductor' replays CUDA graphs.
+        backend: Backend of torch.compile; 'inductor' replays CUDA graphs.
     """
 
     name = 'torch.compile'

@@ -211,7 +211,7 @@ class PolicyClient:
         self.close()
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         self._not_before = self._steady() + self._pause
-        self._failure = f'The server at {self.address} {what}; it is tried again.'
+        self._failure = f'The server at {self.address} {what.rstrip(".")}; it is tried again.'
         raise RemoteFailed(self._failure)
 
 

@@ -123,7 +123,7 @@ def siglip_tower(tokens: int, after: int | None, sizes: Mapping[str, int] = SIGL
     Args:
         tokens: Kept per picture; 0 for all.
         after: Blocks that see all patches; None for the whole tower.
-        sizes: Of `SiglipVisionConfig`.
+        sizes: Sizes of a `SiglipVisionConfig`.
     """
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
