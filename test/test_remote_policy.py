@@ -44,7 +44,9 @@ JOINTS = ('shoulder', 'elbow')
 def deploy(policy):
     """A policy that can be served."""
     example = golden_observation(policy.config)
-    return DeployedPolicy(policy.config, policy, example, {'policy': 'tiny'}, lambda text: None)
+    return DeployedPolicy(
+        policy.config, policy, example, None, {'policy': 'tiny'}, lambda text: None
+    )
 
 
 class Liar(PolicyServer):
