@@ -24,21 +24,23 @@ from ros2_gridsampler.vla.lerobot_engines import try_outs  # noqa: E402
 from ros2_gridsampler.vla.lerobot_graphs import cut  # noqa: E402
 from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy  # noqa: E402
 
+KINDS, PRECISIONS = ('act', 'smolvla', 'pi0'), ('fp32', 'fp16', 'bf16')
 
-def main(out: Path) -> None:
+
+def main(out: Path, kinds: tuple[str, ...] = KINDS, precisions=PRECISIONS) -> None:
     """Writes every network of a small ACT, SmolVLA and pi0 in three precisions."""
     out.mkdir(parents=True, exist_ok=True)
     vlm = small.language_model(Path(tempfile.mkdtemp()))
     with pytest.MonkeyPatch.context() as patch:
         small.shrink_pi(patch, 'pi0', vlm)
-        for kind in ('act', 'smolvla', 'pi0'):
+        for kind in kinds:
             plan, own = SamplerPlan(2), small.policy(kind, vlm)
             seen = attach(own, plan)
             robot = small.robot('' if kind == 'act' else str(vlm))
             policy = LerobotPolicy(small.model(kind, vlm, plan, seen, own), robot)
             for name, part in cut(policy).parts.items():
                 example = part.probes(try_outs(policy))[0]
-                for precision in ('fp32', 'fp16', 'bf16'):
+                for precision in precisions:
                     path = out / f'{kind}_{name}_{precision}.onnx'
                     path.write_bytes(to_onnx(export(part, example, precision)))
                     print(path)

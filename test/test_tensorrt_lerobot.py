@@ -37,7 +37,7 @@ def test_all_operators_are_taken_and_one_engine_is_built(path):
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     parsed = parser.parse(content)
-    errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+    errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
     assert parsed, errors
     assert not errors
     plan = builder.build_serialized_network(network, builder.create_builder_config())
@@ -59,4 +59,4 @@ def test_an_operator_without_a_converter_is_named():
     network = trt.Builder(logger).create_network(0)
     parser = trt.OnnxParser(network, logger)
     assert not parser.parse(model.SerializeToString())
-    assert 'BitShift' in parser.get_error(0).desc()
+    assert 'BitShift' in str(parser.get_error(0))
