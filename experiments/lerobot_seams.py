@@ -147,7 +147,7 @@ def robot_of(bag: Path, camera: str, language_model: str) -> Robot:
         joints=joints,
         uses_pose=False,
         state=Units.same(len(joints)),
-        action_space=ActionSpace('joint_positions', joints, ''),
+        action_space=ActionSpace('joint_position', joints, ''),
         action=Units.same(len(joints)),
         period=0.05,
         language_model=language_model,
