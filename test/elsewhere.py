@@ -26,7 +26,14 @@ def moved(make, device):
         return make().to(device)
     with device, pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Module, 'to', lambda module, *given, **named: module)
-        return make()
+        made = make()
+    for part in made.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            # Some are made of NumPy's arrays.
+            part.register_buffer(
+                name, buffer.to(device), name not in part._non_persistent_buffers_set
+            )
+    return made
 
 
 class OneDevice(TorchDispatchMode):

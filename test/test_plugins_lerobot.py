@@ -321,6 +321,10 @@ def test_every_policy_computes_and_learns_on_another_device(kind, plan, vlm, pla
 
     # lerobot reads its losses for the log, and these have no values.
     monkeypatch.setattr(torch.Tensor, 'item', lambda tensor: 0.0)
+    # transformers looks whether a mask hides nothing.
+    monkeypatch.setattr(
+        'transformers.masking_utils._ignore_bidirectional_mask_sdpa', lambda *given: True
+    )
     with elsewhere(place) as device:
         policy = moved(make, device)
         inputs = {
@@ -331,7 +335,9 @@ def test_every_policy_computes_and_learns_on_another_device(kind, plan, vlm, pla
         chunk = policy.predict_action_chunk(dict(inputs), **noise)
         assert chunk.device == device
         assert chunk.shape == (2, small.STEPS, 7)
-        assert policy.train().forward(inputs)[0].device == device
+        # lerobot draws times by a distribution that looks at its values.
+        times = {'time': torch.full((2,), 0.5, device=device)} if noise else {}
+        assert policy.train().forward(inputs, **noise, **times)[0].device == device
 
 
 @pytest.mark.parametrize(('kind', 'plan'), [('smolvla', SamplerPlan(2)), ('act', None)])
