@@ -61,11 +61,15 @@ def examples():
     from ros2_gridsampler.training.pretrain_config import PretrainConfig
     from ros2_gridsampler.training.recipe import TrainConfig
     from ros2_gridsampler.vla.lerobot_policy import LerobotConfig
+    from ros2_gridsampler.vla.remote_robot import RemoteConfig, RemoteRobot
 
     policy = tiny_policy().config
     topics = StreamTopics({'front': '/front'}, '/joint_states')
     frames = FrameConfig(ImagePreparation(128, 128))
     model = MiMaeConfig(EncoderConfig())
+    remote = RemoteRobot(
+        {'front': 'image'}, (64, 64), policy.joints, policy.action_space, policy.period
+    )
     episodes = EpisodeConfig(policy.observation, topics, None, policy.action_space, 5, 0.05)
     found = (
         policy,
@@ -81,6 +85,8 @@ def examples():
         TrainConfig(episodes, EncoderConfig(), TrunkConfig()),
         FineTuneConfig(topics, None),
         LerobotConfig(None, {}, 5, 16, 64),
+        remote,
+        RemoteConfig(remote, 5),
     )
     return {type(each): each for each in found}
 

@@ -261,8 +261,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path, request
     refused(lambda: fine_tune(nowhere, tuned, *rest))
     refused(lambda: load_contestant(PolicyChoice(nowhere, device=device)))
     refused(lambda: compare_encoder(nowhere, 'x', [nowhere], episodes.topics, 1, device))
-    for name in ('config.json', 'policy_preprocessor.json'):
-        (tmp_path / name).write_text('{}')
+    (tmp_path / 'config.json').write_text('{"type": "act", "input_features": {}}')
     refused(lambda: load_policy(tmp_path, 'automatic', None, Settings(device=device)))
     assert not (tmp_path / 'run').exists()
 

@@ -310,6 +310,13 @@ def test_points_are_told_in_the_picture_without_its_padding(vlm, tmp_path):
     np.testing.assert_allclose(points[1], [111.5 / 127, 79.5 / 95], atol=1e-6)
 
 
+def look_into_no_mask(monkeypatch):
+    """transformers looks whether a mask hides nothing, which has no answer without values."""
+    monkeypatch.setattr(
+        'transformers.masking_utils._ignore_bidirectional_mask_sdpa', lambda *given: True
+    )
+
+
 @pytest.mark.parametrize('place', PLACES)
 @pytest.mark.parametrize(('kind', 'plan'), [*PLANS, ('smolvla', None), ('act', None)])
 def test_every_policy_computes_and_learns_on_another_device(kind, plan, vlm, place, monkeypatch):
@@ -321,10 +328,7 @@ def test_every_policy_computes_and_learns_on_another_device(kind, plan, vlm, pla
 
     # lerobot reads its losses for the log, and these have no values.
     monkeypatch.setattr(torch.Tensor, 'item', lambda tensor: 0.0)
-    # transformers looks whether a mask hides nothing.
-    monkeypatch.setattr(
-        'transformers.masking_utils._ignore_bidirectional_mask_sdpa', lambda *given: True
-    )
+    look_into_no_mask(monkeypatch)
     with elsewhere(place) as device:
         policy = moved(make, device)
         inputs = {
@@ -341,7 +345,10 @@ def test_every_policy_computes_and_learns_on_another_device(kind, plan, vlm, pla
 
 
 @pytest.mark.parametrize(('kind', 'plan'), [('smolvla', SamplerPlan(2)), ('act', None)])
-def test_an_observation_goes_to_the_device_and_only_the_chunk_comes_back(kind, plan, vlm):
+def test_an_observation_goes_to_the_device_and_only_the_chunk_comes_back(
+    kind, plan, vlm, monkeypatch
+):
+    look_into_no_mask(monkeypatch)
     meta = torch.device('meta')
     own = small.policy(kind, vlm)
     seen = None if plan is None else attach(own, plan)

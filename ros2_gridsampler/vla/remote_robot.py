@@ -310,6 +310,7 @@ class _Pixels:
 
 
 @dataclass(frozen=True)
+@checked
 class RemoteConfig:
     """What a node has to know of a policy on another machine; the names are `PolicyConfig`'s.
 
@@ -320,7 +321,7 @@ class RemoteConfig:
     """
 
     robot: RemoteRobot
-    steps: int
+    steps: int = field(metadata={'minimum': 1})
     encoder: _Pixels = _Pixels()
 
     @property
