@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A demonstration -> index.html, episodes.mp4, latency.png and result.json in one folder."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -56,10 +55,8 @@ def write_page(seen: Demonstration, folder: Path, *, progress: bool = False) -> 
 def _clip(seen: Demonstration, number: int) -> Clip:
     episode = seen.episodes[number]
     heading = f'Episode {number + 1} of {len(seen.episodes)}  ·  {seen.suite} task {episode.task}'
-    # Where the machine is too slow to simulate in real time, the film still is not.
-    pace = episode.real_time_factor or 1.0
-    pictures = [dataclasses.replace(p, time=pace * p.time) for p in episode.pictures]
-    return Clip(heading, episode.instruction, episode.success, _verdict(seen, episode), pictures)
+    verdict = _verdict(seen, episode)
+    return Clip(heading, episode.instruction, episode.success, verdict, episode.pictures)
 
 
 def _verdict(seen: Demonstration, episode: EpisodeSeen) -> str:
