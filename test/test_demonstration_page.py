@@ -135,7 +135,7 @@ def test_the_film_runs_in_real_time_whatever_the_rate_of_the_pictures(tmp_path):
 def test_the_film_of_a_slow_simulation_runs_in_simulated_time(seen, tmp_path):
     slow = dataclasses.replace(seen.episodes[0], real_time_factor=0.25, pictures=pictures(41))
     write_page(dataclasses.replace(seen, episodes=(slow,)), tmp_path)
-    assert len(read_frames(tmp_path / 'episodes.mp4')) == 11 + VERDICT_FRAMES
+    assert len(read_frames(tmp_path / 'episodes.mp4')) == 41 + VERDICT_FRAMES
 
 
 def test_an_episode_without_pictures_is_left_out_and_an_empty_film_is_refused(tmp_path):
