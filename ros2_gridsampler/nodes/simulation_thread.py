@@ -113,8 +113,8 @@ class SimulationThread:
             self._changed.notify_all()
         self._thread.join()
 
-    def move(self, twist: NDArray[np.float64], stamp: float = 0.0) -> None:
-        """Follows a twist [m/s], [rad/s] until the next one comes or the time is out."""
+    def move(self, twist: NDArray[np.float64], stamp: float) -> None:
+        """Follows a twist [m/s], [rad/s] of that stamp [s] until the next one or the timeout."""
         self._twist = (twist, self._time())
         self._came('command', stamp)
 

@@ -271,8 +271,8 @@ def _lerobot(
     from .lerobot_policy import golden_observation as example
 
     device = torch_device(settings.device)
-    if device.type == 'cuda':
-        # Where a GPU is, no engine on the CPU is better than PyTorch.
+    if backend == AUTOMATIC and device.type == 'cuda':
+        # Where a GPU is, no engine on the CPU is better than PyTorch; a named engine chooses.
         settings = replace(settings, device=str(device))
     names = [name for name in preference(backend) if name != LEROBOT]
     policy, adoption = load_lerobot_policy(folder)

@@ -262,8 +262,9 @@ class LerobotPolicy:
     def infer(self, batch: Any, **guidance: Any) -> tuple[Tensor, list[Tensor]]:
         """Returns actions before the processors, and where each picture was read, if anywhere."""
         noise = {} if self._noise is None else {'noise': self._noise.clone()}
+        device = self._model.device
         # Diffusion draws noise in every step; elsewhere nothing is drawn.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == 'cuda' else []):
             torch.manual_seed(0)
             actions = self._model.policy.predict_action_chunk(batch, **noise, **guidance)
         return actions, [] if self._model.seen is None else self._model.seen.take()
