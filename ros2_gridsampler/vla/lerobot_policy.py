@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..acting.action_chunk import ActionChunk, ActionSpace
+from ..acting.action_chunk import ActionChunk
 from ..acting.action_prefix import Prefix
 from ..bounds import checked
 from ..device import to_arrays, to_device
@@ -36,7 +36,7 @@ from .lerobot_checkpoint import (
 from .lerobot_chunking import Guidance, continues, known_steps
 from .lerobot_folder import read_config
 from .lerobot_weights import merge_adapter, needs_merging
-from .robot import Robot, state_vector
+from .robot import ConfigOfRobot, Robot, state_vector
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,8 @@ GOLDEN_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
-class PictureCells:
-    """What `sampled_points` has to know of a tower: points are told in whole pixels."""
-
-    patch: int = 1
-
-
-@dataclass(frozen=True)
 @checked
-class LerobotConfig:
+class LerobotConfig(ConfigOfRobot):
     """What a node has to know; the same names as in `PolicyConfig`.
 
     Attributes:
@@ -105,7 +98,6 @@ class LerobotConfig:
         steps: Targets per chunk.
         tokens: Visual tokens kept per camera.
         dense_tokens: Tokens per camera before sampling.
-        encoder: For drawing points.
         earlier: Observations that it reads with the newest one, a period apart.
         reads_language: Whether its processors turn a sentence into tokens.
         continues: Whether it is told the steps that are already decided; see `Guidance`.
@@ -118,31 +110,10 @@ class LerobotConfig:
     steps: int = field(metadata={'minimum': 1})
     tokens: int = field(metadata={'minimum': 0})
     dense_tokens: int = field(metadata={'minimum': 0})
-    encoder: PictureCells = PictureCells()
     earlier: int = 0
     reads_language: bool = True
     continues: bool = False
     ensemble_decay: float | None = None
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Names, in order; the first one sets the pace."""
-        return tuple(self.robot.cameras)
-
-    @property
-    def joints(self) -> tuple[str, ...]:
-        """Names of the joints it reads, in order."""
-        return self.robot.joints
-
-    @property
-    def action_space(self) -> ActionSpace:
-        """The action space in which it commands the arm."""
-        return self.robot.action_space
-
-    @property
-    def period(self) -> float:
-        """Time between two targets [s]."""
-        return self.robot.period
 
     @property
     def observation(self) -> ObservationConfig:

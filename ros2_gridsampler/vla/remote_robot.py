@@ -22,7 +22,7 @@ from ..seeing.calibration import ImagePreparation
 from ..seeing.depth_image import DepthRange
 from ..seeing.observation import Observation, ObservationConfig, check_depth
 from .array_messages import as_numbers
-from .robot import Units, pose_of, state_vector
+from .robot import ConfigOfRobot, Units, pose_of, state_vector
 
 Flip = Literal['horizontal', 'vertical', 'both']
 _FLIPS: Mapping[Flip, tuple[slice, slice]] = {
@@ -303,41 +303,17 @@ class RemoteRobot:
 
 
 @dataclass(frozen=True)
-class _Pixels:
-    """Points of a policy elsewhere are not known; there is nothing to draw."""
-
-    patch: int = 1
-
-
-@dataclass(frozen=True)
 @checked
-class RemoteConfig:
+class RemoteConfig(ConfigOfRobot):
     """What a node has to know of a policy on another machine; the names are `PolicyConfig`'s.
 
     Attributes:
         robot: Joints, units, cameras, keys.
         steps: Targets per chunk, as they came at configure.
-        encoder: For drawing points, of which there are none.
     """
 
     robot: RemoteRobot
     steps: int = field(metadata={'minimum': 1})
-    encoder: _Pixels = _Pixels()
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Names, in order; the first one sets the pace."""
-        return tuple(self.robot.cameras)
-
-    @property
-    def action_space(self) -> ActionSpace:
-        """The action space in which it commands the arm."""
-        return self.robot.action_space
-
-    @property
-    def period(self) -> float:
-        """Time between two targets [s]."""
-        return self.robot.period
 
     @property
     def duration(self) -> float:

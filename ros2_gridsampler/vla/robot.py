@@ -5,6 +5,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -99,6 +100,60 @@ class Robot:
             raise ValueError(f'{both} are cameras and absent_cameras; name each once.')
         if not self.period > 0:
             raise ValueError(f'The period must be positive, got {self.period} s.')
+
+
+@dataclass(frozen=True)
+class PictureCells:
+    """What `sampled_points` has to know of a tower: points are told in whole pixels."""
+
+    patch: int = 1
+
+
+class _Described(Protocol):
+    """What every description of a robot says."""
+
+    @property
+    def cameras(self) -> dict[str, str]: ...
+
+    @property
+    def joints(self) -> tuple[str, ...]: ...
+
+    @property
+    def action_space(self) -> ActionSpace: ...
+
+    @property
+    def period(self) -> float: ...
+
+
+class ConfigOfRobot:
+    """What a node has to know of a policy and its robot's description says."""
+
+    robot: _Described
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names, in order; the first one sets the pace."""
+        return tuple(self.robot.cameras)
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of the joints it reads, in order."""
+        return self.robot.joints
+
+    @property
+    def action_space(self) -> ActionSpace:
+        """The action space in which it commands the arm."""
+        return self.robot.action_space
+
+    @property
+    def period(self) -> float:
+        """Time between two targets [s]."""
+        return self.robot.period
+
+    @property
+    def encoder(self) -> PictureCells:
+        """For drawing points."""
+        return PictureCells()
 
 
 def state_vector(observation: Observation) -> Float[np.ndarray, ' numbers']:
