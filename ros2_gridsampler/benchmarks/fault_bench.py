@@ -99,6 +99,7 @@ class FaultBench(Node):
         self._inbox = self.create_subscription(command, name, self._ignore, _ALL)
         self._rival_kind, self._rival_topic = command, name
         self._stepped = self._due = self._shown = time.monotonic()
+        self.captured = self.now()
 
     @property
     def by_joints(self) -> bool:
@@ -215,12 +216,14 @@ class FaultBench(Node):
 
     def _step(self, pictures: dict[str, Any]) -> None:
         """All that is shown was captured at the same moment, now, except where it is spoiled."""
-        now = time.monotonic()
+        # Read together: where the arm is told to have been later than it was, the way to the next
+        # place is too quick for it, and rightly not believed.
+        now, stamp = time.monotonic(), self.now() + self.spoil.clock_offset
+        self.captured = stamp
         self._move(now)
         # First: a node that keeps the newest message only could not see what comes before them.
         for act in self.spoil.every_step:
             act()
-        stamp = self.now() + self.spoil.clock_offset
         if 'joints' not in self.spoil.silent:
             self.publish_joints(stamp)
         pose = PoseStamped()

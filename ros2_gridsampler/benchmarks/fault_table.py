@@ -71,8 +71,8 @@ def _model(fault: str) -> Act:
 
 def _flood(bench: FaultBench) -> None:
     def burst() -> None:
-        for _ in range(20):
-            bench.publish_joints(bench.get_clock().now().nanoseconds * 1e-9)
+        for number in range(20):
+            bench.publish_joints(bench.captured - 1e-5 * (20 - number))
 
     bench.spoil.every_step.append(burst)
 
@@ -97,7 +97,7 @@ def _for(seconds: float, **changes: Any) -> Act:
 def _two_drivers(bench: FaultBench) -> None:
     def other() -> None:
         bench.spoil.zero_joints = True
-        bench.publish_joints(bench.get_clock().now().nanoseconds * 1e-9)
+        bench.publish_joints(bench.captured - 1e-5)
         bench.spoil.zero_joints = False
 
     bench.spoil.every_step.append(other)

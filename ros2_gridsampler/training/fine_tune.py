@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags and a lerobot checkpoint -> the same policy, fine-tuned, on few visual tokens."""
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -17,14 +16,12 @@ import torch
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..bounds import checked
 from ..datasets.episodes import ActionTopics, EpisodeConfig, EpisodeStore, store_episodes
 from ..evaluating.bag_survey import survey_episodes
-from ..stop_request import StopRequest
 from ..vla.lerobot import SamplerPlan
 from ..vla.lerobot_checkpoint import (
     LerobotModel,
@@ -46,15 +43,14 @@ from .batches import order, split
 from .compute import Compute
 from .learning_rate import check_gradient
 from .processes import (
-    any_process,
     check_batch,
     first_alone,
     joined_processes,
-    mean_over_ranks,
     prepared,
     share_of,
 )
 from .run_state import RunState, keep_recipe
+from .training_loop import make_steps
 
 
 @dataclass(frozen=True)
@@ -220,39 +216,20 @@ class FineTuning:
 
     def __call__(self, out: Path) -> None:
         """Makes all steps that are left."""
-        config, state, first = self.config, self.state, self.fabric.is_global_zero
+        config, state = self.config, self.state
         self.adapted.train()
         chosen = order(self._training, config.batch, config.seed, state.step, config.steps)
         batches = prepared(self._read, chosen, config, self.fabric.device)
-        with (
-            StopRequest() as stop,
-            (out / 'log.jsonl').open('a') as log,
-            contextlib.closing(batches),
-            tqdm(
-                total=config.steps,
-                initial=state.step,
-                desc='training',
-                unit='step',
-                disable=not first,
-            ) as progress,
-        ):
-            for features in batches:
-                found = mean_over_ranks(self.fabric, self.step(features))
-                progress.update()
-                stopped = any_process(self.fabric, stop.requested)
-                if first:
-                    log.write(json.dumps({'step': state.step, 'loss': round(found, 5)}) + '\n')
-                    if (
-                        state.step % config.save_every == 0
-                        or stopped
-                        or state.step == config.steps
-                    ):
-                        state.save(out)
-                        log.flush()
-                if stopped:
-                    raise InterruptedError(
-                        f'Stopped at step {state.step}; the same command goes on.'
-                    )
+        make_steps(
+            self.fabric,
+            state,
+            batches,
+            self.step,
+            out,
+            steps=config.steps,
+            save_every=config.save_every,
+            log_every=1,
+        )
 
     def _read(self, samples: Int[np.ndarray, ' batch']) -> dict[str, Any]:
         """Returns this process's part of a batch under lerobot's names, on the device."""
@@ -266,7 +243,7 @@ class FineTuning:
             self.fabric.device,
         )
 
-    def step(self, given: dict[str, Any]) -> Tensor:
+    def step(self, given: dict[str, Any]) -> dict[str, Tensor]:
         """Makes one step; returns this process's loss."""
         config, state = self.config, self.state
         for group in state.optimiser.param_groups:
@@ -280,8 +257,7 @@ class FineTuning:
         self.fabric.backward(found)
         check_gradient(torch.nn.utils.clip_grad_norm_(self._trained, 10.0), state.step)
         state.optimiser.step()
-        state.advance()
-        return found
+        return {'loss': found}
 
 
 def state_vectors(

@@ -20,7 +20,6 @@ from lightning_fabric import Fabric
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
-from tqdm import tqdm
 
 from ..bags.camera_health import DarkCameras
 from ..datasets.frames import FrameConfig, FrameStore, camera_topics, store_frames
@@ -29,23 +28,21 @@ from ..encoders.encoder_checkpoint import ENCODER_WEIGHTS, save_encoder
 from ..evaluating.bag_survey import BagSurvey, survey_bags
 from ..policy.encoder import Encoder
 from ..policy.manifest import check_kind
-from ..stop_request import StopRequest
 from .batches import order
 from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
 from .learning_rate import check_gradient, set_rate
 from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
 from .processes import (
-    any_process,
     check_batch,
     first_alone,
     joined_processes,
-    mean_over_ranks,
     prepared,
     share_norms,
     share_of,
 )
 from .run_state import RunState
+from .training_loop import LOG, make_steps
 
 
 def draw_losses(lines: Sequence[dict[str, float]], path: Path) -> None:
@@ -201,36 +198,17 @@ class Pretraining:
         )
         load = functools.partial(self.load, store)
         batches = prepared(load, enumerate(chosen, state.step), config, fabric.device)
-        first = fabric.is_global_zero
-        with (
-            StopRequest() as stop,
-            contextlib.closing(batches),
-            tqdm(
-                total=config.steps, initial=state.step, desc='pretraining', disable=not first
-            ) as progress,
-        ):
-            for images, visible in batches:
-                losses = self.step(images, visible)
-                state.advance()
-                progress.update()
-                if state.step % config.log_every == 0 or state.step == config.steps:
-                    means = {
-                        name: round(mean_over_ranks(fabric, value), 6)
-                        for name, value in losses.items()
-                    }
-                    progress.set_postfix(means)
-                    if first:
-                        with (out / 'log.jsonl').open('a') as log:
-                            log.write(json.dumps({'step': state.step, **means}) + '\n')
-                stopped = any_process(fabric, stop.requested)
-                if first and (
-                    stopped or state.step % config.save_every == 0 or state.step == config.steps
-                ):
-                    state.save(out)
-                if stopped:
-                    raise InterruptedError(
-                        f'Stopped at step {state.step}; the same command goes on.'
-                    )
+        make_steps(
+            fabric,
+            state,
+            batches,
+            self.step,
+            out,
+            steps=config.steps,
+            save_every=config.save_every,
+            log_every=config.log_every,
+            what='pretraining',
+        )
 
     def load(self, store: FrameStore, chosen: tuple[int, Any]) -> list[Tensor]:
         """Returns this process's pictures of a step and their masks; a step is known by both."""
@@ -240,12 +218,12 @@ class Pretraining:
         share = share_of(self.fabric)
         return to_device((store.images(share.of(samples)), share.of(places)), self.fabric.device)
 
-    def step(self, images: Tensor, visible: Tensor) -> dict[str, Tensor]:
+    def step(self, batch: Sequence[Tensor]) -> dict[str, Tensor]:
         """Makes one step of q, then one of the encoder; returns this process's losses, in nats."""
         config, fabric = self.config, self.fabric
         warm_up, steps = config.warm_up * config.steps, config.steps
         set_rate(self.optimiser, config.learning_rate, warm_up, self.state.step, steps)
-        losses = self.losses(images, visible)
+        losses = self.losses(*batch)
         weights = cattrs.unstructure(config.model.weights)
         total = torch.stack([weight * losses[name] for name, weight in weights.items() if weight])
         self.optimiser.zero_grad(set_to_none=True)
@@ -345,7 +323,7 @@ def read_log(out: Path) -> list[dict[str, float]]:
 
     A line that a full disk or a power cut has torn is left out.
     """
-    path = out / 'log.jsonl'
+    path = out / LOG
     lines: dict[int, dict[str, float]] = {}
     for text in path.read_text('utf-8', 'replace').splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):

@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags with actions -> a policy checkpoint, by behaviour cloning."""
 
-import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,22 +22,22 @@ from ..policy.checkpoint import save_checkpoint
 from ..policy.manifest import WEIGHTS, check_kind
 from ..policy.policy import Policy
 from ..policy.shared_draws import Share
-from ..stop_request import StopRequest
 from .batches import Batch, Batches, load_paraphrases, order, split
 from .learning_rate import check_gradient, set_rate
 from .new_policy import new_policy
 from .processes import (
-    any_process,
     check_batch,
     first_alone,
     joined_processes,
-    mean_over_ranks,
     prepared,
     share_norms,
     share_of,
 )
 from .recipe import TrainConfig
 from .run_state import RunState, keep_recipe
+from .training_loop import LOG, make_steps, report
+
+_LOG_EVERY = 50
 
 
 def train(
@@ -110,7 +108,7 @@ def train_in(
         scores = {}
         if len(validation):
             scores = validate(result, run.batches, validation)
-            with (out / 'log.jsonl').open('a') as log:
+            with (out / LOG).open('a') as log:
                 report(run.state.step, scores, log)
         record = training_record(config, store, survey)
         result.cpu()
@@ -198,7 +196,7 @@ class CloningRun:
         out: Path,
     ) -> None:
         """Makes all steps that are left."""
-        config, state, first = self.config, self.state, self.fabric.is_global_zero
+        config, state = self.config, self.state
         chosen = order(training, config.batch, config.seed, state.step, config.steps)
         # By its number a step draws the same noise whenever it is prepared.
         batches = prepared(
@@ -207,42 +205,19 @@ class CloningRun:
             config,
             self.fabric.device,
         )
-        with (
-            StopRequest() as stop,
-            (out / 'log.jsonl').open('a') as log,
-            contextlib.closing(batches),
-            tqdm(
-                total=config.steps,
-                initial=state.step,
-                desc='training',
-                unit='step',
-                disable=not first,
-            ) as progress,
-        ):
-            for batch in batches:
-                losses = self.step(batch)
-                progress.update()
-                last = state.step == config.steps
-                if state.step % 50 == 0 or last:
-                    entry = {
-                        name: round(mean_over_ranks(self.fabric, value), 5)
-                        for name, value in losses.items()
-                    }
-                    progress.set_postfix(entry)
-                    if first:
-                        log.write(json.dumps({'step': state.step, **entry}) + '\n')
-                        log.flush()
-                stopped = any_process(self.fabric, stop.requested)
-                if first and (state.step % config.save_every == 0 or stopped or last):
-                    state.save(out)
-                between = state.step % (2 * config.save_every) == 0 and not last
-                if first and between and len(validation):
-                    scores = validate(self.averaged(), self.batches, validation)
-                    report(state.step, scores, log)
-                if stopped:
-                    raise InterruptedError(
-                        f'Stopped at step {state.step}; the same command goes on.'
-                    )
+        make_steps(
+            self.fabric,
+            state,
+            batches,
+            self.step,
+            out,
+            steps=config.steps,
+            save_every=config.save_every,
+            log_every=_LOG_EVERY,
+            validate=(lambda: validate(self.averaged(), self.batches, validation))
+            if len(validation)
+            else None,
+        )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Makes one step; returns this process's losses."""
@@ -255,7 +230,6 @@ class CloningRun:
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
         check_gradient(norm, state.step)
         state.optimiser.step()
-        state.advance()
         return losses
 
     def averaged(self) -> Policy:
@@ -265,12 +239,6 @@ class CloningRun:
             copy = Policy(self.policy.config).eval()
         copy.load_state_dict(self.state.average)
         return copy.to(self.fabric.device)
-
-
-def report(step: int, scores: dict[str, float], log: TextIO) -> None:
-    """Writes a validation to the log and to the terminal."""
-    log.write(json.dumps({'step': step, 'validation': scores}) + '\n')
-    tqdm.write(f'step {step}: validation {scores}')
 
 
 def batch_losses(policy: Policy, batch: Batch) -> dict[str, Tensor]:
