@@ -60,7 +60,7 @@ def examples():
     from ros2_gridsampler.training.mi_mae import MiMaeConfig
     from ros2_gridsampler.training.pretrain_config import PretrainConfig
     from ros2_gridsampler.training.recipe import TrainConfig
-    from ros2_gridsampler.vla.lerobot_policy import LerobotConfig
+    from ros2_gridsampler.vla.lerobot_config import LerobotConfig
     from ros2_gridsampler.vla.remote_robot import RemoteConfig, RemoteRobot
 
     policy = tiny_policy().config

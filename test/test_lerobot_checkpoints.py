@@ -37,8 +37,9 @@ from ros2_gridsampler.vla.lerobot_checkpoint import (
     load_model_folder,
     save_model_folder,
 )
+from ros2_gridsampler.vla.lerobot_config import golden_observation
 from ros2_gridsampler.vla.lerobot_folder import WEIGHTS
-from ros2_gridsampler.vla.lerobot_policy import adopt, golden_observation, load_lerobot_policy
+from ros2_gridsampler.vla.lerobot_policy import adopt, load_lerobot_policy
 from ros2_gridsampler.vla.robot import Units, load_robot
 
 pytestmark = pytest.mark.filterwarnings('ignore')

@@ -23,9 +23,10 @@ from ros2_gridsampler.engines.table import find_engines
 from ros2_gridsampler.vla.deployed_policy import load_policy
 from ros2_gridsampler.vla.lerobot import SamplerPlan, attach
 from ros2_gridsampler.vla.lerobot_checkpoint import save_model_folder
+from ros2_gridsampler.vla.lerobot_config import golden_observation
 from ros2_gridsampler.vla.lerobot_engines import compile_policy, try_outs
 from ros2_gridsampler.vla.lerobot_graphs import cut
-from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy, adopt, golden_observation
+from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy, adopt
 
 # Several builds; a busy machine takes minutes.
 pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.timeout(1200)]

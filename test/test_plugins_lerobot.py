@@ -29,12 +29,8 @@ from ros2_gridsampler.vla.lerobot_checkpoint import (
     load_model_folder,
     save_model_folder,
 )
-from ros2_gridsampler.vla.lerobot_policy import (
-    LerobotPolicy,
-    adopt,
-    golden_observation,
-    load_lerobot_policy,
-)
+from ros2_gridsampler.vla.lerobot_config import golden_observation
+from ros2_gridsampler.vla.lerobot_policy import LerobotPolicy, adopt, load_lerobot_policy
 from ros2_gridsampler.vla.robot import Units, state_vector
 from ros2_gridsampler.vla.sequence_sampler import read_at
 

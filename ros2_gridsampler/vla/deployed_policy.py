@@ -267,8 +267,8 @@ def _own(
 def _lerobot(
     folder: Path, backend: Choice, settings: Settings, progress: Callable[[str], object]
 ) -> DeployedPolicy:
+    from .lerobot_config import golden_observation as example
     from .lerobot_policy import LerobotPolicy, load_lerobot_policy
-    from .lerobot_policy import golden_observation as example
 
     device = torch_device(settings.device)
     if backend == AUTOMATIC and device.type == 'cuda':

@@ -16,8 +16,9 @@ from ..engines.engine_cache import EngineCache
 from ..engines.verification import Agreement
 from ..policy.prediction import ACTION_TOLERANCE
 from ..seeing.observation import Observation
+from .lerobot_config import golden_observation
 from .lerobot_graphs import Cut, cut
-from .lerobot_policy import LerobotPolicy, golden_observation
+from .lerobot_policy import LerobotPolicy
 
 
 def try_outs(policy: LerobotPolicy) -> list[Observation]:

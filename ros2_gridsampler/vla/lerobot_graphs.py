@@ -23,7 +23,8 @@ from ..policy.grid_sampler import PointReader
 from ..policy.signature import Arrays
 from ..seeing.observation import Observation
 from .lerobot import WindowSampler
-from .lerobot_policy import LerobotPolicy, TowerCells, golden_observation
+from .lerobot_config import TowerCells, golden_observation
+from .lerobot_policy import LerobotPolicy
 from .policy_parts import ACTIONS, MASK, Part, features, integrate, points
 
 _READERS = (PointReader, WindowSampler)
