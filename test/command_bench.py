@@ -36,12 +36,13 @@ class Bench:
         pose: Of the end effector; None for an arm that is commanded by its joints.
         wanted: What the policy wants, one action.
         age: Of the measurement, by its stamp [s].
+        times: When each of `values` was captured; None for all at once.
         sent: The positions or poses that were sent.
     """
 
     def __init__(self, space, limits, values, pose=None, leads=False, **config):
         self.now, self.age, self.steady = 100.0, 0.0, 0.0
-        self.values, self.pose = np.array(values, float), pose
+        self.values, self.pose, self.times = np.array(values, float), pose, None
         self.wanted = np.zeros(len(space.names))
         self.sent, self.inbox, self.sent_at = [], [], -np.inf
         by_joints = space.kind == 'joint_position'
@@ -70,7 +71,8 @@ class Bench:
     def measured(self):
         """What the driver says now."""
         pose = None if self.pose is None else self.pose.copy()
-        return Measured(self.values.copy(), self.now - self.age, pose)
+        time = self.now - self.age if self.times is None else float(self.times.min())
+        return Measured(self.values.copy(), time, pose, self.times)
 
     def step(self):
         """One command."""

@@ -195,13 +195,18 @@ def test_a_slow_way_is_due_later_for_a_controller_that_begins_elsewhere():
         assert (away / seconds <= SO101.joints.max_velocity * (1 + 1e-6)).all()
 
 
+def believes(belief, state, time):
+    """Whether a state is believed of which everything was captured at once."""
+    return belief.believe(state, np.full(len(state), time))
+
+
 def test_a_quaternion_of_the_other_sign_is_the_same_orientation():
     bench = panda()
     parts = bench.loop._controller.parts
     belief = StateBelief(parts, 0.05, 0.5)
     state = np.array([0.5, 0, 0.3, 0.04, 0, 0, 0.6, 0.8])
-    assert belief.believe(state, 1.0)
-    assert belief.believe(state * [1, 1, 1, 1, -1, -1, -1, -1], 1.02)
+    assert believes(belief, state, 1.0)
+    assert believes(belief, state * [1, 1, 1, 1, -1, -1, -1, -1], 1.02)
 
 
 @settings(deadline=None)
@@ -213,7 +218,54 @@ def test_motion_within_the_limits_is_believed_at_any_rate(gaps, share):
     for gap in gaps:
         time += gap
         state = state + share * limits.max_velocity * gap
-        assert belief.believe(state, time), belief.doubt
+        assert believes(belief, state, time), belief.doubt
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.001, 0.05), st.booleans(), st.booleans()), min_size=5),
+    st.floats(0.1, 1.0),
+)
+def test_parts_of_topics_with_rates_of_their_own_are_each_judged_by_their_own_time(steps, share):
+    belief = StateBelief(panda().loop._controller.parts, 0.05, 0.5)
+    hand, jaw = PANDA.end_effector.max_speed, PANDA.gripper.max_speed
+    state, times, now = np.array([0.5, 0, 0.3, 0.0, 0, 0, 0, 1.0]), np.zeros(8), 0.0
+    assert belief.believe(state.copy(), times.copy())
+    for gap, hand_comes, jaw_comes in steps:
+        now += gap
+        if hand_comes:
+            state[0] = 0.5 + share * hand * now
+            times[[0, 1, 2, 4, 5, 6, 7]] = now
+        if jaw_comes:
+            state[3] = share * jaw * now
+            times[3] = now
+        assert belief.believe(state.copy(), times.copy()), belief.doubt
+
+
+def test_a_hand_that_jumps_while_only_the_gripper_is_measured_anew_is_not_believed():
+    belief = StateBelief(panda().loop._controller.parts, 0.05, 0.5)
+    state, times = np.array([0.5, 0, 0.3, 0.0, 0, 0, 0, 1.0]), np.zeros(8)
+    assert belief.believe(state, times)
+    jumped = state + np.eye(8)[0] * 0.2
+    assert not belief.believe(jumped, times + np.eye(8)[3])
+    assert 'in 0.000 s' in belief.doubt
+
+
+def test_a_gripper_that_is_measured_seldom_does_not_hold_a_hand_that_moves_fast():
+    bench = panda()
+    bench.run(0.5, lambda: keep_up(bench))
+    bench.wanted[1] = -0.9
+    jaw, start = [bench.now], bench.values[1]
+
+    def move():
+        keep_up(bench)
+        if bench.now - jaw[0] > 0.09:
+            jaw[0] = bench.now
+        bench.times = np.array([bench.now] * 3 + [jaw[0]])
+
+    bench.run(0.5, move)
+    assert not bench.holding
+    assert bench.values[1] - start < -0.15
 
 
 @settings(deadline=None)
@@ -225,7 +277,7 @@ def test_a_joint_does_not_get_away_by_many_small_steps(times):
     believed = 0
     for tick in range(2000):
         state = state + times * limits.max_velocity * 0.001
-        if not belief.believe(state, tick * 0.001):
+        if not believes(belief, state, tick * 0.001):
             break
         believed += 1
     assert believed < 200
@@ -237,7 +289,7 @@ def jaw_closes(share, gap, start=0.04):
     belief = StateBelief(bench.loop._controller.parts, 0.05, 0.5)
     opening, time = start, 0.0
     while time < 1.0:
-        if not belief.believe(np.array([0.5, 0, 0.3, opening, 0, 0, 0, 1.0]), time):
+        if not believes(belief, np.array([0.5, 0, 0.3, opening, 0, 0, 0, 1.0]), time):
             return False
         opening = max(opening - share * PANDA.gripper.max_speed * gap, 0.0)
         time += gap
@@ -257,9 +309,9 @@ def test_a_gripper_that_is_shut_from_one_message_to_the_next_is_not():
 @pytest.mark.parametrize(('silence', 'believed'), [(0.1, False), (0.5, True), (8.6, True)])
 def test_after_a_silence_as_long_as_its_way_a_gripper_may_be_anywhere(silence, believed):
     belief = StateBelief(panda().loop._controller.parts, 0.05, 0.5)
-    assert belief.believe(np.array([0.5, 0, 0.3, 0.0, 0, 0, 0, 1.0]), 10.0)
+    assert believes(belief, np.array([0.5, 0, 0.3, 0.0, 0, 0, 0, 1.0]), 10.0)
     moved = np.array([0.5, 0, 0.3, 0.08, 0, 0, 0, 1.0])
-    assert belief.believe(moved, 10.0 + silence) is believed
+    assert believes(belief, moved, 10.0 + silence) is believed
 
 
 @pytest.mark.parametrize('seconds', [0.3, 1.0, 3.0])

@@ -281,16 +281,21 @@ class CommandLoop:
         if not self._config.check_following:
             return True
         turn: NDArray[np.float64] = np.zeros(0)
+        times = measured.times
+        if times is None:
+            times = np.full(len(measured.values), measured.time)
         if measured.pose is not None and len(self._controller.parts) == 3:
             turn = measured.pose[3:]
         state = np.concatenate([measured.values, turn])
+        # What a hand is turned by was measured with where it is.
+        times = np.concatenate([times, np.full(len(turn), times[0])])
         sent = self._controller.commanded
         if sent is None and (opening := self._controller.commanded_opening) is not None:
             sent = np.full(state.shape, np.nan)
             sent[3] = opening
             if self._led is not None and (led := self._led.pose) is not None:
                 sent[:] = [*led[:3], opening, *led[3 : 3 + turn.size]]
-        return self._belief.believe(state, measured.time, sent)
+        return self._belief.believe(state, times, sent)
 
     def _take_predictions(self, now: Instant) -> None:
         waiting, self._waiting = self._waiting, []

@@ -19,13 +19,16 @@ class Measured:
     Attributes:
         values: Joint positions in the order of the actions [rad], [m]; for a twist x y z of the
             end effector in the base frame and the gripper's opening [m].
-        time: Capture time [s].
+        time: Capture time, of the oldest of them [s].
         pose: x y z [m] and a unit quaternion of the end effector, where somebody measures it.
+        times: Capture time of each of `values`, which may come from several topics at rates of
+            their own [s]; None where all are of `time`.
     """
 
     values: Float[np.ndarray, ' numbers']
     time: float
     pose: Float[np.ndarray, '7'] | None = None
+    times: Float[np.ndarray, ' numbers'] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,8 +166,8 @@ class StateBelief:
 
     def begin(self) -> None:
         """Forgets everything; the next state is where the arm is."""
-        self._believed: tuple[Numbers, float] | None = None
-        self._seen: tuple[Numbers, float] | None = None
+        self._believed: Numbers | None = None
+        self._seen: tuple[Numbers, Numbers] | None = None
         self._excess = np.zeros(len(self._parts))
         self._since: float | None = None
         self.doubt = ''
@@ -181,34 +181,39 @@ class StateBelief:
     def believe(
         self,
         state: Float[np.ndarray, ' numbers'],
-        time: float,
+        times: Float[np.ndarray, ' numbers'],
         commanded: Float[np.ndarray, ' numbers'] | None = None,
     ) -> bool:
         """Judges one measured state.
 
+        Each part is judged by its own time: a hand that is measured 100 times a second has moved
+        on while its gripper, measured 5 times a second, is still what it was.
+
         Args:
             state: The numbers of all parts.
-            time: Capture time [s]; the same one again changes nothing.
+            times: Capture time of each number [s]; the same ones again change nothing.
             commanded: The same numbers as they were commanded last, NaN where they were not; None
                 where none was.
 
         Returns:
             Whether the arm may be there; `doubt` says why not.
         """
-        seen, self._seen = self._seen, (state, time)
+        captured = np.array([times[part.numbers].min() for part in self._parts])
+        seen, self._seen = self._seen, (state, captured)
         if self._believed is None or seen is None:
-            return self._begin_at(state, time)
-        if time == seen[1] and np.array_equal(state, seen[0]):
+            return self._begin_at(state)
+        if np.array_equal(captured, seen[1]) and np.array_equal(state, seen[0]):
             return not self.doubt
-        ways = self._ways(seen[0], state)
-        gap = np.minimum(max(time - seen[1], 0.0), self._gaps)
+        ways, time = self._ways(seen[0], state), float(captured.min())
+        gap = np.clip(captured - seen[1], 0.0, self._gaps)
         # What was too fast is paid back by slower motion: stamps jitter, but no arm drifts away.
         excess = np.maximum(self._excess + ways - _MARGIN * self._rates * gap, 0.0)
         if not self.doubt:
             if (excess <= self._noises).all():
-                self._excess, self._believed = excess, (state, time)
+                self._excess, self._believed = excess, state
                 return True
-            self._doubt(int(np.argmax(excess / self._noises)), seen, state, time)
+            worst = int(np.argmax(excess / self._noises))
+            self._doubt(worst, seen[0], state, float(captured[worst] - seen[1][worst]))
             return False
         continuous = bool((ways <= _MARGIN * self._rates * gap + self._noises).all())
         if not continuous or not self._is_near(state, commanded):
@@ -216,12 +221,12 @@ class StateBelief:
         elif self._since is None or time < self._since:
             self._since = time
         elif time - self._since >= self._patience:
-            self._believed, self._excess = (state, time), np.zeros(len(self._parts))
+            self._believed, self._excess = state, np.zeros(len(self._parts))
             self._since, self.doubt = None, ''
             return True
         return False
 
-    def _begin_at(self, state: Numbers, time: float) -> bool:
+    def _begin_at(self, state: Numbers) -> bool:
         joints = [part for part in self._parts if part.name.startswith('joint')]
         believes = self._trusts or self._accepts_zeros
         if len(joints) > 1 and not believes and not state[: len(joints)].any():
@@ -233,13 +238,13 @@ class StateBelief:
             self._believed = None
             return False
         self._trusts = False
-        self._believed, self.doubt = (state, time), ''
+        self._believed, self.doubt = state, ''
         return True
 
     def _is_near(self, state: Numbers, commanded: Numbers | None) -> bool:
         """Whether the arm is about where it was believed, where it was sent, or between."""
         assert self._believed is not None  # noqa: S101 - the caller looked
-        place = self._believed[0]
+        place = self._believed
         other = place if commanded is None else np.where(np.isnan(commanded), place, commanded)
         for part in self._parts:
             to_place, to_other = part.way(place, state), part.way(other, state)
@@ -252,11 +257,12 @@ class StateBelief:
     def _ways(self, one: Numbers, other: Numbers) -> Numbers:
         return np.array([part.way(one, other) for part in self._parts])
 
-    def _doubt(self, worst: int, seen: tuple[Numbers, float], state: Numbers, time: float) -> None:
-        part, gap = self._parts[worst], time - seen[1]
-        before, after = (_text(values[part.numbers]) for values in (seen[0], state))
-        speed = part.way(seen[0], state) / gap if gap > 0 else np.inf
-        wraps = abs(part.way(seen[0], state) - 2 * np.pi) < 0.1 and part.unit == 'rad'
+    def _doubt(self, worst: int, seen: Numbers, state: Numbers, gap: float) -> None:
+        part = self._parts[worst]
+        before, after = (_text(values[part.numbers]) for values in (seen, state))
+        way = part.way(seen, state)
+        speed = way / gap if gap > 0 else np.inf
+        wraps = abs(way - 2 * np.pi) < 0.1 and part.unit == 'rad'
         hint = ' (an encoder that wraps by 2 pi?)' if wraps and not part.rotates else ''
         self.doubt = (
             f'The measured state is not believed: {part.name} went from {before} to {after} '

@@ -331,7 +331,8 @@ class PolicyLoop:
         measured, pose = self._inputs.measured(), self._inputs.measured_pose
         if measured is None:
             return None
-        return Measured(measured.values, measured.time, None if pose is None else pose.values)
+        place = None if pose is None else pose.values
+        return Measured(measured.values, measured.time, place, measured.times)
 
     def _predict(self, observation: Observation) -> Prediction:
         commands = self._commands
