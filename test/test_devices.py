@@ -91,14 +91,18 @@ def test_what_others_do_computes_on_another_device(place, kind):
 def test_every_encoder_and_its_pretraining_compute_on_another_device(place, stem):
     pytest.importorskip('lightning_fabric')
     from ros2_gridsampler.training.information_bounds import (
-        coarse_pictures,
         infonce,
         negative_log_likelihood,
         vclub,
     )
-    from ros2_gridsampler.training.mi_mae import MiMae, MiMaeConfig, make_likelihood
+    from ros2_gridsampler.training.mi_mae import (
+        MiMae,
+        MiMaeConfig,
+        make_likelihood,
+        shown,
+    )
 
-    config = EncoderConfig(32, 32, patch=8, width=16, depth=2, heads=2, stem=stem)
+    config = EncoderConfig(32, 32, 8, 16, 2, 2, stem, stem_within_patches=bool(stem))
     with elsewhere(place) as device:
         images = torch.zeros(BATCH, 32, 32, 3, dtype=torch.uint8, device=device)
         encoder = moved(lambda: Encoder(config), device)
@@ -109,12 +113,11 @@ def test_every_encoder_and_its_pretraining_compute_on_another_device(place, stem
         likelihood = moved(lambda: make_likelihood(settings), device)
         places = torch.zeros(BATCH, 4, 4, dtype=torch.int64, device=device)
         views = model(images, places)
-        coarse = coarse_pictures(images, settings.likelihood_side)
-        moments = likelihood(coarse)
+        moments, latents = likelihood(shown(settings, images, places)), views.latents.flatten(0, 1)
         losses = [
             views.reconstruction,
-            negative_log_likelihood(moments, views.latents),
-            vclub(moments, views.latents, views.latents),
+            negative_log_likelihood(moments, latents),
+            vclub(moments, latents, latents),
         ]
         if place == META:
             losses.append(infonce(views.projected, views.projected, 0, 0.07))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ros2_gridsampler.policy.policy_config import EncoderConfig
 from ros2_gridsampler.training.information_bounds import (
+    LatentBank,
     Likelihood,
     infonce,
     negative_log_likelihood,
@@ -26,11 +27,12 @@ from ros2_gridsampler.training.mi_mae import (
     draw_masks,
     make_likelihood,
     patch_pixels,
+    shown,
 )
 from ros2_gridsampler.training.pretrain_encoder import join_patches
 
 PLAIN = EncoderConfig(32, 48, patch=8, width=16, depth=2, heads=2, stem=())
-STEM = dataclasses.replace(PLAIN, stem=(4, 8))
+STEM = dataclasses.replace(PLAIN, stem=(4, 8), stem_within_patches=True)
 CORRELATION = 0.9
 INFORMATION = -0.5 * math.log(1 - CORRELATION**2)
 
@@ -84,12 +86,20 @@ def test_nothing_of_a_masked_patch_reaches_the_latents(encoder):
     assert not torch.allclose(model(seen, places).latents, before, atol=1e-3)
 
 
-def test_without_a_stem_seeing_every_patch_is_the_dense_encoder():
+@pytest.mark.parametrize('config', [PLAIN, STEM], ids=['plain', 'stem'])
+def test_a_picture_of_which_nothing_is_masked_has_the_features_that_it_has_in_use(config):
     torch.manual_seed(0)
-    encoder = MiMae(MiMaeConfig(PLAIN)).encoder.eval()
+    encoder = MiMae(MiMaeConfig(config)).encoder.eval()
     everything = torch.arange(24).expand(2, -1)
     tokens = encoder.sparse(pictures(2), everything)[:, 1:]
-    torch.testing.assert_close(tokens.unflatten(1, (4, 6)), encoder(pictures(2)))
+    in_use = encoder(pictures(2))
+    torch.testing.assert_close(tokens.unflatten(1, (4, 6)), in_use, atol=1e-5, rtol=1e-5)
+    assert in_use.std() > 0.1
+
+
+def test_a_stem_that_sees_its_neighbours_in_use_is_not_pretrained_without_them():
+    with pytest.raises(ValueError, match='set stem_within_patches: true, or stem'):
+        MiMaeConfig(dataclasses.replace(STEM, stem_within_patches=False))
 
 
 def test_patches_are_put_together_where_they_were_cut():
@@ -170,9 +180,68 @@ def fitted_likelihood(generator, channels):
     for _ in range(500):
         x, z = gaussians(256, generator, channels)
         optimiser.zero_grad()
-        negative_log_likelihood(likelihood(x), z[:, None]).backward()
+        negative_log_likelihood(likelihood(x), z).backward()
         optimiser.step()
     return likelihood
+
+
+def test_a_bank_of_latents_shows_more_information_than_a_small_batch_can():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    correlation = 0.999
+    information = -0.5 * math.log(1 - correlation**2)
+    # However well it is told apart, a batch of 8 shows log(8) at the most.
+    assert information > math.log(8) + 1
+    readers = torch.nn.ModuleList(
+        torch.nn.Sequential(torch.nn.Linear(1, 64), torch.nn.ReLU(), torch.nn.Linear(64, 16))
+        for _ in range(2)
+    )
+    optimiser = torch.optim.Adam(readers.parameters(), lr=5e-3)
+    bank = LatentBank(1024, 16)
+
+    def estimate():
+        x = torch.randn(8, 1, generator=generator)
+        noise = torch.randn(8, 1, generator=generator)
+        z = correlation * x + math.sqrt(1 - correlation**2) * noise
+        read = [reader(value) for reader, value in zip(readers, (x, z), strict=True)]
+        vectors = torch.nn.functional.normalize(torch.stack(read, 1), dim=-1)
+        others = bank.entries()
+        bank.keep(vectors.flatten(0, 1))
+        return math.log(8 + len(others)) - infonce(vectors, vectors, 0, 0.02, others)
+
+    for _ in range(1000):
+        optimiser.zero_grad()
+        (-estimate()).backward()
+        optimiser.step()
+    with torch.no_grad():
+        found = np.mean([estimate().item() for _ in range(100)])
+    assert 0.85 * information < found < 1.05 * information
+
+
+def test_a_bank_keeps_the_newest_latents():
+    bank = LatentBank(5, 1)
+    assert len(bank.entries()) == 0
+    bank.keep(torch.arange(3.0)[:, None])
+    assert sorted(bank.entries().flatten().tolist()) == [0, 1, 2]
+    bank.keep(torch.arange(3.0, 7.0)[:, None])
+    assert sorted(bank.entries().flatten().tolist()) == [2, 3, 4, 5, 6]
+    bank.keep(torch.arange(10.0, 22.0)[:, None])
+    assert sorted(bank.entries().flatten().tolist()) == [17, 18, 19, 20, 21]
+
+
+def test_q_is_given_what_the_view_shows_and_nothing_of_what_it_hides():
+    config = MiMaeConfig(PLAIN)
+    images, places = pictures(2), masks(2, config)
+    views = shown(config, images, places)
+    assert views.shape == (8, 24 * 13)
+    patches = views.unflatten(0, (2, 4)).unflatten(2, (24, 13))
+    seen = torch.zeros(2, 4, 24).scatter(2, places, 1.0)
+    assert torch.equal(patches[..., 12], seen)
+    assert torch.equal(patches[seen == 0], torch.zeros(144, 13))
+    # A quarter of a patch of 8 px, the first channel first.
+    number = int(places[1, 2, 0])
+    corner = images[1, 8 * (number // 6) :, 8 * (number % 6) :][:4, :4, 0].float()
+    assert patches[1, 2, number, 0].item() == pytest.approx(corner.mean().item() / 127.5 - 1)
 
 
 def test_vclub_bounds_the_known_information_from_above_once_q_is_fitted():
@@ -180,8 +249,8 @@ def test_vclub_bounds_the_known_information_from_above_once_q_is_fitted():
     likelihood = fitted_likelihood(generator, 2)
     x, z = gaussians(4000, generator, 2)
     with torch.no_grad():
-        bound = vclub(likelihood(x), z[:, None], z[:, None]).item()
-        surprise = negative_log_likelihood(likelihood(x), z[:, None]).item()
+        bound = vclub(likelihood(x), z, z).item()
+        surprise = negative_log_likelihood(likelihood(x), z).item()
     # The bound of two Gaussians under their true conditional is r^2 / (1 - r^2) per channel.
     expected = 2 * CORRELATION**2 / (1 - CORRELATION**2)
     assert bound >= 2 * INFORMATION
@@ -189,37 +258,35 @@ def test_vclub_bounds_the_known_information_from_above_once_q_is_fitted():
     entropy = math.log(2 * math.pi * math.e * (1 - CORRELATION**2))
     assert surprise == pytest.approx(entropy, abs=0.1)
     # Of latents that have nothing to do with the input there is nothing to bound.
-    other = z[torch.randperm(4000, generator=generator)][:, None]
+    other = z[torch.randperm(4000, generator=generator)]
     assert abs(vclub(likelihood(x), other, other).item()) < 0.3 * bound
 
 
 def test_vclub_is_the_difference_of_the_two_mean_likelihoods():
     generator = torch.Generator().manual_seed(0)
     moments = torch.randn(2, 5, 3, generator=generator)
-    latents = torch.randn(5, 2, 3, generator=generator)
+    latents = torch.randn(5, 3, generator=generator)
     total = 0.0
-    for mask in range(2):
-        q = torch.distributions.Normal(moments[0], (0.5 * moments[1]).exp())
-        for j in range(5):
-            own = torch.distributions.Normal(q.mean[j], q.stddev[j])
-            likely = own.log_prob(latents[:, mask]).sum(-1)
-            total += (likely[j] - likely.mean()).item()
-    assert vclub(moments, latents, latents).item() == pytest.approx(total / 10, rel=1e-4)
+    for view in range(5):
+        own = torch.distributions.Normal(moments[0, view], (0.5 * moments[1, view]).exp())
+        likely = own.log_prob(latents).sum(-1)
+        total += (likely[view] - likely.mean()).item()
+    assert vclub(moments, latents, latents).item() == pytest.approx(total / 5, rel=1e-4)
 
 
 def test_each_side_is_trained_by_its_own_loss_alone():
     config = MiMaeConfig(PLAIN)
     torch.manual_seed(0)
     model, likelihood = MiMae(config), make_likelihood(config)
-    inputs = torch.randn(4, 768)
-    views = model(pictures(4), masks(4, config))
-    vclub(likelihood(inputs), views.latents, views.latents).backward()
+    inputs = shown(config, pictures(4), masks(4, config))
+    latents = model(pictures(4), masks(4, config)).latents.flatten(0, 1)
+    vclub(likelihood(inputs), latents, latents).backward()
     assert all(parameter.grad is None for parameter in likelihood.parameters())
     assert model.encoder.blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
 
     model.zero_grad()
-    views = model(pictures(4), masks(4, config))
-    negative_log_likelihood(likelihood(inputs), views.latents).backward()
+    latents = model(pictures(4), masks(4, config)).latents.flatten(0, 1)
+    negative_log_likelihood(likelihood(inputs), latents).backward()
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(parameter.grad.abs().sum() > 0 for parameter in likelihood.parameters())
 
@@ -233,6 +300,8 @@ def test_settings_that_cannot_be_met_are_refused():
         ({'temperature': float('nan')}, 'temperature is nan'),
         ({'projection': 0}, 'projection is 0'),
         ({'likelihood_side': 0}, 'likelihood_side is 0'),
+        ({'likelihood_side': 3}, 'A patch of 8 px cannot be averaged to likelihood_side = 3'),
+        ({'bank': -1}, 'bank is -1'),
         ({'decoder_depth': -1}, 'decoder_depth is -1'),
         ({'decoder_heads': 0}, 'decoder_heads is 0'),
         ({'decoder_width': 62}, 'Decoder width 62'),

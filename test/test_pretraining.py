@@ -54,7 +54,9 @@ CONFIG = PretrainConfig(
 )
 STEM = dataclasses.replace(
     CONFIG,
-    model=dataclasses.replace(CONFIG.model, encoder=dataclasses.replace(PLAIN, stem=(4, 8))),
+    model=dataclasses.replace(
+        CONFIG.model, encoder=dataclasses.replace(PLAIN, stem=(4, 8), stem_within_patches=True)
+    ),
 )
 
 
@@ -159,7 +161,10 @@ def test_two_processes_have_the_losses_of_one(bags, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     one, two = log(tmp_path / 'one'), log(tmp_path / 'two')
-    assert set(one[6]) == {'step', 'reconstruction', 'infonce', 'vclub', 'likelihood'}
+    terms = ('reconstruction', 'infonce', 'vclub')
+    described = {f'{term} [{unit}]' for term in terms for unit in ('bits', 'share')}
+    assert set(one[6]) == {'step', *terms, 'likelihood', *described}
+    assert sum(one[6][f'{term} [share]'] for term in terms) == pytest.approx(1, abs=1e-4)
     for step in range(1, 7):
         # The bound of a fresh q is about 0, so its last digits are noise.
         assert two[step] == pytest.approx(one[step], rel=1e-3, abs=1e-3), step

@@ -103,6 +103,14 @@ class PatchEmbedding(nn.Module):
         return self.proj(self.stem(images)).flatten(2).transpose(1, 2)
 
 
+def cut_patches(
+    images: UInt8[Tensor, 'batch height width 3'], side: int
+) -> UInt8[Tensor, 'batch patches side side 3']:
+    """Returns the patches of pictures, row by row."""
+    tiles = images.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
+    return tiles.flatten(1, 2)
+
+
 class Encoder(nn.Module):
     """A ViT whose parameter names are those of facebookresearch/mae.
 
@@ -143,8 +151,23 @@ class Encoder(nn.Module):
             raise ValueError(
                 f'The encoder reads pictures of shape {expected}, got {tuple(images.shape[1:])}.'
             )
-        pixels = (images.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
-        return self.patch_embed(pixels) + self.pos_embed[:, 1:]
+        if self.config.stem_within_patches:
+            embedded = self._embed_tiles(cut_patches(images, self.config.patch))
+        else:
+            embedded = self.patch_embed(self._normalised(images))
+        return embedded + self.pos_embed[:, 1:]
+
+    def _embed_tiles(
+        self, tiles: UInt8[Tensor, 'batch patches side side 3']
+    ) -> Float[Tensor, 'batch patches width']:
+        """Returns the token of each patch, which the stem sees alone; without its position."""
+        embedded = self.patch_embed(self._normalised(tiles.flatten(0, 1)))
+        return embedded.view(*tiles.shape[:2], self.config.width)
+
+    def _normalised(
+        self, images: UInt8[Tensor, 'batch height width 3']
+    ) -> Float[Tensor, 'batch 3 height width']:
+        return (images.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
 
     def sparse(
         self,
@@ -153,21 +176,17 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, 'batch visible_and_first width']:
         """Class token and some patches through the whole tower, the other patches unseen (MAE).
 
-        Each patch is cut out before the stem, whose padding then stands for all its neighbours
-        at their mean; else the stem would carry pixels of one patch into the next.
+        A stem sees each patch alone, whose padding then stands for all its neighbours at their
+        mean; else it would carry pixels of one patch into the next.
 
         Args:
             images: RGB.
             places: Numbers of the patches to look at, row by row.
         """
-        side, batch = self.config.patch, len(images)
-        tiles = images.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-        rows = torch.arange(batch, device=places.device)[:, None]
-        tiles = tiles.flatten(1, 2)[rows, places].flatten(0, 1)
-        pixels = (tiles.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._deviation
-        patches = self.patch_embed(pixels).view(batch, -1, self.config.width)
-        patches = patches + self.pos_embed[0, 1:][places]
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
+        rows = torch.arange(len(images), device=places.device)[:, None]
+        tiles = cut_patches(images, self.config.patch)[rows, places]
+        patches = self._embed_tiles(tiles) + self.pos_embed[0, 1:][places]
+        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(images), -1, -1)
         return self.late(torch.cat([first, patches], 1), 0)
 
     def early(

@@ -65,6 +65,9 @@ class EncoderConfig:
         stem: Channels of the convolutions before the patches are cut, the first of stride 4,
             the others of stride 2; none is the plain ViT of MAE. They learn from few
             demonstrations what a plain ViT needs pretraining for (arXiv:2106.14881).
+        stem_within_patches: Whether the stem sees each patch alone, as if its neighbours were of
+            the mean colour. A masked autoencoder cuts the patches out before the stem, so only
+            such a stem, or none, computes in use what it has learned.
     """
 
     image_height: int = field(default=128, metadata={'minimum': 1})
@@ -74,6 +77,7 @@ class EncoderConfig:
     depth: int = field(default=4, metadata={'minimum': 0})
     heads: int = field(default=4, metadata={'minimum': 1})
     stem: tuple[int, ...] = field(default=(48, 96), metadata={'minimum': 1})
+    stem_within_patches: bool = False
 
     def __post_init__(self) -> None:
         """Refuses sizes that do not divide, or are none."""

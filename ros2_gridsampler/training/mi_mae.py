@@ -16,9 +16,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..bounds import checked
-from ..policy.encoder import Block, Encoder, sine_positions
+from ..policy.encoder import Block, Encoder, cut_patches, sine_positions
 from ..policy.policy_config import EncoderConfig
-from .information_bounds import Likelihood
+from .information_bounds import Likelihood, coarse_views
 
 Method = Literal['mae', 'mae_4_masks', 'infonce_only', 'vclub_only', 'mi_mae']
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -61,9 +61,11 @@ class MiMaeConfig:
         decoder_heads: Attention heads of the decoder.
         projection: Channels in which InfoNCE compares latents; ours.
         temperature: Temperature of InfoNCE.
+        bank: So many latents of the steps before are negatives of InfoNCE beside those of the
+            step; ours.
         likelihood_width: Hidden channels of q; ours.
-        likelihood_side: The picture is averaged to this many pixels a side for q; ours. vCLUB
-            then bounds what a latent says about that coarse picture.
+        likelihood_side: Each patch that a view shows is averaged to this many pixels a side for
+            q; ours. vCLUB then bounds what a latent says about that coarse view.
     """
 
     encoder: EncoderConfig
@@ -75,11 +77,22 @@ class MiMaeConfig:
     decoder_heads: int = field(default=4, metadata={'minimum': 1})
     projection: int = field(default=64, metadata={'minimum': 1})
     temperature: float = field(default=0.07, metadata={'above': 0})
+    bank: int = field(default=2048, metadata={'minimum': 0})
     likelihood_width: int = field(default=128, metadata={'minimum': 1})
-    likelihood_side: int = field(default=16, metadata={'minimum': 1})
+    likelihood_side: int = field(default=2, metadata={'minimum': 1})
 
     def __post_init__(self) -> None:
-        """Refuses masks that cannot tile the picture, and sizes that do not divide."""
+        """Refuses masks that cannot tile the picture, and what would be another encoder in use."""
+        if self.encoder.stem and not self.encoder.stem_within_patches:
+            raise ValueError(
+                'A stem that sees across the borders of patches computes something else in use '
+                'than behind a mask; set stem_within_patches: true, or stem: [].'
+            )
+        if self.encoder.patch % self.likelihood_side:
+            raise ValueError(
+                f'A patch of {self.encoder.patch} px cannot be averaged to likelihood_side = '
+                f'{self.likelihood_side} pixels; choose a divisor.'
+            )
         if self.decoder_width % self.decoder_heads or self.decoder_width % 4:
             raise ValueError(
                 f'Decoder width {self.decoder_width} must be a multiple of 4 and of its '
@@ -229,11 +242,20 @@ def patch_pixels(
     images: UInt8[Tensor, 'images height width 3'], side: int
 ) -> Float[Tensor, 'images patches numbers']:
     """Returns the pixels in [0, 1] of each patch, row by row."""
-    tiles = images.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-    return tiles.flatten(3).flatten(1, 2).float() / 255
+    return cut_patches(images, side).flatten(2).float() / 255
+
+
+def shown(
+    config: MiMaeConfig,
+    images: UInt8[Tensor, 'images height width 3'],
+    places: Int[Tensor, 'images masks visible'],
+) -> Float[Tensor, 'views numbers']:
+    """Returns what q is given of each view."""
+    return coarse_views(images, places, config.encoder.patch, config.likelihood_side)
 
 
 def make_likelihood(config: MiMaeConfig) -> Likelihood:
-    """Returns the distribution q of an encoder's latents, given the coarse picture."""
-    inputs = 3 * config.likelihood_side**2
+    """Returns the distribution q of an encoder's latents, given what it was shown."""
+    rows, columns = config.encoder.grid
+    inputs = rows * columns * (3 * config.likelihood_side**2 + 1)
     return Likelihood(inputs, config.encoder.width, config.likelihood_width)

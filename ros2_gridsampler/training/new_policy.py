@@ -91,7 +91,7 @@ def start_from(policy: Policy, folder: Path) -> None:
         left.append('reducer.')
     if policy.config.instruction != source.config.instruction:
         left.append('words.')
-    if policy.config.encoder.stem != source.config.encoder.stem:
+    if _stem(policy.config) != _stem(source.config):
         left.append('encoder.patch_embed.')
     weights = {
         name: tensor
@@ -127,6 +127,10 @@ def take_encoder(policy: Policy, folder: Path) -> None:
 
 def _shape(name: str, tensors: Mapping[str, Tensor]) -> str:
     return str(tuple(tensors[name].shape)) if name in tensors else 'no such tensor'
+
+
+def _stem(config: PolicyConfig) -> tuple[tuple[int, ...], bool]:
+    return config.encoder.stem, config.encoder.stem_within_patches
 
 
 def _reducer(config: PolicyConfig) -> tuple[str, int, int, bool]:

@@ -19,8 +19,8 @@ from ..files import write_whole
 from ..policy.flop_count import counting
 from ..policy.manifest import MANIFEST
 from .compute import FREE, Compute
-from .information_bounds import coarse_pictures, infonce
-from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood
+from .information_bounds import infonce
+from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood, shown
 from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun
 
 
@@ -96,11 +96,12 @@ def forward_operations(config: PretrainConfig) -> int:
     with counting() as counter:
         views = model(images, torch.from_numpy(places))
         if config.model.weights.infonce:
-            infonce(views.projected, views.projected, 0, config.model.temperature)
+            bank = torch.zeros(config.model.bank, config.model.projection)
+            infonce(views.projected, views.projected, 0, config.model.temperature, bank)
         if config.model.weights.vclub:
             likelihood = make_likelihood(config.model)
             for _ in ('its own step', 'the bound'):
-                likelihood(coarse_pictures(images, config.model.likelihood_side))
+                likelihood(shown(config.model, images, torch.from_numpy(places)))
     return int(counter.get_total_flops())
 
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,15 @@ from ..evaluating.bag_survey import BagSurvey, survey_bags
 from ..policy.encoder import Encoder
 from ..policy.manifest import check_kind
 from .batches import order
-from .information_bounds import coarse_pictures, infonce, negative_log_likelihood, vclub
+from .information_bounds import LatentBank, infonce, negative_log_likelihood, vclub
 from .learning_rate import check_gradient, set_rate
-from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels
+from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels, shown
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
 from .processes import (
     check_batch,
     first_alone,
     joined_processes,
+    mean_over_ranks,
     prepared,
     share_norms,
     share_of,
@@ -46,11 +47,13 @@ from .training_loop import LOG, make_steps
 
 
 def draw_losses(lines: Sequence[dict[str, float]], path: Path) -> None:
-    """Draws one curve per loss, each on an axis of its own."""
+    """Draws the curve of each loss, of what it is in bits and of its share of the gradient."""
     names = [name for name in lines[-1] if name != 'step'] if lines else []
-    figure = Figure(figsize=(4 * max(len(names), 1), 3), layout='constrained')
+    columns = min(max(len(names), 1), 4)
+    rows = math.ceil(max(len(names), 1) / columns)
+    figure = Figure(figsize=(4 * columns, 3 * rows), layout='constrained')
     for index, name in enumerate(names):
-        axes = figure.add_subplot(1, len(names), index + 1)
+        axes = figure.add_subplot(rows, columns, index + 1)
         axes.plot([line['step'] for line in lines], [line[name] for line in lines])
         axes.set_title(name)
         axes.set_xlabel('step')
@@ -186,6 +189,10 @@ class Pretraining:
             self.likelihood, self.likelihood_optimiser = fabric.setup(likelihood, adam)
             trained['likelihood'] = likelihood
             further['likelihood'] = adam
+        self.bank: LatentBank | None = None
+        if config.model.weights.infonce and config.model.bank:
+            self.bank = LatentBank(config.model.bank, config.model.projection).to(fabric.device)
+            trained['bank'] = self.bank
         # No moving average: MAE has none.
         self.state = RunState(nn.ModuleDict(trained), self.optimiser.optimizer, further=further)
 
@@ -219,21 +226,57 @@ class Pretraining:
         return to_device((store.images(share.of(samples)), share.of(places)), self.fabric.device)
 
     def step(self, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Makes one step of q, then one of the encoder; returns this process's losses, in nats."""
+        """Makes one step of q, then one of the encoder; returns this process's losses, in nats.
+
+        Where a line of the log is due, also what they are in bits and what share of the encoder's
+        gradient each has.
+        """
         config, fabric = self.config, self.fabric
         warm_up, steps = config.warm_up * config.steps, config.steps
         set_rate(self.optimiser, config.learning_rate, warm_up, self.state.step, steps)
+        others = 0 if self.bank is None else len(self.bank.entries())
         losses = self.losses(*batch)
         weights = cattrs.unstructure(config.model.weights)
-        total = torch.stack([weight * losses[name] for name, weight in weights.items() if weight])
+        weighted = {name: weight * losses[name] for name, weight in weights.items() if weight}
+        made = self.state.step + 1
+        if made % config.log_every == 0 or made == steps:
+            losses |= self.bits(losses, config.pictures + others) | self.shares(weighted)
         self.optimiser.zero_grad(set_to_none=True)
-        fabric.backward(total.sum())
+        fabric.backward(torch.stack(list(weighted.values())).sum())
         norm = fabric.clip_gradients(
             self.model, self.optimiser, max_norm=1.0, error_if_nonfinite=False
         )
         check_gradient(norm, self.state.step)
         self.optimiser.step()
         return losses
+
+    def bits(self, losses: Mapping[str, Tensor], candidates: int) -> dict[str, Tensor]:
+        """Returns what the losses of all processes say, in bits.
+
+        Reconstruction: what is known of a masked number, of variance 1, as the rate of a Gaussian
+        with that error. InfoNCE: the lower bound of what two views share. vCLUB: the upper bound
+        of what a latent says of its view.
+        """
+        mean = {name: mean_over_ranks(self.fabric, loss) for name, loss in losses.items()}
+        bits = {}
+        if 'reconstruction' in mean:
+            bits['reconstruction'] = -0.5 * math.log2(max(mean['reconstruction'], 1e-12))
+        if 'infonce' in mean:
+            bits['infonce'] = math.log2(candidates) - mean['infonce'] / math.log(2)
+        if 'vclub' in mean:
+            bits['vclub'] = mean['vclub'] / math.log(2)
+        return {f'{name} [bits]': torch.tensor(value) for name, value in bits.items()}
+
+    def shares(self, weighted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the norm of each loss's gradient on the encoder, of their sum [1]."""
+        encoder = [p for p in self.model.encoder.parameters() if p.requires_grad]
+        norms = {}
+        for name, loss in weighted.items():
+            parts = torch.autograd.grad(loss, encoder, retain_graph=True, allow_unused=True)
+            own = torch.cat([part.flatten() for part in parts if part is not None])
+            norms[name] = torch.as_tensor(self.fabric.all_reduce(own, reduce_op='mean')).norm()
+        whole = torch.stack(list(norms.values())).sum().clamp_min(1e-12)
+        return {f'{name} [share]': norm / whole for name, norm in norms.items()}
 
     def losses(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
         """Makes a step of q; returns the encoder's losses on the same latents."""
@@ -245,16 +288,19 @@ class Pretraining:
         if config.weights.infonce:
             first = len(images) * self.fabric.global_rank
             everyone = gather(self.fabric, views.projected)
-            losses['infonce'] = infonce(views.projected, everyone, first, config.temperature)
+            bank = None if self.bank is None else self.bank.entries()
+            losses['infonce'] = infonce(views.projected, everyone, first, config.temperature, bank)
+            if self.bank is not None:
+                self.bank.keep(everyone.flatten(0, 1))
         if config.weights.vclub:
-            coarse = coarse_pictures(images, config.likelihood_side)
-            surprise = negative_log_likelihood(self.likelihood(coarse), views.latents)
+            given, latents = shown(config, images, places), views.latents.flatten(0, 1)
+            surprise = negative_log_likelihood(self.likelihood(given), latents)
             self.likelihood_optimiser.zero_grad(set_to_none=True)
             self.fabric.backward(surprise)
             self.likelihood_optimiser.step()
             with torch.no_grad():
-                moments = self.likelihood(coarse)
-            losses['vclub'] = vclub(moments, views.latents, gather(self.fabric, views.latents))
+                moments = self.likelihood(given)
+            losses['vclub'] = vclub(moments, latents, gather(self.fabric, latents))
             losses['likelihood'] = -surprise.detach()
         return losses
 
