@@ -18,7 +18,7 @@ from ..seeing.camera_message import CameraIntrinsics
 from ..seeing.camera_record import CameraRecord
 from ..seeing.observation import Observation
 from .instruction import hashable
-from .policy_config import PolicyConfig
+from .policy_config import EncoderConfig, PolicyConfig
 from .prediction import as_arrays
 
 
@@ -185,6 +185,9 @@ def read_manifest(folder: Path, kind: type[AnyManifest], weights: str) -> AnyMan
     # The same for those of a policy.
     if isinstance(policy := content.get('policy'), dict):
         content['policy'] = _defaults(PolicyConfig) | policy
+    for owner in (content, content.get('policy')):
+        if isinstance(owner, dict) and isinstance(encoder := owner.get('encoder'), dict):
+            owner['encoder'] = _later(EncoderConfig) | encoder
     try:
         manifest = structure(content, kind)
     except ValueError as error:
@@ -201,6 +204,11 @@ def _defaults(kind: type[Any]) -> dict[str, Any]:
     """The fields that have a default, with it."""
     made = {f.name: f.default_factory() for f in fields(kind) if f.default_factory is not MISSING}
     return made | {f.name: f.default for f in fields(kind) if f.default is not MISSING}
+
+
+def _later(kind: type[Any]) -> dict[str, Any]:
+    """The fields that came later than the format, with what was the case before them."""
+    return {f.name: f.default for f in fields(kind) if f.metadata.get('later')}
 
 
 def check_inputs(folder: Path, manifest: Manifest) -> None:

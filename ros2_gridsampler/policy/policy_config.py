@@ -77,7 +77,7 @@ class EncoderConfig:
     depth: int = field(default=4, metadata={'minimum': 0})
     heads: int = field(default=4, metadata={'minimum': 1})
     stem: tuple[int, ...] = field(default=(48, 96), metadata={'minimum': 1})
-    stem_within_patches: bool = False
+    stem_within_patches: bool = field(default=False, metadata={'later': True})
 
     def __post_init__(self) -> None:
         """Refuses sizes that do not divide, or are none."""
