@@ -25,7 +25,7 @@ ARGUMENTS = (
     ('suite', '', 'LIBERO suite'),
     ('tasks', '0,1,2', 'Task numbers, separated by commas'),
     ('episodes_per_task', '', 'Episodes of each task'),
-    ('placements', '', 'official or widened (by 5 cm)'),
+    ('placements', '', 'official, widened (by 5 cm) or anywhere (on the table)'),
     ('rendering', '', 'simplified or original'),
     ('image_transport', 'compressed', 'compressed or raw'),
     (

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..bounds import checked
+from ..simulation.job_configs import Placements
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class SimulationParameters:
     episodes_per_task: int = field(
         default=1, metadata={'help': 'Episodes of each task', 'minimum': 1}
     )
-    placements: Literal['official', 'widened'] = field(
+    placements: Placements = field(
         default='official', metadata={'help': 'Where the objects stand at the start'}
     )
     first_episode: int = field(

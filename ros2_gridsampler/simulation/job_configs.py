@@ -74,7 +74,8 @@ class DemonstrationConfig:
         policy: Checkpoint folder, or the name of one that comes with the package.
         tasks: Numbers of the suite's tasks, from 0.
         episodes: Episodes of each task.
-        placements: 'official' (LIBERO's initial states) or 'widened' (by 5 cm, fixed seeds).
+        placements: 'official' (LIBERO's initial states), 'widened' (by 5 cm, fixed seeds) or
+            'anywhere' (everything over the whole table, fixed seeds).
         suite: LIBERO suite.
         arm: Limits of the arm, a name in calibration/ or a YAML file.
     """
@@ -82,6 +83,6 @@ class DemonstrationConfig:
     policy: str = 'libero_spatial'
     tasks: tuple[int, ...] = (0, 1, 2, 3, 4)
     episodes: int = field(default=1, metadata={'minimum': 1})
-    placements: Literal['official', 'widened'] = 'official'
+    placements: Placements = 'official'
     suite: str = 'libero_spatial'
     arm: str = 'panda'

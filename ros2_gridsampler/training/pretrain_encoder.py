@@ -31,7 +31,7 @@ from ..policy.manifest import check_kind
 from .batches import order
 from .information_bounds import LatentBank, infonce, negative_log_likelihood, vclub
 from .learning_rate import check_gradient, set_rate
-from .mi_mae import MiMae, draw_masks, make_likelihood, patch_pixels, shown
+from .mi_mae import MiMae, Views, draw_masks, make_likelihood, patch_pixels, shown
 from .pretrain_config import PretrainConfig, forward_operations, keep_config, training_bags
 from .processes import (
     check_batch,
@@ -180,6 +180,7 @@ class Pretraining:
     def __init__(self, config: PretrainConfig, model: MiMae, fabric: Fabric) -> None:
         self.config = config
         self.fabric = fabric
+        self.bare = model
         self.model, self.optimiser = fabric.setup(model, make_optimiser(model, config))
         trained: dict[str, nn.Module] = {'model': model}
         further: dict[str, torch.optim.Optimizer] = {}
@@ -234,13 +235,15 @@ class Pretraining:
         config, fabric = self.config, self.fabric
         warm_up, steps = config.warm_up * config.steps, config.steps
         set_rate(self.optimiser, config.learning_rate, warm_up, self.state.step, steps)
-        others = 0 if self.bank is None else len(self.bank.entries())
-        losses = self.losses(*batch)
+        views = self.model(*batch)
+        losses = self.fit_likelihood(*batch, views.latents)
+        terms = self.terms(*batch, views)
+        losses |= terms
         weights = cattrs.unstructure(config.model.weights)
-        weighted = {name: weight * losses[name] for name, weight in weights.items() if weight}
+        weighted = {name: weights[name] * loss for name, loss in terms.items()}
         made = self.state.step + 1
         if made % config.log_every == 0 or made == steps:
-            losses |= self.bits(losses, config.pictures + others) | self.shares(weighted)
+            losses |= self.bits(terms) | self.shares(*batch)
         self.optimiser.zero_grad(set_to_none=True)
         fabric.backward(torch.stack(list(weighted.values())).sum())
         norm = fabric.clip_gradients(
@@ -248,61 +251,74 @@ class Pretraining:
         )
         check_gradient(norm, self.state.step)
         self.optimiser.step()
+        if self.bank is not None:
+            self.bank.keep(gather(fabric, views.projected).flatten(0, 1))
         return losses
 
-    def bits(self, losses: Mapping[str, Tensor], candidates: int) -> dict[str, Tensor]:
+    def bits(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns what the losses of all processes say, in bits.
 
         Reconstruction: what is known of a masked number, of variance 1, as the rate of a Gaussian
         with that error. InfoNCE: the lower bound of what two views share. vCLUB: the upper bound
         of what a latent says of its view.
         """
-        mean = {name: mean_over_ranks(self.fabric, loss) for name, loss in losses.items()}
+        mean = {name: mean_over_ranks(self.fabric, loss) for name, loss in terms.items()}
+        others = 0 if self.bank is None else len(self.bank.entries())
         bits = {}
         if 'reconstruction' in mean:
             bits['reconstruction'] = -0.5 * math.log2(max(mean['reconstruction'], 1e-12))
         if 'infonce' in mean:
-            bits['infonce'] = math.log2(candidates) - mean['infonce'] / math.log(2)
+            bits['infonce'] = math.log2(self.config.pictures + others) - mean[
+                'infonce'
+            ] / math.log(2)
         if 'vclub' in mean:
             bits['vclub'] = mean['vclub'] / math.log(2)
         return {f'{name} [bits]': torch.tensor(value) for name, value in bits.items()}
 
-    def shares(self, weighted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the norm of each loss's gradient on the encoder, of their sum [1]."""
-        encoder = [p for p in self.model.encoder.parameters() if p.requires_grad]
+    def shares(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
+        """Returns the norm of each term's gradient on the encoder, of their sum [1]."""
+        encoder = [p for p in self.bare.encoder.parameters() if p.requires_grad]
+        # What Fabric wraps gives all gradients at once.
+        with self.fabric.autocast():
+            views = self.bare(images, places)
         norms = {}
-        for name, loss in weighted.items():
-            parts = torch.autograd.grad(loss, encoder, retain_graph=True, allow_unused=True)
+        for name, loss in self.terms(images, places, views).items():
+            weight = getattr(self.config.model.weights, name)
+            parts = torch.autograd.grad(
+                weight * loss, encoder, retain_graph=True, allow_unused=True
+            )
             own = torch.cat([part.flatten() for part in parts if part is not None])
             norms[name] = torch.as_tensor(self.fabric.all_reduce(own, reduce_op='mean')).norm()
         whole = torch.stack(list(norms.values())).sum().clamp_min(1e-12)
         return {f'{name} [share]': norm / whole for name, norm in norms.items()}
 
-    def losses(self, images: Tensor, places: Tensor) -> dict[str, Tensor]:
-        """Makes a step of q; returns the encoder's losses on the same latents."""
-        config = self.config.model
-        views = self.model(images, places)
-        losses = {}
+    def fit_likelihood(self, images: Tensor, places: Tensor, latents: Tensor) -> dict[str, Tensor]:
+        """Makes a step of q, where there is one; returns how likely it finds the latents."""
+        if not self.config.model.weights.vclub:
+            return {}
+        given = shown(self.config.model, images, places)
+        surprise = negative_log_likelihood(self.likelihood(given), latents.flatten(0, 1))
+        self.likelihood_optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(surprise)
+        self.likelihood_optimiser.step()
+        return {'likelihood': -surprise.detach()}
+
+    def terms(self, images: Tensor, places: Tensor, views: Views) -> dict[str, Tensor]:
+        """Returns the terms of the encoder's objective, without their weights."""
+        config, terms = self.config.model, {}
         if config.weights.reconstruction:
-            losses['reconstruction'] = views.reconstruction
+            terms['reconstruction'] = views.reconstruction
         if config.weights.infonce:
             first = len(images) * self.fabric.global_rank
             everyone = gather(self.fabric, views.projected)
             bank = None if self.bank is None else self.bank.entries()
-            losses['infonce'] = infonce(views.projected, everyone, first, config.temperature, bank)
-            if self.bank is not None:
-                self.bank.keep(everyone.flatten(0, 1))
+            terms['infonce'] = infonce(views.projected, everyone, first, config.temperature, bank)
         if config.weights.vclub:
-            given, latents = shown(config, images, places), views.latents.flatten(0, 1)
-            surprise = negative_log_likelihood(self.likelihood(given), latents)
-            self.likelihood_optimiser.zero_grad(set_to_none=True)
-            self.fabric.backward(surprise)
-            self.likelihood_optimiser.step()
             with torch.no_grad():
-                moments = self.likelihood(given)
-            losses['vclub'] = vclub(moments, latents, gather(self.fabric, latents))
-            losses['likelihood'] = -surprise.detach()
-        return losses
+                moments = self.likelihood(shown(config, images, places))
+            latents = views.latents.flatten(0, 1)
+            terms['vclub'] = vclub(moments, latents, gather(self.fabric, latents))
+        return terms
 
 
 def survey_frames(
