@@ -66,7 +66,7 @@ def examples():
     policy = tiny_policy().config
     topics = StreamTopics({'front': '/front'}, '/joint_states')
     frames = FrameConfig(ImagePreparation(128, 128))
-    model = MiMaeConfig(EncoderConfig())
+    model = MiMaeConfig(EncoderConfig(stem=()))
     remote = RemoteRobot(
         {'front': 'image'}, (64, 64), policy.joints, policy.action_space, policy.period
     )
@@ -205,6 +205,6 @@ def test_what_was_accepted_without_a_word_is_refused(kind, wrong, sentence):
 
 
 def test_bounds_are_spelled_in_known_words_only():
-    known = {*BOUNDS, 'help', 'unit', 'why', 'read_only'}
+    known = {*BOUNDS, 'help', 'unit', 'why', 'read_only', 'later'}
     for name, field in bounded_fields():
         assert set(field.metadata) <= known, f'{name}.{field.name}'

@@ -34,7 +34,7 @@ from ros2_gridsampler.seeing.observation import ObservationConfig
 from ros2_gridsampler.simulation import arm_messages
 from ros2_gridsampler.simulation.arm_messages import EXPERT_GRIPPER, EXPERT_TWIST
 from ros2_gridsampler.simulation.arm_state import JOINT_NAMES, ArmState
-from ros2_gridsampler.training import train_policy
+from ros2_gridsampler.training import train_policy, training_loop
 from ros2_gridsampler.training.batches import Batches, held, jitter, load_paraphrases
 from ros2_gridsampler.training.new_policy import policy_config
 from ros2_gridsampler.training.recipe import TrainConfig, load_recipe
@@ -345,7 +345,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(
 
     with monkeypatch.context() as patch:
         patch.setattr(train_policy, 'RunState', Watched)
-        patch.setattr(train_policy, 'StopRequest', Cut)
+        patch.setattr(training_loop, 'StopRequest', Cut)
         with pytest.raises(PowerCut):
             train(config, bags, tmp_path / 'cut', tmp_path / 'cache')
     resumed = train(config, bags, tmp_path / 'cut', tmp_path / 'cache')
