@@ -40,7 +40,8 @@ class Comparison:
     """What is compared.
 
     Attributes:
-        methods: Names of `mi_mae.METHODS`, or 'untrained'.
+        methods: Names of `mi_mae.METHODS`, or 'untrained'; 'mi_mae@0.01,0.003' is mi_mae with
+            these weights of InfoNCE and vCLUB.
         seeds: The number of seeds of each method.
         compute: Forward operations of each run [FLOP].
     """
@@ -56,7 +57,8 @@ class Comparison:
                 f'Methods {[*self.methods]}, seeds {[*self.seeds]} and {self.compute:g} FLOP '
                 'compare nothing; name at least one of each, and more than 0 FLOP.'
             )
-        unknown = sorted(set(self.methods) - {UNTRAINED, *METHODS})
+        named = {method.partition('@')[0] for method in self.methods if method != UNTRAINED}
+        unknown = sorted(named - {*METHODS})
         if unknown:
             raise ValueError(f'{unknown} are no methods; choose of {[UNTRAINED, *METHODS]}.')
 
@@ -65,9 +67,25 @@ def run_of(config: PretrainConfig, method: str, seed: int, compute: float) -> Pr
     """The run of a method and seed."""
     if method == UNTRAINED:
         return replace(config, steps=0, seed=seed)
-    known = next(name for name in METHODS if name == method)
+    name, _, given = method.partition('@')
+    if given:
+        infonce, vclub = _weights(method, given)
+        weights = replace(config.model.weights, infonce=infonce, vclub=vclub)
+        config = replace(config, model=replace(config.model, weights=weights))
+    known = next(each for each in METHODS if each == name)
     config = replace(config, model=config.model.as_method(known), seed=seed)
     return with_compute(config, compute)
+
+
+def _weights(method: str, given: str) -> tuple[float, float]:
+    try:
+        infonce, vclub = map(float, given.split(','))
+    except ValueError as error:
+        raise ValueError(
+            f'{method!r} does not say two weights; write the method, @, the weight of InfoNCE, a '
+            'comma and the weight of vCLUB: mi_mae@0.01,0.003.'
+        ) from error
+    return infonce, vclub
 
 
 def compare(
@@ -178,7 +196,8 @@ def main(
         out: Folder of all runs.
         pictures: Fashion-MNIST's folder, or folders of pictures per class.
         compute: Forward operations of each run [TFLOP].
-        methods: What is compared.
+        methods: What is compared; mi_mae@0.01,0.003 is mi_mae with these weights of InfoNCE and
+            vCLUB. Choose weights on other bags than those that the comparison is made with.
         seeds: The number of seeds of each method.
         episodes: Recipe of a policy, for how bags are read.
         every: One in so many frames of the bags is probed.

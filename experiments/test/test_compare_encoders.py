@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from test_pretraining import CONFIG, bags  # noqa: F401 - a fixture
 
-from experiments.compare_encoders import Comparison, compare
+from experiments.compare_encoders import Comparison, compare, run_of
 from experiments.probes import Score
 from ros2_gridsampler.training.pretrain_config import forward_operations
 
@@ -36,3 +36,14 @@ def test_a_comparison_of_encoders_goes_on_with_its_own_runs_and_with_no_others(b
         run(2, {'every': 2})
     with pytest.raises(ValueError, match=r'another recipe \(steps differ\)'):
         run(3, {'every': 1})
+
+
+def test_weights_of_the_information_losses_are_compared_by_name():
+    comparison = Comparison(('mi_mae@0.02,0.003', 'mae'), (0,), 1e12)
+    run = run_of(CONFIG, comparison.methods[0], 0, 1e12)
+    assert (run.model.weights.infonce, run.model.weights.vclub) == (0.02, 0.003)
+    assert run.model.weights.reconstruction == CONFIG.model.weights.reconstruction
+    with pytest.raises(ValueError, match="'mi_mae@0.02' does not say two weights"):
+        run_of(CONFIG, 'mi_mae@0.02', 0, 1e12)
+    with pytest.raises(ValueError, match=r"\['nothing'\] are no methods"):
+        Comparison(('nothing@1,1',), (0,), 1e12)
