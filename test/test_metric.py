@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A metric is one object: what it says of a bag reaches the report, the sum and the page."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from arm_recordings import ARM, arm_policy, write_arm
@@ -13,7 +15,7 @@ from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.bags.bag_reader import read_topics
 from ros2_gridsampler.evaluating.evaluation import evaluate_bag
 from ros2_gridsampler.evaluating.evaluation_config import EvaluationConfig
-from ros2_gridsampler.evaluating.evaluation_report import conclude, merge
+from ros2_gridsampler.evaluating.evaluation_report import KEYS, conclude, merge
 from ros2_gridsampler.evaluating.gripper_events import GripperEvents, GripperScale
 from ros2_gridsampler.evaluating.metric import ComparedFrame, Metric, Row, Setting
 from ros2_gridsampler.evaluating.metrics import METRICS
@@ -27,7 +29,7 @@ PERIOD = 0.1
 class LargestError(Metric):
     """A new metric, whole: nothing else knows of it."""
 
-    keys = ('largest_error',)
+    keys: ClassVar = {'largest_error': 'The largest error of any entry, and of how many frames.'}
 
     def __init__(self, setting):
         super().__init__(setting)
@@ -89,8 +91,10 @@ def test_every_metric_fills_the_keys_that_it_names_alone_and_in_sums(tmp_path):
     merged = merge([report, report])
     named = [key for metric in METRICS for key in metric.keys]
     assert len(named) == len(set(named))
+    assert report.keys() | merged.keys() <= KEYS.keys() | set(named)
     for metric in METRICS:
         for content in (report, merged):
+            assert all(text.endswith('.') for text in metric.keys.values())
             assert set(metric.keys) <= set(content)
             assert all(isinstance(row, Row) for row in metric.rows(content))
     for name, errors in report['mean_absolute_error'].items():

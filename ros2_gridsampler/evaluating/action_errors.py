@@ -3,7 +3,7 @@
 """Predicted and recorded chunks -> error by horizon and joint, beside two that do nothing."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,14 @@ from .metric import (
 )
 
 Numbers = NDArray[np.float64]
-_MEANS = (
-    'mean_absolute_error',
-    'mean_absolute_error_overall',
-    'mean_squared_error_overall',
-    'mean_absolute_error_by_action',
-    'mean_absolute_error_by_action_and_step',
-)
+_MEANS = {
+    'mean_absolute_error': '`policy`, `hold_state` and `hold_action`: one number for each step of '
+    'the horizon, the mean over the entries of an action, in its units.',
+    'mean_absolute_error_overall': 'The same as one number for each.',
+    'mean_squared_error_overall': 'The mean squared error as one number for each.',
+    'mean_absolute_error_by_action': 'The mean absolute error of each entry of the action.',
+    'mean_absolute_error_by_action_and_step': 'The same for each step of the horizon.',
+}
 
 
 class ActionErrors(Metric):
@@ -40,13 +41,13 @@ class ActionErrors(Metric):
     them has learned nothing that these frames could show.
     """
 
-    keys = (
-        *_MEANS,
-        'beats_hold_state',
-        'beats_hold_action',
-        'actions_worse_than_hold_action',
-        'frames_compared',
-    )
+    keys: ClassVar = {
+        **_MEANS,
+        'beats_hold_state': 'Whether the mean error is smaller than that of holding the state.',
+        'beats_hold_action': 'Whether it is smaller than that of holding the previous action.',
+        'actions_worse_than_hold_action': 'Entries of the action for which it is not.',
+        'frames_compared': 'Frames compared with recorded actions.',
+    }
     compares = True
 
     def __init__(self, setting: Setting) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -106,7 +106,11 @@ class GripperWatch:
 class CriticalError(Metric):
     """CI-MSE of the policy and of the two baselines, over the same critical frames."""
 
-    keys = ('critical_interval_mse', 'critical_frames', 'critical_interval_mse_baselines')
+    keys: ClassVar = {
+        'critical_interval_mse': 'CI-MSE of the policy; null where no frame is critical.',
+        'critical_frames': 'Frames in critical intervals.',
+        'critical_interval_mse_baselines': 'CI-MSE of `hold_action` and of `hold_state`.',
+    }
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

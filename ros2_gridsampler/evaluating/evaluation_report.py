@@ -16,6 +16,41 @@ from .metrics import METRICS
 
 SCHEMA = 'ros2_gridsampler evaluation 4'
 REPORT = 'report.json'
+KEYS = {
+    'schema': 'Version of this layout.',
+    'verdict': 'One sentence: whether the policy is any good on this recording.',
+    'judged': 'Whether that is a verdict.',
+    'findings': 'What to do, a sentence each, the most urgent first; may be empty.',
+    'bag': 'Name of the recording.',
+    'policy': 'Which policy it was: name, hashes, engine.',
+    'arm': 'Name of the arm whose limits hold.',
+    'topics': 'Which recorded topic was read as what.',
+    'frames': 'Observations from which was predicted.',
+    'frames_without_action': 'Frames before the first recorded action.',
+    'frames_dark': 'Frames that show nothing.',
+    'pictures': 'Pictures of the first camera.',
+    'least_share': 'Share of the pictures on which a verdict has to rest.',
+    'look_at': 'Cameras to look at, and why.',
+    'withheld': 'Why there were fewer frames than pictures; empty where there were enough.',
+    'actions_refused': 'Why recorded actions could not be used; empty where they could.',
+    'duration_s': 'From the first message to the last [s].',
+    'critical_intervals': '`gripper`, or `given` by `--intervals`.',
+    'latency_ms': '`assumed` (an option, nothing measured) and `injected`.',
+    'streams': 'For each stream: messages, rate, gaps (2.5 usual intervals), stamps out of order '
+    'or zero, log minus header time, frozen, black, blank and broken frames.',
+    'skew_ms': 'Skew between the cameras.',
+    'complete': 'Whether the recording is whole and nothing about it in doubt.',
+    'problems': 'What is wrong with the recording, a sentence each.',
+    'compare': 'With `--compare`: the same scores of the other policy, `drift` between both, and '
+    'a `verdict`: better or worse where mean error and CI-MSE agree.',
+    'without_pictures': 'With `--without-pictures`: the same scores of the policy without its '
+    'pictures, a `verdict`, and `share_of_gain`.',
+    'bags': 'Of several bags: their names.',
+    'failed': 'Of several bags: those that gave no report.',
+    'left_out': 'Of several bags: those that no figure counts, for want of pictures that show '
+    'something.',
+}
+"""What a key of the report says; those of the metrics stand with each metric."""
 COMPARE, BLIND = 'compare', 'without_pictures'
 """Keys of the same scores of another policy, and of the same policy without its pictures."""
 # Cameras to look at that are named in a list of what to do.

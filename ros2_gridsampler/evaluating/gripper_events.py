@@ -5,7 +5,7 @@
 import re
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,11 @@ class GripperEvents(Metric):
     one. A baseline can do that only where the arm itself was ahead of the operator.
     """
 
-    keys = ('gripper_events',)
+    keys: ClassVar = {
+        'gripper_events': 'Openings and closings recorded, predicted and met (same direction '
+        'within 1.5 s), and their lateness [s]; `hold_action` and `hold_state` have the same of '
+        'the baselines, `by_gripper` of each gripper.'
+    }
     compares = True
 
     def __init__(self, setting: Setting) -> None:

@@ -133,8 +133,8 @@ class Metric:
     metric, write the class and name it in `metrics.METRICS`.
     """
 
-    keys: ClassVar[tuple[str, ...]]
-    """The keys of the report that `summary` fills."""
+    keys: ClassVar[Mapping[str, str]]
+    """The keys of the report that `summary` fills, and what each says."""
     compares: ClassVar[bool] = False
     """Whether it says nothing where no frame could be compared with recorded actions."""
 

@@ -5,7 +5,7 @@
 Those of predictions have files of their own: they are larger, and stand beside baselines.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..acting.loop_states import LoopState
 from .action_errors import ActionErrors
@@ -25,7 +25,10 @@ _ROUGH = 2.0
 class Seams(Metric):
     """How far apart two chunks are where one takes over from the other."""
 
-    keys = ('seams',)
+    keys: ClassVar = {
+        'seams': 'Their number, and the largest difference of two chunks where the newer one '
+        'takes over, in units of the arm.'
+    }
 
     def summary(self) -> dict[str, Any]:
         """Returns how many seams there were and by how much they jump, in units of the arm."""
@@ -42,7 +45,10 @@ class Seams(Metric):
 class Jerk(Metric):
     """How jerky the commands are, and the operator's beside them."""
 
-    keys = ('jerk',)
+    keys: ClassVar = {
+        'jerk': "Of the commands and of the operator's actions, in units of the arm per s^3, and "
+        'their ratio.'
+    }
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -88,7 +94,10 @@ class Jerk(Metric):
 class FilterInterventions(Metric):
     """Which commands the safety filter changed."""
 
-    keys = ('filter_interventions',)
+    keys: ClassVar = {
+        'filter_interventions': 'Commands that the safety filter changed; also by limit and by '
+        'entry of the action.'
+    }
 
     def summary(self) -> dict[str, Any]:
         """Returns counts: of commands, by limit and by entry of the action."""
@@ -129,7 +138,12 @@ class FilterInterventions(Metric):
 class Deadlines(Metric):
     """What becomes of the commands at each latency."""
 
-    keys = ('deadlines',)
+    keys: ClassVar = {
+        'deadlines': 'For each latency [ms]: commands, `deadline_misses` (commands for which no '
+        'chunk said anything any more), `misses_without_frame` (those of them that no engine '
+        'could have saved, as no frame had come for so long), frames skipped while the engine was '
+        'busy, and the age of the first command after its capture.'
+    }
 
     def summary(self) -> dict[str, Any]:
         """Returns, by latency in ms: commands, misses, skipped frames and ages."""
@@ -170,7 +184,10 @@ class Deadlines(Metric):
 class Holds(Metric):
     """How long the live node's command loop would have held the arm, and why."""
 
-    keys = ('holds',)
+    keys: ClassVar = {
+        'holds': 'Commands by the state of the loop, and how often each fault of a stream began '
+        'and each step on the ladder was made.'
+    }
 
     def summary(self) -> dict[str, Any]:
         """Returns commands by the state of the loop, and how often each fault began."""
