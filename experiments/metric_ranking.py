@@ -39,7 +39,7 @@ class Metric:
 
     Attributes:
         name: In the table.
-        path: Keys and indices in the report, see docs/evaluation.md.
+        path: Keys and indices in the report, see docs/reference/report.md.
         sign: 1 where more is better, -1 where less is.
     """
 

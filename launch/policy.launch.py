@@ -20,7 +20,7 @@ ARGUMENTS = (
     *((name, '', shared.OF_POLICY[name]) for name in ('encoder', 'backend', 'device', 'output')),
     ('namespace', '', 'Namespace of the node; several arms share a domain by one each'),
     ('name', 'policy_node', 'Name of the node'),
-    ('remote_robot', '', 'YAML of the robot for a policy at ws://HOST:PORT; docs/remote.md'),
+    ('remote_robot', '', 'YAML of the robot for a policy at ws://HOST:PORT; docs/howto/remote.md'),
     ('encoder_server', '', 'Node whose active encoder is followed, like /encoder_server'),
     ('allow_unvalidated_encoder', '', 'true: take encoders never measured with this policy'),
     ('instruction', '', 'Sentence to obey until another comes on instruction_topic'),

@@ -11,7 +11,7 @@ from ros2_gridsampler.acting.loop_states import (
     transition_table,
 )
 
-SAFETY = Path(__file__).parents[1] / 'docs' / 'safety.md'
+SAFETY = Path(__file__).parents[1] / 'docs' / 'explanation' / 'safety.md'
 
 
 def test_the_documentation_repeats_the_table():

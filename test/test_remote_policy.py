@@ -427,7 +427,7 @@ def test_a_robot_that_contradicts_itself_is_refused(changes, reason):
 def described_robots():
     """The robots of the recipe and of the documentation, each as a YAML text."""
     root = Path(__file__).parents[1]
-    page = (root / 'docs/remote.md').read_text()
+    page = (root / 'docs/howto/remote.md').read_text()
     recipe = (root / 'models/recipes/openpi_libero_robot.yaml').read_text()
     return [recipe, *re.findall(r'```yaml\n(.*?)```', page, re.DOTALL)]
 

@@ -77,7 +77,7 @@ TRANSITIONS: Mapping[tuple[LoopState, LoopEvent], Change] = {
 
 
 def transition_table() -> str:
-    """Returns the table as Markdown, for docs/safety.md."""
+    """Returns the table as Markdown, for docs/explanation/safety.md."""
     states = ['| state | what the loop does |', '|---|---|']
     states += [f'| {state.name} | {state.value} |' for state in LoopState]
     rows = ['| in | when | becomes | because |', '|---|---|---|---|']

@@ -68,7 +68,7 @@ class FaultBench(Node):
         self._lag = self.arm.lag
         self._controller: TrajectoryController | ForwardController | None = None
         if kind == 'joints':
-            # As docs/safety.md asks for.
+            # As docs/explanation/safety.md asks for.
             self._controller = TrajectoryController(_UPDATE, from_desired=True)
         elif kind == 'positions':
             self._controller = ForwardController()

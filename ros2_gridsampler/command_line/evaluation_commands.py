@@ -31,7 +31,7 @@ def evaluate(
 
     The recordings pass the stages that run live.
 
-    Writes report.html, report.json (the same bytes every time, see docs/evaluation.md),
+    Writes report.html, report.json (the same bytes every time, see docs/howto/evaluation.md),
     measured.json (what depends on this machine) and a bag with the predictions. A call with
     the same OUT goes on where the last one stopped.
 

@@ -24,7 +24,7 @@ def adopt(
     Args:
         checkpoint: Folder with config.json, model.safetensors and the processors; or the name of
             one on the Hugging Face hub, like lerobot/act_aloha.
-        robot: YAML file: cameras, joints, units, period; see docs/lerobot.md.
+        robot: YAML file: cameras, joints, units, period; see docs/howto/lerobot.md.
         out: Folder for a checkpoint of the hub; by default its name, here.
         revision: Commit, tag or branch on the hub; by default the newest commit.
         statistics: meta/stats.json of the dataset that it was trained on, for checkpoints that

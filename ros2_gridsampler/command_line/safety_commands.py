@@ -76,7 +76,7 @@ def safety_tables(
     for `timing`.
 
     Args:
-        page: Markdown, for instance docs/safety.md.
+        page: Markdown, for instance docs/evidence/fault_campaign.md.
         faults: Files that `faults --json` wrote; one table for every campaign in them.
         timing: File that `benchmark timing --json` wrote.
     """

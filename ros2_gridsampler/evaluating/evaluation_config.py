@@ -114,7 +114,7 @@ class EvaluationTask:
         topics: YAML that maps topics: cameras {name: topic}, joint_states, pose, instruction,
             fixed_instruction, action, gripper, gripper_joints. Flags go before it.
         camera: A camera's topic, like wrist=/wrist/image_raw; may be given for each.
-        intervals: JSON with the critical intervals of each bag, see docs/evaluation.md.
+        intervals: JSON with the critical intervals of each bag, see docs/howto/evaluation.md.
         film: Film of the cameras with the sampled points.
         bag: Bag with the predictions beside the recorded topics.
         real_time: Play each bag over DDS, with /clock, to a live policy node of its own, and judge

@@ -158,7 +158,7 @@ def load_remote(address: str, robot: str = '') -> DeployedPolicy:
 
     Args:
         address: Like 'ws://192.168.1.5:8000'.
-        robot: YAML file of the robot, see docs/remote.md; empty for a server that describes its
+        robot: YAML file of the robot, see docs/howto/remote.md; empty for a server that describes its
             robot itself, as that of `gridsampler serve` does.
 
     Raises:
@@ -198,7 +198,7 @@ def _described(client: PolicyClient) -> RemoteRobot:
     if not isinstance(description, dict):
         raise ValueError(
             f'The server at {client.address} does not say for which robot it is; describe it in a '
-            'YAML file (docs/remote.md has one) and name that as remote_robot.'
+            'YAML file (docs/howto/remote.md has one) and name that as remote_robot.'
         )
     try:
         return structure(description.get('robot'), RemoteRobot)
