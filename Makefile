@@ -1,5 +1,6 @@
 # make demo   a simulated arm driven by the policy node over ROS 2 topics
 # make demo-light   a converted policy in an environment of 300 MB, without PyTorch
+# make docs   the documentation as a site, build/site/index.html; links are checked
 # make test   lint, types, unit tests and two-process tests
 # All install everything they need into .venv first; a second call starts in seconds.
 
@@ -20,7 +21,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 export LP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-light test test-units test-simulation test-tensorrt test-tensorrt-lerobot install clean
+.PHONY: demo demo-light docs test test-units test-simulation test-tensorrt test-tensorrt-lerobot install clean
 
 demo: install
 	$(BIN)/gridsampler demo --out build/demo
@@ -32,6 +33,14 @@ demo-light: install
 	@! build/light/venv/bin/python -c 'import torch' 2>/dev/null
 	build/light/venv/bin/gridsampler check build/light/policy
 	@du -sm build/light/venv | sed 's/\t.*/ MB in build\/light\/venv, pip among them/'
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m docs.pages build/pages
+	$(BIN)/zensical build --clean --strict
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
 
 test: install
 	$(BIN)/ruff check .

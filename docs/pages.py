@@ -9,10 +9,9 @@ the root of a clone: `python -m docs.pages FOLDER`.
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from .reference import ROOT, pages
+from .reference import PAGES, ROOT
 
 REFERENCE = Path('docs', 'reference')
 _WRITTEN = ('*.md', 'docs/**/*.md', 'models/**/README.md', 'experiments/README.md')
@@ -24,7 +23,7 @@ _LINK = re.compile(r'(?<!!)\[([^\]\[]*)\]\((?!\w+:|#)([^)\s#]*)(#[^)\s]*)?\)')
 def collect(folder: Path) -> None:
     """Writes every page and picture of the site into a folder, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
-    made = {REFERENCE / name: text for name, text in pages().items()}
+    made = {REFERENCE / name: make() for name, make in PAGES.items()}
     known = {*written(), *made}
     for path in written():
         made[path] = without_dead_ends((ROOT / path).read_text('utf-8'), path, known)
@@ -67,12 +66,6 @@ def without_dead_ends(text: str, page: Path, known: set[Path]) -> str:
         return words if inside not in known and place.exists() else match[0]
 
     return _LINK.sub(linked, text)
-
-
-def links(text: str) -> Iterator[tuple[str, str]]:
-    """Yields path and anchor of every link to a file of the clone."""
-    for match in _LINK.finditer(text):
-        yield match[2], (match[3] or '')[1:]
 
 
 if __name__ == '__main__':

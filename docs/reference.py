@@ -68,20 +68,6 @@ class Channel(NamedTuple):
     file: str
 
 
-def pages() -> dict[str, str]:
-    """Returns the reference: name of the page -> its Markdown."""
-    return {
-        'commands.md': commands_page(),
-        'parameters.md': parameters_page(),
-        'launch.md': launch_page(),
-        'topics.md': topics_page(),
-        'manifest.md': manifest_page(),
-        'recipes.md': recipes_page(),
-        'report.md': report_page(),
-        'arms.md': arms_page(),
-    }
-
-
 def commands_page() -> str:
     """Returns every command with its help, as the terminal shows it."""
     from ros2_gridsampler.command_line import CONTENTS
@@ -453,3 +439,16 @@ def _code(value: object) -> str:
 
 def _joined(parts: Sequence[str]) -> str:
     return '\n\n'.join(parts) + '\n'
+
+
+PAGES = {
+    'commands.md': commands_page,
+    'parameters.md': parameters_page,
+    'launch.md': launch_page,
+    'topics.md': topics_page,
+    'manifest.md': manifest_page,
+    'recipes.md': recipes_page,
+    'report.md': report_page,
+    'arms.md': arms_page,
+}
+"""Name of a page -> what makes its Markdown."""

@@ -1,15 +1,14 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of docs/encoders.md do what the page says."""
+"""The commands of the tutorial new_site.md do what it says; encoders.md says what a swap is."""
 
 import importlib.util
 import json
-import shlex
-from pathlib import Path
 
 import pytest
 import torch
 from camera_bags import write_bag
+from doc_pages import ROOT, blocks
 from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
@@ -18,13 +17,14 @@ from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
 
-PAGE = (Path(__file__).parents[1] / 'docs' / 'encoders.md').read_text()
+PAGE = (ROOT / 'docs' / 'howto' / 'encoders.md').read_text()
 
 
-def tutorial(block=0):
+def tutorial(number=0):
     """The commands of a block of the tutorial, split into words."""
-    text = PAGE.partition('## The tutorial')[2].split('```')[2 * block + 1]
-    return [shlex.split(line, comments=True) for line in text.strip().splitlines()]
+    mine = 'test/test_docs_encoders.py'
+    run = [block for block in blocks('docs/tutorials/new_site.md') if block.run_by == mine]
+    return run[number].commands
 
 
 def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
@@ -153,7 +153,7 @@ def test_the_tutorial_swaps_serves_and_rolls_back_while_the_simulated_arm_is_dri
     twists = watcher.collect(TwistStamped, '/arm/twist_command', ALL)
     live = LiveTutorial(watcher, start_node, tmp_path / 'encoders', node)
     watcher.until(lambda: len(twists) > 20 and live.said, node, 400.0)
-    swap, launch, activate, echo, roll_back = tutorial(2)
+    swap, launch, activate, echo, roll_back = tutorial(1)
     live.do(swap)
     live.settles('encoders/site_b', 'accepted')
     live.do(launch)

@@ -63,7 +63,7 @@ def test_every_message_package_that_the_nodes_import_is_a_dependency():
 
 
 def test_every_python_file_says_whose_it_is_and_under_which_licence():
-    for path in [*ROOT.glob('*.py'), *ROOT.glob('[elrt]*/**/*.py')]:
+    for path in [*ROOT.glob('*.py'), *ROOT.glob('[delrt]*/**/*.py')]:
         if 'build' not in path.parts:
             assert 'SPDX-License-Identifier: Apache-2.0' in path.read_text()[:200], path
 

@@ -76,7 +76,7 @@ def test_openvlas_step_agrees_with_a_count_on_its_own_code():
     ],
 )
 def test_pi0s_step_agrees_with_a_count_on_lerobots_own_code(tokens, block, own_code):
-    # `python -m experiments.lerobot_step_cost pi0`, in docs/evidence/lerobot_cost.md: two pictures, 32 words.
+    # `python -m experiments.lerobot_step_cost pi0`: two pictures, 32 words.
     cost = count_model('pi0', tokens=tokens, cameras=2, language_tokens=32, sample_after=block)
     assert cost.total == pytest.approx(own_code, rel=0.0005)
 

@@ -158,8 +158,8 @@ def load_remote(address: str, robot: str = '') -> DeployedPolicy:
 
     Args:
         address: Like 'ws://192.168.1.5:8000'.
-        robot: YAML file of the robot, see docs/howto/remote.md; empty for a server that describes its
-            robot itself, as that of `gridsampler serve` does.
+        robot: YAML file of the robot, see docs/howto/remote.md; empty for a server that describes
+            its robot itself, as that of `gridsampler serve` does.
 
     Raises:
         ValueError: The server cannot be used for this robot; the text says why.
