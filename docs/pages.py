@@ -15,13 +15,13 @@ from .reference import PAGES, ROOT
 
 REFERENCE = Path('docs', 'reference')
 _WRITTEN = ('*.md', 'docs/**/*.md', 'models/**/README.md', 'experiments/README.md')
-_PICTURES = ('resource/*.png', 'resource/*.jpg')
+_FILES = ('resource/*.png', 'resource/*.jpg', 'docs/*.css')
 # A link to a file of the clone; what begins with a scheme or with '#' is none.
 _LINK = re.compile(r'(?<!!)\[([^\]\[]*)\]\((?!\w+:|#)([^)\s#]*)(#[^)\s]*)?\)')
 
 
 def collect(folder: Path) -> None:
-    """Writes every page and picture of the site into a folder, which is emptied first."""
+    """Writes all that the site is built from into a folder, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     made = {REFERENCE / name: make() for name, make in PAGES.items()}
     known = {*written(), *made}
@@ -30,11 +30,11 @@ def collect(folder: Path) -> None:
     for path, text in made.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, 'utf-8')
-    for pattern in _PICTURES:
-        for picture in ROOT.glob(pattern):
-            target = folder / picture.relative_to(ROOT)
+    for pattern in _FILES:
+        for file in ROOT.glob(pattern):
+            target = folder / file.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(picture, target)
+            shutil.copyfile(file, target)
 
 
 def written() -> list[Path]:
