@@ -3,8 +3,10 @@
 """`gridsampler`: its table of contents, its help, what it prints and what it refuses."""
 
 import contextlib
+import importlib.util
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from hypothesis import strategies as st
 
 from ros2_gridsampler.command_line import COMMANDS, contents, main
 from ros2_gridsampler.command_line.arguments import json_argument
+from ros2_gridsampler.command_line.outputs import where_to_look
+from ros2_gridsampler.files import find
 
 HEAVY = ('torch', 'rclpy', 'mujoco', 'cv2', 'rosbags', 'openvino', 'transformers')
 ALL_HELP = f"""
@@ -125,6 +129,60 @@ def test_an_extra_that_brings_nothing_into_this_python_is_not_named(monkeypatch,
     assert said.count('\n') <= 1
     monkeypatch.setattr('sys.version_info', (3, 12, 1))
     assert "pip install 'ros2_gridsampler[lerobot]'" in refusal(['check'], capsys)
+
+
+DRAW = """
+from ros2_gridsampler.command_line.running import answer
+def draw():
+    from ros2_gridsampler.simulation.rendering import Renderer, mujoco
+    Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 64, simplified=False)
+answer(draw)
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('mujoco') is None,
+    reason='MuJoCo is not installed; pip install .[sim]',
+)
+@pytest.mark.parametrize('platform', ['glfw', 'osmesa'])
+def test_where_nothing_can_be_drawn_a_sentence_says_what_to_run(platform):
+    hidden = {'DISPLAY', 'WAYLAND_DISPLAY', 'PYOPENGL_PLATFORM'}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, '-c', DRAW],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, 'MUJOCO_GL': platform},
+    )
+    if done.returncode == 0:
+        pytest.skip(f'this machine draws by {platform} without a display')
+    assert f'MUJOCO_GL={platform}' in done.stderr
+    assert '`unset MUJOCO_GL`' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_without_a_display_a_page_is_said_with_the_command_that_brings_it_to_one(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sys, 'platform', 'linux')
+    page = tmp_path / 'out' / 'index.html'
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+        monkeypatch.delenv(name, raising=False)
+    said = where_to_look(page)
+    assert said.startswith(page.as_uri())
+    assert re.search(rf'scp -r \S+:{page.parent} \. and open out/index.html$', said)
+    monkeypatch.setenv('DISPLAY', ':0')
+    assert where_to_look(page) == page.as_uri()
+
+
+@pytest.mark.parametrize(
+    ('folder', 'suffix', 'command'),
+    [('models', '', 'gridsampler train'), ('calibration', '.yaml', 'gridsampler calibrate arm')],
+)
+def test_a_policy_or_arm_that_is_not_there_is_refused_with_what_makes_one(folder, suffix, command):
+    with pytest.raises(FileNotFoundError, match=command):
+        find(folder, 'nobody', suffix)
 
 
 @pytest.mark.parametrize('tasks', ['a,b', '1;2', '', '1,,2'])

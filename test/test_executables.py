@@ -73,6 +73,8 @@ def test_the_node_of_the_environment_runs(run, ros_domain):
     done = run(sys.prefix)
     assert done.returncode == 1
     assert 'Cannot configure: Set the parameters policy' in done.stderr
+    assert '-p policy:=libero_spatial -p arm:=panda' in done.stderr
+    assert '`gridsampler demo`' in done.stderr
 
 
 def test_every_executable_of_the_package_is_there():

@@ -26,14 +26,39 @@ from .training_commands import adapt, import_encoder, pretrain, train
 __all__ = ['CONTENTS', 'answer', 'main']
 
 CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
+    'See it work, without a robot': {
+        'demo': demo,
+        'check': check,
+        'flops': flops,
+    },
     'Record and train': {
         'record': record,
         'import': import_lerobot,
         'export-lerobot': export_lerobot,
         'train': train,
-        'adopt': adopt,
     },
-    'Encoders': {
+    'Judge a policy before it moves anything': {
+        'evaluate': evaluate,
+        'success': success,
+    },
+    'Prepare cameras and arm': {
+        'calibrate camera': camera,
+        'calibrate hand-eye': hand_eye,
+        'calibrate arm': arm,
+        'calibrate delay': delay,
+        'calibrate reference': reference,
+        'calibrate drift': drift,
+    },
+    'Drive an arm': {
+        'export': export,
+        'serve': serve,
+        'monitor': monitor,
+    },
+    "Bring somebody else's policy": {
+        'adopt': adopt,
+        'convert-sampler': convert_sampler,
+    },
+    'Change the encoder': {
         'pretrain': pretrain,
         'adapt': adapt,
         'import-encoder': import_encoder,
@@ -43,35 +68,21 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
         'encoders compare': compare,
         'encoders serve': serve_encoders,
     },
-    'Evaluate': {
-        'evaluate': evaluate,
-        'success': success,
-    },
-    'Deploy': {
-        'demo': demo,
-        'check': check,
-        'serve': serve,
-        'export': export,
-        'convert-sampler': convert_sampler,
-        'monitor': monitor,
-    },
-    'Calibrate': {
-        'calibrate camera': camera,
-        'calibrate hand-eye': hand_eye,
-        'calibrate arm': arm,
-        'calibrate delay': delay,
-        'calibrate reference': reference,
-        'calibrate drift': drift,
-    },
-    'Benchmarks': {
+    'Measure speed and safety': {
         'benchmark backends': benchmark_backends,
         'benchmark gpu': benchmark_gpu,
         'benchmark timing': timing,
-        'flops': flops,
         'faults': faults,
         'safety-tables': safety_tables,
     },
 }
+"""Task -> its commands; tasks in the order in which a newcomer meets them."""
+_ELSEWHERE = (
+    'The policy node itself is started by ROS 2:',
+    '  ros2 launch ros2_gridsampler policy.launch.py --show-args',
+    '  policy_node --ros-args -p policy:=POLICY -p arm:=ARM    (without ROS 2 installed)',
+    'New here: `gridsampler demo`, then `gridsampler record --out DEMOS`.',
+)
 COMMANDS = {name: command for group in CONTENTS.values() for name, command in group.items()}
 
 
@@ -114,6 +125,8 @@ def contents(above: str = '') -> str:
             lines += ['', task]
         for name, command in shown.items():
             lines.append(f'  {name:{width}}{_first_line(command)}')
+    if not above:
+        lines += ['', *_ELSEWHERE]
     return '\n'.join([*lines, '', '`gridsampler COMMAND --help` explains a command.'])
 
 

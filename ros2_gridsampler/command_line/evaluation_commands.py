@@ -13,7 +13,7 @@ import tyro
 from ..evaluating.evaluation_config import EvaluationTask
 from ..files import find
 from .arguments import Bags, usual_arm
-from .outputs import check_folder
+from .outputs import check_folder, where_to_look
 
 if TYPE_CHECKING:
     from ..evaluating.evaluation_task import Preparation
@@ -72,7 +72,7 @@ def evaluate(
     compared = [report[key]['verdict'] for key in (COMPARE, BLIND) if key in report]
     for text in (*report['findings'], *compared):
         print(text)
-    print(f'The page: {(out / "report.html").resolve().as_uri()}')
+    print(f'The page: {where_to_look(out / "report.html")}')
     broken = check_gate(report, thresholds)
     for text in broken:
         print(f'gate: {text}', file=sys.stderr)

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,17 @@ def _write_json(path: Path, content: dict[str, Any] | str) -> None:
 def _as_json(content: dict[str, Any] | str) -> str:
     text = content if isinstance(content, str) else json.dumps(content, indent=1)
     return text.rstrip('\n') + '\n'
+
+
+def where_to_look(page: Path) -> str:
+    """Returns where a page is that stands alone in its folder, and how it is seen from here."""
+    place = page.resolve()
+    if os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY') or sys.platform == 'darwin':
+        return place.as_uri()
+    return (
+        f'{place.as_uri()}\nThis machine has no display; on one that has: '
+        f'scp -r {platform.node()}:{place.parent} . and open {place.parent.name}/{place.name}'
+    )
 
 
 def check_folder(path: Path | None) -> None:

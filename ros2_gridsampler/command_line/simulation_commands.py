@@ -9,7 +9,7 @@ import tyro
 
 from ..simulation.job_configs import DemonstrationConfig, Perturbation, Placements, RecordConfig
 from .arguments import Json
-from .outputs import check_folder, json_output
+from .outputs import check_folder, json_output, where_to_look
 
 
 def demo(
@@ -25,7 +25,7 @@ def demo(
     from ..nodes.demonstration import run_demonstration
 
     print(run_demonstration(config, out))
-    print(f'\nThe film and all figures: {(out / "index.html").resolve().as_uri()}')
+    print(f'\nThe film and all figures: {where_to_look(out / "index.html")}')
 
 
 def record(out: Path, config: Annotated[RecordConfig, tyro.conf.arg(name='')]) -> None:

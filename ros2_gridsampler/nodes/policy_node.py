@@ -169,7 +169,12 @@ class PolicyNode(LifecycleNode):
         refuse_unknown_parameters(self, self._names)
         parameters = read_parameters(self, PolicyParameters)
         if not parameters.policy or not parameters.arm:
-            raise ValueError('Set the parameters policy (a checkpoint) and arm (its limits).')
+            raise ValueError(
+                'Set the parameters policy (a checkpoint) and arm (its limits): '
+                'policy_node --ros-args -p policy:=libero_spatial -p arm:=panda '
+                '-p camera_topics:="[/front/image_raw, /wrist/image_raw]". Without an arm, '
+                '`gridsampler demo` drives a simulated one.'
+            )
         if not (parameters.check_following or self.get_parameter('use_sim_time').value):
             raise ValueError(
                 'check_following is false, but use_sim_time is too: an arm whose time is the real '

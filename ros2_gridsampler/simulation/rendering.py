@@ -18,7 +18,11 @@ os.environ.setdefault('LP_NUM_THREADS', '1')
 MISSING_OPENGL = (
     'The simulation found no OpenGL library to draw with: '
     'sudo apt-get install libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri'
+    if os.environ['MUJOCO_GL'] == 'egl'
+    else f'The simulation cannot draw with MUJOCO_GL={os.environ["MUJOCO_GL"]} here, for want of '
+    'a display or of a library. Run `unset MUJOCO_GL`: then it draws by EGL, without a display.'
 )
+"""What to do where nothing can be drawn."""
 try:
     import mujoco
 except ModuleNotFoundError as error:
@@ -88,13 +92,13 @@ class Renderer:
             simplify(model)
         try:
             self._context = mujoco.GLContext(size, size)
-        except (ImportError, RuntimeError) as error:
+            self._context.make_current()
+            self._gpu = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        except (ImportError, RuntimeError, mujoco.FatalError) as error:
             raise ImportError(MISSING_OPENGL) from error
-        self._context.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
         self._options.geomgroup[COLLISION_GROUP] = 0
-        self._gpu = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._viewport = mujoco.MjrRect(0, 0, size, size)
