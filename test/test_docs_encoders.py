@@ -17,7 +17,7 @@ from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
 
-PAGE = (ROOT / 'docs' / 'howto' / 'encoders.md').read_text()
+PAGE = ' '.join((ROOT / 'docs' / 'howto' / 'encoders.md').read_text().split())
 
 
 def tutorial(number=0):
