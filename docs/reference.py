@@ -5,6 +5,7 @@
 import ast
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import inspect
 import io
@@ -93,25 +94,24 @@ def _help(command: str) -> str:
 
 def parameters_page() -> str:
     """Returns the ROS parameters of every node, from the dataclasses that declare them."""
-    from ros2_gridsampler.nodes.encoder_server_node import EncoderServerParameters
-    from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
-    from ros2_gridsampler.nodes.replay_node import ReplayParameters
-    from ros2_gridsampler.nodes.simulation_parameters import SimulationParameters
-
-    nodes = {
-        'policy_node': PolicyParameters,
-        'replay_node': ReplayParameters,
-        'simulated_arm_node': SimulationParameters,
-        'encoder_server_node': EncoderServerParameters,
-    }
     parts = [
         '# Parameters',
         'The ROS parameters of each node. `ros2 param describe /policy_node NAME` says the same '
         'of a running node. A parameter that a node does not have is refused by name.',
     ]
-    for node, kind in nodes.items():
+    for node, kind in declared().items():
         parts += [f'## {node}', _table(list(_rows(kind)))]
     return _joined(parts)
+
+
+def declared() -> dict[str, type]:
+    """Returns the dataclass that each node declares as its parameters, the policy node first."""
+    found = {}
+    for path in sorted(NODES.glob('*_node.py'), key=lambda path: path.stem != 'policy_node'):
+        if called := re.search(r'\bdeclare_parameters\(\s*self, (\w+)', path.read_text()):
+            module = importlib.import_module(f'ros2_gridsampler.nodes.{path.stem}')
+            found[path.stem] = getattr(module, called[1])
+    return found
 
 
 def recipes_page() -> str:
@@ -327,27 +327,28 @@ def _qualities() -> Iterator[tuple[str, str, str]]:
 
 
 def arms_page() -> str:
-    """Returns the arms whose limits come along, with the page of each that has one."""
-    import yaml
+    """Returns the arms whose limits come along, and the pages about arms."""
+    from ros2_gridsampler.acting.arm_limits import load_arm
 
     rows = []
     for path in sorted((ROOT / 'calibration').glob('*.yaml')):
-        content = yaml.safe_load(path.read_text())
-        if not isinstance(content, Mapping) or 'joints' not in content:
-            continue
-        page = ROOT / 'docs' / 'arms' / f'{path.stem}.md'
-        link = f'[how to](../arms/{page.name})' if page.is_file() else ''
+        limits = load_arm(path)
+        hand = 'yes' if limits.end_effector else 'no'
         rows.append(
-            (f'`{path.stem}`', str(len(content['joints'])), f'`calibration/{path.name}`', link)
+            (f'`{path.stem}`', str(len(limits.joints.names)), hand, f'`calibration/{path.name}`')
         )
-    return _joined(
-        [
-            '# Arms',
-            'Limits that come along, by the name that `arm:=` takes; check them against your arm. '
-            'Another arm is a file of its own: [calibration](../howto/calibration.md).',
-            _markdown(('arm', 'joints', 'file', 'page'), rows),
-        ]
-    )
+    parts = [
+        '# Arms',
+        'Limits that come along, by the name that `arm:=` takes; check them against your arm. '
+        'Another arm is a file of its own: [calibration](../howto/calibration.md).',
+        _markdown(('arm', 'joints', 'limits of the hand', 'file'), rows),
+    ]
+    told = sorted((ROOT / 'docs' / 'arms').glob('*.md'))
+    if told:
+        titles = {path: path.read_text('utf-8').partition('\n')[0].strip('# ') for path in told}
+        parts += ['## From the driver to the first motion']
+        parts += ['\n'.join(f'- [{titles[path]}](../arms/{path.name})' for path in told)]
+    return _joined(parts)
 
 
 def _rows(kind: type, prefix: str = '') -> Iterator[tuple[str, str, str, str]]:

@@ -80,7 +80,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
 _ELSEWHERE = (
     'The policy node itself is started by ROS 2:',
     '  ros2 launch ros2_gridsampler policy.launch.py --show-args',
-    '  policy_node --ros-args -p policy:=POLICY -p arm:=ARM    (without ROS 2 installed)',
+    '  policy_node --ros-args -p policy:=POLICY -p arm:=ARM   (without ROS installed)',
     'New here: `gridsampler demo`, then `gridsampler record --out DEMOS`.',
 )
 COMMANDS = {name: command for group in CONTENTS.values() for name, command in group.items()}
