@@ -88,8 +88,8 @@ EXTRAS = {
     'tensorrt': ['torch==2.14.*', 'torch-tensorrt==2.14.0; platform_machine == "x86_64"'],
     # Builds engines without a GPU, for tests only: NVIDIA's licence, never a dependency.
     'trt-plan': ['torch==2.13.0', 'torch-tensorrt-rtx==2.13.0'],
-    # The pages of docs/ as a site; reads mkdocs.yml, as MkDocs Material does, which ends in 2027.
-    'docs': ['zensical>=0.1.3,<0.2'],
+    # The pages of docs/ as a site; MkDocs Material, which reads mkdocs.yml too, ends in 2027.
+    'docs': ['zensical==0.0.73'],
     'test': [
         'hypothesis>=6.100,<7',
         'mypy>=1.11,<3',

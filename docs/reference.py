@@ -287,16 +287,17 @@ def channels() -> set[Channel]:
                     found.add(Channel(key, kind, 'out', 'NEWEST_RELIABLE', path.name))
             if called not in opens:
                 continue
-            direction, kind, name, quality = opens[called]
-            if len(node.args) <= name or not (topic := _own_name(node.args[name])):
+            direction, of_kind, of_name, of_quality = opens[called]
+            if len(node.args) <= of_name or not (topic := _own_name(node.args[of_name])):
                 continue
             # What another node says is listed where that node opens it.
             if direction == 'in' and topic.startswith('/') and topic != '/clock':
                 continue
-            profile = '' if quality is None else ast.unparse(node.args[quality])
+            profile = '' if of_quality is None else ast.unparse(node.args[of_quality])
             # `weights_quality(...)`: a profile of its own, made by a function.
             profile = {'qos': 'LATCHED and STATE'}.get(profile, profile.partition('(')[0])
-            found.add(Channel(topic, ast.unparse(node.args[kind]), direction, profile, path.name))
+            kind = ast.unparse(node.args[of_kind])
+            found.add(Channel(topic, kind, direction, profile, path.name))
     return found
 
 
