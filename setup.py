@@ -119,6 +119,7 @@ setup(
         *(
             (f'share/{NAME}/{folder.rstrip("/")}', glob(f'{folder}*.*'))
             for folder in (
+                *glob('arms/*/'),
                 *glob('models/*/'),
                 *glob('models/encoders/*/'),
                 *glob('models/*/reference_views/'),

@@ -1,10 +1,11 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py policy:=... arm:=..."""
+"""The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py robot:=ur5e ..."""
 
 import importlib.util
 import os
 
+import yaml
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
@@ -16,8 +17,10 @@ shared = importlib.util.module_from_spec(_specification)
 _specification.loader.exec_module(shared)
 # See `declare`.
 ARGUMENTS = (
-    *((name, None, shared.OF_POLICY[name]) for name in ('policy', 'arm', 'camera_topics')),
-    *((name, '', shared.OF_POLICY[name]) for name in ('encoder', 'backend', 'device', 'output')),
+    *((name, None, shared.OF_POLICY[name]) for name in ('policy', 'camera_topics')),
+    ('robot', '', 'Name in arms/, or folder: its launch.yaml has the arguments not given here'),
+    *((name, '', shared.OF_POLICY[name]) for name in ('arm', 'encoder', 'backend', 'device')),
+    ('output', '', shared.OF_POLICY['output']),
     ('namespace', '', 'Namespace of the node; several arms share a domain by one each'),
     ('name', 'policy_node', 'Name of the node'),
     ('remote_robot', '', 'YAML of the robot for a policy at ws://HOST:PORT; docs/remote.md'),
@@ -65,8 +68,32 @@ SWITCHES = {
 NUMBERS = {'command_rate': 'command_rate', 'actuation_delay': 'schedule.actuation_delay'}
 
 
+def with_robot(given):
+    """The arguments, where one was not given that of the robot's launch.yaml."""
+    if not given['robot']:
+        return given
+    folder = os.path.expanduser(given['robot'])
+    if not os.path.isdir(folder):
+        arms = os.path.join(os.path.dirname(__file__), os.pardir, 'arms')
+        folder = os.path.join(arms, given['robot'])
+        if not os.path.isdir(folder):
+            raise ValueError(
+                f'robot is {given["robot"]!r}; name one of {sorted(os.listdir(arms))}, or a '
+                'folder with a launch.yaml.'
+            )
+    path = os.path.join(folder, 'launch.yaml')
+    with open(path, encoding='utf-8') as file:
+        of_robot = yaml.safe_load(file)
+    defaults = {**{name: default or '' for name, default, _ in ARGUMENTS}, **TOPICS}
+    if unknown := sorted(set(of_robot) - set(defaults) | {'robot'} & set(of_robot)):
+        raise ValueError(f'{path} has {unknown}; it may have the arguments {sorted(defaults)}.')
+    # Both have every argument as text.
+    own = {name: shared.as_argument(value) for name, value in of_robot.items()}
+    return {**given, **{name: own[name] for name in own if given[name] == defaults[name]}}
+
+
 def start(context):
-    given = context.launch_configurations
+    given = with_robot(context.launch_configurations)
     parameters = {
         name: given[name]
         for name in (
