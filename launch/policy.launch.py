@@ -35,6 +35,7 @@ ARGUMENTS = (
     ('joint_names', '', 'Joints of policy=robot, like elbow=elbow_joint; commas between'),
     ('joint_prefix', '', "Before every joint of the robot, like 'left_'"),
     ('pose_topic', '', 'PoseStamped of the hand, in its namespace'),
+    ('pose_from_tf', '', 'Frame of the hand on /tf: pose_topic is published from that too'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
     ('separate_joints', '', 'Commanded joints of another controller, on gripper_topic; commas'),
     ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
@@ -127,7 +128,19 @@ def start(context):
         if given[name]:
             parameters[parameter] = shared.number(given, name)
     more = shared.existing(given, 'parameters_file') if given['parameters_file'] else ''
+    poses = {name: given[name] for name in ('arm', 'pose_topic', 'use_sim_time') if given[name]}
+    if 'use_sim_time' in poses:
+        poses['use_sim_time'] = shared.truth(given, 'use_sim_time')
     return [
+        *(
+            shared.package_node(
+                'pose_from_tf_node',
+                [{**poses, 'frame': frame}],
+                name='pose_from_tf',
+                namespace=given['namespace'] or None,
+            )
+            for frame in filter(None, [given['pose_from_tf']])
+        ),
         shared.package_node(
             'policy_node',
             [parameters, *filter(None, [more])],
@@ -135,7 +148,7 @@ def start(context):
             namespace=given['namespace'] or None,
             arguments=['--ros-args', '--log-level', given['log_level']],
             remappings=[(topic, given[name]) for name, topic in TOPICS.items()],
-        )
+        ),
     ]
 
 

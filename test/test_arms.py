@@ -93,6 +93,20 @@ def test_servo_is_not_slower_than_the_limits_and_takes_speeds(launch, robot, lim
     assert limits.gripper is not None
 
 
+def test_a_pose_from_tf_is_that_of_the_same_arm_on_the_topic_that_the_policy_reads(launch):
+    poses, policy = launch(
+        'policy',
+        **GIVEN,
+        arm='xarm6',
+        pose_from_tf='link_eef',
+        namespace='left',
+        pose_topic='hand',
+    )
+    assert poses.arguments[1].endswith('pose_from_tf_node')
+    assert poses.parameters == [{'arm': 'xarm6', 'pose_topic': 'hand', 'frame': 'link_eef'}]
+    assert (poses.namespace, policy.parameters[0]['pose_topic']) == ('left', 'hand')
+
+
 @pytest.mark.parametrize('robot', ROBOTS)
 def test_what_is_given_is_taken_and_the_rest_comes_from_the_robot(launch, robot):
     expected = of_arm(robot, 'launch.yaml')

@@ -149,7 +149,7 @@ def test_the_hand_of_a_ur_goes_by_twists_in_its_base_and_stops_when_they_do(driv
 
 
 def test_a_protective_stop_and_freedrive_of_a_ur_end_without_a_jump(drive, watcher):
-    node, driver, goal = drive('ur5e', 1.0)
+    node, driver, goal = drive('ur5e', 0.6)
     begun = dict(driver.positions)
     far = 'wrist_3_joint'
     watcher.until(lambda: driver.positions[far] > begun[far] + 0.05, node)
