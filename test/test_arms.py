@@ -10,7 +10,7 @@ import pytest
 from launch_parts import ARMS, controllers, of_arm, parts_of
 
 from ros2_gridsampler.acting.arm_limits import load_arm
-from ros2_gridsampler.files import find
+from ros2_gridsampler.files import find, read_yaml
 from ros2_gridsampler.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +38,19 @@ def started(launch, robot, **given):
 @pytest.mark.parametrize('robot', ROBOTS)
 def test_the_limits_name_their_public_source(limits):
     assert 'https://github.com/' in limits.source
+
+
+def test_a_recipe_has_what_it_extends_but_for_its_own_and_refuses_what_is_none(tmp_path):
+    own = load_recipe(ARMS / 'so101' / 'recipe.yaml')
+    base = read_yaml(ROOT / 'models/recipes/arm.yaml')
+    assert own.episodes.period == base['episodes']['period']
+    assert own.episodes.topics.cameras == base['episodes']['topics']['cameras']
+    assert own.episodes.topics.joint_states != base['episodes']['topics']['joint_states']
+    recipe = tmp_path / 'recipe.yaml'
+    for extended, wrong in (('nobody.yaml', 'is no file'), ('recipe.yaml', 'extends it')):
+        recipe.write_text(f'extends: {extended}\n')
+        with pytest.raises(ValueError, match=f'{extended}, which {wrong}; name another recipe'):
+            load_recipe(recipe)
 
 
 @pytest.mark.parametrize('robot', BY_JOINTS)
@@ -89,7 +102,7 @@ def test_servo_is_not_slower_than_the_limits_and_takes_speeds(launch, robot, lim
     assert episodes.action_space.frame == limits.base_frame
     node = started(launch, robot)
     assert node.parameters[0]['gripper_joints'] == list(episodes.observation.joints)
-    assert node.parameters[0]['pose_topic'] == episodes.topics.pose
+    assert f'/{node.parameters[0]["pose_topic"]}' == episodes.topics.pose
     assert limits.gripper is not None
 
 
