@@ -73,24 +73,42 @@ def with_robot(given):
     """The arguments, where one was not given that of the robot's launch.yaml."""
     if not given['robot']:
         return given
-    folder = os.path.expanduser(given['robot'])
-    if not os.path.isdir(folder):
-        arms = os.path.join(os.path.dirname(__file__), os.pardir, 'arms')
-        folder = os.path.join(arms, given['robot'])
-        if not os.path.isdir(folder):
-            raise ValueError(
-                f'robot is {given["robot"]!r}; name one of {sorted(os.listdir(arms))}, or a '
-                'folder with a launch.yaml.'
-            )
-    path = os.path.join(folder, 'launch.yaml')
+    arms = os.path.join(os.path.dirname(__file__), os.pardir, 'arms')
+    folders = (os.path.expanduser(given['robot']), os.path.join(arms, given['robot']))
+    paths = [os.path.join(folder, 'launch.yaml') for folder in folders]
+    path = next(filter(os.path.isfile, paths), None)
+    if path is None:
+        raise ValueError(
+            f'robot is {given["robot"]!r}; name one of {sorted(os.listdir(arms))}, or a folder '
+            'with a launch.yaml.'
+        )
     with open(path, encoding='utf-8') as file:
         of_robot = yaml.safe_load(file)
+    if not isinstance(of_robot, dict):
+        raise ValueError(f'{path} must have arguments and values, got {of_robot!r}.')
     defaults = {**{name: default or '' for name, default, _ in ARGUMENTS}, **TOPICS}
     if unknown := sorted(set(of_robot) - set(defaults) | {'robot'} & set(of_robot)):
         raise ValueError(f'{path} has {unknown}; it may have the arguments {sorted(defaults)}.')
     # Both have every argument as text.
     own = {name: shared.as_argument(value) for name, value in of_robot.items()}
     return {**given, **{name: own[name] for name in own if given[name] == defaults[name]}}
+
+
+def pose_from_tf(given):
+    """The node that says where the hand is by TF, where that is asked for."""
+    if not given['pose_from_tf']:
+        return []
+    parameters = {name: given[name] for name in ('arm', 'pose_topic') if given[name]}
+    if given['use_sim_time']:
+        parameters['use_sim_time'] = shared.truth(given, 'use_sim_time')
+    return [
+        shared.package_node(
+            'pose_from_tf_node',
+            [{**parameters, 'frame': given['pose_from_tf']}],
+            name='pose_from_tf',
+            namespace=given['namespace'] or None,
+        )
+    ]
 
 
 def start(context):
@@ -128,19 +146,8 @@ def start(context):
         if given[name]:
             parameters[parameter] = shared.number(given, name)
     more = shared.existing(given, 'parameters_file') if given['parameters_file'] else ''
-    poses = {name: given[name] for name in ('arm', 'pose_topic', 'use_sim_time') if given[name]}
-    if 'use_sim_time' in poses:
-        poses['use_sim_time'] = shared.truth(given, 'use_sim_time')
     return [
-        *(
-            shared.package_node(
-                'pose_from_tf_node',
-                [{**poses, 'frame': frame}],
-                name='pose_from_tf',
-                namespace=given['namespace'] or None,
-            )
-            for frame in filter(None, [given['pose_from_tf']])
-        ),
+        *pose_from_tf(given),
         shared.package_node(
             'policy_node',
             [parameters, *filter(None, [more])],

@@ -139,6 +139,16 @@ def test_a_robot_is_found_by_its_name_and_an_unknown_one_is_refused(launch, tmp_
     (tmp_path / 'launch.yaml').write_text('joint_topic: /joint_states')
     with pytest.raises(ValueError, match=r"launch.yaml has \['joint_topic'\]; it may have"):
         launch('policy', robot=str(tmp_path), **GIVEN)
+    (tmp_path / 'launch.yaml').write_text('')
+    with pytest.raises(ValueError, match=r'launch.yaml must have arguments and values, got None'):
+        launch('policy', robot=str(tmp_path), **GIVEN)
+
+
+def test_a_folder_beside_the_user_does_not_hide_a_robot(launch, tmp_path, monkeypatch):
+    (tmp_path / ROBOTS[0]).mkdir()
+    monkeypatch.chdir(tmp_path)
+    by_name = launch('policy', robot=ROBOTS[0], **GIVEN)[-1]
+    assert by_name.parameters == started(launch, ROBOTS[0]).parameters
 
 
 @pytest.mark.parametrize('robot', ROBOTS)
