@@ -46,7 +46,6 @@ class Driver:
         states: Topic of each JointState -> its joints in the driver's order, and its rate [Hz].
         update_rate: Of the controller manager [Hz].
         namespace: Of its controllers.
-        quality: Of the publishers of joint states.
         lag: Of each joint behind its command [s].
         pose: Topic of the hand's PoseStamped, its frame, and its rate [Hz]; then the hand obeys
             MoveIt Servo.
@@ -57,7 +56,6 @@ class Driver:
     states: dict
     update_rate: float
     namespace: str = ''
-    quality: QoSProfile = field(default_factory=lambda: SYSTEM_DEFAULT)
     lag: float = 0.02
     pose: tuple = ()
     servo: dict = field(default_factory=dict)
@@ -92,7 +90,7 @@ class StandIn:
         self.parts = [self._controller(*item) for item in driver.controllers.items()]
         node = watcher.node
         self._publishers = [
-            (node.create_publisher(JointState, topic, driver.quality), joints, rate)
+            (node.create_publisher(JointState, topic, SYSTEM_DEFAULT), joints, rate)
             for topic, (joints, rate) in driver.states.items()
         ]
         self._clock = node.create_publisher(Clock, '/clock', STATE)
@@ -190,9 +188,8 @@ class StandIn:
 
     def _step(self):
         now = time.monotonic()
-        # Who stopped commanding is not waited for; the next command comes soon after this tick.
-        late = 0 <= self._ticks - self._commanded - _AHEAD < 1
-        if late and now - self._ticked < _PATIENCE:
+        # Who has stopped commanding is waited for once.
+        if self._ticks - self._commanded == _AHEAD and now - self._ticked < _PATIENCE:
             return
         self._ticked = now
         for time_now in self._due(self.driver.update_rate):
