@@ -80,7 +80,8 @@ class NewestTransforms:
         Raises:
             ValueError: Nothing leads from one to the other, or nothing between them moves.
         """
-        position, turn, times = np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), []
+        position, turn = np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])
+        times: list[float] = []
         link = frame
         for _ in range(len(self._links) + 1):
             if link == base:
@@ -93,7 +94,8 @@ class NewestTransforms:
             found = self._links[link]
             position = found.position + _turned(found.turn, position)
             turn = _product(found.turn, turn)
-            times += [] if found.time is None else [found.time]
+            if found.time is not None:
+                times.append(found.time)
             link = found.parent
         else:
             raise ValueError(f'TF has a circle above {frame!r}: every frame has one parent.')
