@@ -180,10 +180,10 @@ def _read_tree(path: Path, above: Sequence[Path] = ()) -> Any:
     base = _read_tree(extended, (*above, path))
     if not isinstance(base, dict):
         raise ValueError(f'extends is {name!r}, but {extended} has no keys.')
-    both = [each.get('joints') for each in (base, tree)]
+    joints, own = base.get('joints'), tree.get('joints')
     merged = {**base, **tree}
-    if all(isinstance(joints, dict) for joints in both):
-        merged['joints'] = {**both[0], **both[1]}
+    if isinstance(joints, dict) and isinstance(own, dict):
+        merged['joints'] = {**joints, **own}
     return merged
 
 
