@@ -7,7 +7,13 @@ from glob import glob
 from setuptools import find_packages, setup
 
 NAME = 'ros2_gridsampler'
-NODES = ('policy_node', 'simulated_arm_node', 'replay_node', 'encoder_server_node')
+NODES = (
+    'policy_node',
+    'simulated_arm_node',
+    'replay_node',
+    'encoder_server_node',
+    'pose_from_tf_node',
+)
 
 # With OpenVINO all that a converted policy needs on a robot, see `make demo-light`.
 BASE = [
@@ -121,6 +127,7 @@ setup(
         *(
             (f'share/{NAME}/{folder.rstrip("/")}', glob(f'{folder}*.*'))
             for folder in (
+                *glob('arms/*/'),
                 *glob('models/*/'),
                 *glob('models/encoders/*/'),
                 *glob('models/*/reference_views/'),

@@ -91,6 +91,13 @@ def words(text):
     return [word.strip(' \'"') for word in text.strip(' []').split(',')]
 
 
+def as_argument(value):
+    """A value of a YAML file, written like an argument of `ros2 launch`."""
+    if isinstance(value, list):
+        return ','.join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def truth(given, name):
     """Whether an argument is true; what is neither true nor false must not switch a check off."""
     known = {'true': True, '1': True, 'false': False, '0': False}

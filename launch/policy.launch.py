@@ -1,10 +1,11 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py policy:=... arm:=..."""
+"""The policy node on an arm: ros2 launch ros2_gridsampler policy.launch.py robot:=ur5e ..."""
 
 import importlib.util
 import os
 
+import yaml
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
@@ -16,8 +17,10 @@ shared = importlib.util.module_from_spec(_specification)
 _specification.loader.exec_module(shared)
 # See `declare`.
 ARGUMENTS = (
-    *((name, None, shared.OF_POLICY[name]) for name in ('policy', 'arm', 'camera_topics')),
-    *((name, '', shared.OF_POLICY[name]) for name in ('encoder', 'backend', 'device', 'output')),
+    *((name, None, shared.OF_POLICY[name]) for name in ('policy', 'camera_topics')),
+    ('robot', '', 'Name in arms/, or folder: its launch.yaml has the arguments not given here'),
+    *((name, '', shared.OF_POLICY[name]) for name in ('arm', 'encoder', 'backend', 'device')),
+    ('output', '', shared.OF_POLICY['output']),
     ('namespace', '', 'Namespace of the node; several arms share a domain by one each'),
     ('name', 'policy_node', 'Name of the node'),
     ('remote_robot', '', 'YAML of the robot for a policy at ws://HOST:PORT; docs/howto/remote.md'),
@@ -32,6 +35,7 @@ ARGUMENTS = (
     ('joint_names', '', 'Joints of policy=robot, like elbow=elbow_joint; commas between'),
     ('joint_prefix', '', "Before every joint of the robot, like 'left_'"),
     ('pose_topic', '', 'PoseStamped of the hand, in its namespace'),
+    ('pose_from_tf', '', 'Frame of the hand on /tf: pose_topic is published from that too'),
     ('gripper_joints', '', 'Joints that add up to the opening of the gripper; commas between'),
     ('separate_joints', '', 'Commanded joints of another controller, on gripper_topic; commas'),
     ('camera_calibrations', '', 'camera_info file of each camera; commas between, empty for none'),
@@ -65,8 +69,50 @@ SWITCHES = {
 NUMBERS = {'command_rate': 'command_rate', 'actuation_delay': 'schedule.actuation_delay'}
 
 
+def with_robot(given):
+    """The arguments, where one was not given that of the robot's launch.yaml."""
+    if not given['robot']:
+        return given
+    arms = os.path.join(os.path.dirname(__file__), os.pardir, 'arms')
+    folders = (os.path.expanduser(given['robot']), os.path.join(arms, given['robot']))
+    paths = [os.path.join(folder, 'launch.yaml') for folder in folders]
+    path = next(filter(os.path.isfile, paths), None)
+    if path is None:
+        raise ValueError(
+            f'robot is {given["robot"]!r}; name one of {sorted(os.listdir(arms))}, or a folder '
+            'with a launch.yaml.'
+        )
+    with open(path, encoding='utf-8') as file:
+        of_robot = yaml.safe_load(file)
+    if not isinstance(of_robot, dict):
+        raise ValueError(f'{path} must have arguments and values, got {of_robot!r}.')
+    defaults = {**{name: default or '' for name, default, _ in ARGUMENTS}, **TOPICS}
+    if unknown := sorted(set(of_robot) - set(defaults) | {'robot'} & set(of_robot)):
+        raise ValueError(f'{path} has {unknown}; it may have the arguments {sorted(defaults)}.')
+    # Both have every argument as text.
+    own = {name: shared.as_argument(value) for name, value in of_robot.items()}
+    return {**given, **{name: own[name] for name in own if given[name] == defaults[name]}}
+
+
+def pose_from_tf(given):
+    """The node that says where the hand is by TF, where that is asked for."""
+    if not given['pose_from_tf']:
+        return []
+    parameters = {name: given[name] for name in ('arm', 'pose_topic') if given[name]}
+    if given['use_sim_time']:
+        parameters['use_sim_time'] = shared.truth(given, 'use_sim_time')
+    return [
+        shared.package_node(
+            'pose_from_tf_node',
+            [{**parameters, 'frame': given['pose_from_tf']}],
+            name='pose_from_tf',
+            namespace=given['namespace'] or None,
+        )
+    ]
+
+
 def start(context):
-    given = context.launch_configurations
+    given = with_robot(context.launch_configurations)
     parameters = {
         name: given[name]
         for name in (
@@ -101,6 +147,7 @@ def start(context):
             parameters[parameter] = shared.number(given, name)
     more = shared.existing(given, 'parameters_file') if given['parameters_file'] else ''
     return [
+        *pose_from_tf(given),
         shared.package_node(
             'policy_node',
             [parameters, *filter(None, [more])],
@@ -108,7 +155,7 @@ def start(context):
             namespace=given['namespace'] or None,
             arguments=['--ros-args', '--log-level', given['log_level']],
             remappings=[(topic, given[name]) for name, topic in TOPICS.items()],
-        )
+        ),
     ]
 
 

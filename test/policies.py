@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small policy with random weights, for tests that are about the path."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -52,5 +54,34 @@ def tiny_policy(
             action_statistics=Statistics((0.0,) * 7, (0.1,) * 7),
             encoder=EncoderConfig(64, 64, patch=16, width=32, depth=3, heads=2, stem=(8,)),
             trunk=TrunkConfig(width=32, depth=1, heads=2),
+        )
+    ).eval()
+
+
+def twist_policy(frame: str, finger: str, velocity: Sequence[float], opening: float) -> Policy:
+    """A tiny policy that moves the hand about so [m/s], with a gripper open so far [m]."""
+    config = tiny_policy(steps=40).config
+    mean = (*velocity, 0.0, 0.0, 0.0, opening)
+    return Policy(
+        dataclasses.replace(
+            config,
+            joints=(finger,),
+            action_space=ActionSpace('end_effector_twist', TWIST_NAMES, frame),
+            action_statistics=Statistics(mean, (0.002,) * 7),
+        )
+    ).eval()
+
+
+def joint_policy(joints: Sequence[str], goal: Sequence[float], steps: int = 5) -> Policy:
+    """A tiny policy that wants some joints about where `goal` is [rad], [m]."""
+    start, names = tuple(goal), tuple(joints)
+    return Policy(
+        dataclasses.replace(
+            tiny_policy(steps=steps).config,
+            joints=names,
+            uses_pose=False,
+            action_space=ActionSpace('joint_position', names),
+            proprioception_statistics=Statistics(start, (0.3,) * len(names)),
+            action_statistics=Statistics(start, (0.01,) * len(names)),
         )
     ).eval()

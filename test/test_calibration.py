@@ -159,17 +159,44 @@ def test_a_part_that_the_arm_lacks_is_none_only_if_the_file_says_so(tmp_path):
     assert arm.end_effector is None
 
 
-def test_a_gripper_whose_joint_closes_it_is_read_by_scale_and_offset(tmp_path):
-    text = (FOLDER / 'ur5e.yaml').read_text()
-    example = text[text.index('#   gripper:') : text.index('# with the parameter')]
-    lines = [line.removeprefix('#   ') for line in example.splitlines()]
-    (tmp_path / 'arm.yaml').write_text(text.replace('gripper: null', '\n'.join(lines)))
-    robotiq = load_arm(tmp_path / 'arm.yaml').gripper
+def test_a_gripper_whose_joint_closes_it_is_read_by_scale_and_offset():
+    robotiq = load_arm(FOLDER / 'ur5e_robotiq_2f85.yaml').gripper
     assert robotiq.opening(np.array([0.0])) == pytest.approx(0.085)
     assert robotiq.opening(np.array([0.8])) == pytest.approx(0.0)
     assert robotiq.opening(np.array([0.81])) == pytest.approx(0.0, abs=0.002), 'pads give way'
     with pytest.raises(ValueError, match='is an opening of 0.1913 m, expected 0 to 0.085 m'):
         robotiq.opening(np.array([-1.0]))
+
+
+def test_an_arm_that_extends_another_has_its_limits_and_its_own(tmp_path):
+    (tmp_path / 'plain.yaml').write_text(yaml.safe_dump(ARM))
+    slow = {**ARM['joints']['first'], 'max_velocity': 0.1}
+    jaw = {**ARM['joints']['first'], 'grips': True}
+    own = {'extends': 'plain', 'name': 'more', 'joints': {'first': slow, 'jaw': jaw}}
+    (tmp_path / 'more.yaml').write_text(yaml.safe_dump(own))
+    plain, more = (load_arm(tmp_path / f'{name}.yaml') for name in ('plain', 'more'))
+    assert (more.name, more.base_frame) == ('more', plain.base_frame)
+    assert more.joints.names == ('first', 'second', 'jaw')
+    assert more.joints.max_velocity[0] == 0.1
+    assert more.joints.grips == (False, False, True)
+    np.testing.assert_array_equal(
+        more.joints.select(['second']).max_jerk, plain.joints.select(['second']).max_jerk
+    )
+
+
+@pytest.mark.parametrize(
+    ('extends', 'sentence'),
+    [
+        ('nobody', "extends is 'nobody', but there is no .*nobody.yaml"),
+        ('own', r"extends goes round: \['own', 'own'\]"),
+        ('empty', 'empty.yaml has no keys'),
+    ],
+)
+def test_an_arm_cannot_extend_what_is_no_other_arm(tmp_path, extends, sentence):
+    (tmp_path / 'empty.yaml').write_text('')
+    (tmp_path / 'own.yaml').write_text(f'extends: {extends}\n')
+    with pytest.raises(ValueError, match=sentence):
+        load_arm(tmp_path / 'own.yaml')
 
 
 def test_without_scale_and_offset_the_joints_of_a_gripper_add_up_to_its_opening(tmp_path):

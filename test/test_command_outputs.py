@@ -4,10 +4,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip('rclpy')
 
 from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
+from ros2_gridsampler.acting.arm_limits import GripperLimits
 from ros2_gridsampler.nodes.command_outputs import make_output
 from ros2_gridsampler.nodes.gripper_message import GripperMessage
 
@@ -117,6 +120,15 @@ def test_a_gripper_gets_the_message_that_its_controller_takes(kind, name, space,
         assert message.header.stamp.sec == 5
     else:
         assert (message.data if kind == 'float64' else message.data[0]) == value
+
+
+@given(st.floats(0, 0.085))
+def test_an_opening_is_sent_as_its_joint_says_it_when_it_is_there(opening):
+    limits = GripperLimits(0.085, 0.15, scale=-0.10625, offset=0.085)
+    message = GripperMessage(limits=limits).make(np.array([opening]), 5.0)
+    assert limits.opening(np.array(message.data)) == pytest.approx(opening)
+    plain = GripperMessage(limits=GripperLimits(0.085, 0.15)).make(np.array([opening]), 5.0)
+    assert plain.data[0] == opening
 
 
 def test_a_message_of_one_number_is_refused_for_two_joints():

@@ -7,21 +7,13 @@ import collections
 import dataclasses
 import importlib.util
 import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
+from launch_parts import FOLDER, load, parts_of
 
-FOLDER = Path(__file__).parents[1] / 'launch'
 FILES = sorted(FOLDER.glob('*.launch.py'))
 HAS_ROS = importlib.util.find_spec('launch_ros') is not None
-
-
-def load(path):
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
@@ -32,44 +24,10 @@ def test_a_launch_file_documents_its_arguments(path):
     assert all(argument.description.strip() for argument in arguments)
 
 
-class Part(SimpleNamespace):
-    """Anything that a launch file makes: what it was made with."""
-
-    def __init__(self, *given, **named):
-        super().__init__(given=given, **named)
-
-
 @pytest.fixture
 def start(monkeypatch):
     """The parts that a launch file gives for some arguments, without a ROS installation."""
-    names = {
-        'launch': 'LaunchDescription',
-        'launch.actions': 'DeclareLaunchArgument EmitEvent IncludeLaunchDescription '
-        'OpaqueFunction',
-        'launch.events': 'Shutdown',
-        'launch.launch_description_sources': 'PythonLaunchDescriptionSource',
-        'launch.substitutions': 'ThisLaunchFileDir',
-        'launch_ros': '',
-        'launch_ros.actions': 'Node',
-    }
-    for name, parts in names.items():
-        module = ModuleType(name)
-        for part in parts.split():
-            setattr(module, part, type(part, (Part,), {}))
-        monkeypatch.setitem(sys.modules, name, module)
-
-    def run(name, /, **given):
-        module = load(FOLDER / f'{name}.launch.py')
-        # Whether a bag and its reader are there is asked before anything starts.
-        given = {**({'bag': str(FOLDER)} if name == 'replay' else {}), **given}
-        defaults = {argument: default for argument, default, _ in module.ARGUMENTS}
-        defaults |= getattr(module, 'TOPICS', {})
-        assert set(given) <= set(defaults)
-        missing = [key for key, value in {**defaults, **given}.items() if value is None]
-        assert not missing, 'ros2 launch refuses'
-        return module.start(SimpleNamespace(launch_configurations={**defaults, **given}))
-
-    return run
+    return parts_of(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -419,7 +419,7 @@ def test_what_does_not_fit_is_refused_at_configure_and_nothing_is_commanded(
             "looks through the cameras ['front', 'wrist']",
         ),
         ('arm', 'ur5e', 'panda', 'has no limits for both'),
-        ('arm', 'nothing', 'panda', "is neither a path nor one of ['g1', 'panda'"),
+        ('arm', 'nothing', 'panda', "is neither a path nor one of ['fr3', 'g1', 'panda'"),
         ('output', 'joint_trajectory', '', 'cannot be sent as'),
         ('backend', 'telepathy', 'eager', "Parameter 'backend' is 'telepathy'; choose one of"),
         ('camera_topics', ['/front/image', '[/wrist]'], cameras, 'Invalid topic name'),

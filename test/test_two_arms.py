@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two arms in one domain, each in its namespace: nothing crosses, and what is missing is named."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 import yaml
-from policies import tiny_policy
+from policies import joint_policy, tiny_policy
 
-from ros2_gridsampler.acting.action_chunk import ActionSpace
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
-from ros2_gridsampler.policy.policy import Policy
-from ros2_gridsampler.policy.policy_config import Statistics
 
 NODE = 'ros2_gridsampler.nodes.policy_node'
 PARAMETERS = {
@@ -27,21 +22,6 @@ PARAMETERS = {
     'streams__max_skew': 0.4,
 }
 JOINTS = ('shoulder', 'elbow', 'jaw')
-
-
-def joint_policy():
-    """A tiny policy that keeps three joints about where they are."""
-    start = (0.3, -0.4, 0.02)
-    return Policy(
-        dataclasses.replace(
-            tiny_policy().config,
-            joints=JOINTS,
-            uses_pose=False,
-            action_space=ActionSpace('joint_position', JOINTS),
-            proprioception_statistics=Statistics(start, (0.3,) * 3),
-            action_statistics=Statistics(start, (0.01,) * 3),
-        )
-    ).eval()
 
 
 def write_arm(path):
@@ -176,7 +156,7 @@ def test_joints_in_parts_a_prefix_and_a_gripper_on_its_own_topic_drive_an_arm(
 
     from ros2_gridsampler.nodes.topics import EVERY
 
-    policy = joint_policy()
+    policy = joint_policy(JOINTS, (0.3, -0.4, 0.02))
     save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
     node = start_node(
         NODE,

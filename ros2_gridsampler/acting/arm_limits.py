@@ -102,6 +102,10 @@ class GripperLimits:
     scale: float = 1.0
     offset: float = 0.0
 
+    def joint(self, opening: Float[np.ndarray, ' openings']) -> Float[np.ndarray, ' openings']:
+        """Returns what the positions of its joints add up to at openings [m]."""
+        return (opening - self.offset) / self.scale
+
     def opening(self, joints: Float[np.ndarray, ' joints']) -> float:
         """Of the positions of its joints [m].
 
@@ -136,13 +140,14 @@ class ArmLimits:
 def load_arm(path: Path | str) -> ArmLimits:
     """Read the limits of an arm; every limit must be there.
 
+    A file with `extends: NAME` has only what it adds to NAME.yaml beside it, or has otherwise:
+    joints one by one, the other keys whole.
+
     Raises:
         ValueError: Names the file, the key and what to write instead.
     """
     try:
-        # A SafeLoader all the same.
-        tree = yaml.load(Path(path).read_text('utf-8'), _UniqueKeys)  # noqa: S506
-        arm = _mapping(tree, 'the file', _keys(ArmLimits))
+        arm = _mapping(_read_tree(Path(path)), 'the file', _keys(ArmLimits))
         for key in ('name', 'base_frame', 'source'):
             if not isinstance(arm[key], str) or not arm[key].strip():
                 raise ValueError(f'{key} must be a text, got {arm[key]!r}.')
@@ -157,6 +162,29 @@ def load_arm(path: Path | str) -> ArmLimits:
         )
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def _read_tree(path: Path, above: Sequence[Path] = ()) -> Any:
+    if path in above:
+        raise ValueError(f'extends goes round: {[file.stem for file in (*above, path)]}.')
+    # A SafeLoader all the same.
+    tree = yaml.load(path.read_text('utf-8'), _UniqueKeys)  # noqa: S506
+    if not isinstance(tree, dict) or 'extends' not in tree:
+        return tree
+    name = tree.pop('extends')
+    extended = path.with_name(f'{name}.yaml')
+    if not extended.is_file():
+        raise ValueError(
+            f'extends is {name!r}, but there is no {extended}; name a file beside it.'
+        )
+    base = _read_tree(extended, (*above, path))
+    if not isinstance(base, dict):
+        raise ValueError(f'extends is {name!r}, but {extended} has no keys.')
+    joints, own = base.get('joints'), tree.get('joints')
+    merged = {**base, **tree}
+    if isinstance(joints, dict) and isinstance(own, dict):
+        merged['joints'] = {**joints, **own}
+    return merged
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -22,7 +22,7 @@ from .separate_joints import SeparateJointsOutput
 
 
 class TwistOutput(CommandOutput):
-    """TwistStamped on `~/twist_command`, the opening [m] on `~/gripper_command`."""
+    """TwistStamped on `~/twist_command`, the gripper (`GripperMessage`) on `~/gripper_command`."""
 
     def __init__(
         self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
@@ -44,7 +44,7 @@ class TwistOutput(CommandOutput):
 
 
 class PoseOutput(CommandOutput):
-    """PoseStamped on `~/pose_command`, the opening [m] on `~/gripper_command`."""
+    """PoseStamped on `~/pose_command`, the gripper (`GripperMessage`) on `~/gripper_command`."""
 
     leads = True
 

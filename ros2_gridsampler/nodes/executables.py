@@ -34,6 +34,11 @@ def encoder_server_node() -> int:
     return _run('encoder_server_node')
 
 
+def pose_from_tf_node() -> int:
+    """Run the node that says where the hand is by TF."""
+    return _run('pose_from_tf_node')
+
+
 def _run(node: str) -> int:
     module = f'{_PACKAGE}.{node}'
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray
 
+from ..acting.arm_limits import GripperLimits
 from ..acting.command_message import fill_float64_multi_array
 from .policy_parameters import GripperKind
 from .topics import ros_time
@@ -23,6 +24,7 @@ class GripperMessage:
         kind: Kind of the message.
         joints: Joints whose positions are sent, by the robot's names.
         max_effort: Largest effort of a GripperCommand [N]; 0 leaves it to the controller.
+        limits: Gripper whose opening is sent, as its joint is there; None where positions are.
 
     Attributes:
         kind: Message class.
@@ -37,6 +39,7 @@ class GripperMessage:
         kind: GripperKind = 'float64_multi_array',
         joints: Sequence[str] = ('gripper',),
         max_effort: float = 0.0,
+        limits: GripperLimits | None = None,
     ) -> None:
         if kind in ('float64', 'gripper_command') and len(joints) > 1:
             raise ValueError(
@@ -46,6 +49,7 @@ class GripperMessage:
         self._name = kind
         self._joints = list(joints)
         self._max_effort = max_effort
+        self._limits = limits
         self.kind: Any = {
             'float64_multi_array': Float64MultiArray,
             'float64': Float64,
@@ -57,6 +61,8 @@ class GripperMessage:
     def make(self, values: NDArray[np.float64], time: float) -> Any:
         """Returns the message for an opening [m] or positions [rad], [m]; `time` is now [s]."""
         message = self.kind()
+        if self._limits is not None:
+            values = self._limits.joint(values)
         if self._name == 'float64_multi_array':
             fill_float64_multi_array(message, values)
         elif self._name == 'float64':

@@ -126,6 +126,7 @@ class PolicyLoop:
                     parameters.gripper_command_type,
                     separate or (fingers if len(fingers) == 1 else ('gripper',)),
                     parameters.gripper_max_effort,
+                    None if by_joints else arm.gripper,
                 ),
             )
             undo.callback(self._output.destroy)

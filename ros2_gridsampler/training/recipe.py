@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -120,14 +120,14 @@ def read_recipe(path: Path, kind: type[Config], changes: Sequence[str] = ()) -> 
     """Reads a recipe; what it does not name keeps its default.
 
     Args:
-        path: YAML file.
+        path: YAML file; with `extends: FILE`, beside it, only what it has otherwise than that one.
         kind: The configuration that it describes.
         changes: Like 'tokens=16': top-level keys with other values, in YAML.
 
     Raises:
         ValueError: A key is unknown, missing or of the wrong type; the text names it.
     """
-    content, changed = read_yaml(path), {}
+    content, changed = _read_tree(path), {}
     for change in changes:
         key, equals, value = change.partition('=')
         if not equals:
@@ -140,3 +140,24 @@ def read_recipe(path: Path, kind: type[Config], changes: Sequence[str] = ()) -> 
         return structure(content | changed if isinstance(content, dict) else content, kind)
     except ValueError as error:
         raise ValueError(f'{path} is not a training recipe: {error}.') from error
+
+
+def _read_tree(path: Path, above: Sequence[Path] = ()) -> Any:
+    content = read_yaml(path)
+    if not isinstance(content, dict) or 'extends' not in content:
+        return content
+    extended = (path.parent / str(content.pop('extends'))).resolve()
+    if not extended.is_file() or extended in above:
+        wrong = 'extends it' if extended in above else 'is no file'
+        raise ValueError(
+            f'{path} extends {extended}, which {wrong}; name another recipe, by its path from '
+            'this one.'
+        )
+    return _merged(_read_tree(extended, (*above, path.resolve())), content)
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Values of two recipes: mappings key by key, the rest as the second has it."""
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return base | {key: _merged(base.get(key), value) for key, value in own.items()}
