@@ -66,7 +66,6 @@ class Channel(NamedTuple):
     kind: str
     direction: str
     quality: str
-    file: str
 
 
 def commands_page() -> str:
@@ -234,9 +233,9 @@ def topics_page() -> str:
     from ros2_gridsampler.nodes.policy_parameters import PolicyParameters
     from ros2_gridsampler.simulation import arm_messages
 
-    heads = ('name', 'direction', 'message', 'quality of service', 'meaning', 'opened in')
+    heads = ('name', 'direction', 'message', 'quality of service', 'meaning')
     rows = [
-        (f'`{c.name}`', c.direction, c.kind, c.quality, MEANING[c.name], f'`nodes/{c.file}`')
+        (f'`{c.name}`', c.direction, c.kind, c.quality, MEANING[c.name])
         for c in sorted(channels())
     ]
     chosen = [row for row in _rows(PolicyParameters) if re.search(r'_topics?`$', row[0])]
@@ -284,7 +283,7 @@ def channels() -> set[Channel]:
             # A command output: its publishers, in a dictionary.
             for given in node.args if called == '__init__' else ():
                 for key, kind in _entries(given):
-                    found.add(Channel(key, kind, 'out', 'NEWEST_RELIABLE', path.name))
+                    found.add(Channel(key, kind, 'out', 'NEWEST_RELIABLE'))
             if called not in opens:
                 continue
             direction, of_kind, of_name, of_quality = opens[called]
@@ -297,7 +296,7 @@ def channels() -> set[Channel]:
             # `weights_quality(...)`: a profile of its own, made by a function.
             profile = {'qos': 'LATCHED and STATE'}.get(profile, profile.partition('(')[0])
             kind = ast.unparse(node.args[of_kind])
-            found.add(Channel(topic, kind, direction, profile, path.name))
+            found.add(Channel(topic, kind, direction, profile))
     return found
 
 
