@@ -235,15 +235,16 @@ class Pretraining:
         config, fabric = self.config, self.fabric
         warm_up, steps = config.warm_up * config.steps, config.steps
         set_rate(self.optimiser, config.learning_rate, warm_up, self.state.step, steps)
-        views = self.model(*batch)
-        losses = self.fit_likelihood(*batch, views.latents)
-        terms = self.terms(*batch, views)
+        images, places = batch
+        views: Views = self.model(images, places)
+        losses = self.fit_likelihood(images, places, views.latents)
+        terms = self.terms(images, places, views)
         losses |= terms
         weights = cattrs.unstructure(config.model.weights)
         weighted = {name: weights[name] * loss for name, loss in terms.items()}
         made = self.state.step + 1
         if made % config.log_every == 0 or made == steps:
-            losses |= self.bits(terms) | self.shares(*batch)
+            losses |= self.bits(terms) | self.shares(images, places)
         self.optimiser.zero_grad(set_to_none=True)
         fabric.backward(torch.stack(list(weighted.values())).sum())
         norm = fabric.clip_gradients(
