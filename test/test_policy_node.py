@@ -270,8 +270,9 @@ def test_the_first_hold_keeps_a_gripper_as_it_is_though_its_joint_closes_it(
     parameters = {**PARAMETERS, 'policy': checkpoint, 'arm': tmp_path / 'arm.yaml'}
     node = start_node(NODE, **parameters)
     watcher.until(lambda: len(grippers) > 5, node)
+    # Commanded as its joint is, in the units of the joint.
     assert [message.data[0] for message in grippers] == pytest.approx(
-        [opening] * len(grippers), abs=1e-9
+        [joint] * len(grippers), abs=1e-9
     )
     arm.joint_positions = [-0.8, 0.1]
     watcher.until(lambda: 'an opening of 0.1600 m, expected 0 to' in node.text, node)
