@@ -44,9 +44,9 @@ class Driver:
     Attributes:
         controllers: Name of each controller that obeys the policy -> its parameters.
         states: Topic of each JointState -> its joints in the driver's order, and its rate [Hz].
-        update_rate: Of the controller manager [Hz].
-        namespace: Of its controllers.
-        lag: Of each joint behind its command [s].
+        update_rate: Rate of the controller manager [Hz].
+        namespace: Namespace of its controllers.
+        lag: How far each joint is behind its command [s].
         pose: Topic of the hand's PoseStamped, its frame, and its rate [Hz]; then the hand obeys
             MoveIt Servo.
         servo: Parameters of Servo.
@@ -172,7 +172,7 @@ class StandIn:
         """Largest speed of these joints over their limits, since the track was cleared.
 
         Args:
-            joints: Of one controller.
+            joints: Joints of one controller.
             seconds: Over which a speed is measured: commands of positions come a little early or
                 late, and are obeyed at once.
         """
