@@ -95,7 +95,7 @@ EXTRAS = {
     # Builds engines without a GPU, for tests only: NVIDIA's licence, never a dependency.
     'trt-plan': ['torch==2.13.0', 'torch-tensorrt-rtx==2.13.0'],
     # The pages of docs/ as a site; MkDocs Material, which reads mkdocs.yml too, ends in 2027.
-    'docs': ['zensical==0.0.73'],
+    'docs': ['zensical>=0.0.73,<0.1'],
     'test': [
         'hypothesis>=6.100,<7',
         'mypy>=1.11,<3',

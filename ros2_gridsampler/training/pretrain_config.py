@@ -57,7 +57,7 @@ class PretrainConfig(Compute):
         default=0, metadata={'help': 'Of initialisation, order and masks', 'minimum': 0}
     )
     log_every: int = field(
-        default=10, metadata={'help': 'Steps between lines of log.jsonl', 'minimum': 1}
+        default=50, metadata={'help': 'Steps between lines of log.jsonl', 'minimum': 1}
     )
     save_every: int = field(
         default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
