@@ -40,7 +40,10 @@ MEANING = {
     '~/check_mounts': 'Compares the cameras with the reference views of the checkpoint, now.',
     '~/encoder': 'JSON: which encoder is in use, which is tried, and why one was refused.',
     '~/episode': 'JSON: the episode that runs, and how the earlier ones ended.',
-    '~/gripper_command': 'Opening of the gripper [m], or the joints of `separate_joints`.',
+    '~/gripper_command': (
+        "Opening of the gripper [m], or its joint's position where the arm's file has `scale`; "
+        'or the joints of `separate_joints`.'
+    ),
     '~/instruction': 'The sentence to obey, in any language; an empty one holds the arm.',
     '~/joint_positions': 'Joint positions, in the order of the joints of the checkpoint.',
     '~/joint_trajectory': 'One point, due when the way to it can be done inside the limits.',

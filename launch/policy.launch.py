@@ -82,8 +82,12 @@ def with_robot(given):
             f'robot is {given["robot"]!r}; name one of {sorted(os.listdir(arms))}, or a folder '
             'with a launch.yaml.'
         )
-    with open(path, encoding='utf-8') as file:
-        of_robot = yaml.safe_load(file)
+    try:
+        with open(path, encoding='utf-8') as file:
+            of_robot = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        said = ' '.join(str(error).split())
+        raise ValueError(f'{path} cannot be read: {said}. Copy the folder again.') from error
     if not isinstance(of_robot, dict):
         raise ValueError(f'{path} must have arguments and values, got {of_robot!r}.')
     defaults = {**{name: default or '' for name, default, _ in ARGUMENTS}, **TOPICS}

@@ -142,6 +142,9 @@ def test_a_robot_is_found_by_its_name_and_an_unknown_one_is_refused(launch, tmp_
     (tmp_path / 'launch.yaml').write_text('')
     with pytest.raises(ValueError, match=r'launch.yaml must have arguments and values, got None'):
         launch('policy', robot=str(tmp_path), **GIVEN)
+    (tmp_path / 'launch.yaml').write_text('arm: [ur5e')
+    with pytest.raises(ValueError, match=r'launch.yaml cannot be read: .*Copy the folder again'):
+        launch('policy', robot=str(tmp_path), **GIVEN)
 
 
 def test_a_folder_beside_the_user_does_not_hide_a_robot(launch, tmp_path, monkeypatch):
