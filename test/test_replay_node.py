@@ -125,6 +125,50 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
     assert sent[last] == pytest.approx(sent[last - 1], abs=1e-6), 'the arm was left moving'
 
 
+def test_the_clock_waits_for_a_late_answer_but_not_for_ever(tmp_path, watcher, start_node):
+    """What a picture needs comes in time on a busy machine, whose node hears the clock first."""
+    from arm_recordings import CAMERA as FRONT
+    from arm_recordings import PERIOD, write_arm
+    from ros_watcher import ALL
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import CompressedImage, JointState
+    from trajectory_msgs.msg import JointTrajectory
+
+    pictures = watcher.collect(CompressedImage, FRONT)
+    joints = watcher.collect(JointState, '/joint_states')
+    clocks = watcher.collect(Clock, '/clock')
+    answers = watcher.node.create_publisher(JointTrajectory, '/policy_node/action_chunk', ALL)
+    player = start_node(
+        'ros2_gridsampler.nodes.replay_node',
+        bag=write_arm(tmp_path / 'arm', 3),
+        lockstep=True,
+        chunk_timeout=30.0,
+    )
+
+    def ahead():
+        """How far the clock is ahead of the newest picture [s]."""
+        stamp, clock = pictures[-1].header.stamp, clocks[-1].clock
+        return clock.sec - stamp.sec + 1e-9 * (clock.nanosec - stamp.nanosec)
+
+    for count in (1, 2):
+        watcher.until(lambda: len(pictures) == count == len(joints), player)  # noqa: B023
+        watcher.spin(0.5)
+        assert len(pictures) == count == len(joints)
+        assert ahead() < 0.6 * PERIOD
+        if count == 2:
+            # A picture may become ready by the passing of time alone.
+            watcher.until(lambda: ahead() >= 0.99 * PERIOD, player)
+            assert len(pictures) == count
+        answer = JointTrajectory()
+        answer.header.stamp = pictures[-1].header.stamp
+        answers.publish(answer)
+    watcher.until(lambda: len(pictures) == 3, player)
+    answer.header.stamp = pictures[-1].header.stamp
+    answers.publish(answer)
+    assert player.wait() == 0
+    assert '0 pictures unanswered' in player.text
+
+
 def test_recorded_commands_are_not_played_unless_named(bag, watcher, start_node):
     from sensor_msgs.msg import CompressedImage
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from rclpy.lifecycle import TransitionCallbackReturn
 
-_PERIOD = 0.1
+from .rclpy_repairs import while_alive
+
+_PERIOD = 0.05
 
 
 class Autostart:
@@ -29,8 +31,13 @@ class Autostart:
         self._awaited = awaited
         self.failed = False
         """Whether the node could not be configured; then nobody would configure it again."""
+        self._begun = False
+        self._over = not wanted
         if wanted:
-            self._timer = node.create_timer(0.01, self._start, clock=node.steady_clock)
+            # One timer for both: what the executor saw of a timer before it was destroyed is
+            # called after it (see `while_alive`), and must not destroy its successor.
+            call = while_alive(lambda: not self._over, self._go_on)
+            self._timer = node.create_timer(_PERIOD, call, clock=node.steady_clock)
 
     def leave(self) -> None:
         """Stops wanting the node active, because somebody asked it to stop."""
@@ -45,21 +52,23 @@ class Autostart:
         still = f'waiting for {awaited}' if awaited else 'configure and activate it'
         return f'The node is {self._state()}, not active; {still}.'
 
-    def _start(self) -> None:
-        self._node.destroy_timer(self._timer)
-        if self._state() != 'unconfigured':
-            return
-        if self._node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-            self.failed = self._wanted
-        else:
-            clock = self._node.steady_clock
-            self._timer = self._node.create_timer(_PERIOD, self._go_on, clock=clock)
-            self._go_on()
-
     def _go_on(self) -> None:
-        waits = self._state() == 'inactive'
+        if not self._begun:
+            self._begun = True
+            if self._state() != 'unconfigured':
+                self._end()
+                return
+            if self._node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+                self.failed = self._wanted
+                self._end()
+                return
+        waits = self._wanted and self._state() == 'inactive'
         if waits and self._awaited():
             return
-        self._node.destroy_timer(self._timer)
+        self._end()
         if waits:
             self._node.trigger_activate()
+
+    def _end(self) -> None:
+        self._over = True
+        self._node.destroy_timer(self._timer)

@@ -31,6 +31,10 @@ _STREAMS = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped
 _STAMPED = ('Image', 'CompressedImage', 'CameraInfo', 'JointState', 'PoseStamped')
 # Between two rounds of a loop, and how long the last answer is waited for [s].
 _BETWEEN_ROUNDS, _LAST_ANSWER = 0.05, 10.0
+# In lockstep the clock stands still for an answer for so long, before a message and before the
+# next picture [s]; the rest of the patience is spent with a clock that went on, for a picture may
+# become ready by the passing of time alone.
+_BEFORE_CLOCK, _BEFORE_NEXT = 0.1, 2.0
 # These are commands too, so which of several is a state has to be said.
 _STATES = ('JointState', 'PoseStamped')
 _CLOCK_PERIOD = 0.005
@@ -262,12 +266,18 @@ class ReplayNode(Node):
                 # At the beginning, and where the recorder's clock was set back.
                 begin, origin = time.monotonic(), recorded.time + shift
             stretch, moment = recorded.stretch, recorded.time + shift
+            paced = self._chosen.lockstep and recorded.topic == self._pace
+            waiting = time.monotonic()
+            if asked:
+                # The clock must not overtake what the picture needs, on a machine that is busy.
+                self._wait_for_answer(answers, _BEFORE_NEXT if paced else _BEFORE_CLOCK)
+            # The rest of the bag is later by so much.
+            begin += time.monotonic() - waiting
             self._sleep_until(begin, origin, moment)
-            if self._chosen.lockstep and recorded.topic == self._pace:
+            if paced:
                 waiting = time.monotonic()
                 unanswered += asked and not self._wait_for_answer(answers)
                 asked, answers = True, self._answers
-                # The rest of the bag is later by so much.
                 begin += time.monotonic() - waiting
             if self._stopping.is_set():
                 return shift
@@ -304,11 +314,11 @@ class ReplayNode(Node):
     def _publish_clock(self, moment: float) -> None:
         self._clock_topic.publish(Clock(clock=ros_time(moment)))
 
-    def _wait_for_answer(self, before: int) -> bool:
+    def _wait_for_answer(self, before: int, longest: float = float('inf')) -> bool:
         with self._answered:
             return self._answered.wait_for(
                 lambda: self._answers > before or self._stopping.is_set(),
-                self._chosen.chunk_timeout,
+                min(self._chosen.chunk_timeout, longest),
             )
 
 
