@@ -350,7 +350,7 @@ def test_rectified_pictures_give_the_same_chunks_live_and_from_the_recording(
         chunk_timeout=10.0,
         patience=60.0,
     )
-    watcher.until(lambda: player.process.poll() is not None, player, 200)
+    watcher.until(lambda: not player.running, player, 200)
     assert player.wait() == 0, player.text
     assert '0 pictures unanswered' in player.text, node.text
     watcher.until(lambda: len(chunks) >= frames, node)

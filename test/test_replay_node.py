@@ -94,7 +94,7 @@ def test_a_real_recording_gives_the_same_chunks_live_and_offline(
     player = start_node(
         'ros2_gridsampler.nodes.replay_node', bag=bag, lockstep=True, rate=3.0, chunk_timeout=10.0
     )
-    watcher.until(lambda: player.process.poll() is not None, player, 200)
+    watcher.until(lambda: not player.running, player, 200)
     assert player.wait() == 0, player.text
     assert '0 pictures unanswered' in player.text
     watcher.until(lambda: len(chunks) >= frames, live)
@@ -204,7 +204,7 @@ def test_a_bag_cut_in_the_middle_is_played_as_far_as_it_is_whole(
     cut.write_bytes(whole[: len(whole) // 2])
     pictures = watcher.collect(CompressedImage, CAMERA)
     player = start_node('ros2_gridsampler.nodes.replay_node', bag=cut, rate=20.0)
-    watcher.until(lambda: player.process.poll() is not None, player)
+    watcher.until(lambda: not player.running, player)
     assert player.wait() == 1
     assert 'is not whole' in player.text
     assert 'Traceback' not in player.text
@@ -263,7 +263,7 @@ def test_a_replay_of_which_nothing_was_observed_is_no_success(tmp_path, watcher,
         patience=0.0,
         expect_answers=True,
     )
-    watcher.until(lambda: player.process.poll() is not None, player)
+    watcher.until(lambda: not player.running, player)
     assert player.wait() == 1
     assert '/policy_node answered none of its pictures' in player.text
     assert "It says: Camera 'front' publishes 96x72." in player.text
