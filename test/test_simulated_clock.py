@@ -18,7 +18,7 @@ from ros2_gridsampler.acting.loop_config import LoopConfig
 from ros2_gridsampler.acting.loop_events import Measured, Told
 from ros2_gridsampler.nodes.command_thread import Clocks, CommandThread
 from ros2_gridsampler.nodes.simulated_clock import TICK, SimulatedClock
-from ros2_gridsampler.nodes.simulation_parameters import SimulationParameters
+from ros2_gridsampler.nodes.simulation_parameters import NamedEpisode, SimulationParameters
 from ros2_gridsampler.nodes.simulation_thread import SimulationThread
 from ros2_gridsampler.seeing.camera_message import stamp_seconds
 from ros2_gridsampler.simulation.arm_messages import JOINT_STATES
@@ -43,7 +43,7 @@ class Slider:
         return self
 
     def begin(self, placements, number):
-        return f'state {number}'
+        return f'state {number} of {placements}'
 
     def observe(self, images=True):
         time.sleep(self.draws)
@@ -98,11 +98,13 @@ class Answering:
                 due += 0.02 * max(int((now - due) / 0.02 + 1e-6), 1)
 
 
-def simulate(draws, takes):
-    """Places of the hand, and what became of the episode."""
+def simulate(draws, takes, **options):
+    """Places of the hand, and the episodes."""
     simulator, node = Slider(draws), Answering(takes)
     node.clock = SimulatedClock(lambda now: None)
-    parameters = SimulationParameters(tasks=(0,), maximum_steps=25, publish_clock=True, pause=0.1)
+    parameters = SimulationParameters(
+        **{'tasks': (0,), 'maximum_steps': 25, **options}, publish_clock=True, pause=0.1
+    )
     node.arm = SimulationThread(
         parameters,
         simulator,
@@ -121,18 +123,49 @@ def simulate(draws, takes):
     node.clock.stop()
     assert node.arm.failure is None
     assert node.arm.done
-    return np.array(simulator.places), node.arm.episodes[0].result
+    return np.array(simulator.places), node.arm.episodes
 
 
 def test_a_slow_machine_simulates_slowly_and_the_same():
-    quick, result = simulate(draws=0.0, takes=0.0)
-    slow, slow_result = simulate(draws=0.06, takes=0.1)
+    quick, (episode,) = simulate(draws=0.0, takes=0.0)
+    slow, (slow_episode,) = simulate(draws=0.06, takes=0.1)
+    result, slow_result = episode.result, slow_episode.result
     moved = [places[np.abs(places) > 0] for places in (quick, slow)]
     count = min(map(len, moved))
     assert count >= 20
     np.testing.assert_allclose(moved[0][:count], moved[1][:count], rtol=1e-9)
     assert slow_result['held'] == result['held'] == 0
     assert slow_result['real_time_factor'] < PERIOD / 0.15
+
+
+def test_named_episodes_follow_in_their_places_and_with_their_words():
+    _, episodes = simulate(
+        draws=0.0,
+        takes=0.0,
+        maximum_steps=2,
+        more_episodes=('0 anywhere 3', '2 official 4  slide as you  please'),
+    )
+    seen = [(each.task, each.placement, each.instruction) for each in episodes]
+    assert seen == [
+        (0, 'state 0 of official', 'slide'),
+        (0, 'state 3 of anywhere', 'slide'),
+        (2, 'state 4 of official', 'slide as you  please'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('', "'TASK PLACEMENTS NUMBER'.*got ''"),
+        ('5 anywhere', "got '5 anywhere'"),
+        ('five anywhere 0', "got 'five anywhere 0'"),
+        ('5 anywhere -1', "got '5 anywhere -1'"),
+        ('5 everywhere 0', "official, widened.*got 'everywhere'"),
+    ],
+)
+def test_an_episode_that_cannot_be_read_says_how_one_is_written(text, words):
+    with pytest.raises(ValueError, match=words):
+        NamedEpisode.read(text)
 
 
 def test_a_clock_goes_to_its_limit_and_no_farther():

@@ -103,6 +103,8 @@ def _children(
             'tasks': list(config.tasks),
             'episodes_per_task': config.episodes,
             'placements': config.placements,
+            # An empty list has no type that rcl could read.
+            **({'more_episodes': list(config.more_episodes)} if config.more_episodes else {}),
             'image_size': policy.resolution[0],
             'publish_clock': True,
         },
@@ -146,7 +148,7 @@ def _watch(
     check_signals: Callable[[], None],
 ) -> None:
     """Return when all episodes are over."""
-    total = len(config.tasks) * config.episodes
+    total = len(config.tasks) * config.episodes + len(config.more_episodes)
     deadline = time.monotonic() + total * _MOST_PER_EPISODE
     with tqdm(total=total, desc='episodes', unit='episode') as bar:
         show = DemonstrationProgress(bar, watcher)

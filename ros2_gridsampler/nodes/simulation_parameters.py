@@ -3,7 +3,7 @@
 """The parameters of the simulated arm, with units and bounds."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ..bounds import checked
 from ..simulation.job_configs import Placements
@@ -24,6 +24,13 @@ class SimulationParameters:
     )
     first_episode: int = field(
         default=0, metadata={'help': 'Number of the first placement', 'minimum': 0}
+    )
+    more_episodes: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            'help': "Episodes after these, each 'TASK PLACEMENTS NUMBER', like '5 anywhere 0'; "
+            "words behind that are said instead of the suite's own instruction"
+        },
     )
     rendering: Literal['simplified', 'original'] = field(
         default='simplified', metadata={'help': 'Simplified pictures take a sixth of the time'}
@@ -65,3 +72,40 @@ class SimulationParameters:
     auto_reset: bool = field(
         default=True, metadata={'help': 'Go on to the next episode without being asked'}
     )
+
+
+@dataclass(frozen=True)
+class NamedEpisode:
+    """One of `more_episodes`.
+
+    Attributes:
+        task: Number of the task in its suite, from 0.
+        placements: Kind of placements.
+        number: Which of them, from 0.
+        instruction: What is said to the policy; '' for the suite's own instruction.
+    """
+
+    task: int
+    placements: Placements
+    number: int
+    instruction: str
+
+    @classmethod
+    def read(cls, text: str) -> 'NamedEpisode':
+        """Reads 'TASK PLACEMENTS NUMBER' and, behind it, an instruction.
+
+        Raises:
+            ValueError: Says what came and how it is written.
+        """
+        words = text.split(maxsplit=3)
+        kinds = get_args(Placements)
+        if len(words) < 3 or not (words[0].isdecimal() and words[2].isdecimal()):
+            raise ValueError(
+                f"An episode is written 'TASK PLACEMENTS NUMBER', like '5 anywhere 0', and words "
+                f'to say behind it; got {text!r}.'
+            )
+        if words[1] not in kinds:
+            raise ValueError(
+                f'Placements are {", ".join(kinds)}; got {words[1]!r} in the episode {text!r}.'
+            )
+        return cls(int(words[0]), words[1], int(words[2]), ' '.join(words[3:]))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from ..simulation import arm_messages
 from ..simulation.arm_state import OPEN
 from ..simulation.simulator import SimulatedArm, Simulator
 from .simulated_clock import SimulatedClock
-from .simulation_parameters import SimulationParameters
+from .simulation_parameters import NamedEpisode, SimulationParameters
 
 # Later than this the loop gives up catching up, or it would run ahead of everybody [s].
 _MOST_LATE = 0.2
@@ -71,6 +71,9 @@ class SimulationThread:
         announce: Called in the thread with the current episode and all that are over.
         clock: Simulated time, which then goes on only when the pictures of a step were answered
             and commands came; stamps and timeouts are by it. None for real time.
+
+    Raises:
+        ValueError: One of `more_episodes` cannot be read.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class SimulationThread:
     ) -> None:
         self._parameters = parameters
         self._simulator = simulator
+        self._named = [NamedEpisode.read(text) for text in parameters.more_episodes]
         self._now = now if clock is None else clock.now
         self._clock = clock
         self._time = time.monotonic if clock is None else clock.now
@@ -143,12 +147,16 @@ class SimulationThread:
         arm: SimulatedArm | None = None
         parameters = self._parameters
         try:
-            for task in parameters.tasks:
-                if arm is not None:
-                    arm.close()
-                arm = self._simulator.open(task, parameters.image_size)
-                for placement in self._place(arm):
-                    self._run_episode(arm, task, placement)
+            opened: int | None = None
+            tasks = [(task, None) for task in parameters.tasks]
+            for task, named in [*tasks, *((each.task, each) for each in self._named)]:
+                if arm is None or task != opened:
+                    if arm is not None:
+                        arm.close()
+                    arm, opened = self._simulator.open(task, parameters.image_size), task
+                places = self._place(arm) if named is None else self._place_named(arm, named)
+                for placement in places:
+                    self._run_episode(arm, task, placement, named.instruction if named else '')
                     if self._stopping:
                         return
         except Exception as error:  # the ROS thread has to hear of it, whatever it is
@@ -181,10 +189,16 @@ class SimulationThread:
             arm.observe()
             yield placement
 
-    def _run_episode(self, arm: SimulatedArm, task: int, placement: str) -> None:
+    def _place_named(self, arm: SimulatedArm, named: NamedEpisode) -> Iterator[str]:
+        placement = arm.begin(named.placements, named.number)
+        arm.observe()
+        yield placement
+
+    def _run_episode(self, arm: SimulatedArm, task: int, placement: str, instruction: str) -> None:
         parameters = self._parameters
         with self._changed:
-            episode = Episode(len(self.episodes), task, arm.instruction, placement)
+            said = instruction or arm.instruction
+            episode = Episode(len(self.episodes), task, said, placement)
             self.episodes.append(episode)
             self._skipping = False
             self._gripper = OPEN

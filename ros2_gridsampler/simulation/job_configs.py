@@ -76,12 +76,15 @@ class DemonstrationConfig:
         episodes: Episodes of each task.
         placements: 'official' (LIBERO's initial states), 'widened' (by 5 cm, fixed seeds) or
             'anywhere' (everything over the whole table, fixed seeds).
+        more_episodes: Episodes after these, each 'TASK PLACEMENTS NUMBER', like '5 anywhere 0';
+            words behind that are said instead of the suite's own instruction.
         suite: LIBERO suite.
         arm: Limits of the arm, a name in calibration/ or a YAML file.
     """
 
     policy: str = 'libero_spatial'
     tasks: tuple[int, ...] = (0, 1, 2, 3, 4)
+    more_episodes: tuple[str, ...] = ()
     episodes: int = field(default=1, metadata={'minimum': 1})
     placements: Placements = 'official'
     suite: str = 'libero_spatial'
