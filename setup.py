@@ -97,6 +97,7 @@ EXTRAS = {
     # The pages of docs/ as a site; MkDocs Material, which reads mkdocs.yml too, ends in 2027.
     'docs': ['zensical>=0.0.73,<0.1'],
     'test': [
+        'build>=1.2,<2',
         'hypothesis>=6.100,<7',
         'mypy>=1.11,<3',
         'pytest>=8,<10',
