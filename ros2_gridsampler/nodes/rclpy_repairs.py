@@ -8,6 +8,7 @@ where it fails, rclpy does well by itself, and the repair can go.
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import signal
@@ -108,6 +109,8 @@ def while_alive(alive: Callable[[], bool], callback: Callable[..., Any]) -> Call
         callback: Called while that is so.
     """
 
+    # An rclpy that tells timers of their time looks at the signature whether they want to hear it.
+    @functools.wraps(callback)
     def call(*arguments: Any) -> None:
         if alive():
             callback(*arguments)
