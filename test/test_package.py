@@ -153,3 +153,20 @@ def test_without_the_repository_a_moved_command_names_its_new_name_and_fails(tmp
     )
     assert (result.returncode, result.stderr.count('\n')) == (1, 1)
     assert '`python -m experiments.lerobot_step_cost`' in result.stderr
+
+
+def test_a_result_that_grows_is_in_its_file_at_once_and_goes_to_standard_output_once(
+    tmp_path, capsys
+):
+    file = tmp_path / 'out.json'
+    for path in (file, Path('-')):
+        with json_output(path) as write:
+            sys.stdout.write('working\n')
+            write({'rows': 1})
+            if path == file:
+                assert json.loads(file.read_text()) == {'rows': 1}
+            write({'rows': 2})
+    assert json.loads(file.read_text()) == {'rows': 2}
+    out, error = capsys.readouterr()
+    assert json.loads(out.removeprefix('working\n')) == {'rows': 2}
+    assert error == 'working\n'

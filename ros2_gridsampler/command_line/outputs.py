@@ -21,8 +21,9 @@ STANDARD_OUTPUT = Path('-')
 def json_output(path: Path | None) -> Iterator[Callable[[dict[str, Any] | str], None]]:
     """Yields the function that writes the result of a command, as values or as JSON.
 
-    With '-' the result goes to standard output, and all that is printed in this context to
-    standard error.
+    It may be called again and again, so that what a long measurement has is there if it is
+    stopped: a file then holds the newest result. With '-' the newest result goes to standard
+    output at the end, and all that is printed in this context to standard error.
 
     Args:
         path: File of the result, '-' for standard output, or None to write it nowhere.
@@ -35,9 +36,11 @@ def json_output(path: Path | None) -> Iterator[Callable[[dict[str, Any] | str], 
         prepare_output(path)
         yield lambda content: None if path is None else _write_json(path, content)
         return
-    output = sys.stdout
+    newest: list[dict[str, Any] | str] = []
     with contextlib.redirect_stdout(sys.stderr):
-        yield lambda content: print(_as_json(content), end='', file=output, flush=True)
+        yield newest.append
+    if newest:
+        print(_as_json(newest[-1]), end='', flush=True)
 
 
 def prepare_output(path: Path | None) -> None:

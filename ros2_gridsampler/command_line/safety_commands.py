@@ -52,6 +52,7 @@ def faults(
             for kind in kinds:
                 reports.append(run_campaign(replace(config, kind=kind), logs, stop.check))
                 print(f'\n{config.node}, {kind}:\n{reports[-1].table()}')
+                write(to_json(reports, {}))
         stresses = {}
         if random_steps:
             stresses['joints'] = stress_joints(random_steps, config.seed)
