@@ -103,9 +103,10 @@ def try_states(
                 for number in range(first, first + episodes):
                     arm.begin(placements, number)
                     solved.append(attempt(arm, number))
+                    so_far = Tally(outcomes).successes + sum(solved)
+                    progress.set_postfix(successes=so_far, refresh=False)
                     progress.update()
             finally:
                 arm.close()
             outcomes[task_name(arm.instruction, task, outcomes)] = tuple(solved)
-            progress.set_postfix(successes=Tally(outcomes).successes)
     return outcomes
