@@ -20,6 +20,7 @@ from docs.pages import REFERENCE, without_dead_ends, written
 from docs.reference import MEANING, PAGES, channels, launch_page, parameters_page
 from ros2_gridsampler.command_line import COMMANDS, main
 from ros2_gridsampler.command_line.running import parse
+from ros2_gridsampler.seeing.stream_health import LADDER, Rung
 
 LANGUAGES = {'bash', 'python', 'yaml', 'json', 'text'}
 # What a line of a block may begin with besides, and no test can know.
@@ -200,6 +201,49 @@ def test_the_reference_has_the_help_of_every_command():
     for command in COMMANDS:
         assert f'### gridsampler {command}\n' in text
         assert f'usage: gridsampler {command} ' in text
+
+
+def parameters():
+    """Name of each parameter of the policy node -> its default, as the reference has it."""
+    section = parameters_page().partition('## policy_node')[2].partition('\n## ')[0]
+    return dict(re.findall(r'^\| `(\S+)` \| .*? \| `?(.*?)`? \| ', section, re.M))
+
+
+def test_the_page_about_safety_has_the_ladder_of_the_code():
+    page = (ROOT / 'docs/explanation/safety.md').read_text()
+    section = page.partition('## The ladder')[2].partition('\n## ')[0]
+    rungs = re.findall(r'^\| ([A-Z]+) \| .+ \|$', section, re.M)
+    assert rungs == [rung.name for rung in Rung]
+    rows = re.findall(r'^\| (.+?) \| ([A-Z]+) \| .*\|$', section, re.M)
+    assert rows == [(fault.value, rung.name) for fault, rung in LADDER.items()]
+    told = re.findall(r'`([a-z_.]+)`', section)
+    assert len(told) > 10
+    assert set(told) <= parameters().keys()
+
+
+def test_a_default_that_a_page_names_beside_a_parameter_is_that_of_the_code():
+    known, seen = parameters(), 0
+    for page in pages():
+        said = ' '.join((ROOT / page).read_text().split())
+        for name, number, unit in re.findall(r'`([a-z_.]+)` \(([\d.]+) ?(\w*)\b', said):
+            if name in known:
+                scale = 1e-3 if unit == 'ms' else 1.0
+                default = float(number) * scale
+                assert float(known[name]) == pytest.approx(default), f'{page}: {name}'
+                seen += 1
+    assert seen > 10
+
+
+@pytest.mark.parametrize('block', BLOCKS, ids=names)
+def test_what_a_block_trains_is_used_from_where_the_training_writes_it(block):
+    written_to = [
+        words[words.index('--out') + 1]
+        for words in block.commands
+        if words[:2] == ['gridsampler', 'train'] and '--base' not in words
+    ]
+    for words in block.commands:
+        for out in written_to:
+            assert not [word for word in words if word.startswith(f'{out}/')], words
 
 
 def test_the_page_about_reducers_names_a_reducer_that_exists():
