@@ -33,8 +33,11 @@ class Block:
 
     @property
     def commands(self):
-        """The commands, split into words; a line that ends with a backslash goes on."""
-        lines = self.text.replace('\\\n', ' ').splitlines()
+        """The commands, split into words; a line that ends with a backslash goes on.
+
+        What the shell puts in by itself, `$(...)`, is one word.
+        """
+        lines = re.sub(r'\$\([^)]*\)', '$()', self.text.replace('\\\n', ' ')).splitlines()
         return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 

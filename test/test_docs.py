@@ -3,6 +3,7 @@
 """Every command of the documentation is run or says why not, and every link leads somewhere."""
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import os
@@ -75,11 +76,7 @@ def understand(words):
     elif program == 'torchrun':
         understand_gridsampler(rest[rest.index('ros2_gridsampler.command_line') + 1 :])
     elif words[:2] == ['python', '-m'] and words[2].startswith('experiments.'):
-        source = (ROOT / f'{words[2].replace(".", "/")}.py').read_text()
-        imported = re.findall(r'^from \.(\w+) import', source, re.M)
-        source += ''.join((ROOT / f'experiments/{name}.py').read_text() for name in imported)
-        for option in options(rest):
-            assert option.removeprefix('--').replace('-', '_') in source, option
+        understand_experiment(words[2], words[3:])
     elif 'pytest' in program or 'pytest' in rest[:2]:
         for path in re.findall(r'[\w/]+\.py\b', ' '.join(rest)):
             assert (ROOT / path).is_file()
@@ -122,6 +119,18 @@ def understand_gridsampler(words):
         pytest.fail(f'gridsampler {" ".join(words)}: {error}')
 
 
+def understand_experiment(module, words):
+    source = (ROOT / f'{module.replace(".", "/")}.py').read_text()
+    (function,) = re.findall(r'import (\w+) as command', source)
+    pytest.importorskip('torch')
+    # What the shell puts in is not known here.
+    words = ['BAG' if word.startswith('$(') else word for word in words]
+    try:
+        parse(getattr(importlib.import_module(module), function), module, words)
+    except (ValueError, SystemExit) as error:
+        pytest.fail(f'python -m {module} {" ".join(words)}: {error}')
+
+
 @pytest.mark.parametrize('page', [*pages(), 'experiments/README.md'])
 def test_a_command_in_a_sentence_has_the_options_that_the_sentence_gives_it(page):
     text = re.sub(r'^```.*?^```', '', (ROOT / page).read_text(), flags=re.M | re.S)
@@ -134,6 +143,11 @@ def test_a_command_in_a_sentence_has_the_options_that_the_sentence_gives_it(page
         assert found or (len(words) == 1 and below), f'{page}: {code}'
         if options(words):
             understand_gridsampler([*found[0].split(), '...', *options(words)])
+    for code in re.findall(r'`(python -m experiments\.[^`]+)`', text):
+        words = shlex.split(' '.join(code.split()), comments=True)
+        # A sentence may name an experiment without its arguments.
+        if options(words) - {'--help'}:
+            understand_experiment(words[2], words[3:])
 
 
 @pytest.mark.parametrize('page', [str(path) for path in written()])
