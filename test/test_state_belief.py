@@ -4,10 +4,21 @@
 
 import numpy as np
 import pytest
-from command_bench import JOINTS, PANDA, PERIOD, SO101, keep_up, panda, so101
+from command_bench import (
+    JOINTS,
+    PANDA,
+    PERIOD,
+    SO101,
+    UPRIGHT,
+    Bench,
+    keep_up,
+    panda,
+    so101,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ros2_gridsampler.acting.action_chunk import ActionSpace
 from ros2_gridsampler.acting.led_pose import pose_difference
 from ros2_gridsampler.acting.state_belief import StateBelief, joint_parts
 
@@ -207,6 +218,35 @@ def test_a_quaternion_of_the_other_sign_is_the_same_orientation():
     state = np.array([0.5, 0, 0.3, 0.04, 0, 0, 0.6, 0.8])
     assert believes(belief, state, 1.0)
     assert believes(belief, state * [1, 1, 1, 1, -1, -1, -1, -1], 1.02)
+
+
+@pytest.mark.parametrize('length', [0.9991, 1.0009])
+def test_a_quaternion_that_a_driver_rounded_is_no_turn_of_the_hand(length):
+    bench = panda()
+    bench.wanted = np.array([0.05, 0, 0, 0, 0, 0, 0.04])
+
+    def rounded():
+        keep_up(bench)
+        bench.pose[3:] *= length / np.linalg.norm(bench.pose[3:])
+
+    bench.run(1.0, rounded)
+    bench.pause()
+    bench.run(3.0, rounded)
+    bench.resume()
+    bench.run(1.0, rounded)
+    assert (bench.holding, bench.loop.view.doubt) == ('', '')
+    assert len(bench.sent) == 250, 'never silent'
+
+
+def test_an_arm_of_three_joints_whose_policy_reads_its_pose_is_doubted_like_any_other():
+    joints = ActionSpace('joint_position', SO101.joints.names[:3])
+    bench = Bench(joints, SO101, PLACE[:3], UPRIGHT.copy())
+    bench.fastest = SO101.joints.max_velocity[:3]
+    bench.wanted = PLACE[:3] + 0.3
+    bench.run(0.5, bench.follow)
+    bench.values = np.zeros(3)
+    bench.run(1.0)
+    assert "joint 'shoulder_pan'" in bench.loop.view.doubt
 
 
 @settings(deadline=None)

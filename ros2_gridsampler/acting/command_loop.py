@@ -284,7 +284,7 @@ class CommandLoop:
         times = measured.times
         if times is None:
             times = np.full(len(measured.values), measured.time)
-        if measured.pose is not None and len(self._controller.parts) == 3:
+        if measured.pose is not None and any(part.rotates for part in self._controller.parts):
             turn = measured.pose[3:]
         state = np.concatenate([measured.values, turn])
         # What a hand is turned by was measured with where it is.

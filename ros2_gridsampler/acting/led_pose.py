@@ -57,6 +57,14 @@ class LedPose:
 
 def pose_difference(one: Numbers, other: Numbers) -> tuple[float, float]:
     """Returns how far apart two poses, x y z and a unit quaternion, are [m], [rad]."""
+    return math.dist(one[:3], other[:3]), rotation_angle(one[3:], other[3:])
+
+
+def rotation_angle(one: Float[np.ndarray, '4'], other: Float[np.ndarray, '4']) -> float:
+    """Returns the angle between two rotations [rad], quaternions of about unit length.
+
+    Drivers round them: a length that is off by 1e-3 would look like an angle of 0.09 rad.
+    """
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
     # q and -q are the same rotation.
-    cosine = min(abs(float(one[3:] @ other[3:])), 1.0)
-    return math.dist(one[:3], other[:3]), 2 * math.acos(cosine)
+    return 2 * math.acos(min(abs(float(one @ other)) / lengths, 1.0))

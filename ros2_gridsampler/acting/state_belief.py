@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .arm_limits import EndEffectorLimits, GripperLimits, JointLimits
+from .led_pose import rotation_angle
 
 Numbers = NDArray[np.float64]
 
@@ -56,8 +57,7 @@ class StatePart:
         before, after = one[self.numbers], other[self.numbers]
         if not self.rotates:
             return float(np.linalg.norm(after - before))
-        # q and -q are the same rotation.
-        return 2 * float(np.arccos(min(abs(float(before @ after)), 1.0)))
+        return rotation_angle(before, after)
 
 
 def joint_parts(limits: JointLimits) -> tuple[StatePart, ...]:
