@@ -210,6 +210,16 @@ def test_the_prefix_is_what_the_arm_does_until_the_next_chunk_can_be_there():
     assert len(plan.prefix(11.85, PERIOD, 11.9)) == 1, 'no longer than the chunk reaches'
 
 
+def test_a_delay_that_was_measured_while_the_clock_jumped_makes_no_prefix_of_billions_of_steps():
+    plan = schedule()
+    plan.add(ramp(10.0), now=1.7e9)
+    plan.clear()
+    plan.add(ramp(1.7e9), now=1.7e9 + 0.1)
+    prefix = plan.prefix(1.7e9 + 0.3, PERIOD, 1.7e9 + 0.4)
+    assert len(prefix) == 17, 'all that the chunk still says'
+    assert not len(plan.prefix(1.7e9 + 5.0, PERIOD, 1.7e9 + 5.1)), 'nothing where it is over'
+
+
 def test_a_seam_is_measured_before_it_is_blended():
     plan = schedule(blend=0.5)
     assert plan.add(ramp(10.0), now=10.1) is None

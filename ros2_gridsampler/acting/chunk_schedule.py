@@ -230,8 +230,10 @@ class ChunkSchedule:
         if newest is None or not self._config.continue_chunks or self._is_ahead_of(now):
             return np.empty((0, 0))
         delay = max(*self._delays, now - start_time) + self._config.actuation_delay
-        # A step that is due just when the new chunk takes over is free.
-        times = start_time + period * np.arange(int(np.ceil(delay / period - 1e-6)))
+        # A step that is due just when the new chunk takes over is free. What is not known need not
+        # be counted: a delay that was measured while the clock jumped has billions of steps.
+        delay = min(delay, newest.end_time - start_time + period)
+        times = start_time + period * np.arange(max(int(np.ceil(delay / period - 1e-6)), 0))
         known = times[times <= newest.end_time]
         if not known.size:
             return np.empty((0, newest.targets.shape[1]))
