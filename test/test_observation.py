@@ -119,6 +119,16 @@ def test_parts_from_before_a_clock_was_set_back_are_forgotten():
     np.testing.assert_array_equal(stream.at(np.inf)[1], [5, 6])
 
 
+def test_joints_that_come_in_other_parts_since_a_clock_was_set_back_are_those_of_now():
+    stream = JointStream(('a', 'b'), 100, 0.5, 10.0)
+    stream.add(['a', 'b'], [1, 2], 100.0)
+    for time in (5.0, 5.1):
+        stream.add(['a'], [3], time)
+        stream.add(['b'], [4], time)
+    assert (stream.newest, stream.restarts) == (5.1, 1)
+    np.testing.assert_array_equal(stream.at(np.inf)[1], [3, 4])
+
+
 NAME = st.text('abc', min_size=1, max_size=2)
 
 

@@ -180,17 +180,21 @@ class JointStream:
         if not there.size:
             return
         key = tuple(there.tolist())
-        if key not in self._parts:
+        new = key not in self._parts
+        if new:
             if len(self._parts) == _MOST_PARTS:
                 del self._parts[min(self._parts, key=lambda k: self._parts[k].samples[-1][0])]
             self._parts[key] = SampleStream(self.name, *self._limits, lambda v: v.tobytes())
-        if self._parts[key].add(time, values):
-            self.restarts += 1
-            # What other parts said before the clock was set back would be the newest for ever.
-            reach = self._limits[1]
-            ahead = [k for k, part in self._parts.items() if part.samples[-1][0] > time + reach]
-            for part in ahead:
-                del self._parts[part]
+        anew = self._parts[key].add(time, values)
+        if not (anew or new):
+            return
+        # What other parts said before the clock was set back would be the newest for ever, also
+        # where the joints come in other parts since.
+        reach = self._limits[1]
+        ahead = [k for k, part in self._parts.items() if part.samples[-1][0] > time + reach]
+        for part in ahead:
+            del self._parts[part]
+        self.restarts += bool(anew or ahead)
 
     @property
     def repeated(self) -> int:
