@@ -139,6 +139,23 @@ def test_an_owner_that_hangs_is_stopped_by_a_watchdog_and_goes_on_when_it_is_bac
     check_limits(np.array([values for values, _, _ in output.sent]))
 
 
+def test_an_owner_that_hung_through_the_stop_does_not_come_back_to_life():
+    thread, output = run()
+    hangs = threading.Event()
+    hangs.set()
+    thread.before_command = hangs.wait
+    predict(thread)
+    wait_for(lambda: thread.view.state is LoopState.FOLLOWING and len(output.sent) > 20)
+    hangs.clear()
+    wait_for(lambda: thread.silence > 0.2)
+    assert thread.stop(0.5)
+    stopped, view = len(output.sent), thread.view
+    hangs.set()
+    wait_for(lambda: not thread._thread.is_alive())
+    assert len(output.sent) == stopped, 'the arm is let go of, and may be moved by hand'
+    assert thread.view is view, 'the loop may be of another thread by now'
+
+
 def test_an_owner_that_hangs_inside_a_message_cannot_be_replaced_and_says_so():
     thread, output = run()
     wait_for(lambda: len(output.sent) > 5)

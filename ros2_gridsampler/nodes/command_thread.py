@@ -89,6 +89,7 @@ class CommandThread:
         """Held by whoever sends: by this thread for one message, by a watchdog for a stop."""
         self._brake: Brake | None = None
         self._taken_over: Brake | None = None
+        self._given_up = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name='commands', daemon=True)
         self._alive_at = time.monotonic()
@@ -146,6 +147,9 @@ class CommandThread:
                 break
         if not self._thread.is_alive() and self.failure is None:
             return True
+        # One that hangs no more, after this, must not come back to life: the arm is let go of,
+        # and the loop may be stepped by another thread.
+        self._given_up = True
         return self.take_over(patience)
 
     def take_over(self, patience: float) -> bool:
@@ -197,6 +201,8 @@ class CommandThread:
                 stopping = self._wait(deadline)
                 self._alive_at = time.monotonic()
                 self.before_command()
+                if self._given_up:
+                    return
                 command = self._step(deadline)
                 if stopping:
                     left -= 1
@@ -259,9 +265,10 @@ class CommandThread:
                 self._wait_until(deadline)
             with self.sending:
                 # Whoever took over while this thread hung has stopped the arm already.
-                if self._taken_over is None and command.sends:
+                mine = self._taken_over is None and not self._given_up
+                if mine and command.sends:
                     self._output.publish(command.values, command.pose, due, command.reach_time)
-                if self._taken_over is None:
+                if mine:
                     self._brake = self._loop.brake()
         self._watch(command, self.view, due)
         return command
