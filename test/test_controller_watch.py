@@ -130,6 +130,21 @@ def test_others_who_listen_are_no_controllers_and_who_leaves_is_forgotten(graph)
         graph.spin(0.05)
 
 
+@pytest.mark.parametrize('joints', [6, 'all', [0.0, 0.5]])
+def test_a_listener_whose_joints_are_no_names_is_no_controller(graph, joints):
+    graph.controller('logger', joints=joints, interpolation_method='none')
+    end = time.monotonic() + 60
+    while True:
+        assert graph.watch.look(time.monotonic()) == []
+        known = graph.watch._controllers.get('/logger')
+        if known is not None and 'interpolation_method' in known.said:
+            break
+        assert time.monotonic() < end
+        graph.spin(0.05)
+    graph.spin(0.5)
+    assert graph.watch.look(time.monotonic()) == []
+
+
 def test_one_that_is_inactive_is_named_where_the_manager_says_so(graph):
     """`controller_manager_msgs` comes with a ROS installation; what it says is only read."""
     activity = pytest.importorskip(

@@ -20,14 +20,15 @@ from .topics import LATCHED
 
 # Parameters may be set while it runs [s].
 _ASK_AGAIN = 10.0
-# Each is asked for by itself: where one is not declared, rclcpp answers for none of them.
-_NAMES = (
-    'joints',
-    'interpolate_from_desired_state',
-    'open_loop_control',
-    'interpolation_method',
-    'allow_partial_joints_goal',
-)
+# Each is asked for by itself: where one is not declared, rclcpp answers for none of them. Whoever
+# has one of another type is no controller: a logger may have a number of joints.
+_TYPES = {
+    'joints': ParameterType.PARAMETER_STRING_ARRAY,
+    'interpolate_from_desired_state': ParameterType.PARAMETER_BOOL,
+    'open_loop_control': ParameterType.PARAMETER_BOOL,
+    'interpolation_method': ParameterType.PARAMETER_STRING,
+    'allow_partial_joints_goal': ParameterType.PARAMETER_BOOL,
+}
 
 
 @dataclass
@@ -106,7 +107,7 @@ class ControllerWatch:
         if not known.client.service_is_ready():
             return
         known.asked = now
-        for parameter in _NAMES:
+        for parameter in _TYPES:
             future = known.client.call_async(GetParameters.Request(names=[parameter]))
             future.add_done_callback(self._taker(known, parameter))
 
@@ -115,7 +116,7 @@ class ControllerWatch:
             if future.cancelled() or future.exception() is not None:
                 return
             values = future.result().values
-            if values and values[0].type != ParameterType.PARAMETER_NOT_SET:
+            if values and values[0].type == _TYPES[parameter]:
                 controller.said[parameter] = parameter_value_to_python(values[0])
 
         return take
