@@ -225,6 +225,22 @@ def test_what_a_policy_cannot_use_is_not_even_received(served, watcher, receive,
     assert receiver.received == 0
 
 
+def test_what_is_offered_while_another_is_verified_is_asked_for_like_any(
+    served, watcher, receive, talk
+):
+    from std_msgs.msg import String
+
+    receiver, used = receive(refusal=lambda each: 'No.' if each.name == 'large' else '')
+    small, large = (list_encoders(served, active=name) for name in ('small', 'large'))
+    chunks = split(served / 'small' / ENCODER_WEIGHTS, small.active_encoder.sha256)
+    talk(write_server_manifest(small), chunks)
+    watcher.until(lambda: receiver._verifying is not None, Here, PATIENCE)
+    receiver._take_manifest(String(data=write_server_manifest(large)))
+    watcher.until(lambda: receiver._verifying is None, Here, PATIENCE)
+    assert "'large' of /encoder_server is not received: No." in receiver.state
+    assert used == []
+
+
 def test_the_server_process_may_have_a_profile_of_the_user(monkeypatch):
     pytest.importorskip('rclpy')
     from ros2_gridsampler.nodes.encoder_server_node import PROFILE, prepare_server_process

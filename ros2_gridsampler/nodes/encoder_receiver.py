@@ -96,14 +96,14 @@ class EncoderReceiver:
             return
         self._abandon()
         self._encoder, self._attempts = encoder, 0
-        if reason := self._refusal(encoder):
-            self._refuse(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
-            return
         self._obtain()
 
     def _obtain(self) -> None:
         encoder = self._encoder
         if encoder is None or self._verifying is not None:
+            return
+        if reason := self._refusal(encoder):
+            self._refuse(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
             return
         try:
             if (folder := self._store.find(encoder.sha256)) is not None:
