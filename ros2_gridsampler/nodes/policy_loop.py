@@ -284,7 +284,9 @@ class PolicyLoop:
     @property
     def view(self) -> LoopView:
         """What the last step of the command loop left."""
-        return self._loop.view if self._commands is None else self._commands.view
+        # Another thread may be ending the commands.
+        commands = self._commands
+        return self._loop.view if commands is None else commands.view
 
     @property
     def counts(self) -> Counts:
@@ -318,8 +320,9 @@ class PolicyLoop:
         return float(self._node.get_clock().now().nanoseconds * 1e-9)
 
     def _post(self, event: Any) -> None:
-        if self._commands is not None:
-            self._commands.post(event)
+        # The inference posts while the ROS thread ends the commands.
+        if (commands := self._commands) is not None:
+            commands.post(event)
 
     def _obey(self, instruction: str) -> None:
         """What was predicted for another sentence must not move the arm any more."""
