@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -319,6 +321,31 @@ def test_what_is_called_while_alive_asks_for_what_it_asked_for():
     for callback in (tick, hear):
         guarded = repairs.while_alive(lambda: True, callback)
         assert inspect.signature(guarded) == inspect.signature(callback)
+
+
+def test_the_events_executor_ends_at_a_request_of_a_service_that_was_destroyed(context, node):
+    """So no node of this package destroys one as long as it runs."""
+    executor = experimental.EventsExecutor(context=context)
+    executor.add_node(node)
+    service = node.create_service(Trigger, 'asked', lambda request, response: response)
+    client = node.create_client(Trigger, 'asked')
+    wait_for(client.service_is_ready)
+    executor.spin_once(timeout_sec=0.01)
+
+    def go():
+        timer.cancel()
+        client.call_async(Trigger.Request())
+        # Until the request waits for the executor, which is busy here.
+        time.sleep(1.0)
+        node.destroy_service(service)
+
+    timer = node.create_timer(0.01, go, clock=STEADY)
+    with pytest.raises(InvalidHandle):
+        wait_for(lambda: executor.spin_once(timeout_sec=0.1))
+    nodes = Path(repairs.__file__).parent
+    assert [
+        each.name for each in nodes.glob('*.py') if 'destroy_service' in each.read_text()
+    ] == []
 
 
 def forgiving(callback):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameter `encoder`, a server and `~/rollback` -> the encoder that a policy sees through."""
+"""The parameter `encoder`, a server and a rollback -> the encoder that a policy sees through."""
 
 import contextlib
 import itertools
@@ -11,7 +11,6 @@ from typing import Any
 
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
 from ..bags.observation_replay import StreamTopics, read_observations
 from ..encoders.candidate_maker import CandidateMaker
@@ -73,10 +72,9 @@ class EncoderSwaps:
     """The ROS side of `EncoderChanges`; takes wishes as soon as it is made.
 
     Out: `~/encoder` (String, latched, JSON): what is in use, what is tried, what came of it.
-    Service: `~/rollback` (Trigger).
 
     Args:
-        node: Owns topics and timer.
+        node: Owns topic and timer.
         parameters: Parameters of the node.
         changes: What the policy sees through; belongs to this object from now on.
         counts: Returns the counts of the running policy.
@@ -107,8 +105,6 @@ class EncoderSwaps:
             tick = while_alive(lambda: not self._destroyed, self._tick)
             timer = node.create_timer(_TICK, tick, clock=node.steady_clock)
             undo.callback(node.destroy_timer, timer)
-            service = node.create_service(Trigger, '~/rollback', self._roll_back)
-            undo.callback(node.destroy_service, service)
             self._receiver: EncoderReceiver | None = None
             if parameters.encoder_server:
                 self._receiver = EncoderReceiver(
@@ -151,6 +147,13 @@ class EncoderSwaps:
         """From now on an encoder need not, or has to, have been measured with the policy."""
         self._changes.candidates.allow_unvalidated = allowed
 
+    def roll_back(self) -> tuple[bool, str]:
+        """Brings the encoder before back; returns whether there is one, and what happened."""
+        try:
+            return True, self._changes.roll_back()
+        except ValueError as error:
+            return False, str(error)
+
     def about(self) -> dict[str, Any]:
         """Returns what the diagnostics say of the encoders."""
         server = {} if self._receiver is None else {'server': self._receiver.state}
@@ -186,13 +189,6 @@ class EncoderSwaps:
             self._node.get_logger().warning(reason)
         else:
             self.request(name)
-
-    def _roll_back(self, request: Any, response: Any) -> Any:
-        try:
-            response.message, response.success = self._changes.roll_back(), True
-        except ValueError as error:
-            response.message, response.success = str(error), False
-        return response
 
     def _tick(self) -> None:
         if self._changes.watch():

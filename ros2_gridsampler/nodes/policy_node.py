@@ -79,6 +79,9 @@ class PolicyNode(LifecycleNode):
         refuse_invalid_transitions(self, lambda: self._state)
         self.create_service(Trigger, '~/stop', self._pause)
         self.create_service(Trigger, '~/resume', self._resume)
+        # Not of the encoders, which cleanup lets go of: the EventsExecutor ends with an error at
+        # a request that waits while its service is destroyed.
+        self.create_service(Trigger, '~/rollback', self._roll_back)
         log = self.get_logger()
         create_slow_service(self, Trigger, '~/check_mounts', self._check_mounts, log.error)
         self.create_timer(1.0, self._report, clock=self.steady_clock)
@@ -267,6 +270,15 @@ class PolicyNode(LifecycleNode):
 
     def _resume(self, request: Any, response: Any) -> Any:
         return self._answer(response, PolicyLoop.resume)
+
+    def _roll_back(self, request: Any, response: Any) -> Any:
+        if self._swaps is not None:
+            response.success, response.message = self._swaps.roll_back()
+        elif self._loop is not None:
+            response.message = 'This policy keeps its own encoder; there is none to go back to.'
+        else:
+            response.message = f'The node is {self._state}; configure it first.'
+        return response
 
     def _check_mounts(self, response: Any) -> None:
         loop = self._loop
