@@ -233,3 +233,36 @@ def test_configure_refuses_what_cannot_be_in_one_sentence(parameters, reason, st
     assert node.wait() == 1
     assert reason in node.text
     assert 'Traceback' not in node.text
+
+
+def test_a_node_that_cannot_be_configured_leaves_no_client_at_the_server(watcher):
+    from rclpy.parameter import Parameter
+    from test_remote_policy import deploy
+
+    from ros2_gridsampler.nodes.policy_node import PolicyNode
+    from ros2_gridsampler.vla.policy_server import MAX_CLIENTS, PolicyServer
+
+    with PolicyServer(deploy(tiny_policy(steps=40)), port=0) as server:
+        given = {
+            'policy': server.address,
+            'arm': 'panda',
+            'camera_topics': ['/front/image'],
+            'gripper_joints': ['finger'],
+            'autostart': False,
+        }
+        node = PolicyNode(
+            context=watcher.context,
+            namespace='refused',
+            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+        )
+        try:
+            for _ in range(MAX_CLIENTS + 1):
+                node.trigger_configure()
+                assert 'name one topic per camera' in node._refusal
+            deadline = time.monotonic() + 60
+            while server._clients:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        finally:
+            node.stop()
+            node.destroy_node()

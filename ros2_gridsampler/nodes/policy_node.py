@@ -189,28 +189,31 @@ class PolicyNode(LifecycleNode):
         log = self.get_logger()
         loaded = load_swappable(parameters, self.announce, steady=self._steady, log=log)
         deployed = loaded.policy
-        parameters.schedule.check_policy(deployed.config.ensemble_decay)
-        self._loop = loop = PolicyLoop(
-            self,
-            parameters,
-            config=deployed.config,
-            backend=deployed.backend,
-            check_instruction=deployed.check_instruction,
-            elsewhere=deployed.elsewhere,
-            arm=arm,
-            records=deployed.cameras,
-            views=deployed.views,
-            reports=self._reports,
-            problems=self._problems,
-            steady=self._steady,
-        )
         try:
+            parameters.schedule.check_policy(deployed.config.ensemble_decay)
+            self._loop = loop = PolicyLoop(
+                self,
+                parameters,
+                config=deployed.config,
+                backend=deployed.backend,
+                check_instruction=deployed.check_instruction,
+                elsewhere=deployed.elsewhere,
+                arm=arm,
+                records=deployed.cameras,
+                views=deployed.views,
+                reports=self._reports,
+                problems=self._problems,
+                steady=self._steady,
+            )
             if refusal := loop.refusal_of_instruction(parameters.instruction):
                 raise ValueError(f'Parameter instruction: {refusal}')
             loop.instruct(parameters.instruction)
             loop.checks.check_lenses(wait=True)
             self._swaps = loaded.make_swaps(self, parameters, lambda: loop.counts)
         except Exception:
+            if self._loop is None and deployed.elsewhere is not None:
+                # A server takes a few clients only, and this one may be configured again.
+                deployed.elsewhere.close()
             self._release()
             raise
         self._live = {

@@ -114,7 +114,12 @@ def _load_remote(parameters: PolicyParameters) -> SwappablePolicy:
         )
     policy = load_remote(parameters.policy, parameters.remote_robot)
     begin = time.monotonic()
-    policy.backend.predict(policy.example)
+    try:
+        policy.backend.predict(policy.example)
+    except Exception:
+        if policy.elsewhere is not None:
+            policy.elsewhere.close()
+        raise
     return SwappablePolicy(parameters.policy, policy, None, time.monotonic() - begin)
 
 
