@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The delay of an arm is found from what was commanded and measured, or said not to be there."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ros2_gridsampler.calibrating.delay_estimate import estimate_delay
+from ros2_gridsampler.calibrating.delay_estimate import DelayConfig, estimate_delay
 from ros2_gridsampler.simulation.kinematic_arm import KinematicArm
 
 TIMES = np.arange(0, 8, 0.01)
@@ -40,3 +42,50 @@ def test_an_arm_that_does_not_follow_is_told():
         estimate_delay(TIMES, np.zeros_like(TIMES), TIMES, TIMES)
     with pytest.raises(ValueError, match='is the controller running'):
         estimate_delay(TIMES, commanded, TIMES[:3], TIMES[:3])
+
+
+def test_a_joint_state_that_cannot_be_read_ends_the_measurement_with_the_arm_at_rest(ros_domain):
+    pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
+    from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+    from sensor_msgs.msg import JointState
+    from trajectory_msgs.msg import JointTrajectory
+
+    from ros2_gridsampler.acting.arm_limits import load_arm
+    from ros2_gridsampler.files import find
+    from ros2_gridsampler.nodes.actuation_delay import measure_delay
+
+    limits = load_arm(find('calibration', 'so101', '.yaml')).joints
+    sent, begin = [], np.zeros(len(limits.names))
+    with Context() as context:
+        node = Node('arm', context=context)
+        states = node.create_publisher(JointState, '/joint_states', 10)
+
+        def hear(message):
+            sent.append(np.array(message.points[0].positions))
+
+        node.create_subscription(JointTrajectory, '/commands', hear, 100)
+
+        def say():
+            place = sent[-1] if sent else begin
+            # In the middle of the step, somebody says names without positions.
+            moves = len(sent) > 2 and (sent[-1] != sent[-2]).any()
+            message = JointState(name=limits.names, position=[] if moves else place.tolist())
+            message.header.stamp = node.get_clock().now().to_msg()
+            states.publish(message)
+
+        node.create_timer(0.02, say)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        spinning = threading.Thread(target=executor.spin, daemon=True)
+        spinning.start()
+        config = DelayConfig(limits.names[0], 'so101', 0.3, 2, command='/commands')
+        with pytest.raises(ValueError, match='6 names but 0 positions'):
+            measure_delay(config)
+        executor.shutdown()
+        spinning.join(10.0)
+        node.destroy_node()
+    rates = np.diff(sent, axis=0) / 0.02
+    assert rates[:, 0].max() > 0
+    np.testing.assert_allclose(rates[-1], 0.0, atol=1e-2)

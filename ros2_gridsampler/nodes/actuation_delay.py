@@ -6,13 +6,14 @@ import time
 from typing import Any
 
 import numpy as np
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_joint_trajectory
-from ..acting.safety_filter import JointSafetyFilter
+from ..acting.safety_filter import JointSafetyFilter, SafeCommand
 from ..calibrating.delay_estimate import Delay, DelayConfig, estimate_delay
 from ..files import find
 from ..seeing.camera_message import stamp_seconds
@@ -25,6 +26,8 @@ _PERIOD = 0.02
 # Each step has so long to be followed [s].
 _STEP_TIME = 1.0
 _PATIENCE = 15.0
+# A stop takes a few tenths of a second [s].
+_LONGEST_STOP = 5.0
 
 
 class DelayNode(Node):
@@ -52,7 +55,19 @@ class DelayNode(Node):
 
     def step(self, made: JointSafetyFilter, target: Any) -> None:
         """Sends what the filter makes of the target."""
-        safe = made.filter(target, _PERIOD)
+        self._send(made.filter(target, _PERIOD))
+
+    def come_to_rest(self, made: JointSafetyFilter) -> None:
+        """Decelerates inside the limits from what was sent last; returns when the arm has it."""
+        for _ in range(round(_LONGEST_STOP / _PERIOD)):
+            safe = made.stop(_PERIOD)
+            self._send(safe)
+            if safe.at_rest:
+                break
+            time.sleep(_PERIOD)
+        self._output.wait_for_all_acked(Duration(seconds=0.5))
+
+    def _send(self, safe: SafeCommand) -> None:
         message = JointTrajectory()
         fill_joint_trajectory(
             message,
@@ -92,7 +107,7 @@ def measure_delay(config: DelayConfig) -> Delay:
 
     Raises:
         TimeoutError: No joint states come.
-        ValueError: The arm does not follow, or has no such joint.
+        ValueError: The arm does not follow, has no such joint, or says what cannot be read.
     """
     made = own_node(lambda context: DelayNode(config, context=context))
     with made as (node, executor), StopRequest() as stop:
@@ -104,12 +119,16 @@ def measure_delay(config: DelayConfig) -> Delay:
                 raise TimeoutError(f'Nothing came on {config.joint_states}.')
         made_filter = node.make_filter()
         due = time.monotonic()
-        for target in node.targets():
-            for _ in range(round(_STEP_TIME / _PERIOD)):
-                stop.check()
-                node.step(made_filter, target)
-                due += _PERIOD
-                while (left := due - time.monotonic()) > 0:
-                    executor.spin_once(timeout_sec=left)
+        try:
+            for target in node.targets():
+                for _ in range(round(_STEP_TIME / _PERIOD)):
+                    stop.check()
+                    node.step(made_filter, target)
+                    due += _PERIOD
+                    while (left := due - time.monotonic()) > 0:
+                        executor.spin_once(timeout_sec=left)
+        finally:
+            # Also where a signal, or a joint state that cannot be read, comes in the middle.
+            node.come_to_rest(made_filter)
         commanded, measured = np.array(node.commanded), np.array(node.measured)
         return estimate_delay(*commanded.T, *measured.T)
