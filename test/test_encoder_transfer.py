@@ -263,6 +263,13 @@ def test_a_name_keeps_its_meaning(manifest, served, store):
     store.pin(list_encoders(served))
 
 
+@pytest.mark.parametrize('content', [b'\xff\xfe\x00', b'', b'[]', b'{"a": '])
+def test_names_that_a_crash_has_damaged_are_told_and_end_nothing(manifest, store, content):
+    (store.folder / NAMES).write_bytes(content)
+    with pytest.raises(NotBelieved, match=NAMES):
+        store.pin(manifest)
+
+
 def test_a_process_that_keeps_the_names_is_not_waited_for_without_end(manifest, store):
     with FileLock(store.folder / 'names.lock'), pytest.raises(OSError, match='names.lock'):
         store.pin(manifest)

@@ -133,7 +133,11 @@ class EncoderStore:
         path = self.folder / NAMES
         if not path.exists():
             return {}
-        content = parse(path.read_text(), str(path), max_bytes=1 << 20, max_containers=1)
+        try:
+            text = path.read_text('utf-8')
+        except UnicodeDecodeError as error:
+            raise NotBelieved(f'{path} is no text: {error}; remove the file.') from error
+        content = parse(text, str(path), max_bytes=1 << 20, max_containers=1)
         if not isinstance(content, dict):
             raise NotBelieved(f'{path} is not an object; remove the file.')
         return {str(name): str(sha256) for name, sha256 in content.items()}
