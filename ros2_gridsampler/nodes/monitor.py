@@ -50,9 +50,9 @@ class Monitor(Node):
             return Group(Text(f'Nothing has come from {self._watched} on /diagnostics yet.'))
         main = self.statuses.get('')
         silence = time.monotonic() - self._heard
-        silent = silence > _SILENCE or main is None
         # Other nodes report other levels too, like STALE.
-        colour = 'red' if silent else _COLOURS.get(main.level, 'red')
+        level = None if silence > _SILENCE or main is None else main.level
+        colour = _COLOURS.get(level, 'red')
         text = f'{self._watched}: {"" if main is None else main.message}'
         if silence > _SILENCE:
             text = f'{self._watched} is silent since {silence:.0f} s. {text}'
