@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is up to whoever else uses the machine.
+settings.register_profile('no_deadline', deadline=None)
+settings.load_profile('no_deadline')
 
 # Two threads on a busy machine of two cores wait for each other: twenty times slower.
 os.environ.setdefault('OMP_NUM_THREADS', '1')

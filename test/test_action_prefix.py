@@ -26,7 +26,7 @@ POLICIES = {head: tiny_policy(head=head) for head in ('continuing', 'flow')}
 
 
 @pytest.mark.parametrize('head', POLICIES)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     delays=st.lists(st.floats(0.01, 0.3), min_size=2, max_size=6),
     actuation_delay=st.floats(0, 0.1),

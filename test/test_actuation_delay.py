@@ -25,7 +25,7 @@ def follow(commanded, delay, lag):
     return np.array(measured)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(delay=st.floats(0, 0.5), lag=st.floats(0.001, 0.1), offset=st.floats(-0.5, 0.5))
 def test_the_delay_of_an_arm_is_found_whatever_its_lag_and_offset(delay, lag, offset):
     commanded = 0.1 * np.clip(4 * np.sin(2 * TIMES), -1, 1)

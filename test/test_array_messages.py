@@ -81,19 +81,19 @@ def check_bounded(data):
             assert type(value) in (dict, list, str, bytes, int, float, bool, type(None))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_bounded_numbers_or_one_error(data):
     check_bounded(data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(VALUES)
 def test_whatever_an_array_claims_it_is_bounded_or_one_error(value):
     check_bounded(msgpack.packb({'actions': value}))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ANY_ARRAY, st.data())
 def test_a_message_that_was_cut_or_changed_is_bounded_or_one_error(array, data):
     whole = bytearray(encode_message({'actions': array, 'text': 'x'}))
@@ -103,7 +103,7 @@ def test_a_message_that_was_cut_or_changed_is_bounded_or_one_error(array, data):
     check_bounded(bytes(whole[:place]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ANY_ARRAY)
 def test_an_array_of_every_dtype_and_shape_comes_back_as_it_was(array):
     back = decode_message(encode_message({'a': array}))['a']
@@ -112,7 +112,7 @@ def test_an_array_of_every_dtype_and_shape_comes_back_as_it_was(array):
     np.testing.assert_array_equal(back, array)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ANY_ARRAY)
 def test_a_number_of_every_dtype_comes_back_as_it_was(array):
     for number in array.reshape(-1)[:2]:

@@ -227,7 +227,7 @@ def test_log_times_without_any_order_are_sorted_and_doubted(tmp_path):
     assert 'go back too often' in words
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(sorted(LAYOUTS)),
     st.lists(st.sampled_from(DAMAGES), min_size=1, max_size=3),

@@ -148,7 +148,7 @@ def outside(field, value):
     return st.one_of(parts) if parts else None
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_a_number_out_of_bounds_is_refused_by_name_with_what_was_expected(data):
     names = sorted({name for name, _ in bounded_fields()})

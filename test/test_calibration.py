@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.acting.arm_limits import load_arm
@@ -237,7 +237,6 @@ def noise(height=30, width=40):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@settings(deadline=None)
 @given(preparations(), st.integers(1, 50), st.integers(1, 50))
 def test_the_result_has_the_size_that_was_asked_for(preparation, height, width):
     result = prepare_image(noise(height, width), preparation)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arm_recordings import CAMERA, arm_policy, run_command, write_arm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.bags.bag_reader import read_messages
@@ -49,7 +49,6 @@ def raw(rgb):
     )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(['black', 'blank', '', 'broken']), min_size=1, max_size=30),
     st.booleans(),

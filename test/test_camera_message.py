@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
@@ -63,7 +63,6 @@ def padded(rows, padding):
     return np.hstack([rows, rubbish]).tobytes(), rows.shape[1] + padding
 
 
-@settings(deadline=None)
 @given(rgb=pictures(), encoding=st.sampled_from(sorted(COLOURS)), padding=st.integers(0, 5))
 def test_colours_and_padding_do_not_matter(rgb, encoding, padding):
     height, width = rgb.shape[:2]
@@ -72,7 +71,6 @@ def test_colours_and_padding_do_not_matter(rgb, encoding, padding):
     np.testing.assert_array_equal(decoded, rgb)
 
 
-@settings(deadline=None)
 @given(rgb=pictures(), padding=st.integers(0, 5), big=st.booleans())
 def test_grey_of_both_depths_becomes_the_same_rgb(rgb, padding, big):
     grey = rgb[..., 0]
@@ -135,7 +133,6 @@ def test_a_file_cut_anywhere_is_refused(extension):
             decode_image(compressed('jpeg', data[:size]))
 
 
-@settings(deadline=None)
 @given(
     extension=st.sampled_from(['.jpg', '.png']),
     progressive=st.booleans(),

@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.acting.action_chunk import ActionChunk
@@ -23,7 +23,6 @@ def schedule(delay=0.0, blend=0.0):
     return ChunkSchedule(ScheduleConfig(delay, blend))
 
 
-@settings(deadline=None)
 @given(
     start=st.floats(0, 2e9),
     age=st.floats(0, 1.0),
@@ -125,7 +124,6 @@ def test_after_a_gap_nothing_is_faded():
     assert plan.action(11.0)[1] == 1.0
 
 
-@settings(deadline=None)
 @given(
     waits=st.lists(st.floats(0.02, 0.3), min_size=1, max_size=12),
     offsets=st.lists(st.floats(-1, 1), min_size=13, max_size=13),
@@ -182,7 +180,6 @@ def test_a_decay_favours_the_old_or_the_young():
     assert means[2] < 0.1
 
 
-@settings(deadline=None)
 @given(
     waits=st.lists(st.floats(0.02, 0.3), min_size=1, max_size=12),
     offsets=st.lists(st.floats(-1, 1), min_size=13, max_size=13),
@@ -228,7 +225,6 @@ def test_a_seam_is_measured_before_it_is_blended():
     assert seam.velocity == pytest.approx(0.0, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(
     delays=st.lists(st.floats(0.01, 0.8), min_size=1, max_size=20),
     losses=st.sets(st.integers(0, 19)),

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.command_line import COMMANDS, contents, main
@@ -64,7 +64,6 @@ def test_help_of_any_command_loads_nothing_that_only_its_work_needs():
     assert (done.returncode, done.stdout.strip()) == (0, '[]'), done.stderr
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(COMMANDS)), st.integers(0, 30))
 def test_a_command_that_lacks_a_letter_is_named_in_the_refusal(name, place):
     place %= len(name)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
@@ -239,7 +239,6 @@ def test_a_quarter_turn_is_about_the_axis_of_the_base():
     np.testing.assert_allclose(turned(moved[3:], np.array([1.0, 0, 0])), [0, 1, 0], atol=1e-12)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-3, 3), min_size=6, max_size=6), st.floats(0, 1), st.integers(1, 20))
 def test_many_short_moves_are_one_long_move(twist, duration, parts):
     start = pose = np.array([0.1, 0.2, 0.3, 0.5, -0.5, 0.5, 0.5])

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from command_bench import PERIOD as STEP
 from command_bench import SO101, so101
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.benchmarks.controller_models import (
@@ -144,7 +144,6 @@ def test_a_stream_of_points_is_a_sawtooth_from_a_lagging_arm_and_none_from_the_d
     assert fastest(ForwardController()) == pytest.approx(2.0)
 
 
-@settings(deadline=None)
 @given(
     st.floats(-3, 3), st.floats(-3, 3), st.floats(0.02, 5), st.booleans(), st.sampled_from([1, 5])
 )

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from policies import tiny_policy
 
@@ -379,7 +379,6 @@ def test_the_gate_names_the_joint_and_the_number(new, duration, reason):
     assert bool(text) == bool(reason)
 
 
-@settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(0.01, 3))
 def test_the_gate_does_not_depend_on_the_units_of_the_joints(mean, scale):
     generator = np.random.default_rng(0)
@@ -458,7 +457,6 @@ def watch(trial, rate, start, seconds, counts, bad=False):
     return counts, None
 
 
-@settings(deadline=None)
 @given(RATES, RATES)
 def test_the_old_encoder_returns_if_and_only_if_interventions_rise(before, after):
     config = SwapConfig()

@@ -24,7 +24,7 @@ def reference(feature_map: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 @given(rows=st.integers(2, 9), columns=st.integers(2, 9), seed=st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_reading_equals_grid_sample_in_values_and_gradients(rows, columns, seed):
     torch.manual_seed(seed)
     feature_map = torch.randn(2, rows, columns, 5, requires_grad=True)

@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.acting.latency import (
@@ -19,7 +19,6 @@ from ros2_gridsampler.acting.latency import (
 durations = st.floats(0, 10)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1e6), durations, durations, durations, durations)
 def test_the_stages_add_up_to_the_total(captured, wait, decode, inference, schedule):
     moments = np.cumsum([captured, wait, decode, inference, schedule])
@@ -29,7 +28,6 @@ def test_the_stages_add_up_to_the_total(captured, wait, decode, inference, sched
     assert times['inference'] == pytest.approx(inference, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.lists(durations, min_size=1))
 def test_a_summary_orders_its_numbers(values):
     summary = Summary.of(values)
@@ -51,7 +49,6 @@ def test_nothing_measured_is_not_a_number():
     assert all(np.isnan(s.p50) and s.count == 0 for s in LatencyWindow().summaries().values())
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=50))
 def test_every_tick_that_did_not_come_is_counted_once(gaps):
     deadlines = DeadlineMonitor(period=0.02)

@@ -136,7 +136,7 @@ def test_a_handover_is_an_event_of_each_gripper_and_holding_foresees_none_of_the
         assert events[name]['met'] == events[name]['predicted'] == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(3, 12), min_size=1, max_size=6), st.integers(2, 6))
 def test_whoever_repeats_what_was_done_one_step_before_foresees_nothing(lengths, steps):
     sides = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(float)

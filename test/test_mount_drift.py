@@ -54,7 +54,7 @@ def view(dx=0.0, dy=0.0, degrees=0.0):
     return moved[ROOM:-ROOM, ROOM:-ROOM].copy()
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.floats(1, 40), st.floats(0, 2 * np.pi), st.integers(0, 99))
 def test_a_shift_is_measured_to_half_a_pixel_in_another_light(shift, way, seed):
     live = view(shift * np.cos(way), shift * np.sin(way))

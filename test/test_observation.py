@@ -246,7 +246,6 @@ def test_a_clock_that_jumps_back_starts_anew():
 
 
 @given(st.permutations(range(3)), st.integers(1, 6))
-@settings(deadline=None)
 def test_the_order_of_arrival_within_one_frame_does_not_matter(arrival, frames):
     buffer = ObservationBuffer(CONFIG, StreamBudget())
     buffer.set_instruction('go')
@@ -279,7 +278,6 @@ moments = st.lists(
 
 
 @given(moments, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_messages_may_arrive_in_any_order_even_with_equal_stamps(messages, random):
     def filled_by(order):
         buffer = ObservationBuffer(CONFIG, StreamBudget())
@@ -450,7 +448,7 @@ def test_an_uncalibrated_camera_cannot_be_rectified():
     every=st.sampled_from([0.01, 0.02, 0.05]),
     frames=st.integers(1, 60),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_earlier_observations_are_whole_periods_before_and_copied_where_nothing_was(
     lag, earlier, every, frames
 ):

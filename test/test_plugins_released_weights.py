@@ -92,7 +92,7 @@ def released_tokens(arrays, convention, image):
 @pytest.mark.parametrize('convention', CONVENTIONS)
 @pytest.mark.parametrize('border', ['corrected', 'as_released'])
 @given(seed=st.integers(0, 10**6), side=st.integers(4, 9))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_tokens_are_those_of_the_release_on_interior_points(convention, border, seed, side):
     arrays = weights(convention, seed)
     image = np.random.default_rng(seed + 1).normal(size=(side, side, CHANNELS))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -34,7 +34,6 @@ def transform(parent, child, place=(0.0, 0.0, 0.0), turn=(0.0, 0.0, 0.0, 1.0), t
     )
 
 
-@settings(deadline=None)
 @given(st.lists(links, min_size=1, max_size=6), st.randoms())
 def test_a_pose_is_the_product_of_the_matrices_whatever_the_order_of_the_messages(chain, random):
     said = [transform(f'f{i}', f'f{i + 1}', *link) for i, link in enumerate(chain)]

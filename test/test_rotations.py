@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -15,7 +15,6 @@ def turns(seed, rows=20):
     return Rotation.random(rows, np.random.default_rng(seed))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 4), st.integers(0, 1000))
 def test_a_quaternion_and_a_matrix_are_found_wherever_they_stand(before, between, seed):
     generator = np.random.default_rng(seed)
@@ -50,7 +49,6 @@ def test_the_order_is_that_of_the_names_even_of_a_hand_that_never_turns(names, o
     assert f'are a quaternion ({order})' in sentence
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 14))
 def test_joints_are_not_taken_for_a_rotation(seed, count):
     values = np.cumsum(np.random.default_rng(seed).normal(0, 0.1, (30, count)), 0)

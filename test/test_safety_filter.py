@@ -92,7 +92,7 @@ def assert_within(limits, start, commands, periods):
         assert (np.abs(rate) <= limit * (1 + 1e-9) + rounding).all()
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(motions)
 def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_within_them(motion):
     made = motion.filter()
@@ -101,7 +101,7 @@ def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_within_them(m
     assert_within(motion.limits, motion.start, commands + stopping, [*motion.periods, *periods])
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(motions)
 def test_filtering_twice_is_filtering_once(motion):
     once = motion.commands(motion.filter())
@@ -111,7 +111,7 @@ def test_filtering_twice_is_filtering_once(motion):
         assert second.interventions == ()
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     period=st.floats(1e-3, 0.05),
     fraction=st.floats(0.01, 0.9),
@@ -132,7 +132,6 @@ def test_admissible_motion_passes_bit_for_bit(period, fraction, frequency):
         assert command.interventions == ()
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     period=st.floats(1e-4, 10.0),
@@ -214,7 +213,7 @@ def test_a_joint_brakes_before_its_end_and_says_why():
     assert ('stopping:joint0',) in reasons
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(motions, st.sampled_from([np.nan, np.inf, -np.inf]))
 def test_a_target_that_is_not_finite_changes_nothing(motion, bad):
     disturbed, calm = motion.filter(), motion.filter()
@@ -227,7 +226,7 @@ def test_a_target_that_is_not_finite_changes_nothing(motion, bad):
         np.testing.assert_array_equal(disturbed.filter(target, period).values, expected.values)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(motions)
 def test_a_joint_that_starts_outside_moves_back_in_and_never_farther_out(motion):
     limits = motion.limits

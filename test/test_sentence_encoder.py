@@ -84,7 +84,7 @@ def test_sentences_of_one_meaning_are_nearer_than_those_of_another(encoder):
     assert told @ same > told @ other + 0.2
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.text(min_size=1, max_size=60).filter(lambda text: any(c.isalnum() for c in text)))
 def test_any_text_becomes_a_vector_of_length_one(encoder, text):
     assert abs(float(np.linalg.norm(encoder(text))) - 1.0) < 1e-5

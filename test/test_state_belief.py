@@ -139,7 +139,7 @@ stretches = st.tuples(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(stretches, min_size=1, max_size=6))
 def test_no_sequence_of_measurements_makes_a_command_step_over_a_limit(sequence):
     bench = so101()
@@ -249,7 +249,6 @@ def test_an_arm_of_three_joints_whose_policy_reads_its_pose_is_doubted_like_any_
     assert "joint 'shoulder_pan'" in bench.loop.view.doubt
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.0005, 0.05), min_size=1, max_size=300), st.floats(0, 1))
 def test_motion_within_the_limits_is_believed_at_any_rate(gaps, share):
     limits = SO101.joints
@@ -261,7 +260,6 @@ def test_motion_within_the_limits_is_believed_at_any_rate(gaps, share):
         assert believes(belief, state, time), belief.doubt
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.001, 0.05), st.booleans(), st.booleans()), min_size=5),
     st.floats(0.1, 1.0),
@@ -308,7 +306,6 @@ def test_a_gripper_that_is_measured_seldom_does_not_hold_a_hand_that_moves_fast(
     assert bench.values[1] - start < -0.15
 
 
-@settings(deadline=None)
 @given(st.floats(3.0, 50.0))
 def test_a_joint_does_not_get_away_by_many_small_steps(times):
     limits = SO101.joints
@@ -336,7 +333,6 @@ def jaw_closes(share, gap, start=0.04):
     return True
 
 
-@settings(deadline=None)
 @given(st.floats(0.1, 1.9), st.floats(0.002, 0.2))
 def test_a_gripper_that_closes_as_fast_as_its_limits_say_is_believed(share, gap):
     assert jaw_closes(share, gap, start=0.08)

@@ -3,7 +3,7 @@
 """Every fault leads down the ladder, and only enough good observations lead up again."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ros2_gridsampler.seeing.stream_health import (
@@ -68,7 +68,6 @@ faults = st.sampled_from([fault for fault in Fault if LADDER[fault] < Rung.DEACT
 events = st.lists(st.one_of(st.none(), faults), max_size=30)
 
 
-@settings(deadline=None)
 @given(events)
 def test_the_way_back_is_so_many_good_observations_in_a_row(sequence):
     ladder, good, held = DegradationLadder(CONFIG, 0.0), 0, True

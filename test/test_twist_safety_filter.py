@@ -63,7 +63,7 @@ motions = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(motions)
 def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_in_the_box(motion):
     motion.run()
@@ -95,7 +95,7 @@ def test_no_command_breaks_a_limit_and_every_motion_can_be_stopped_in_the_box(mo
     assert not values[-1, :6].any()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(motions)
 def test_filtering_twice_is_filtering_once(motion):
     motion.run()
@@ -108,7 +108,7 @@ def test_filtering_twice_is_filtering_once(motion):
         assert again.interventions == ()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(motions, st.floats(0.01, 1.0))
 def test_outside_the_box_only_the_way_back_is_open(motion, depth):
     outside = motion.limits.workspace_max + depth

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 from arm_recordings import ARM, arm_policy, write_arm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from policies import tiny_policy
 from scipy import stats
@@ -53,7 +53,6 @@ def test_a_metric_counts_for_as_much_as_it_orders_by_success():
     assert rank(ERROR, [4.0, 3.0, 2.0, 1.0], success).p == pytest.approx(2 / 24)
 
 
-@settings(deadline=None)
 @given(
     some.lists(some.integers(0, 3), min_size=5, max_size=5).filter(lambda v: len(set(v)) > 1),
     some.permutations(range(5)),
