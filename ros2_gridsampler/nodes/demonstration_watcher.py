@@ -62,7 +62,8 @@ class DemonstrationWatcher(Node):
         self._pictures: list[Picture] = []
         self._command_times: list[float] = []
         self._last_picture = time.monotonic()
-        self._last_command: float | None = None
+        # Since when a picture has had no answer.
+        self._waiting_since: float | None = None
         self._frame_times: list[float] = []
         self.results: list[dict[str, Any]] = []
         """Episodes that are over, as the simulated arm announces them."""
@@ -104,9 +105,10 @@ class DemonstrationWatcher(Node):
     def silence(self) -> tuple[float, float]:
         """For how long no picture has come, and for how long pictures have had no answer [s]."""
         no_picture = time.monotonic() - self._last_picture
-        # While a scene is built there is no picture, and nobody has to answer.
-        answered = self._last_picture if self._last_command is None else self._last_command
-        return no_picture, self._last_picture - answered
+        # While a scene is built there is no picture, however long that takes, and nobody has to
+        # answer.
+        waiting = self._waiting_since
+        return no_picture, 0.0 if waiting is None else self._last_picture - waiting
 
     def traffic(self) -> dict[str, CameraTraffic]:
         """Frames of each camera between the first and the last report that can be compared."""
@@ -145,8 +147,8 @@ class DemonstrationWatcher(Node):
         def see(message: Any) -> None:
             count.published += 1
             self._last_picture = time.monotonic()
-            if self._last_command is None:
-                self._last_command = self._last_picture
+            if self._waiting_since is None:
+                self._waiting_since = self._last_picture
             self.settled = False
             if count is next(iter(self._cameras.values())):
                 self._frame_times.append(stamp_seconds(message.header.stamp))
@@ -195,5 +197,5 @@ class DemonstrationWatcher(Node):
             self.stages.setdefault(name, []).append(float(value))
 
     def _hear_command(self, message: Any) -> None:
-        self._last_command = time.monotonic()
+        self._waiting_since = None
         self._command_times.append(stamp_seconds(message.header.stamp))
