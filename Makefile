@@ -29,6 +29,9 @@ export LP_NUM_THREADS ?= 1
 
 demo: install
 	$(BIN)/gridsampler demo --out build/demo
+# Another layout, and a sentence that no training had, through a policy that looks.
+	$(BIN)/gridsampler demo --policy libero --tasks 1 --out build/anywhere --more-episodes '2 anywhere 1' \
+		'2 official 0 fetch the bowl in the central spot of the table and drop it onto the plate'
 
 demo-light: install
 	$(BIN)/gridsampler export --backend openvino --out build/light/policy
