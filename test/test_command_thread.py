@@ -113,15 +113,21 @@ def test_stopping_decelerates_and_says_so_more_than_once():
     check_limits(values)
 
 
-def test_an_owner_that_hangs_is_stopped_by_a_watchdog_and_goes_on_when_it_is_back():
+def run_and_hang():
+    """A thread that moved and hangs, its output, and the event that lets it go on."""
     thread, output = run()
-    hangs = threading.Event()
-    hangs.set()
-    thread.before_command = hangs.wait
+    goes_on = threading.Event()
+    goes_on.set()
+    thread.before_command = goes_on.wait
     predict(thread)
     wait_for(lambda: thread.view.state is LoopState.FOLLOWING and len(output.sent) > 20)
-    hangs.clear()
+    goes_on.clear()
     wait_for(lambda: thread.silence > 0.2)
+    return thread, output, goes_on
+
+
+def test_an_owner_that_hangs_is_stopped_by_a_watchdog_and_goes_on_when_it_is_back():
+    thread, output, goes_on = run_and_hang()
     moving = len(output.sent)
     assert thread.take_over(30.0)
     assert {name for _, _, name in output.sent[moving:]} == {'MainThread'}
@@ -130,7 +136,7 @@ def test_an_owner_that_hangs_is_stopped_by_a_watchdog_and_goes_on_when_it_is_bac
     # Once more changes nothing: the arm stands.
     assert thread.take_over(30.0)
     assert len(output.sent) == stopped
-    hangs.set()
+    goes_on.set()
     wait_for(lambda: thread.view.state is not LoopState.FOLLOWING)
     assert any('hung' in reason for reason in [thread.view.reason])
     predict(thread)
@@ -140,17 +146,10 @@ def test_an_owner_that_hangs_is_stopped_by_a_watchdog_and_goes_on_when_it_is_bac
 
 
 def test_an_owner_that_hung_through_the_stop_does_not_come_back_to_life():
-    thread, output = run()
-    hangs = threading.Event()
-    hangs.set()
-    thread.before_command = hangs.wait
-    predict(thread)
-    wait_for(lambda: thread.view.state is LoopState.FOLLOWING and len(output.sent) > 20)
-    hangs.clear()
-    wait_for(lambda: thread.silence > 0.2)
+    thread, output, goes_on = run_and_hang()
     assert thread.stop(0.5)
     stopped, view = len(output.sent), thread.view
-    hangs.set()
+    goes_on.set()
     wait_for(lambda: not thread._thread.is_alive())
     assert len(output.sent) == stopped, 'the arm is let go of, and may be moved by hand'
     assert thread.view is view, 'the loop may be of another thread by now'

@@ -50,6 +50,10 @@ class SimulatedArmNode(Node):
         parameters = read_parameters(self, SimulationParameters)
         if not (parameters.tasks or parameters.more_episodes):
             raise BadParameter('Parameter tasks is empty; name at least one, for instance [0].')
+        try:
+            _ = parameters.named_episodes
+        except ValueError as error:
+            raise BadParameter(f'Parameter more_episodes: {error}') from error
         self._problems = Problems(self.get_logger(), time.monotonic)
         self._outputs: dict[str, Any] = {}
         self._episode = self.create_publisher(String, '~/episode', LATCHED)
@@ -61,17 +65,14 @@ class SimulatedArmNode(Node):
                 "pip install '.[full,sim]' there, or activate the environment that has it."
             ) from error
         self._pace = self._make_clock() if parameters.publish_clock else None
-        try:
-            self._simulation = SimulationThread(
-                parameters,
-                Libero(parameters.suite, parameters.rendering),
-                now=lambda: self.get_clock().now().nanoseconds * 1e-9,
-                publish=self._publish,
-                announce=self._announce,
-                clock=self._pace,
-            )
-        except ValueError as error:
-            raise BadParameter(f'Parameter more_episodes: {error}') from error
+        self._simulation = SimulationThread(
+            parameters,
+            Libero(parameters.suite, parameters.rendering),
+            now=lambda: self.get_clock().now().nanoseconds * 1e-9,
+            publish=self._publish,
+            announce=self._announce,
+            clock=self._pace,
+        )
         if self._pace is not None:
             self.create_subscription(
                 JointTrajectory, parameters.chunk_topic, self._take_answer, STATE

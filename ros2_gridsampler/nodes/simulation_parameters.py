@@ -73,6 +73,15 @@ class SimulationParameters:
         default=True, metadata={'help': 'Go on to the next episode without being asked'}
     )
 
+    @property
+    def named_episodes(self) -> tuple['NamedEpisode', ...]:
+        """`more_episodes`, read.
+
+        Raises:
+            ValueError: Says which cannot be read, and how one is written.
+        """
+        return tuple(map(NamedEpisode.read, self.more_episodes))
+
 
 @dataclass(frozen=True)
 class NamedEpisode:

@@ -88,7 +88,7 @@ class SimulationThread:
     ) -> None:
         self._parameters = parameters
         self._simulator = simulator
-        self._named = [NamedEpisode.read(text) for text in parameters.more_episodes]
+        self._named = parameters.named_episodes
         self._now = now if clock is None else clock.now
         self._clock = clock
         self._time = time.monotonic if clock is None else clock.now
