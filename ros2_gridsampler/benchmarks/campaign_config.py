@@ -8,10 +8,23 @@ from typing import Annotated, Literal
 import tyro
 
 from ..bounds import checked
-from .bench_topics import BenchTopics
 
 Tested = Literal['policy', 'remote', 'naive', 'running']
 CommandKind = Literal['joints', 'twist', 'positions', 'pose']
+
+
+@dataclass(frozen=True)
+class BenchTopics:
+    """Names in the graph; the node under test has to use them."""
+
+    cameras: tuple[str, str] = ('/bench/front/image', '/bench/wrist/image/compressed')
+    joint_states: str = '/joint_states'
+    pose: str = '/end_effector_pose'
+    instruction: str = '/bench/instruction'
+    joint_command: str = '/bench/joint_trajectory'
+    twist_command: str = '/bench/twist_command'
+    positions_command: str = '/bench/joint_positions'
+    pose_command: str = '/bench/pose_command'
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .campaign_config import Tested
-from .fault_bench import FaultBench
-from .spoil import Spoil
+from .fault_bench import FaultBench, Spoil
 
 Expected = Literal['hold', 'go on', 'either', 'silence']
 Act = Callable[[FaultBench], None]

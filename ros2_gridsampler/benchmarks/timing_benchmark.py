@@ -26,7 +26,7 @@ from ..nodes.child_process import ChildProcess
 from ..nodes.policy_reports import TIMING_COLUMNS
 from ..nodes.rclpy_repairs import take_waiting
 from ..nodes.topics import REPORTS
-from .bench_topics import BenchTopics
+from .campaign_config import BenchTopics
 from .exercise import FINGERS, save_exercise_policy
 from .fault_bench import FaultBench
 from .fault_table import START_SENTENCE

@@ -5,14 +5,16 @@
 Those of predictions have files of their own: they are larger, and stand beside baselines.
 """
 
+from collections import deque
 from typing import Any, ClassVar
+
+import numpy as np
 
 from ..acting.loop_states import LoopState
 from .action_errors import ActionErrors
 from .critical_error import CriticalError
 from .gripper_events import GripperEvents
 from .metric import Metric, Numbers, Report, Row, Setting, some
-from .smoothness import Smoothness
 
 # Fewer of the commands changed by the filter need no action.
 _CHANGED = 0.01
@@ -20,6 +22,42 @@ _CHANGED = 0.01
 _HELD = 0.05
 # Times the operator's jerk.
 _ROUGH = 2.0
+
+
+class Smoothness:
+    """Root mean square jerk of a sampled signal, in units of `action_scale` per s^3.
+
+    Args:
+        scale: Unit of each entry.
+        order: Differences to take: 3 of positions, 2 of velocities.
+    """
+
+    def __init__(self, scale: Numbers, order: int) -> None:
+        self._scale = scale
+        self._order = order
+        self._samples: deque[tuple[float, Numbers]] = deque(maxlen=order + 1)
+        self._sum, self._count = 0.0, 0
+
+    def add(self, time: float, value: Numbers) -> None:
+        """The signal at `time` [s]; a pause or a step back starts anew."""
+        if self._samples and not 0 < time - self._samples[-1][0] < 0.5:
+            self._samples.clear()
+        self._samples.append((time, value / self._scale))
+        if len(self._samples) > self._order:
+            times = np.array([at for at, _ in self._samples])
+            period = (times[-1] - times[0]) / self._order
+            values = np.array([value for _, value in self._samples])
+            jerk = np.diff(values, self._order, axis=0)[-1] / period**self._order
+            self._sum += float((jerk**2).mean())
+            self._count += 1
+
+    def cut(self) -> None:
+        """Start anew with the next sample."""
+        self._samples.clear()
+
+    def value(self) -> float | None:
+        """None where there were too few samples."""
+        return float(np.sqrt(self._sum / self._count)) if self._count else None
 
 
 class Seams(Metric):

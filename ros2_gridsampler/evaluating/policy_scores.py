@@ -17,13 +17,42 @@ from ..engines import Backend
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from ..vla.deployed_policy import DeployedConfig
-from .action_scale import action_scale
 from .command_replay import CommandReplay, LoopCommands, ScheduledCommands, percentiles
 from .evaluation_config import EvaluationConfig
-from .metric import ComparedFrame, Metric, Setting
+from .metric import ComparedFrame, Metric, Setting, action_scale
 from .metrics import METRICS
 
 Numbers = NDArray[np.float64]
+
+
+class PolicyDrift:
+    """Mean absolute difference of two policies, by step and entry of an action.
+
+    Args:
+        names: The names of the entries of an action.
+        scale: Unit of each, see `action_scale`.
+        steps: The steps of the shorter chunk.
+    """
+
+    def __init__(self, names: Sequence[str], scale: NDArray[np.float64], steps: int) -> None:
+        self._names, self._scale = tuple(names), scale
+        self._sum = np.zeros((steps, len(names)))
+        self._frames = 0
+
+    def add(self, first: ActionChunk, other: ActionChunk) -> None:
+        """What both say to one frame."""
+        steps = len(self._sum)
+        self._sum += np.abs(first.targets[:steps] - other.targets[:steps])
+        self._frames += 1
+
+    def summary(self) -> dict[str, Any]:
+        """By step and by entry in physical units; `scaled` over all, in units of the arm."""
+        mean = self._sum / self._frames
+        return {
+            'mean_absolute_difference': mean.mean(1).tolist(),
+            'scaled': float((mean / self._scale).mean()),
+            'by_action': dict(zip(self._names, mean.mean(0).tolist(), strict=True)),
+        }
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,12 @@ from ..vla.deployed_policy import DeployedConfig, Elsewhere
 from .camera_checks import CameraChecks
 from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output
-from .command_statistics import CommandStatistics
 from .command_thread import Clocks, CommandThread
 from .gripper_message import GripperMessage
 from .inference_thread import InferenceThread, TimedPrediction
 from .input_topics import InputTopics
 from .loop_findings import LoopFindings
-from .loop_report import LoopReport
+from .loop_report import CommandStatistics, LoopReport
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
