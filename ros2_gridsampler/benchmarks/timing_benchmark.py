@@ -165,9 +165,7 @@ def _measure(
         _MODULES[node],
         parameters,
         {'~/instruction': topics.instruction, '~/twist_command': topics.twist_command},
-        environment={'OMP_NUM_THREADS': '1', **os.environ},
         log=policy.parent / f'{node}.log',
-        patience=15.0,
     )
     try:
         with child:

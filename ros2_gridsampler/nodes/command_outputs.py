@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -21,17 +21,28 @@ from .gripper_message import GripperMessage
 from .output_topics import CommandOutput, Numbers, numbers_message
 
 
-class TwistOutput(CommandOutput):
-    """TwistStamped on `~/twist_command`, the gripper (`GripperMessage`) on `~/gripper_command`."""
+class HandOutput(CommandOutput):
+    """The hand on a topic of its own, the gripper (`GripperMessage`) on `~/gripper_command`."""
+
+    topic: ClassVar[str]
+    kind: ClassVar[Any]
 
     def __init__(
         self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
     ) -> None:
-        super().__init__(
-            node, {'~/twist_command': TwistStamped, '~/gripper_command': gripper.kind}
-        )
+        super().__init__(node, {self.topic: self.kind, '~/gripper_command': gripper.kind})
         self._frame = space.frame
         self._gripper = gripper
+
+    def _send(self, message: Any, values: Numbers, time: float) -> None:
+        self._publishers[0].publish(message)
+        self._publishers[1].publish(self._gripper.make(values[6:], time))
+
+
+class TwistOutput(HandOutput):
+    """TwistStamped on `~/twist_command`."""
+
+    topic, kind = '~/twist_command', TwistStamped
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
@@ -39,21 +50,14 @@ class TwistOutput(CommandOutput):
         """Sends a command; see `CommandOutput.publish`."""
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
-        self._publishers[0].publish(message)
-        self._publishers[1].publish(self._gripper.make(values[6:], time))
+        self._send(message, values, time)
 
 
-class PoseOutput(CommandOutput):
-    """PoseStamped on `~/pose_command`, the gripper (`GripperMessage`) on `~/gripper_command`."""
+class PoseOutput(HandOutput):
+    """PoseStamped on `~/pose_command`."""
 
+    topic, kind = '~/pose_command', PoseStamped
     leads = True
-
-    def __init__(
-        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
-    ) -> None:
-        super().__init__(node, {'~/pose_command': PoseStamped, '~/gripper_command': gripper.kind})
-        self._frame = space.frame
-        self._gripper = gripper
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
@@ -63,8 +67,7 @@ class PoseOutput(CommandOutput):
             raise RuntimeError('A pose is commanded before the end effector was measured.')
         message = PoseStamped()
         fill_pose(message, pose, self._frame, time)
-        self._publishers[0].publish(message)
-        self._publishers[1].publish(self._gripper.make(values[6:], time))
+        self._send(message, values, time)
 
 
 class JointTrajectoryOutput(CommandOutput):

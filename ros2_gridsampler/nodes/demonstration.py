@@ -94,9 +94,6 @@ def _watcher(cameras: Sequence[str], context: Any) -> DemonstrationWatcher:
 def _children(
     config: DemonstrationConfig, folder: Path, policy: PolicyConfig, out: Path
 ) -> tuple[ChildProcess, ChildProcess]:
-    # On two cores Mesa's and OpenMP's own threads would only fight each other.
-    threads = {'LP_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
-    environment = {**threads, **os.environ}
     arm = ChildProcess(
         'nodes.simulated_arm_node',
         {
@@ -110,7 +107,6 @@ def _children(
             'publish_clock': True,
         },
         {},
-        environment=environment,
         log=out / 'simulated_arm.log',
         # It cannot end while it builds a scene, and has nothing to lose.
         patience=3.0,
@@ -134,10 +130,7 @@ def _children(
             '~/twist_command': arm_messages.TWIST_COMMAND,
             '~/gripper_command': arm_messages.GRIPPER_COMMAND,
         },
-        environment=environment,
         log=out / 'policy_node.log',
-        # It decelerates first.
-        patience=15.0,
     )
     return arm, node
 

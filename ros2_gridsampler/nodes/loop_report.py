@@ -125,7 +125,7 @@ class LoopReport:
             'instruction': view.instruction,
             'visual tokens': f'{cameras * config.tokens} of {cameras * config.dense_tokens}',
             **{f'frames received: {c.name}': c.received for c in self._inputs.cameras.all},
-            'state of the arm from': self._inputs.state_publishers(),
+            'state of the arm from': self._inputs.states.publishers(),
             'observations decoded': self._inference.decoded,
             'loop': view.state.name,
             'commands': self._statistics.commands,

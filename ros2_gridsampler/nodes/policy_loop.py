@@ -171,7 +171,7 @@ class PolicyLoop:
                 arm,
                 parameters,
                 leads=self._output.leads,
-                needed=self._inputs.needed,
+                needed=self._inputs.states.needed,
             )
             undo.pop_all()
         self._findings = LoopFindings(
@@ -331,7 +331,8 @@ class PolicyLoop:
             self._post(Told(instruction))
 
     def _measured(self) -> Measured | None:
-        measured, pose = self._inputs.measured(), self._inputs.measured_pose
+        states = self._inputs.states
+        measured, pose = states.measured(), states.measured_pose
         if measured is None:
             return None
         place = None if pose is None else pose.values
