@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..device import to_arrays, to_device, torch_device
 from ..policy.signature import Arrays, Precision, Signature
-from .engine import (
-    Built,
-    Compilable,
-    EngineRefused,
-    LibraryEngine,
-    Machine,
-    Session,
-    Settings,
-)
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +20,7 @@ if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
 
-class Eager(LibraryEngine):
+class Eager(Engine):
     """PyTorch itself; it has no files, and one number of threads for the whole process."""
 
     name = 'eager'
@@ -59,11 +51,7 @@ class Eager(LibraryEngine):
         return {}
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
         """Returns the network itself, on the device that was asked for."""
         network, device = self.network(settings, source)

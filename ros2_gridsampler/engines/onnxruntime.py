@@ -17,8 +17,8 @@ from ..policy.signature import Arrays, Precision, Signature
 from .engine import (
     Built,
     Compilable,
+    Engine,
     EngineRefused,
-    LibraryEngine,
     Machine,
     Session,
     Settings,
@@ -37,7 +37,7 @@ LIMIT = (1 << 31) - (1 << 24)
 PACKAGES = "'onnx>=1.20,<2' 'onnxscript>=0.7,<0.8' 'onnxruntime>=1.24,<2'"
 
 
-class OnnxRuntime(LibraryEngine):
+class OnnxRuntime(Engine):
     """ONNX Runtime on the CPU; for int8 the weights are quantised, and stay so."""
 
     name = 'onnxruntime'
@@ -63,11 +63,7 @@ class OnnxRuntime(LibraryEngine):
         return {FILE: quantise(content) if settings.precision == 'int8' else content}
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
         """Returns the files, opened."""
         return OnnxRuntimeSession(files, signature, settings)

@@ -14,15 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..policy.signature import Arrays, Precision, Signature
-from .engine import (
-    Built,
-    Compilable,
-    EngineRefused,
-    LibraryEngine,
-    Machine,
-    Session,
-    Settings,
-)
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
@@ -32,7 +24,7 @@ CAPABILITIES: dict[Precision, str] = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'F
 DESCRIPTION, WEIGHTS = 'graph.xml', 'graph.bin'
 
 
-class OpenVino(LibraryEngine):
+class OpenVino(Engine):
     """OpenVINO on the CPU; what it builds computes in every precision and on every machine."""
 
     name = 'openvino'
@@ -86,11 +78,7 @@ class OpenVino(LibraryEngine):
             ) from error
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
         """Returns the files, opened."""
         return OpenVinoSession(files, signature, settings)

@@ -18,16 +18,7 @@ import numpy as np
 
 from ..device import torch_device
 from ..policy.signature import Arrays, Precision, Signature
-from .engine import (
-    Built,
-    Compilable,
-    EngineRefused,
-    LibraryEngine,
-    Machine,
-    Session,
-    Settings,
-    versions,
-)
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings, versions
 from .onnxruntime import OPSET, to_onnx
 
 if TYPE_CHECKING:
@@ -44,7 +35,7 @@ PACKAGES = (
 _DRIVERS = (Path('/proc/driver/nvidia/version'), Path('/etc/nv_tegra_release'))
 
 
-class TensorRt(LibraryEngine):
+class TensorRt(Engine):
     """TensorRT on a GPU; the precision is that of the graph's tensors."""
 
     name = 'tensorrt'
@@ -86,11 +77,7 @@ class TensorRt(LibraryEngine):
             return {PLAN: _by_torch(graph) if by_torch else _by_onnx(to_onnx(graph))}
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
         """Returns the files, opened."""
         import torch
