@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy node and naive node, idle and under load -> when their commands leave."""
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +26,7 @@ from ..nodes.topics import REPORTS
 from .campaign_config import BenchTopics
 from .exercise import FINGERS, save_exercise_policy
 from .fault_bench import FaultBench
-from .fault_table import START_SENTENCE
+from .fault_table import START_SENTENCE, busy
 
 _RESOLUTION = (640, 480)
 _START = 120.0
@@ -173,7 +170,7 @@ def _measure(
             _until(bench, lambda: any(c.moves for c in bench.judge.commands), child, check)
             bench.spoil_model(f'slow {_INFERENCE}')
             for load in (LOADS[name] for name in loads):
-                with _hogs(os.cpu_count() or 1 if 'cores' in load else 0):
+                with busy(os.cpu_count() or 1 if 'cores' in load else 0):
                     _spin(bench, 2.0, check)
                     bench.judge.begin()
                     _take_timings(timings)
@@ -247,15 +244,3 @@ def _spin(bench: FaultBench, duration: float, check: Callable[[], None], what: s
             check()
             bench.tick(left)
             bar.update(int(time.monotonic() - begin) - bar.n)
-
-
-@contextlib.contextmanager
-def _hogs(count: int) -> Iterator[None]:
-    endless = [sys.executable, '-c', 'while True: pass']
-    hogs = [subprocess.Popen(endless) for _ in range(count)]  # noqa: S603 - our own loop
-    try:
-        yield
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()
