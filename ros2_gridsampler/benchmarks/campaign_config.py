@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..bounds import checked
+from ..bounds import checked, setting
 
 Tested = Literal['policy', 'remote', 'naive', 'running']
 CommandKind = Literal['joints', 'twist', 'positions', 'pose']
@@ -53,13 +53,13 @@ class CampaignConfig:
     node: Tested = 'policy'
     kind: Annotated[CommandKind, tyro.conf.Suppress] = 'joints'
     faults: tuple[str, ...] = ()
-    pairs: int = field(default=0, metadata={'minimum': 0})
-    seed: int = field(default=0, metadata={'minimum': 0})
+    pairs: int = setting(0, minimum=0)
+    seed: int = setting(0, minimum=0)
     arm: str = 'panda'
-    rate: float = field(default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000})
-    duration: float = field(default=4.0, metadata={'unit': 's', 'above': 0})
-    patience: float = field(default=30.0, metadata={'unit': 's', 'above': 0})
-    start_patience: float = field(default=120.0, metadata={'unit': 's', 'above': 0})
+    rate: float = setting(50.0, unit='Hz', minimum=1, maximum=2000)
+    duration: float = setting(4.0, unit='s', above=0)
+    patience: float = setting(30.0, unit='s', above=0)
+    start_patience: float = setting(120.0, unit='s', above=0)
     node_name: str = '/policy_node'
     topics: Annotated[BenchTopics, tyro.conf.Suppress] = field(default_factory=BenchTopics)
 

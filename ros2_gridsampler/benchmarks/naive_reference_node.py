@@ -6,7 +6,7 @@ Inference in the picture's callback, the newest message of each topic wins, the 
 the chunk is sent as it is; no age, no limits, no stop. Never run this on an arm.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..acting.command_message import (
     integrate_twist,
     read_pose,
 )
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..nodes.node_setup import declare_parameters, read_parameters, run
 from ..nodes.topics import LATCHED, NEWEST, NEWEST_RELIABLE
 from ..policy.checkpoint import load_checkpoint
@@ -41,16 +41,11 @@ from .exercised_policy_node import MODEL_FAULT
 class NaiveParameters:
     """What it listens to; the names are those of the policy node."""
 
-    policy: str = field(default='', metadata={'help': 'Checkpoint folder'})
-    output: str = field(default='', metadata={'help': 'As of the policy node'})
-    camera_topics: tuple[str, ...] = field(default=(), metadata={'help': 'One per camera'})
-    command_rate: float = field(
-        default=0.0,
-        metadata={
-            'help': 'Predict in a timer; 0: in the callback of each picture',
-            'unit': 'Hz',
-            'minimum': 0.0,
-        },
+    policy: str = setting('', 'Checkpoint folder')
+    output: str = setting('', 'As of the policy node')
+    camera_topics: tuple[str, ...] = setting((), 'One per camera')
+    command_rate: float = setting(
+        0.0, 'Predict in a timer; 0: in the callback of each picture', unit='Hz', minimum=0.0
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..device import check_device
 from ..policy.signature import Arrays, Precision, Signature
 from ..seeing.observation import Observation
@@ -45,7 +45,7 @@ class Settings:
     """
 
     precision: Precision = 'fp32'
-    threads: int = field(default=1, metadata={'minimum': 1})
+    threads: int = setting(1, minimum=1)
     device: str = 'auto'
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..acting.command_loop import CommandLoop
 from ..acting.loop_config import LoopConfig
 from ..acting.loop_events import Event, Instant, Measured, Predicted, Told
 from ..acting.loop_states import LoopState
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..seeing.stream_health import LadderConfig, StreamBudget, Transition
 
 Numbers = NDArray[np.float64]
@@ -38,8 +38,8 @@ class CommandConfig:
         ladder: How long what is wrong with a stream may last.
     """
 
-    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = field(
-        default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 1000}
+    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = setting(
+        50.0, unit='Hz', minimum=1, maximum=1000
     )
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     ladder: LadderConfig = LadderConfig()  # noqa: RUF009 - frozen

@@ -3,7 +3,7 @@
 """A folder of encoders -> a latched manifest and the active one's weights, for a fleet."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..encoders.served_folder import ServedFolder, check_folder_apart
 from ..encoders.weight_chunks import chunk_count, fill_chunk, split
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
@@ -26,13 +26,8 @@ PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
 class EncoderServerParameters:
     """See the fields' help."""
 
-    folder: str = field(
-        default='', metadata={'help': 'Folder of encoder folders', 'read_only': True}
-    )
-    active: str = field(
-        default='',
-        metadata={'help': "Encoder that the fleet should use; empty for each policy's own"},
-    )
+    folder: str = setting('', 'Folder of encoder folders', read_only=True)
+    active: str = setting('', "Encoder that the fleet should use; empty for each policy's own")
 
 
 class EncoderServerNode(Node):

@@ -3,7 +3,7 @@
 """`/tf` and `/tf_static` -> PoseStamped of the hand, for drivers that publish none."""
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_pose
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..files import find
 from ..seeing.newest_transforms import NewestTransforms
 from .node_setup import BadParameter, declare_parameters, read_parameters, run
@@ -33,23 +33,17 @@ _FIXED = QoSProfile(
 class PoseFromTfParameters:
     """See the fields' help."""
 
-    arm: str = field(
-        default='',
-        metadata={
-            'help': 'YAML with the limits of the arm, or the name of one in calibration/: the '
-            'pose is in its base_frame',
-            'read_only': True,
-        },
+    arm: str = setting(
+        '',
+        'YAML with the limits of the arm, or the name of one in calibration/: the '
+        'pose is in its base_frame',
+        read_only=True,
     )
-    frame: str = field(
-        default='', metadata={'help': 'Frame of the hand, like tool0', 'read_only': True}
-    )
-    pose_topic: str = field(
-        default='end_effector_pose',
-        metadata={
-            'help': 'PoseStamped that is published; relative to the namespace of the node',
-            'read_only': True,
-        },
+    frame: str = setting('', 'Frame of the hand, like tool0', read_only=True)
+    pose_topic: str = setting(
+        'end_effector_pose',
+        'PoseStamped that is published; relative to the namespace of the node',
+        read_only=True,
     )
 
 
