@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -26,7 +25,7 @@ from ..acting.command_message import (
     read_pose,
 )
 from ..bounds import checked, setting
-from ..nodes.node_setup import declare_parameters, read_parameters, run
+from ..nodes.node_setup import RunnableNode, declare_parameters, read_parameters, run
 from ..nodes.topics import LATCHED, NEWEST, NEWEST_RELIABLE
 from ..policy.checkpoint import load_checkpoint
 from ..seeing.calibration import prepare_image
@@ -49,7 +48,7 @@ class NaiveParameters:
     )
 
 
-class NaiveReferenceNode(Node):
+class NaiveReferenceNode(RunnableNode):
     """A node that is like the policy node by its topics, and by nothing else."""
 
     def __init__(self, **options: Any) -> None:
@@ -83,14 +82,6 @@ class NaiveReferenceNode(Node):
         self._by_timer = parameters.command_rate > 0
         if self._by_timer:
             self.create_timer(1 / parameters.command_rate, self._act)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node has ended, which it never does by itself."""
-        return False
-
-    def stop(self) -> None:
-        """Nothing: that is the point."""
 
     def _taker(self, name: str) -> Any:
         def take(message: Any) -> None:
@@ -131,7 +122,7 @@ class NaiveReferenceNode(Node):
         )
         action = self._exercise.predict(observation).chunk.targets[0]
         message: Any
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._kind == 'joint_position_array':
             message = Float64MultiArray()
             fill_float64_multi_array(message, action)

@@ -8,7 +8,6 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from ..acting.arm_limits import load_arm
@@ -16,7 +15,7 @@ from ..acting.command_message import fill_pose
 from ..bounds import checked, setting
 from ..files import find
 from ..seeing.newest_transforms import NewestTransforms
-from .node_setup import BadParameter, declare_parameters, read_parameters, run
+from .node_setup import BadParameter, RunnableNode, declare_parameters, read_parameters, run
 from .problems import Problems
 from .topics import EVERY, STATE
 
@@ -47,7 +46,7 @@ class PoseFromTfParameters:
     )
 
 
-class PoseFromTfNode(Node):
+class PoseFromTfNode(RunnableNode):
     """Says where the hand is whenever `/tf` does, with the stamp of the joints behind it."""
 
     def __init__(self, **options: Any) -> None:
@@ -75,14 +74,6 @@ class PoseFromTfNode(Node):
         self._publisher = self.create_publisher(PoseStamped, parameters.pose_topic, STATE)
         self.create_subscription(kind, '/tf_static', lambda m: self._take(m, fixed=True), _FIXED)
         self.create_subscription(kind, '/tf', lambda m: self._take(m, fixed=False), EVERY)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node has ended, which it never does by itself."""
-        return False
-
-    def stop(self) -> None:
-        """Does nothing, for nothing moves here."""
 
     def _take(self, message: Any, *, fixed: bool) -> None:
         try:

@@ -13,7 +13,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from trajectory_msgs.msg import JointTrajectory
 
@@ -22,7 +21,7 @@ from ..bags.bag_reader import read_serialised, read_topics
 from ..bags.bag_storage import RecordedMessage
 from ..bounds import checked, setting
 from ..seeing.camera_message import stamp_seconds
-from .node_setup import Refused, declare_parameters, read_parameters, run
+from .node_setup import Refused, RunnableNode, declare_parameters, read_parameters, run
 from .topics import LATCHED, STATE, ros_time
 
 # What a policy reads. Recorded commands are played only if they are named: an arm may listen.
@@ -75,7 +74,7 @@ class ReplayParameters:
     chunk_timeout: float = setting(5.0, 'Longest wait for one answer', unit='s', minimum=0.0)
 
 
-class ReplayNode(Node):
+class ReplayNode(RunnableNode):
     """Plays a bag; every node that listens must run with `use_sim_time`, for stamps stay."""
 
     def __init__(self, **options: Any) -> None:
