@@ -31,13 +31,11 @@ class Eager(Engine):
     on_gpu = True
 
     def library(self) -> Any:
-        """Returns the module of the library."""
         import torch
 
         return torch
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         import torch
 
         device = self._device(settings)
@@ -47,13 +45,11 @@ class Eager(Engine):
         return Machine(engine, torch.cuda.get_device_name(device)), ('fp32', 'fp16', 'bf16')
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns nothing, for there are no files."""
         return {}
 
     def session(
         self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the network itself, on the device that was asked for."""
         network, device = self.network(settings, source)
         return EagerSession(network, signature, device)
 
@@ -100,7 +96,6 @@ class EagerSession:
         self._device = device
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         import torch
 
         exact: contextlib.AbstractContextManager[object] = contextlib.nullcontext()

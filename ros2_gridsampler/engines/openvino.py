@@ -41,7 +41,6 @@ class OpenVino(Engine):
         return _openvino()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         core = _core()
         offered = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         able = [each for each in HINTS if CAPABILITIES[each] in offered]
@@ -80,7 +79,6 @@ class OpenVino(Engine):
     def session(
         self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the files, opened."""
         return OpenVinoSession(files, signature, settings)
 
 
@@ -161,7 +159,6 @@ class OpenVinoSession:
         }
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         for name, place in self._given.items():
             place[...] = arrays[name]
         self._request.infer()

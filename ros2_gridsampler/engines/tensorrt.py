@@ -47,11 +47,9 @@ class TensorRt(Engine):
     hint = 'For int8 it needs a model that was quantised with data.'
 
     def library(self) -> Any:
-        """Returns the module of the library."""
         return _library()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         import torch
 
         gpu = _gpu(settings)
@@ -67,7 +65,6 @@ class TensorRt(Engine):
         return machine, able if capability >= (8, 0) else able[:2]
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns the files of an engine."""
         import torch
 
         by_torch = _route() == 'torch-tensorrt'
@@ -79,7 +76,6 @@ class TensorRt(Engine):
     def session(
         self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the files, opened."""
         import torch
 
         gpu = _gpu(settings)
@@ -235,7 +231,6 @@ class TensorRtSession:
             self._host[name].copy_(self._device[name], non_blocking=True)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         import torch
 
         for name in self._given:

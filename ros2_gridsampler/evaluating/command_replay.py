@@ -115,17 +115,14 @@ class LoopCommands:
         self._inbox = [event for event in self._inbox if isinstance(event, Told)]
 
     def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
-        """See `Follower`."""
         self._inbox.append(Predicted(chunk, instruction))
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
-        """See `Follower`."""
         view = self._loop.view
         coming = [e.chunk for e in self._inbox if isinstance(e, Predicted)]
         return view.prefix(coming, start_time, period, now)
 
     def due(self, state: Numbers, time: float, now: float) -> Due:
-        """See `Follower`."""
         inbox, self._inbox = [*self._inbox, Measured(state, time)], []
         command = self._loop.step(Instant(now, now, now), inbox)
         view = self._loop.view
@@ -148,19 +145,15 @@ class ScheduledCommands:
         self._schedule = ChunkSchedule(config.schedule)
 
     def restart(self, time: float) -> None:
-        """See `Follower`."""
         self._schedule.clear()
 
     def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
-        """See `Follower`."""
         self._schedule.add(chunk, now)
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
-        """See `Follower`."""
         return self._schedule.prefix(start_time, period, now)
 
     def due(self, state: Numbers, time: float, now: float) -> Due:
-        """See `Follower`."""
         try:
             return Due(self._schedule.action(now), '')
         except NoActionDue as error:

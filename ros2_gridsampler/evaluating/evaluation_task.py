@@ -67,7 +67,6 @@ class PredictionBag:
     def prediction(
         self, now: float, observation: Observation, predictions: Sequence[Prediction]
     ) -> None:
-        """See `evaluation.Listener`."""
         for number, (contestant, prediction) in enumerate(
             zip(self._contestants, predictions, strict=True)
         ):

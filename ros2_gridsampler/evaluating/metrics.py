@@ -69,12 +69,10 @@ class Seams(Metric):
     }
 
     def summary(self) -> dict[str, Any]:
-        """Returns how many seams there were and by how much they jump, in units of the arm."""
         return {'seams': self.setting.main.summary()['seams']}
 
     @classmethod
     def rows(cls, report: Report) -> list[Row]:
-        """Returns the jump in percentiles."""
         jump = report['seams']['jump']
         text = None if jump is None else ' / '.join(f'{jump[k]:.3g}' for k in jump)
         return [Row('jump between two chunks, p50 / p99 / max [u]', text)]
@@ -94,12 +92,10 @@ class Jerk(Metric):
         self._commanded, self._recorded = (Smoothness(setting.scale, order) for _ in range(2))
 
     def cut(self) -> None:
-        """Take no difference across the cut."""
         self._commanded.cut()
         self._recorded.cut()
 
     def command(self, time: float, operator: Numbers, commanded: Numbers | None) -> None:
-        """Take what both command at the moments of the operator's actions."""
         self._recorded.add(time, operator)
         if commanded is not None:
             self._commanded.add(time, commanded)
@@ -112,7 +108,6 @@ class Jerk(Metric):
 
     @classmethod
     def rows(cls, report: Report) -> list[Row]:
-        """Returns the ratio."""
         ratio = report['jerk']['ratio']
         text = None if ratio is None else f'{ratio:.3g} \u00d7'
         return [Row('jerk of the commands against the operator\u2019s', text)]
@@ -143,7 +138,6 @@ class FilterInterventions(Metric):
 
     @classmethod
     def rows(cls, report: Report) -> list[Row]:
-        """Returns the count of commands."""
         return [
             Row(
                 'commands changed by the safety filter',

@@ -105,7 +105,6 @@ class OverlayFilm(FilmFile):
     def prediction(
         self, now: float, observation: Observation, predictions: Sequence[Prediction]
     ) -> None:
-        """See `evaluation.Listener`."""
         if np.isnan(self._begin):
             self._begin = observation.time
         elapsed = observation.time - self._begin

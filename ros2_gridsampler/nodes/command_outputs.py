@@ -47,7 +47,6 @@ class TwistOutput(HandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         message = TwistStamped()
         fill_twist(message, values[:6], self._frame, time)
         self._send(message, values, time)
@@ -62,7 +61,6 @@ class PoseOutput(HandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         if pose is None:
             raise RuntimeError('A pose is commanded before the end effector was measured.')
         message = PoseStamped()
@@ -86,7 +84,6 @@ class JointTrajectoryOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         message = JointTrajectory()
         due = np.array([max(self._period, reach_time)])
         # Without a stamp it starts on arrival; a late one with a stamp would be over, and refused.
@@ -104,7 +101,6 @@ class JointPositionArrayOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         self._publishers[0].publish(numbers_message(values))
 
 
@@ -215,6 +211,5 @@ class SeparateJointsOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         self._others.publish(values[self._rest], pose, time, reach_time)
         self._publishers[-1].publish(self._gripper.make(values[self._separate], time))

@@ -323,7 +323,6 @@ class RemoteConfig(ConfigOfRobot):
 
     @property
     def continues(self) -> bool:
-        """Whether its server is told the steps under way."""
         return self.robot.continues
 
     @property
@@ -338,7 +337,6 @@ class RemoteConfig(ConfigOfRobot):
 
     @property
     def observation(self) -> ObservationConfig:
-        """The streams that the policy reads."""
         robot = self.robot
         return ObservationConfig(
             {camera: robot.preparation(camera) for camera in robot.cameras},
