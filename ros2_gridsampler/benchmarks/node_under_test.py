@@ -65,11 +65,6 @@ class NodeUnderTest:
         return Path(self._folder.name) / 'policy'
 
     @property
-    def ours(self) -> bool:
-        """Whether it is a process that was started here."""
-        return self._process is not None
-
-    @property
     def ended(self) -> bool:
         """Whether it was started here and has ended."""
         return self._process is not None and not self._process.running
