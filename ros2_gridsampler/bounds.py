@@ -59,7 +59,13 @@ def setting(
         why: Reason of the bounds.
         other: Marks that others look for, like `read_only`.
     """
-    said = {'help': help, 'unit': unit, 'minimum': minimum, 'above': above, 'maximum': maximum}
+    said: dict[str, Any] = {
+        'help': help,
+        'unit': unit,
+        'minimum': minimum,
+        'above': above,
+        'maximum': maximum,
+    }
     said |= {'why': why, **other}
     metadata = {name: value for name, value in said.items() if value is not None}
     made: Any = dataclasses.field(default=default, metadata=metadata)
