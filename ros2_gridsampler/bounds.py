@@ -59,15 +59,8 @@ def setting(
         why: Reason of the bounds.
         other: Marks that others look for, like `read_only`.
     """
-    said: dict[str, Any] = {
-        'help': help,
-        'unit': unit,
-        'minimum': minimum,
-        'above': above,
-        'maximum': maximum,
-    }
-    said |= {'why': why, **other}
-    metadata = {name: value for name, value in said.items() if value is not None}
+    said = dict(help=help, unit=unit, minimum=minimum, above=above, maximum=maximum, why=why)
+    metadata = {name: value for name, value in {**said, **other}.items() if value is not None}
     made: Any = dataclasses.field(default=default, metadata=metadata)
     return made  # type: ignore[no-any-return]
 
