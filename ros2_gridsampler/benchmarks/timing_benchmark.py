@@ -26,6 +26,7 @@ from ..nodes.topics import REPORTS
 from .campaign_config import BenchTopics
 from .exercise import FINGERS, save_exercise_policy
 from .fault_bench import FaultBench
+from .fault_report import shown
 from .fault_table import START_SENTENCE, busy
 
 _RESOLUTION = (640, 480)
@@ -97,7 +98,7 @@ class TimingReport:
             f'| {r.node} | {r.rate:g} Hz | {r.load} | {r.period_p50:.1f} / {r.period_p99:.1f} / '
             f'{r.period_max:.1f} | {r.regular_percent:.1f}% | {r.missed} of '
             f'{r.commands + r.missed} | '
-            f'{_number(r.overhead_p50)} | {_number(r.own_p50)} |'
+            f'{shown(r.overhead_p50, 1)} | {shown(r.own_p50, 1)} |'
             for r in self.rows
         ]
         machine = ', '.join(f'{key}: {value}' for key, value in self.hardware.items())
@@ -212,10 +213,6 @@ def _row(
         overhead_p50=1e3 * float(np.median(wait + decode + schedule)) if timings else None,
         own_p50=1e3 * float(np.median(wait + decode)) if timings else None,
     )
-
-
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.1f}'
 
 
 def _take_timings(subscription: Any) -> list[Any]:
