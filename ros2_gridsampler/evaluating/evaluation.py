@@ -27,6 +27,7 @@ from ..seeing.joint_states import NewestJoints
 from ..seeing.observation import Observation, check_contrast
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import Fault
+from .action_scale import action_scale, action_units
 from .blind_policy import BlindPolicy, mean_pictures
 from .contestants import refuse_other_streams
 from .critical_error import Intervals
@@ -36,7 +37,7 @@ from .evaluation_report import BLIND, COMPARE
 from .frame_comparison import Frame, FrameComparison
 from .gripper_events import GripperScale
 from .live_answers import Unanswered
-from .metric import Metric, action_scale, action_units
+from .metric import Metric
 from .metrics import METRICS
 from .policy_scores import Contestant, PolicyDrift, PolicyScores
 from .recorded_actions import RecordedActions

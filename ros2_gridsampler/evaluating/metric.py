@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace
@@ -21,24 +21,6 @@ Report = Mapping[str, Any]
 POLICY, HOLD_STATE, HOLD_ACTION = 'policy', 'hold_state', 'hold_action'
 BASELINES = {HOLD_ACTION: 'holding the previous action', HOLD_STATE: 'holding the state'}
 """What does nothing, in words: every score of predictions stands beside the same of these."""
-
-
-def action_scale(space: ActionSpace, limits: ArmLimits) -> Float[np.ndarray, ' actions']:
-    """One unit of each entry of an action.
-
-    A joint's is the way that it goes at its top speed in a second, so an error is the time that
-    it takes to correct; a speed's is the top speed; the gripper's is its whole opening. It depends
-    on the arm alone: not on a checkpoint's statistics, nor on a bag, so that scores compare.
-
-    Raises:
-        ValueError: The arm has no limits for this action space.
-    """
-    return space.means.scale(space.names, limits)
-
-
-def action_units(space: ActionSpace, limits: ArmLimits) -> tuple[str, ...]:
-    """In which unit each entry of an action is, for people; empty for a share of a range."""
-    return space.means.units(space.names, limits)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from ..engines import Backend
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from ..vla.deployed_policy import DeployedConfig
+from .action_scale import action_scale
 from .command_replay import CommandReplay, LoopCommands, ScheduledCommands, percentiles
 from .evaluation_config import EvaluationConfig
-from .metric import ComparedFrame, Metric, Setting, action_scale
+from .metric import ComparedFrame, Metric, Setting
 from .metrics import METRICS
 
 Numbers = NDArray[np.float64]
