@@ -8,6 +8,7 @@ come the refusal here, the ranges of ROS parameters and the help of flags. Numbe
 in any case.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
@@ -15,6 +16,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 Kind = TypeVar('Kind', bound=type)
+Value = TypeVar('Value')
 
 
 def checked(kind: Kind) -> Kind:
@@ -32,6 +34,35 @@ def checked(kind: Kind) -> Kind:
 
     kind.__post_init__ = enforce  # type: ignore[attr-defined]
     return kind
+
+
+def setting(
+    default: Value,
+    help: str | None = None,
+    *,
+    unit: str | None = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    why: str | None = None,
+    **other: bool,
+) -> Value:
+    """Returns a field of a dataclass with its bounds and what else is said of it.
+
+    Args:
+        default: Its default.
+        help: What people are told of it.
+        unit: Unit of its number.
+        minimum: Smallest value.
+        above: Value that is itself too small.
+        maximum: Largest value.
+        why: Reason of the bounds.
+        other: Marks that others look for, like `read_only`.
+    """
+    said = dict(help=help, unit=unit, minimum=minimum, above=above, maximum=maximum, why=why)
+    metadata = {name: value for name, value in {**said, **other}.items() if value is not None}
+    made: Any = dataclasses.field(default=default, metadata=metadata)
+    return made  # type: ignore[no-any-return]
 
 
 def bound_text(bounds: Mapping[str, Any]) -> str:

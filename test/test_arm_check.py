@@ -78,7 +78,7 @@ def wave(times):
 
 def motion(delay=0.12, change=lambda states: states):
     commands, states = np.arange(0, 12, 0.05), np.arange(0.01, 12, 0.01)
-    return ArmMotion(NAMES, commands, wave(commands), states, change(wave(states - delay)), NAMES)
+    return ArmMotion(NAMES, commands, wave(commands), states, change(wave(states - delay)))
 
 
 def test_the_hand_is_where_geometry_says(urdf_file):

@@ -19,7 +19,7 @@ from policies import tiny_policy
 from ros2_gridsampler.encoders.engine_maker import hand_over, take_over
 from ros2_gridsampler.engines import EngineRefused, build, load
 from ros2_gridsampler.engines.eager import Eager
-from ros2_gridsampler.engines.engine import LibraryEngine, Machine, Settings
+from ros2_gridsampler.engines.engine import Engine, Machine, Settings
 from ros2_gridsampler.engines.engine_cache import EngineCache
 from ros2_gridsampler.engines.exported_graph import export, run_eagerly
 from ros2_gridsampler.engines.onnxruntime import to_onnx
@@ -405,7 +405,7 @@ def test_the_default_takes_the_first_engine_that_is_installed_and_tells_why_not_
     assert preference('onnxruntime') == ('onnxruntime',)
 
 
-class Reference(LibraryEngine):
+class Reference(Engine):
     """An engine of this test alone: ONNX's own evaluator, operator by operator in NumPy."""
 
     name, files, lowers = 'reference', ('graph.onnx',), True

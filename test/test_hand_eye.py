@@ -15,7 +15,7 @@ from test_camera_calibration import run, shared
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.calibrating.camera_info_file import from_intrinsics, save_camera_info
 from ros2_gridsampler.calibrating.hand_eye import SETUPS, solve_hand_eye
-from ros2_gridsampler.calibrating.pose_pairs import PosePairs, load_pose_pairs, save_pose_pairs
+from ros2_gridsampler.calibrating.pose_pairs import PosePairs, load_pose_pairs
 from ros2_gridsampler.calibrating.transform_tree import GripperTrack
 from ros2_gridsampler.seeing.camera_message import encode_jpeg
 
@@ -180,7 +180,8 @@ def as_quaternion(matrix, factor=1.0):
 @pytest.mark.parametrize('suffix', ['.json', '.yaml'])
 def test_both_formats_read_the_same(tmp_path, suffix):
     pairs, _ = made_up('eye-in-hand', 4)
-    save_pose_pairs(tmp_path / f'moveit{suffix}', pairs)
+    both = np.stack([pairs.gripper_to_base, pairs.board_to_camera], axis=1)
+    (tmp_path / f'moveit{suffix}').write_text(json.dumps(both.tolist()))
     ours = [
         {'gripper_to_base': as_quaternion(a), 'board_to_camera': as_quaternion(b)}
         for a, b in zip(pairs.gripper_to_base, pairs.board_to_camera, strict=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from ros2_gridsampler.datasets.rotations import name_rotations
+from ros2_gridsampler.datasets.lerobot_import import name_rotations
 
 
 def turns(seed, rows=20):

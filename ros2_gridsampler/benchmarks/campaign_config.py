@@ -7,11 +7,24 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..bounds import checked
-from .bench_topics import BenchTopics
+from ..bounds import checked, setting
 
 Tested = Literal['policy', 'remote', 'naive', 'running']
 CommandKind = Literal['joints', 'twist', 'positions', 'pose']
+
+
+@dataclass(frozen=True)
+class BenchTopics:
+    """Names in the graph; the node under test has to use them."""
+
+    cameras: tuple[str, str] = ('/bench/front/image', '/bench/wrist/image/compressed')
+    joint_states: str = '/joint_states'
+    pose: str = '/end_effector_pose'
+    instruction: str = '/bench/instruction'
+    joint_command: str = '/bench/joint_trajectory'
+    twist_command: str = '/bench/twist_command'
+    positions_command: str = '/bench/joint_positions'
+    pose_command: str = '/bench/pose_command'
 
 
 @dataclass(frozen=True)
@@ -40,13 +53,13 @@ class CampaignConfig:
     node: Tested = 'policy'
     kind: Annotated[CommandKind, tyro.conf.Suppress] = 'joints'
     faults: tuple[str, ...] = ()
-    pairs: int = field(default=0, metadata={'minimum': 0})
-    seed: int = field(default=0, metadata={'minimum': 0})
+    pairs: int = setting(0, minimum=0)
+    seed: int = setting(0, minimum=0)
     arm: str = 'panda'
-    rate: float = field(default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 2000})
-    duration: float = field(default=4.0, metadata={'unit': 's', 'above': 0})
-    patience: float = field(default=30.0, metadata={'unit': 's', 'above': 0})
-    start_patience: float = field(default=120.0, metadata={'unit': 's', 'above': 0})
+    rate: float = setting(50.0, unit='Hz', minimum=1, maximum=2000)
+    duration: float = setting(4.0, unit='s', above=0)
+    patience: float = setting(30.0, unit='s', above=0)
+    start_patience: float = setting(120.0, unit='s', above=0)
     node_name: str = '/policy_node'
     topics: Annotated[BenchTopics, tyro.conf.Suppress] = field(default_factory=BenchTopics)
 

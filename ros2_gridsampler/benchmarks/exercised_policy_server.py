@@ -112,7 +112,6 @@ class _Spoiled(PolicyServer):
         self._spoil = spoil
 
     def answer(self, message: bytes) -> bytes | str:
-        """Returns the right answer, spoiled."""
         return self._spoil(super().answer(message))
 
 
@@ -121,7 +120,6 @@ class _Swing:
         self._by_joints, self._now = by_joints, now
 
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
-        """Returns the exercise from now on."""
         times = self._now() + _PERIOD * np.arange(_STEPS)
         targets: Any = swing_joints(times) if self._by_joints else swing_twist(times, observation)
         return Prediction(ActionChunk(0.0, _PERIOD, targets), {})

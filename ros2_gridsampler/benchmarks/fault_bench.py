@@ -5,6 +5,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,12 @@ from ..nodes.rclpy_repairs import take_waiting
 from ..nodes.topics import LATCHED, NEWEST_RELIABLE, STATE, ros_time
 from ..seeing.camera_message import encode_jpeg
 from ..simulation.kinematic_arm import KinematicArm
-from .bench_topics import BenchTopics
-from .campaign_config import CommandKind
+from .campaign_config import BenchTopics, CommandKind
 from .command_judge import CommandJudge
 from .controller_models import ForwardController, TrajectoryController
 from .exercise import CAMERAS, FINGERS, FRAME, HAND, JOINTS, RESOLUTION, REST
 from .exercised_policy_node import MODEL_FAULT
 from .exercised_policy_server import ExercisedPolicyServer
-from .spoil import Spoil
 
 _ALL = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)
 _STEP, _FRAME = 0.02, 0.05
@@ -37,6 +36,34 @@ _STEP, _FRAME = 0.02, 0.05
 _UPDATE = 0.004
 
 Numbers = NDArray[np.float64]
+
+
+@dataclass
+class Spoil:
+    """What is wrong with the streams now; all of it can be together."""
+
+    silent: set[str] = field(default_factory=set)
+    """Streams that say nothing, of 'front', 'wrist', 'joints'."""
+    delay: dict[str, float] = field(default_factory=dict)
+    """Camera -> how late its pictures come [s]."""
+    skew_rate: float = 0.0
+    """How much older the wrist's pictures get, per second."""
+    frozen: set[str] = field(default_factory=set)
+    black: set[str] = field(default_factory=set)
+    small: set[str] = field(default_factory=set)
+    cut: bool = False
+    """The compressed picture is cut in the middle."""
+    nan_joints: bool = False
+    zero_joints: bool = False
+    """Every joint says 0, as drivers do that have lost their arm."""
+    pose_jump: float = 0.0
+    """How far to the side the end effector is said to be [m]."""
+    reversed_joints: bool = False
+    missing_joint: bool = False
+    clock_offset: float = 0.0
+    """Shift of all stamps [s]."""
+    every_step: list[Callable[[], None]] = field(default_factory=list)
+    """Called every 20 ms."""
 
 
 class FaultBench(Node):

@@ -100,11 +100,10 @@ class FaultResult:
         excess = (
             '0' if self.max_limit_excess <= 0 else f'{self.max_limit_excess:.3g}x {self.limit}'
         )
-        times = ['-' if t is None else f'{t:.2f}' for t in (self.seconds_to_hold,)]
-        recover = '-' if self.seconds_to_recover is None else f'{self.seconds_to_recover:.2f}'
+        hold, recover = (shown(t, 2) for t in (self.seconds_to_hold, self.seconds_to_recover))
         verdict = 'yes' if self.safe else '**no**'
         return (
-            f'| {self.name} | {self.expected} | {excess} | {times[0]} | {recover} '
+            f'| {self.name} | {self.expected} | {excess} | {hold} | {recover} '
             f'| {self.commands_after_hold} | {verdict} |'
         )
 
@@ -148,6 +147,11 @@ def to_json(reports: Sequence[CampaignReport], random_steps: Mapping[str, Stress
         },
         indent=1,
     )
+
+
+def shown(value: float | None, digits: int) -> str:
+    """Returns a number as a cell of a table; a dash where there is none."""
+    return '-' if value is None else f'{value:.{digits}f}'
 
 
 def _moves_after_a_rest(commands: Sequence[SeenCommand]) -> int:

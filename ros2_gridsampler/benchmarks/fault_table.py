@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Name of a fault -> how the bench makes it, and what a safe node does."""
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from .campaign_config import Tested
-from .fault_bench import FaultBench
-from .spoil import Spoil
+from .fault_bench import FaultBench, Spoil
 
 Expected = Literal['hold', 'go on', 'either', 'silence']
 Act = Callable[[FaultBench], None]
@@ -210,19 +210,28 @@ def _no_rival(bench: FaultBench) -> None:
     bench.destroy_publisher(bench.rival)
 
 
-_hogs: list[subprocess.Popen[bytes]] = []
+@contextlib.contextmanager
+def busy(count: int) -> Iterator[None]:
+    """While it lasts, so many processes compute without end."""
+    endless = [sys.executable, '-c', 'while True: pass']
+    hogs = [subprocess.Popen(endless) for _ in range(count)]  # noqa: S603 - our own loop
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+_hogs = contextlib.ExitStack()
 
 
 def _hog(bench: FaultBench) -> None:
-    endless = [sys.executable, '-c', 'while True: pass']
-    _hogs.extend(subprocess.Popen(endless) for _ in range(2))  # noqa: S603 - our own loop
+    _hogs.enter_context(busy(2))
 
 
 def _no_hog(bench: FaultBench) -> None:
-    while _hogs:
-        hog = _hogs.pop()
-        hog.kill()
-        hog.wait()
+    _hogs.close()
 
 
 def _sentence(text: str) -> Act:

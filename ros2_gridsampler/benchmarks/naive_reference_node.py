@@ -6,13 +6,12 @@ Inference in the picture's callback, the newest message of each topic wins, the 
 the chunk is sent as it is; no age, no limits, no stop. Never run this on an arm.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -25,8 +24,8 @@ from ..acting.command_message import (
     integrate_twist,
     read_pose,
 )
-from ..bounds import checked
-from ..nodes.node_setup import declare_parameters, read_parameters, run
+from ..bounds import checked, setting
+from ..nodes.node_setup import RunnableNode, declare_parameters, read_parameters, run
 from ..nodes.topics import LATCHED, NEWEST, NEWEST_RELIABLE
 from ..policy.checkpoint import load_checkpoint
 from ..seeing.calibration import prepare_image
@@ -41,20 +40,15 @@ from .exercised_policy_node import MODEL_FAULT
 class NaiveParameters:
     """What it listens to; the names are those of the policy node."""
 
-    policy: str = field(default='', metadata={'help': 'Checkpoint folder'})
-    output: str = field(default='', metadata={'help': 'As of the policy node'})
-    camera_topics: tuple[str, ...] = field(default=(), metadata={'help': 'One per camera'})
-    command_rate: float = field(
-        default=0.0,
-        metadata={
-            'help': 'Predict in a timer; 0: in the callback of each picture',
-            'unit': 'Hz',
-            'minimum': 0.0,
-        },
+    policy: str = setting('', 'Checkpoint folder')
+    output: str = setting('', 'As of the policy node')
+    camera_topics: tuple[str, ...] = setting((), 'One per camera')
+    command_rate: float = setting(
+        0.0, 'Predict in a timer; 0: in the callback of each picture', unit='Hz', minimum=0.0
     )
 
 
-class NaiveReferenceNode(Node):
+class NaiveReferenceNode(RunnableNode):
     """A node that is like the policy node by its topics, and by nothing else."""
 
     def __init__(self, **options: Any) -> None:
@@ -88,14 +82,6 @@ class NaiveReferenceNode(Node):
         self._by_timer = parameters.command_rate > 0
         if self._by_timer:
             self.create_timer(1 / parameters.command_rate, self._act)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node has ended, which it never does by itself."""
-        return False
-
-    def stop(self) -> None:
-        """Nothing: that is the point."""
 
     def _taker(self, name: str) -> Any:
         def take(message: Any) -> None:
@@ -136,7 +122,7 @@ class NaiveReferenceNode(Node):
         )
         action = self._exercise.predict(observation).chunk.targets[0]
         message: Any
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._kind == 'joint_position_array':
             message = Float64MultiArray()
             fill_float64_multi_array(message, action)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node under test: started, ended by a signal, started again, activated again."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +17,6 @@ from .campaign_config import CampaignConfig
 from .exercise import FINGERS, save_exercise_policy
 from .fault_bench import FaultBench
 
-# From asking a process to end to making it [s].
-_PATIENCE = 15.0
 # For the answer of a service [s].
 _ANSWER = 5.0
 Until = Callable[[Callable[[], bool], float], bool]
@@ -66,11 +63,6 @@ class NodeUnderTest:
     @property
     def _policy(self) -> Path:
         return Path(self._folder.name) / 'policy'
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is a process that was started here."""
-        return self._process is not None
 
     @property
     def ended(self) -> bool:
@@ -172,9 +164,7 @@ class NodeUnderTest:
                 '~/joint_positions': topics.positions_command,
                 '~/pose_command': topics.pose_command,
             },
-            environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},
             log=self._logs / f'{config.node}_{config.kind}_{self._starts}.log',
-            patience=_PATIENCE,
         )
         self._process.__enter__()
 

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engines import CompiledPolicy, Name, load
 from ..engines.engine import EngineRefused
@@ -158,24 +160,16 @@ def measure(
                 backend=backend,
                 variant=variant,
                 threads=threads,
-                wall=_percentiles(np.array(wall[backend, variant]), (50, 99)),
+                wall=_percentiles(np.array(wall[backend, variant]), 50, 99),
                 cpu=float(np.median(own)),
-                speedup=_quartiles(np.array(cpu.get((backend, DENSE), own)) / own),
-                over_eager=None if eager is None else _quartiles(np.array(eager) / own),
+                speedup=_percentiles(np.array(cpu.get((backend, DENSE), own)) / own, 25, 50, 75),
+                over_eager=None
+                if eager is None
+                else _percentiles(np.array(eager) / own, 25, 50, 75),
             )
         )
     return times, refused
 
 
-def _quartiles(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> tuple[float, float, float]:
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return float(low), float(middle), float(high)
-
-
-def _percentiles(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], at: tuple[float, float]
-) -> tuple[float, float]:
-    low, high = np.percentile(values, at)
-    return float(low), float(high)
+def _percentiles(values: NDArray[np.float64], *at: float) -> Any:
+    return tuple(np.percentile(values, at).tolist())

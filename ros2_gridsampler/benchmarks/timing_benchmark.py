@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy node and naive node, idle and under load -> when their commands leave."""
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +23,11 @@ from ..nodes.child_process import ChildProcess
 from ..nodes.policy_reports import TIMING_COLUMNS
 from ..nodes.rclpy_repairs import take_waiting
 from ..nodes.topics import REPORTS
-from .bench_topics import BenchTopics
+from .campaign_config import BenchTopics
 from .exercise import FINGERS, save_exercise_policy
 from .fault_bench import FaultBench
-from .fault_table import START_SENTENCE
+from .fault_report import shown
+from .fault_table import START_SENTENCE, busy
 
 _RESOLUTION = (640, 480)
 _START = 120.0
@@ -100,7 +98,7 @@ class TimingReport:
             f'| {r.node} | {r.rate:g} Hz | {r.load} | {r.period_p50:.1f} / {r.period_p99:.1f} / '
             f'{r.period_max:.1f} | {r.regular_percent:.1f}% | {r.missed} of '
             f'{r.commands + r.missed} | '
-            f'{_number(r.overhead_p50)} | {_number(r.own_p50)} |'
+            f'{shown(r.overhead_p50, 1)} | {shown(r.own_p50, 1)} |'
             for r in self.rows
         ]
         machine = ', '.join(f'{key}: {value}' for key, value in self.hardware.items())
@@ -165,9 +163,7 @@ def _measure(
         _MODULES[node],
         parameters,
         {'~/instruction': topics.instruction, '~/twist_command': topics.twist_command},
-        environment={'OMP_NUM_THREADS': '1', **os.environ},
         log=policy.parent / f'{node}.log',
-        patience=15.0,
     )
     try:
         with child:
@@ -175,7 +171,7 @@ def _measure(
             _until(bench, lambda: any(c.moves for c in bench.judge.commands), child, check)
             bench.spoil_model(f'slow {_INFERENCE}')
             for load in (LOADS[name] for name in loads):
-                with _hogs(os.cpu_count() or 1 if 'cores' in load else 0):
+                with busy(os.cpu_count() or 1 if 'cores' in load else 0):
                     _spin(bench, 2.0, check)
                     bench.judge.begin()
                     _take_timings(timings)
@@ -219,10 +215,6 @@ def _row(
     )
 
 
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.1f}'
-
-
 def _take_timings(subscription: Any) -> list[Any]:
     return [message for message, _ in take_waiting(subscription)]
 
@@ -249,15 +241,3 @@ def _spin(bench: FaultBench, duration: float, check: Callable[[], None], what: s
             check()
             bench.tick(left)
             bar.update(int(time.monotonic() - begin) - bar.n)
-
-
-@contextlib.contextmanager
-def _hogs(count: int) -> Iterator[None]:
-    endless = [sys.executable, '-c', 'while True: pass']
-    hogs = [subprocess.Popen(endless) for _ in range(count)]  # noqa: S603 - our own loop
-    try:
-        yield
-    finally:
-        for hog in hogs:
-            hog.kill()
-            hog.wait()

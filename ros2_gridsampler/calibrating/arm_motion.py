@@ -30,7 +30,6 @@ class ArmMotion:
         commands: Commanded positions, [rad], [m] or fractions.
         state_times: Capture times [s].
         states: Measured positions, in the unit of the commands.
-        state_order: Joint names as the driver orders them.
     """
 
     names: tuple[str, ...]
@@ -38,7 +37,6 @@ class ArmMotion:
     commands: Float[np.ndarray, 'commands joints']
     state_times: Float[np.ndarray, ' states']
     states: Float[np.ndarray, 'states joints']
-    state_order: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,8 @@ def read_motion(
             f'{state_topic} lacks {missing}, which {command_topic} commands; it has {list(order)}.'
         )
     columns = [order.index(name) for name in names]
-    return ArmMotion(
-        names,
-        np.array(times),
-        np.stack(commands),
-        state_times,
-        states[:, columns],
-        order,
-    )
+    measured = states[:, columns]
+    return ArmMotion(names, np.array(times), np.stack(commands), state_times, measured)
 
 
 def read_states(

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was commanded and what was measured -> how much later the arm does it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from ..bounds import checked
+from ..bounds import checked, setting
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DelayConfig:
     joint: str
     arm: str = 'panda'
     amplitude: float = 0.05
-    repetitions: int = field(default=6, metadata={'minimum': 2})
+    repetitions: int = setting(6, minimum=2)
     joint_states: str = '/joint_states'
     command: str = '/joint_trajectory_controller/joint_trajectory'
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..seeing.camera_message import CameraIntrinsics
 from ..seeing.opencv import opencv
 
@@ -37,21 +37,11 @@ _MAX_SCALE = 1.5
 class DriftLimits:
     """How far a mount may have moved since the reference view was taken."""
 
-    max_shift: float = field(
-        default=2.0,
-        metadata={
-            'help': 'Largest shift of the picture against the reference view',
-            'unit': 'px',
-            'minimum': 0.1,
-        },
+    max_shift: float = setting(
+        2.0, 'Largest shift of the picture against the reference view', unit='px', minimum=0.1
     )
-    max_rotation: float = field(
-        default=1.0,
-        metadata={
-            'help': 'Largest rotation of the picture about the line of sight',
-            'unit': 'deg',
-            'minimum': 0.01,
-        },
+    max_rotation: float = setting(
+        1.0, 'Largest rotation of the picture about the line of sight', unit='deg', minimum=0.01
     )
 
 

@@ -126,13 +126,6 @@ def load_pose_pairs(path: Path) -> PosePairs:
         raise ValueError(f'{path}: {error}') from error
 
 
-def save_pose_pairs(path: Path, pairs: PosePairs) -> None:
-    """Writes pairs of poses in MoveIt's format."""
-    both = np.stack([pairs.gripper_to_base, pairs.board_to_camera], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(both.tolist()))
-
-
 def _pair(entry: Any, name: str) -> tuple[Float[np.ndarray, '4 4'], Float[np.ndarray, '4 4']]:
     keys = ('gripper_to_base', 'board_to_camera')
     if isinstance(entry, dict):

@@ -25,7 +25,7 @@ def faults(
 
     Node and watcher are processes of their own, over DDS. Fails where a limit was exceeded, a
     hold or a recovery did not come. A node of yours is tested with `--node running`: it has to
-    use the topics in benchmarks/bench_topics.py.
+    use the topics in benchmarks/campaign_config.py.
 
     Args:
         config: What is done to which node.

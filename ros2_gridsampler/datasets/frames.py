@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..bags.bag_files import DamagedBag, bag_stamps
 from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..files import disk_of, write_whole
 from ..seeing.calibration import ImagePreparation, prepare_image
 from ..seeing.camera_message import decode_image
@@ -41,7 +41,7 @@ class FrameConfig:
 
     preparation: ImagePreparation
     topics: tuple[str, ...] = ()
-    every: int = field(default=1, metadata={'minimum': 1})
+    every: int = setting(1, minimum=1)
 
     def __post_init__(self) -> None:
         """Refuses lens models that are not read here."""

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an encoder has to show before, and while, an arm is driven through it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..bounds import checked
+from ..bounds import checked, setting
 
 
 @dataclass(frozen=True)
@@ -12,69 +12,40 @@ from ..bounds import checked
 class SwapConfig:
     """Thresholds of the shadow run and of the trial after it; see the fields' help."""
 
-    allow_unvalidated: bool = field(
-        default=False,
-        metadata={'help': 'Take an encoder that was never measured with this policy'},
+    allow_unvalidated: bool = setting(
+        False, 'Take an encoder that was never measured with this policy'
     )
-    store: str = field(
-        default='', metadata={'help': 'Folder of received encoders; empty for the user cache'}
+    store: str = setting('', 'Folder of received encoders; empty for the user cache')
+    shadow_observations: int = setting(
+        20,
+        'Observations that the old and the new encoder have to answer alike',
+        minimum=2,
+        maximum=10000,
     )
-    shadow_observations: int = field(
-        default=20,
-        metadata={
-            'help': 'Observations that the old and the new encoder have to answer alike',
-            'minimum': 2,
-            'maximum': 10000,
-        },
+    shadow_time: float = setting(30.0, 'Longest wait for them', unit='s', minimum=0.1)
+    shadow_bag: str = setting('', 'Recording whose observations are used where none come live')
+    min_cosine: float = setting(
+        0.9,
+        'Of what the two predict for each joint, as deviations from the mean',
+        minimum=-1.0,
+        maximum=1.0,
     )
-    shadow_time: float = field(
-        default=30.0,
-        metadata={'help': 'Longest wait for them', 'unit': 's', 'minimum': 0.1},
+    max_deviation: float = setting(
+        0.3,
+        'Mean absolute difference of what they predict for each joint',
+        unit='standard deviations of the actions',
+        minimum=0.0,
     )
-    shadow_bag: str = field(
-        default='',
-        metadata={'help': 'Recording whose observations are used where none come live'},
+    max_latency_ratio: float = setting(
+        1.5, 'Fastest inference of the new against the old', minimum=0.0
     )
-    min_cosine: float = field(
-        default=0.9,
-        metadata={
-            'help': 'Of what the two predict for each joint, as deviations from the mean',
-            'minimum': -1.0,
-            'maximum': 1.0,
-        },
+    max_latency: float = setting(1.0, 'Fastest inference of the new', unit='s', minimum=0.0)
+    trial_time: float = setting(
+        5.0, 'After a swap: so long the old encoder comes back by itself', unit='s', minimum=0.0
     )
-    max_deviation: float = field(
-        default=0.3,
-        metadata={
-            'help': 'Mean absolute difference of what they predict for each joint',
-            'unit': 'standard deviations of the actions',
-            'minimum': 0.0,
-        },
-    )
-    max_latency_ratio: float = field(
-        default=1.5,
-        metadata={'help': 'Fastest inference of the new against the old', 'minimum': 0.0},
-    )
-    max_latency: float = field(
-        default=1.0,
-        metadata={'help': 'Fastest inference of the new', 'unit': 's', 'minimum': 0.0},
-    )
-    trial_time: float = field(
-        default=5.0,
-        metadata={
-            'help': 'After a swap: so long the old encoder comes back by itself',
-            'unit': 's',
-            'minimum': 0.0,
-        },
-    )
-    trial_commands: int = field(
-        default=25,
-        metadata={'help': 'Commands before interventions are judged', 'minimum': 1},
-    )
-    max_more_interventions: float = field(
-        default=0.2,
-        metadata={
-            'help': 'Interventions of the safety filter per command, beyond those before the swap',
-            'minimum': 0.0,
-        },
+    trial_commands: int = setting(25, 'Commands before interventions are judged', minimum=1)
+    max_more_interventions: float = setting(
+        0.2,
+        'Interventions of the safety filter per command, beyond those before the swap',
+        minimum=0.0,
     )

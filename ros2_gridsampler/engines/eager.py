@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..device import to_arrays, to_device, torch_device
 from ..policy.signature import Arrays, Precision, Signature
-from .engine import (
-    Built,
-    Compilable,
-    EngineRefused,
-    LibraryEngine,
-    Machine,
-    Session,
-    Settings,
-)
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +20,7 @@ if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
 
 
-class Eager(LibraryEngine):
+class Eager(Engine):
     """PyTorch itself; it has no files, and one number of threads for the whole process."""
 
     name = 'eager'
@@ -39,13 +31,11 @@ class Eager(LibraryEngine):
     on_gpu = True
 
     def library(self) -> Any:
-        """Returns the module of the library."""
         import torch
 
         return torch
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         import torch
 
         device = self._device(settings)
@@ -55,17 +45,11 @@ class Eager(LibraryEngine):
         return Machine(engine, torch.cuda.get_device_name(device)), ('fp32', 'fp16', 'bf16')
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns nothing, for there are no files."""
         return {}
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the network itself, on the device that was asked for."""
         network, device = self.network(settings, source)
         return EagerSession(network, signature, device)
 
@@ -112,7 +96,6 @@ class EagerSession:
         self._device = device
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         import torch
 
         exact: contextlib.AbstractContextManager[object] = contextlib.nullcontext()

@@ -7,11 +7,11 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..device import check_device
 from ..policy.signature import Arrays, Precision, Signature
 from ..seeing.observation import Observation
@@ -45,7 +45,7 @@ class Settings:
     """
 
     precision: Precision = 'fp32'
-    threads: int = field(default=1, metadata={'minimum': 1})
+    threads: int = setting(1, minimum=1)
     device: str = 'auto'
 
     def __post_init__(self) -> None:
@@ -102,56 +102,17 @@ class Session(Protocol):
         """Returns the results of one call, by name; they are copies."""
 
 
-class Engine(Protocol):
-    """A way to compute networks. One object per library; `table.ENGINES` lists them."""
+class Engine(abc.ABC):
+    """A way to compute networks. One object per library; `table.ENGINES` lists them.
 
-    name: str
-    """What people choose it by."""
-    files: tuple[str, ...]
-    """Names of the files that it builds; none where PyTorch computes the policy itself."""
-    lowers: bool
-    """Whether it takes a network in float32 to a lower precision itself."""
-    portable: bool
-    """Whether what it builds computes in every precision, on every machine, without PyTorch."""
-
-    def check(self, settings: Settings) -> Machine:
-        """Returns what an engine built here depends on.
-
-        Raises:
-            EngineRefused: The library, the device or the precision is not to be had here.
-        """
-
-    def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns the files of an engine.
-
-        Raises:
-            EngineRefused: It cannot be built; an operator that is missing is named.
-        """
-
-    def open(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None = None,
-    ) -> Session:
-        """Returns a session that computes the network.
-
-        Args:
-            files: From `build`.
-            signature: Signature of the network.
-            settings: How the engine computes, as for `check`.
-            source: The network itself; only an engine without files asks for it.
-
-        Raises:
-            EngineRefused: The library does not accept the files here.
-        """
-
-
-class LibraryEngine(abc.ABC):
-    """An engine by some library; what all of them refuse, they refuse here and in the same words.
+    What all of them refuse, they refuse here and in the same words.
 
     Attributes:
+        name: What people choose it by.
+        files: Names of the files that it builds; none where PyTorch computes the policy itself.
+        lowers: Whether it takes a network in float32 to a lower precision itself.
+        portable: Whether what it builds computes in every precision, on every machine, without
+            PyTorch.
         title: What people call the library.
         packages: What pip has to install for it.
         on_gpu: Whether it computes on GPUs.
@@ -187,20 +148,24 @@ class LibraryEngine(abc.ABC):
 
     @abc.abstractmethod
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns the files of an engine; see `Engine.build`."""
+        """Returns the files of an engine.
+
+        Raises:
+            EngineRefused: It cannot be built; an operator that is missing is named.
+        """
 
     @abc.abstractmethod
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
         """Returns what `open` returns; may raise the `errors` of the library."""
 
     def check(self, settings: Settings) -> Machine:
-        """Returns what an engine built here depends on; see `Engine.check`."""
+        """Returns what an engine built here depends on.
+
+        Raises:
+            EngineRefused: The library, the device or the precision is not to be had here.
+        """
         try:
             self.library()
         except ImportError as error:
@@ -225,7 +190,17 @@ class LibraryEngine(abc.ABC):
         settings: Settings,
         source: Compilable | None = None,
     ) -> Session:
-        """Returns a session of the files; see `Engine.open`."""
+        """Returns a session that computes the network.
+
+        Args:
+            files: From `build`.
+            signature: Signature of the network.
+            settings: How the engine computes, as for `check`.
+            source: The network itself; only an engine without files asks for it.
+
+        Raises:
+            EngineRefused: The library does not accept the files here.
+        """
         try:
             return self.session(files, signature, settings, source)
         except EngineRefused:

@@ -17,8 +17,8 @@ from ..policy.signature import Arrays, Precision, Signature
 from .engine import (
     Built,
     Compilable,
+    Engine,
     EngineRefused,
-    LibraryEngine,
     Machine,
     Session,
     Settings,
@@ -37,7 +37,7 @@ LIMIT = (1 << 31) - (1 << 24)
 PACKAGES = "'onnx>=1.20,<2' 'onnxscript>=0.7,<0.8' 'onnxruntime>=1.24,<2'"
 
 
-class OnnxRuntime(LibraryEngine):
+class OnnxRuntime(Engine):
     """ONNX Runtime on the CPU; for int8 the weights are quantised, and stay so."""
 
     name = 'onnxruntime'
@@ -52,24 +52,17 @@ class OnnxRuntime(LibraryEngine):
         return _onnxruntime()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         flags = f'opset {OPSET}, {versions("torch", "onnx", "onnxscript")}'
         engine = f'onnxruntime {_onnxruntime().__version__}'
         return Machine(engine, 'CPU', flags=flags), ('fp32', 'int8')
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns the files of an engine."""
         content = to_onnx(graph)
         return {FILE: quantise(content) if settings.precision == 'int8' else content}
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the files, opened."""
         return OnnxRuntimeSession(files, signature, settings)
 
 
@@ -180,6 +173,5 @@ class OnnxRuntimeSession:
         self._results = list(signature.outputs)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         found = self._session.run(self._results, {name: arrays[name] for name in self._given})
         return dict(zip(self._results, found, strict=True))

@@ -14,15 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..policy.signature import Arrays, Precision, Signature
-from .engine import (
-    Built,
-    Compilable,
-    EngineRefused,
-    LibraryEngine,
-    Machine,
-    Session,
-    Settings,
-)
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings
 
 if TYPE_CHECKING:
     from .exported_graph import ExportedGraph
@@ -32,7 +24,7 @@ CAPABILITIES: dict[Precision, str] = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'F
 DESCRIPTION, WEIGHTS = 'graph.xml', 'graph.bin'
 
 
-class OpenVino(LibraryEngine):
+class OpenVino(Engine):
     """OpenVINO on the CPU; what it builds computes in every precision and on every machine."""
 
     name = 'openvino'
@@ -49,7 +41,6 @@ class OpenVino(LibraryEngine):
         return _openvino()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         core = _core()
         offered = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         able = [each for each in HINTS if CAPABILITIES[each] in offered]
@@ -86,13 +77,8 @@ class OpenVino(LibraryEngine):
             ) from error
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the files, opened."""
         return OpenVinoSession(files, signature, settings)
 
 
@@ -173,7 +159,6 @@ class OpenVinoSession:
         }
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         for name, place in self._given.items():
             place[...] = arrays[name]
         self._request.infer()

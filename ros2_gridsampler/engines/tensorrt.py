@@ -18,16 +18,7 @@ import numpy as np
 
 from ..device import torch_device
 from ..policy.signature import Arrays, Precision, Signature
-from .engine import (
-    Built,
-    Compilable,
-    EngineRefused,
-    LibraryEngine,
-    Machine,
-    Session,
-    Settings,
-    versions,
-)
+from .engine import Built, Compilable, Engine, EngineRefused, Machine, Session, Settings, versions
 from .onnxruntime import OPSET, to_onnx
 
 if TYPE_CHECKING:
@@ -44,7 +35,7 @@ PACKAGES = (
 _DRIVERS = (Path('/proc/driver/nvidia/version'), Path('/etc/nv_tegra_release'))
 
 
-class TensorRt(LibraryEngine):
+class TensorRt(Engine):
     """TensorRT on a GPU; the precision is that of the graph's tensors."""
 
     name = 'tensorrt'
@@ -56,11 +47,9 @@ class TensorRt(LibraryEngine):
     hint = 'For int8 it needs a model that was quantised with data.'
 
     def library(self) -> Any:
-        """Returns the module of the library."""
         return _library()
 
     def look(self, settings: Settings) -> tuple[Machine, Sequence[Precision]]:
-        """Returns what a build depends on here, and the precisions to be had."""
         import torch
 
         gpu = _gpu(settings)
@@ -76,7 +65,6 @@ class TensorRt(LibraryEngine):
         return machine, able if capability >= (8, 0) else able[:2]
 
     def build(self, graph: ExportedGraph, settings: Settings) -> Built:
-        """Returns the files of an engine."""
         import torch
 
         by_torch = _route() == 'torch-tensorrt'
@@ -86,13 +74,8 @@ class TensorRt(LibraryEngine):
             return {PLAN: _by_torch(graph) if by_torch else _by_onnx(to_onnx(graph))}
 
     def session(
-        self,
-        files: Built,
-        signature: Signature,
-        settings: Settings,
-        source: Compilable | None,
+        self, files: Built, signature: Signature, settings: Settings, source: Compilable | None
     ) -> Session:
-        """Returns the files, opened."""
         import torch
 
         gpu = _gpu(settings)
@@ -248,7 +231,6 @@ class TensorRtSession:
             self._host[name].copy_(self._device[name], non_blocking=True)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Returns the results of one call, by name."""
         import torch
 
         for name in self._given:

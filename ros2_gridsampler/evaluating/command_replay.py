@@ -6,7 +6,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..acting.command_loop import CommandLoop
 from ..acting.loop_config import LoopConfig
 from ..acting.loop_events import Event, Instant, Measured, Predicted, Told
 from ..acting.loop_states import LoopState
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..seeing.stream_health import LadderConfig, StreamBudget, Transition
 
 Numbers = NDArray[np.float64]
@@ -38,8 +38,8 @@ class CommandConfig:
         ladder: How long what is wrong with a stream may last.
     """
 
-    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = field(
-        default=50.0, metadata={'unit': 'Hz', 'minimum': 1, 'maximum': 1000}
+    rate: Annotated[float, tyro.conf.arg(name='command-rate')] = setting(
+        50.0, unit='Hz', minimum=1, maximum=1000
     )
     schedule: ScheduleConfig = ScheduleConfig()  # noqa: RUF009 - frozen
     ladder: LadderConfig = LadderConfig()  # noqa: RUF009 - frozen
@@ -115,17 +115,14 @@ class LoopCommands:
         self._inbox = [event for event in self._inbox if isinstance(event, Told)]
 
     def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
-        """See `Follower`."""
         self._inbox.append(Predicted(chunk, instruction))
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
-        """See `Follower`."""
         view = self._loop.view
         coming = [e.chunk for e in self._inbox if isinstance(e, Predicted)]
         return view.prefix(coming, start_time, period, now)
 
     def due(self, state: Numbers, time: float, now: float) -> Due:
-        """See `Follower`."""
         inbox, self._inbox = [*self._inbox, Measured(state, time)], []
         command = self._loop.step(Instant(now, now, now), inbox)
         view = self._loop.view
@@ -148,19 +145,15 @@ class ScheduledCommands:
         self._schedule = ChunkSchedule(config.schedule)
 
     def restart(self, time: float) -> None:
-        """See `Follower`."""
         self._schedule.clear()
 
     def add(self, chunk: ActionChunk, instruction: str, now: float) -> None:
-        """See `Follower`."""
         self._schedule.add(chunk, now)
 
     def prefix(self, start_time: float, period: float, now: float) -> Prefix:
-        """See `Follower`."""
         return self._schedule.prefix(start_time, period, now)
 
     def due(self, state: Numbers, time: float, now: float) -> Due:
-        """See `Follower`."""
         try:
             return Due(self._schedule.action(now), '')
         except NoActionDue as error:

@@ -39,8 +39,7 @@ from .gripper_events import GripperScale
 from .live_answers import Unanswered
 from .metric import Metric
 from .metrics import METRICS
-from .policy_drift import PolicyDrift
-from .policy_scores import Contestant, PolicyScores
+from .policy_scores import Contestant, PolicyDrift, PolicyScores
 from .recorded_actions import RecordedActions
 from .topic_map import TopicMap
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..device import check_device
 from ..files import find
 from ..seeing.stream_health import StreamBudget, TimeSource
@@ -30,12 +30,12 @@ class CriticalConfig:
         interpolation: Points per target on which chunks are warped.
     """
 
-    before: float = field(default=1.0, metadata={'unit': 's', 'minimum': 0})
-    after: float = field(default=0.5, metadata={'unit': 's', 'minimum': 0})
-    movement: float = field(default=0.1, metadata={'above': 0, 'maximum': 1})
-    window: float = field(default=0.2, metadata={'unit': 's', 'above': 0})
-    ensemble: int = field(default=4, metadata={'minimum': 1})
-    interpolation: int = field(default=5, metadata={'minimum': 1})
+    before: float = setting(1.0, unit='s', minimum=0)
+    after: float = setting(0.5, unit='s', minimum=0)
+    movement: float = setting(0.1, above=0, maximum=1)
+    window: float = setting(0.2, unit='s', above=0)
+    ensemble: int = setting(4, minimum=1)
+    interpolation: int = setting(5, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,10 @@ class EvaluationConfig:
         critical: What frames are critical.
     """
 
-    latency_ms: float = field(default=50.0, metadata={'unit': 'ms', 'minimum': 0})
-    injected_ms: tuple[float, ...] = field(
-        default=(60.0, 120.0, 250.0), metadata={'unit': 'ms', 'minimum': 0}
-    )
+    latency_ms: float = setting(50.0, unit='ms', minimum=0)
+    injected_ms: tuple[float, ...] = setting((60.0, 120.0, 250.0), unit='ms', minimum=0)
     time: TimeSource = 'recorded'
-    least_share: float = field(default=0.5, metadata={'minimum': 0, 'maximum': 1})
+    least_share: float = setting(0.5, minimum=0, maximum=1)
     without_pictures: bool = False
     commands: Annotated[CommandConfig, tyro.conf.arg(name='')] = field(
         default_factory=CommandConfig

@@ -22,7 +22,7 @@ from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
 from ..bags.bag_storage import RecordedMessage
 from ..bags.bag_writer import TYPES, BagWriter, build, build_header
 from ..datasets.frames import depth_topics
-from ..files import write_whole
+from ..files import hash_file, write_whole
 from ..policy.prediction import Prediction
 from ..seeing.camera_message import encode_jpeg
 from ..seeing.observation import Observation
@@ -67,7 +67,6 @@ class PredictionBag:
     def prediction(
         self, now: float, observation: Observation, predictions: Sequence[Prediction]
     ) -> None:
-        """See `evaluation.Listener`."""
         for number, (contestant, prediction) in enumerate(
             zip(self._contestants, predictions, strict=True)
         ):
@@ -262,8 +261,13 @@ def _key(bag: Path, task: EvaluationTask) -> str:
         if (path := folder / name).is_file()
     ]
     files += [path for path in (Path(task.arm), task.intervals) if path is not None]
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    content = [SCHEMA, str(bag.resolve()), bag_stamps(bag), hashes, cattrs.unstructure(task)]
+    content = [
+        SCHEMA,
+        str(bag.resolve()),
+        bag_stamps(bag),
+        list(map(hash_file, files)),
+        cattrs.unstructure(task),
+    ]
     return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
 
 

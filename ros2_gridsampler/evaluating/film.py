@@ -9,8 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
-import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib import font_manager
@@ -18,9 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from ..seeing.camera_message import decode_image
+from .overlay import RATE, FilmFile
 
-RATE = 10
-"""Frames per second; a picture stays until the next one came, so the film runs in real time."""
 VERDICT_FRAMES = 15
 """How long the end of an episode is shown [frames]."""
 
@@ -60,7 +57,7 @@ class Clip:
 
 
 def write_film(clips: Sequence[Clip], path: Path, *, progress: bool = False) -> int:
-    """Write H.264 in yuv420p, which every browser plays.
+    """Writes a film in which a picture stays until the next one came: it runs in real time.
 
     Args:
         clips: One after the other; one without pictures is left out.
@@ -76,28 +73,14 @@ def write_film(clips: Sequence[Clip], path: Path, *, progress: bool = False) -> 
     shown = [clip for clip in clips if clip.pictures]
     if not shown:
         raise ValueError('No clip has a picture, so there is nothing to film.')
-    height, width = _decode(shown[0].pictures[0]).shape[:2]
-    # yuv420p halves both sides.
-    size = (width + width % 2, height + _STRIP + height % 2)
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        size,
-        fps=RATE,
-        codec='libx264',
-        pix_fmt_out='yuv420p',
-        macro_block_size=2,
-        quality=None,
-        output_params=['-crf', '23', '-preset', 'veryfast', '-movflags', '+faststart'],
-    )
     total = sum(count_frames(clip) for clip in shown)
     with (
-        closing(writer),
+        closing(FilmFile(path, '-crf', '23')) as film,
         tqdm(total=total, desc='film', unit='frame', disable=not progress) as bar,
     ):
-        writer.send(None)
         for clip in shown:
             for frame in _frames(clip):
-                writer.send(_fit(frame, size))
+                film.add(frame)
                 bar.update()
     return total
 
@@ -168,17 +151,6 @@ def _judge(
     draw.rectangle((0, height // 2 - 36, width, height // 2 + 36), colour)
     draw.text((width / 2, height / 2), clip.verdict, (255, 255, 255), _font(28), anchor='mm')
     return np.asarray(dark)
-
-
-def _fit(
-    frame: UInt8[np.ndarray, 'height width 3'], size: tuple[int, int]
-) -> UInt8[np.ndarray, 'out_height out_width 3']:
-    below, right = size[1] - frame.shape[0], size[0] - frame.shape[1]
-    if not (below or right):
-        return np.ascontiguousarray(frame)
-    return np.asarray(
-        cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8
-    )
 
 
 def _decode(picture: Picture) -> UInt8[np.ndarray, 'height width 3']:

@@ -5,14 +5,16 @@
 Those of predictions have files of their own: they are larger, and stand beside baselines.
 """
 
+from collections import deque
 from typing import Any, ClassVar
+
+import numpy as np
 
 from ..acting.loop_states import LoopState
 from .action_errors import ActionErrors
 from .critical_error import CriticalError
 from .gripper_events import GripperEvents
 from .metric import Metric, Numbers, Report, Row, Setting, some
-from .smoothness import Smoothness
 
 # Fewer of the commands changed by the filter need no action.
 _CHANGED = 0.01
@@ -20,6 +22,42 @@ _CHANGED = 0.01
 _HELD = 0.05
 # Times the operator's jerk.
 _ROUGH = 2.0
+
+
+class Smoothness:
+    """Root mean square jerk of a sampled signal, in units of `action_scale` per s^3.
+
+    Args:
+        scale: Unit of each entry.
+        order: Differences to take: 3 of positions, 2 of velocities.
+    """
+
+    def __init__(self, scale: Numbers, order: int) -> None:
+        self._scale = scale
+        self._order = order
+        self._samples: deque[tuple[float, Numbers]] = deque(maxlen=order + 1)
+        self._sum, self._count = 0.0, 0
+
+    def add(self, time: float, value: Numbers) -> None:
+        """The signal at `time` [s]; a pause or a step back starts anew."""
+        if self._samples and not 0 < time - self._samples[-1][0] < 0.5:
+            self._samples.clear()
+        self._samples.append((time, value / self._scale))
+        if len(self._samples) > self._order:
+            times = np.array([at for at, _ in self._samples])
+            period = (times[-1] - times[0]) / self._order
+            values = np.array([value for _, value in self._samples])
+            jerk = np.diff(values, self._order, axis=0)[-1] / period**self._order
+            self._sum += float((jerk**2).mean())
+            self._count += 1
+
+    def cut(self) -> None:
+        """Start anew with the next sample."""
+        self._samples.clear()
+
+    def value(self) -> float | None:
+        """None where there were too few samples."""
+        return float(np.sqrt(self._sum / self._count)) if self._count else None
 
 
 class Seams(Metric):
@@ -31,12 +69,10 @@ class Seams(Metric):
     }
 
     def summary(self) -> dict[str, Any]:
-        """Returns how many seams there were and by how much they jump, in units of the arm."""
         return {'seams': self.setting.main.summary()['seams']}
 
     @classmethod
     def rows(cls, report: Report) -> list[Row]:
-        """Returns the jump in percentiles."""
         jump = report['seams']['jump']
         text = None if jump is None else ' / '.join(f'{jump[k]:.3g}' for k in jump)
         return [Row('jump between two chunks, p50 / p99 / max [u]', text)]
@@ -56,12 +92,10 @@ class Jerk(Metric):
         self._commanded, self._recorded = (Smoothness(setting.scale, order) for _ in range(2))
 
     def cut(self) -> None:
-        """Take no difference across the cut."""
         self._commanded.cut()
         self._recorded.cut()
 
     def command(self, time: float, operator: Numbers, commanded: Numbers | None) -> None:
-        """Take what both command at the moments of the operator's actions."""
         self._recorded.add(time, operator)
         if commanded is not None:
             self._commanded.add(time, commanded)
@@ -74,7 +108,6 @@ class Jerk(Metric):
 
     @classmethod
     def rows(cls, report: Report) -> list[Row]:
-        """Returns the ratio."""
         ratio = report['jerk']['ratio']
         text = None if ratio is None else f'{ratio:.3g} \u00d7'
         return [Row('jerk of the commands against the operator\u2019s', text)]
@@ -105,7 +138,6 @@ class FilterInterventions(Metric):
 
     @classmethod
     def rows(cls, report: Report) -> list[Row]:
-        """Returns the count of commands."""
         return [
             Row(
                 'commands changed by the safety filter',

@@ -17,7 +17,8 @@ from ..policy.sampled_points import draw_points
 from ..seeing.observation import Observation
 from .policy_scores import Contestant
 
-_RATE = 10
+RATE = 10
+"""Frames of a film per second."""
 _SCALE = 2
 _GUTTER = 8
 
@@ -32,61 +33,24 @@ def draw(
     return draw_points(observation.images, points, patch=patch, scale=_SCALE)
 
 
-class OverlayFilm:
-    """Listens to an evaluation and films the pictures that the policies see, in real time.
+class FilmFile:
+    """An mp4 file (H.264 in yuv420p, which every browser plays), begun by its first picture.
 
     Args:
-        path: The mp4 file (H.264, which every browser plays).
-        contestants: One, or two that are shown side by side.
-        longest: So much of a longer bag is filmed [s].
+        path: The file.
+        options: What ffmpeg is told besides.
     """
 
-    def __init__(
-        self, path: Path, contestants: Sequence[Contestant], longest: float = 60.0
-    ) -> None:
-        self._path = path
-        self._contestants = contestants
-        self._longest = longest
+    def __init__(self, path: Path, *options: str) -> None:
+        self.path = path
+        self._options = options
         self._writer: Any = None
         self._size = (0, 0)
-        self._begin = np.nan
         self.frames = 0
         """Pictures in the film."""
 
-    def message(self, recorded: RecordedMessage) -> None:
-        """See `evaluation.Listener`."""
-
-    def prediction(
-        self, now: float, observation: Observation, predictions: Sequence[Prediction]
-    ) -> None:
-        """See `evaluation.Listener`."""
-        if np.isnan(self._begin):
-            self._begin = observation.time
-        elapsed = observation.time - self._begin
-        # A stamp that jitters must neither repeat a picture nor skip one.
-        if elapsed > self._longest or elapsed * _RATE < self.frames - 0.25:
-            return
-        shown = [
-            draw(observation, prediction, contestant)
-            for contestant, prediction in zip(self._contestants, predictions, strict=True)
-        ]
-        gutter = np.full((shown[0].shape[0], _GUTTER, 3), 255, np.uint8)
-        joined = shown[0] if len(shown) == 1 else np.hstack([shown[0], gutter, shown[1]])
-        self._write(joined)
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def embedded(self) -> str:
-        """The film as a data URI; empty where nothing was filmed."""
-        if not self.frames:
-            return ''
-        return 'data:video/mp4;base64,' + base64.b64encode(self._path.read_bytes()).decode()
-
-    def _write(self, picture: UInt8[np.ndarray, 'height width 3']) -> None:
+    def add(self, picture: UInt8[np.ndarray, 'height width 3']) -> None:
+        """Adds a frame; the first one decides the size of all."""
         import imageio_ffmpeg
 
         if self._writer is None:
@@ -94,21 +58,68 @@ class OverlayFilm:
             # yuv420p halves both sides.
             self._size = (width + width % 2, height + height % 2)
             self._writer = imageio_ffmpeg.write_frames(
-                str(self._path),
+                str(self.path),
                 self._size,
-                fps=_RATE,
+                fps=RATE,
                 codec='libx264',
                 pix_fmt_out='yuv420p',
                 macro_block_size=2,
                 quality=None,
-                output_params=[
-                    *('-crf', '26', '-preset', 'veryfast', '-threads', '1'),
-                    *('-movflags', '+faststart', '-fflags', '+bitexact'),
-                ],
+                output_params=['-preset', 'veryfast', '-movflags', '+faststart', *self._options],
             )
             self._writer.send(None)
-        below = self._size[1] - picture.shape[0]
-        right = self._size[0] - picture.shape[1]
+        right, below = (
+            side - at for side, at in zip(self._size, picture.shape[1::-1], strict=True)
+        )
         padded = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
         self._writer.send(np.ascontiguousarray(padded))
         self.frames += 1
+
+    def close(self) -> None:
+        """Finishes the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class OverlayFilm(FilmFile):
+    """Listens to an evaluation and films the pictures that the policies see, in real time.
+
+    Args:
+        path: The mp4 file.
+        contestants: One, or two that are shown side by side.
+        longest: So much of a longer bag is filmed [s].
+    """
+
+    def __init__(
+        self, path: Path, contestants: Sequence[Contestant], longest: float = 60.0
+    ) -> None:
+        super().__init__(path, '-crf', '26', '-threads', '1', '-fflags', '+bitexact')
+        self._contestants = contestants
+        self._longest = longest
+        self._begin = np.nan
+
+    def message(self, recorded: RecordedMessage) -> None:
+        """See `evaluation.Listener`."""
+
+    def prediction(
+        self, now: float, observation: Observation, predictions: Sequence[Prediction]
+    ) -> None:
+        if np.isnan(self._begin):
+            self._begin = observation.time
+        elapsed = observation.time - self._begin
+        # A stamp that jitters must neither repeat a picture nor skip one.
+        if elapsed > self._longest or elapsed * RATE < self.frames - 0.25:
+            return
+        shown = [
+            draw(observation, prediction, contestant)
+            for contestant, prediction in zip(self._contestants, predictions, strict=True)
+        ]
+        gutter = np.full((shown[0].shape[0], _GUTTER, 3), 255, np.uint8)
+        self.add(shown[0] if len(shown) == 1 else np.hstack([shown[0], gutter, shown[1]]))
+
+    def embedded(self) -> str:
+        """The film as a data URI; empty where nothing was filmed."""
+        if not self.frames:
+            return ''
+        return 'data:video/mp4;base64,' + base64.b64encode(self.path.read_bytes()).decode()

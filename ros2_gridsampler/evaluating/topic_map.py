@@ -16,7 +16,6 @@ from ..vla.deployed_policy import DeployedConfig
 from .topic_choice import TopicChoice
 
 JOINT_STATE = 'sensor_msgs/msg/JointState'
-JOINT_TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
 NUMBERS = 'std_msgs/msg/Float64MultiArray'
 _POSE = 'geometry_msgs/msg/PoseStamped'
 _TWIST = 'geometry_msgs/msg/TwistStamped'

@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -16,11 +15,11 @@ from ..bags.bag_writer import BagWriter
 from ..calibrating.board_pictures import is_new, is_still
 from ..calibrating.calibration_board import Board, BoardView, advise
 from ..seeing.camera_message import decode_image
-from .node_setup import run
+from .node_setup import RunnableNode, run
 from .topics import EVERY, NEWEST
 
 
-class CalibrationCaptureNode(Node):
+class CalibrationCaptureNode(RunnableNode):
     """Waits for the board to be still and elsewhere than before; says what is missing.
 
     Args:
@@ -56,16 +55,12 @@ class CalibrationCaptureNode(Node):
         """Whether there are enough views."""
         return len(self._views) >= self._wanted
 
-    def stop(self) -> None:
-        """Does nothing, for nothing moves."""
-
     def _add_pose(self, data: bytes) -> None:
         self._write(self._pose_topic, PoseStamped, data)
 
     def _write(self, topic: str, kind: Any, data: bytes) -> None:
-        now = self.get_clock().now().nanoseconds * 1e-9
         name = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
-        self._writer.write_serialised(topic, name, data, now)
+        self._writer.write_serialised(topic, name, data, self.now())
 
     def _add_picture(self, data: bytes) -> None:
         if self.finished:

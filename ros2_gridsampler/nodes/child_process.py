@@ -4,6 +4,7 @@
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+# On two cores Mesa's and OpenMP's own threads would only fight each other.
+_THREADS = {'LP_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
 
 
 class ChildProcess:
@@ -23,9 +26,10 @@ class ChildProcess:
         module: In the package, like 'nodes.policy_node' or 'benchmarks.naive_reference_node'.
         parameters: ROS parameters.
         remappings: Topic of the node -> topic in the graph.
-        environment: Environment variables of the process.
         log: File for all that it says.
         patience: From asking it to end to making it [s].
+        environment: Environment variables of the process; by default those of this one, with one
+            thread for each library.
     """
 
     def __init__(
@@ -34,12 +38,14 @@ class ChildProcess:
         parameters: Mapping[str, Any],
         remappings: Mapping[str, str],
         *,
-        environment: Mapping[str, str],
         log: Path,
-        patience: float,
+        patience: float = 15.0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._module = module
-        self._environment = dict(environment)
+        self._environment = (
+            {**_THREADS, **os.environ} if environment is None else dict(environment)
+        )
         self._log = log
         self._patience = patience
         self._arguments = [sys.executable, '-m', f'ros2_gridsampler.{module}', '--ros-args']

@@ -3,7 +3,8 @@
 """Admissible command -> the message that the arm's controller takes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -18,53 +19,53 @@ from ..acting.command_message import (
 )
 from .gripper_message import GripperMessage
 from .output_topics import CommandOutput, Numbers, numbers_message
-from .separate_joints import SeparateJointsOutput
 
 
-class TwistOutput(CommandOutput):
-    """TwistStamped on `~/twist_command`, the gripper (`GripperMessage`) on `~/gripper_command`."""
+class HandOutput(CommandOutput):
+    """The hand on a topic of its own, the gripper (`GripperMessage`) on `~/gripper_command`."""
+
+    topic: ClassVar[str]
+    kind: ClassVar[Any]
 
     def __init__(
         self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
     ) -> None:
-        super().__init__(
-            node, {'~/twist_command': TwistStamped, '~/gripper_command': gripper.kind}
-        )
+        super().__init__(node, {self.topic: self.kind, '~/gripper_command': gripper.kind})
         self._frame = space.frame
         self._gripper = gripper
 
-    def publish(
-        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
-    ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
-        message = TwistStamped()
-        fill_twist(message, values[:6], self._frame, time)
+    def _send(self, message: Any, values: Numbers, time: float) -> None:
         self._publishers[0].publish(message)
         self._publishers[1].publish(self._gripper.make(values[6:], time))
 
 
-class PoseOutput(CommandOutput):
-    """PoseStamped on `~/pose_command`, the gripper (`GripperMessage`) on `~/gripper_command`."""
+class TwistOutput(HandOutput):
+    """TwistStamped on `~/twist_command`."""
 
-    leads = True
-
-    def __init__(
-        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
-    ) -> None:
-        super().__init__(node, {'~/pose_command': PoseStamped, '~/gripper_command': gripper.kind})
-        self._frame = space.frame
-        self._gripper = gripper
+    topic, kind = '~/twist_command', TwistStamped
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
+        message = TwistStamped()
+        fill_twist(message, values[:6], self._frame, time)
+        self._send(message, values, time)
+
+
+class PoseOutput(HandOutput):
+    """PoseStamped on `~/pose_command`."""
+
+    topic, kind = '~/pose_command', PoseStamped
+    leads = True
+
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
         if pose is None:
             raise RuntimeError('A pose is commanded before the end effector was measured.')
         message = PoseStamped()
         fill_pose(message, pose, self._frame, time)
-        self._publishers[0].publish(message)
-        self._publishers[1].publish(self._gripper.make(values[6:], time))
+        self._send(message, values, time)
 
 
 class JointTrajectoryOutput(CommandOutput):
@@ -83,7 +84,6 @@ class JointTrajectoryOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         message = JointTrajectory()
         due = np.array([max(self._period, reach_time)])
         # Without a stamp it starts on arrival; a late one with a stamp would be over, and refused.
@@ -101,7 +101,6 @@ class JointPositionArrayOutput(CommandOutput):
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
     ) -> None:
-        """Sends a command; see `CommandOutput.publish`."""
         self._publishers[0].publish(numbers_message(values))
 
 
@@ -163,3 +162,54 @@ def make_output(
     return SeparateJointsOutput(
         node, lambda rest: make(node, rest, period), space, separate, gripper
     )
+
+
+class SeparateJointsOutput(CommandOutput):
+    """Some joints on `~/gripper_command` [rad], [m], the others by another output.
+
+    ros2_control's controllers own joints, and refuse those of another one.
+
+    Args:
+        node: Owns the publishers.
+        others: Is told to send the joints that stay; makes its output.
+        space: Action space of all joints.
+        separate: Names of the joints on `~/gripper_command`, in the order of that message.
+        gripper: How that is written.
+
+    Raises:
+        ValueError: They are not commanded, or nobody else is.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        others: Callable[[ActionSpace], CommandOutput],
+        space: ActionSpace,
+        separate: Sequence[str],
+        gripper: GripperMessage,
+    ) -> None:
+        rest = tuple(name for name in space.names if name not in separate)
+        unknown = [name for name in separate if name not in space.names]
+        if unknown or not rest or len(set(separate)) != len(separate):
+            raise ValueError(
+                f'separate_joints is {list(separate)}; name each once, and some but not all of '
+                f'the joints that the checkpoint commands: {list(space.names)}.'
+            )
+        self._separate = [space.names.index(name) for name in separate]
+        self._rest = [space.names.index(name) for name in rest]
+        self._gripper = gripper
+        super().__init__(node, {'~/gripper_command': gripper.kind})
+        try:
+            self._others = others(replace(space, names=rest))
+        except Exception:
+            self.destroy()
+            raise
+        apart = self.topics[0]
+        self._publishers = [*self._others.publishers, *self._publishers]
+        self.joints = {**self._others.joints, apart: separate}
+
+    def publish(
+        self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
+    ) -> None:
+        self._others.publish(values[self._rest], pose, time, reach_time)
+        self._publishers[-1].publish(self._gripper.make(values[self._separate], time))

@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from rclpy.parameter import Parameter
 from tqdm import tqdm
 
+from ..acting.latency import Summary
 from ..evaluating.demonstration_page import write_page
 from ..evaluating.demonstration_record import Demonstration
 from ..evaluating.hardware import describe_hardware
@@ -23,7 +25,6 @@ from ..simulation.arm_state import PERIOD
 from ..simulation.job_configs import DemonstrationConfig
 from ..stop_request import StopRequest
 from .child_process import ChildProcess
-from .demonstration_progress import DemonstrationProgress
 from .demonstration_watcher import DemonstrationWatcher
 from .node_setup import own_node
 from .private_domain import private_domain
@@ -93,9 +94,6 @@ def _watcher(cameras: Sequence[str], context: Any) -> DemonstrationWatcher:
 def _children(
     config: DemonstrationConfig, folder: Path, policy: PolicyConfig, out: Path
 ) -> tuple[ChildProcess, ChildProcess]:
-    # On two cores Mesa's and OpenMP's own threads would only fight each other.
-    threads = {'LP_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
-    environment = {**threads, **os.environ}
     arm = ChildProcess(
         'nodes.simulated_arm_node',
         {
@@ -109,7 +107,6 @@ def _children(
             'publish_clock': True,
         },
         {},
-        environment=environment,
         log=out / 'simulated_arm.log',
         # It cannot end while it builds a scene, and has nothing to lose.
         patience=3.0,
@@ -133,10 +130,7 @@ def _children(
             '~/twist_command': arm_messages.TWIST_COMMAND,
             '~/gripper_command': arm_messages.GRIPPER_COMMAND,
         },
-        environment=environment,
         log=out / 'policy_node.log',
-        # It decelerates first.
-        patience=15.0,
     )
     return arm, node
 
@@ -184,3 +178,38 @@ def _wait_for_report(watcher: DemonstrationWatcher, check_signals: Callable[[], 
     while not watcher.settled and time.monotonic() < deadline:
         watcher.executor.spin_once(timeout_sec=0.1)
         check_signals()
+
+
+class DemonstrationProgress:
+    """Call it as often as you like; it draws what is new.
+
+    Args:
+        bar: Counts the episodes.
+        watcher: Sees them.
+    """
+
+    def __init__(self, bar: 'tqdm[Any]', watcher: DemonstrationWatcher) -> None:
+        self._bar = bar
+        self._watcher = watcher
+        self._shown = -1
+        # A log that is not a terminal keeps every line.
+        self._pause = 0.5 if sys.stderr.isatty() else 15.0
+        self._refreshed = time.monotonic()
+        bar.write(f'To look on: export ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
+
+    def __call__(self) -> None:
+        """Draw what is new."""
+        watcher, bar = self._watcher, self._bar
+        for announced in watcher.results[int(bar.n) :]:
+            result = announced['result']
+            outcome = 'solved' if result['success'] else 'not solved'
+            bar.write(f'   {outcome} after {result["steps"]} steps')
+            bar.update()
+        if watcher.current > self._shown:
+            self._shown = watcher.current
+            bar.write(f'{self._shown + 1}. {watcher.instruction}')
+        if time.monotonic() - self._refreshed > self._pause:
+            self._refreshed = time.monotonic()
+            latency = Summary.of(watcher.stages.get('total', ()))
+            words = f'{watcher.commands} commands, {1e3 * latency.p50:.0f} ms camera to command'
+            bar.set_postfix_str(words if latency.count else 'starting')

@@ -3,19 +3,18 @@
 """A folder of encoders -> a latched manifest and the active one's weights, for a fleet."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..encoders.served_folder import ServedFolder, check_folder_apart
 from ..encoders.weight_chunks import chunk_count, fill_chunk, split
-from .node_setup import BadParameter, declare_parameters, read_parameters, run
+from .node_setup import BadParameter, RunnableNode, declare_parameters, read_parameters, run
 from .topics import LATCHED
 
 PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
@@ -26,16 +25,11 @@ PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
 class EncoderServerParameters:
     """See the fields' help."""
 
-    folder: str = field(
-        default='', metadata={'help': 'Folder of encoder folders', 'read_only': True}
-    )
-    active: str = field(
-        default='',
-        metadata={'help': "Encoder that the fleet should use; empty for each policy's own"},
-    )
+    folder: str = setting('', 'Folder of encoder folders', read_only=True)
+    active: str = setting('', "Encoder that the fleet should use; empty for each policy's own")
 
 
-class EncoderServerNode(Node):
+class EncoderServerNode(RunnableNode):
     """Serves encoders; `ros2 param set /encoder_server active NAME` moves the fleet.
 
     Out: `~/manifest` (String, latched, see `server_manifest`), `~/weights` (UInt8MultiArray,
@@ -60,14 +54,6 @@ class EncoderServerNode(Node):
             raise BadParameter(str(error)) from error
         self.add_on_set_parameters_callback(self._check_change)
         self.add_post_set_parameters_callback(self._take_change)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node has ended, which it never does by itself."""
-        return False
-
-    def stop(self) -> None:
-        """Does nothing, for nothing moves here."""
 
     def _check_change(self, parameters: list[Any]) -> Any:
         for parameter in parameters:

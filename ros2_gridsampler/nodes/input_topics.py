@@ -13,7 +13,7 @@ from .camera_topics import CameraTopics
 from .causes import Arrival
 from .rclpy_repairs import subscribe_to_all
 from .silent_topics import Listener
-from .state_topics import Measured, MeasuredArm, StateTopics
+from .state_topics import MeasuredArm, StateTopics
 from .topics import LATCHED, STATE
 
 
@@ -47,7 +47,7 @@ class InputTopics:
         self._subscriptions: list[Any] = []
         self.cameras = CameraTopics(listener)
         try:
-            self._states = StateTopics(listener, arm)
+            self.states = StateTopics(listener, arm)
         except Exception:
             self.cameras.destroy()
             raise
@@ -64,39 +64,17 @@ class InputTopics:
         """Takes the subscriptions back."""
         self._destroyed = True
         self.cameras.destroy()
-        self._states.destroy()
+        self.states.destroy()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    @property
-    def needed(self) -> str:
-        """What `measured` waits for, with the names of the topics."""
-        return self._states.needed
-
-    @property
-    def measured_pose(self) -> Measured | None:
-        """The newest pose of the end effector; None before one came."""
-        return self._states.measured_pose
-
-    def measured(self) -> Measured | None:
-        """Returns where the arm is; see `StateTopics.measured`."""
-        return self._states.measured()
-
     def silent(self) -> list[str]:
         """Returns what is wrong with each topic from which nothing has come for a while."""
-        return [*self.cameras.silent(), *self._states.silent()]
-
-    def unusable(self) -> list[str]:
-        """Returns why messages could not be used; see `StateTopics.unusable`."""
-        return self._states.unusable()
+        return [*self.cameras.silent(), *self.states.silent()]
 
     def arrivals(self) -> list[Arrival]:
         """Returns the newest stamp of each stream, and how long ago it came."""
-        return [*self.cameras.arrivals(), *self._states.arrivals()]
-
-    def state_publishers(self) -> list[str]:
-        """Returns who says where the arm is; see `StateTopics.publishers`."""
-        return self._states.publishers()
+        return [*self.cameras.arrivals(), *self.states.arrivals()]
 
     def why_no_instruction(self) -> str:
         """Returns why no sentence is obeyed and what to do; '' where one is, or none is read."""

@@ -3,7 +3,6 @@
 """A bag and a policy -> what the live node answers when the bag is played to it over DDS."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -194,9 +193,7 @@ class LiveReplay:
             f'nodes.{module}',
             parameters,
             remappings,
-            environment={'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **os.environ},
             log=self._logs / f'{module}.log',
-            patience=15.0,
         )
 
 

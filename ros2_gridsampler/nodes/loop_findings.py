@@ -80,7 +80,7 @@ class LoopFindings:
             active: Whether the arm is commanded.
         """
         found = [Finding(Cause.SILENT, text) for text in self._inputs.silent()]
-        found += [Finding(Cause.UNUSABLE, text) for text in self._inputs.unusable()]
+        found += [Finding(Cause.UNUSABLE, text) for text in self._inputs.states.unusable()]
         found += self._clock_and_stamps()
         why = self._controllers.look(self._steady())
         found += [Finding(Cause.CONTROLLER, text) for text in why]
@@ -144,7 +144,7 @@ class LoopFindings:
 
     def _who_measures(self) -> str:
         """Whoever says where the arm is, where more than one does."""
-        names = self._inputs.state_publishers()
+        names = self._inputs.states.publishers()
         topics = [name.split(' by ')[0] for name in names]
         twice = [
             name for name, topic in zip(names, topics, strict=True) if topics.count(topic) > 1

@@ -15,13 +15,14 @@ import traceback
 import typing
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.context import Context
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from .given_parameters import given_value, refusal_of_files, refusal_of_unknown
@@ -61,19 +62,24 @@ class BadParameter(Refused):
     """A parameter has a value that cannot be used; the text says what to write."""
 
 
-class RunnableNode(Protocol):
-    """What `run` needs of a node."""
+class RunnableNode(Node):
+    """What `run` needs of a node; by default one that never ends by itself and moves nothing."""
 
     @property
     def finished(self) -> bool:
         """Whether the node has nothing left to do."""
+        return False
 
     def stop(self) -> None:
-        """Bring every output to a safe state; called once, before the node is destroyed.
+        """Brings every output to a safe state; called once, before the node is destroyed.
 
         A node that moves something has `commanding` too: whether a safe command is still to be
         sent. While that is so, a signal waits for `stop`.
         """
+
+    def now(self) -> float:
+        """Returns the time by the node's clock [s]."""
+        return float(self.get_clock().now().nanoseconds * 1e-9)
 
 
 def declare_parameters(node: Any, kind: type[Any], *, refuse_others: bool = True) -> list[str]:

@@ -24,13 +24,12 @@ from ..vla.deployed_policy import DeployedConfig, Elsewhere
 from .camera_checks import CameraChecks
 from .causes import Cause, Finding
 from .command_outputs import choose_output, make_output
-from .command_statistics import CommandStatistics
 from .command_thread import Clocks, CommandThread
 from .gripper_message import GripperMessage
 from .inference_thread import InferenceThread, TimedPrediction
 from .input_topics import InputTopics
 from .loop_findings import LoopFindings
-from .loop_report import LoopReport
+from .loop_report import CommandStatistics, LoopReport
 from .policy_parameters import PolicyParameters
 from .policy_reports import PolicyReports
 from .problems import Problems
@@ -172,7 +171,7 @@ class PolicyLoop:
                 arm,
                 parameters,
                 leads=self._output.leads,
-                needed=self._inputs.needed,
+                needed=self._inputs.states.needed,
             )
             undo.pop_all()
         self._findings = LoopFindings(
@@ -332,7 +331,8 @@ class PolicyLoop:
             self._post(Told(instruction))
 
     def _measured(self) -> Measured | None:
-        measured, pose = self._inputs.measured(), self._inputs.measured_pose
+        states = self._inputs.states
+        measured, pose = states.measured(), states.measured_pose
         if measured is None:
             return None
         place = None if pose is None else pose.values

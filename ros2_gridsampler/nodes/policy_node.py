@@ -19,7 +19,6 @@ from ..engines.compiled_policy import Backend, CompiledPolicy
 from ..files import find
 from .autostart import Autostart
 from .causes import Cause, Finding, in_order
-from .namesakes import namesakes
 from .node_setup import (
     Refused,
     declare_parameters,
@@ -347,6 +346,25 @@ class PolicyNode(LifecycleNode):
 
     def _take_change(self, parameters: list[Any]) -> None:
         take_change({parameter.name: parameter.value for parameter in parameters}, self._live)
+
+
+def namesakes(node: Any) -> str:
+    """A sentence about other nodes of this name; empty where there are none.
+
+    This is a reason to warn, and none to refuse a start: one that was killed and started again
+    sees itself, until the middleware forgets the first.
+    """
+    own = (node.get_name(), node.get_namespace())
+    others = node.get_node_names_and_namespaces().count(own) - 1
+    if others < 1:
+        return ''
+    name = node.get_fully_qualified_name()
+    return (
+        f'{others} other node(s) are called {name} too: they share {name}/stop, topics and '
+        'parameters, and whoever calls reaches any of them. Start each arm with its own '
+        'namespace or name (launch arguments), or end the others; one that was killed is seen '
+        'for about 20 s more.'
+    )
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..acting.loop_config import LoopConfig
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..calibrating.camera_agreement import MAX_DIFFERENCE
 from ..calibrating.mount_drift import DriftLimits
 from ..encoders.swap_config import SwapConfig
@@ -25,51 +25,40 @@ Output = Literal['', 'twist', 'pose', 'joint_trajectory', 'joint_position_array'
 class CameraCheckConfig:
     """Whether the cameras are those of the training, and where they were."""
 
-    info_topics: tuple[str, ...] = field(
-        default=(),
-        metadata={'help': 'CameraInfo of each camera; by default camera_info beside its pictures'},
+    info_topics: tuple[str, ...] = setting(
+        (), 'CameraInfo of each camera; by default camera_info beside its pictures'
     )
-    info_timeout: float = field(
-        default=1.0,
-        metadata={
-            'help': 'So long configure waits for CameraInfo; without it a camera is not checked, '
-            'and one whose pictures are rectified is refused',
-            'unit': 's',
-            'minimum': 0.0,
-            'maximum': 60.0,
-        },
+    info_timeout: float = setting(
+        1.0,
+        'So long configure waits for CameraInfo; without it a camera is not checked, '
+        'and one whose pictures are rectified is refused',
+        unit='s',
+        minimum=0.0,
+        maximum=60.0,
     )
-    calibrations: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            'help': 'camera_info YAML file of each camera, or its name in calibration/; an empty '
-            'string for a camera without one'
-        },
+    calibrations: tuple[str, ...] = setting(
+        (),
+        'camera_info YAML file of each camera, or its name in calibration/; an empty '
+        'string for a camera without one',
     )
-    max_difference: float = field(
-        default=MAX_DIFFERENCE,
-        metadata={
-            'help': 'So far apart may CameraInfo and calibration file, or the CameraInfo of the '
-            'training, see the same ray',
-            'unit': 'px',
-            'minimum': 0.0,
-        },
+    max_difference: float = setting(
+        MAX_DIFFERENCE,
+        'So far apart may CameraInfo and calibration file, or the CameraInfo of the '
+        'training, see the same ray',
+        unit='px',
+        minimum=0.0,
     )
-    check_mounts: bool = field(
-        default=True,
-        metadata={
-            'help': 'Compare the cameras with the reference views of the checkpoint at activate, '
-            'and refuse if one has moved'
-        },
+    check_mounts: bool = setting(
+        True,
+        'Compare the cameras with the reference views of the checkpoint at activate, '
+        'and refuse if one has moved',
     )
-    picture_timeout: float = field(
-        default=3.0,
-        metadata={
-            'help': 'So long activate waits for the pictures to compare; no older one counts',
-            'unit': 's',
-            'minimum': 0.1,
-            'maximum': 60.0,
-        },
+    picture_timeout: float = setting(
+        3.0,
+        'So long activate waits for the pictures to compare; no older one counts',
+        unit='s',
+        minimum=0.1,
+        maximum=60.0,
     )
     mounts: DriftLimits = field(default_factory=DriftLimits)
 
@@ -79,184 +68,120 @@ class CameraCheckConfig:
 class PolicyParameters(LoopConfig):
     """Read when the node is configured; see the fields' help."""
 
-    policy: str = field(
-        default='',
-        metadata={
-            'help': 'Checkpoint folder, the name of one under models/, or ws://HOST:PORT of a '
-            'policy server'
-        },
+    policy: str = setting(
+        '',
+        'Checkpoint folder, the name of one under models/, or ws://HOST:PORT of a policy server',
     )
-    remote_robot: str = field(
-        default='',
-        metadata={
-            'help': 'YAML file that says what a policy server is told and what its actions mean; '
-            'empty for a server that says so itself, as that of gridsampler serve does'
-        },
+    remote_robot: str = setting(
+        '',
+        'YAML file that says what a policy server is told and what its actions mean; '
+        'empty for a server that says so itself, as that of gridsampler serve does',
     )
-    encoder: str = field(
-        default='',
-        metadata={
-            'help': 'Encoder folder or name; empty for the encoder of the checkpoint. May be set '
-            'while the node runs'
-        },
+    encoder: str = setting(
+        '',
+        'Encoder folder or name; empty for the encoder of the checkpoint. May be set '
+        'while the node runs',
     )
-    encoder_server: str = field(
-        default='',
-        metadata={'help': 'Node whose active encoder is followed, like /encoder_server; or empty'},
+    encoder_server: str = setting(
+        '', 'Node whose active encoder is followed, like /encoder_server; or empty'
     )
-    arm: str = field(
-        default='',
-        metadata={'help': 'YAML with the limits of the arm, or the name of one in calibration/'},
+    arm: str = setting('', 'YAML with the limits of the arm, or the name of one in calibration/')
+    instruction: str = setting(
+        '',
+        'Sentence to obey until another one comes on ~/instruction; empty to wait for '
+        'one. May be set while the node runs',
     )
-    instruction: str = field(
-        default='',
-        metadata={
-            'help': 'Sentence to obey until another one comes on ~/instruction; empty to wait for '
-            'one. May be set while the node runs'
-        },
+    backend: Choice = setting(
+        'automatic',
+        'Engine that computes the policy; automatic takes the first of tensorrt, '
+        'openvino, onnxruntime and eager (PyTorch) that is installed and agrees with PyTorch',
     )
-    backend: Choice = field(
-        default='automatic',
-        metadata={
-            'help': 'Engine that computes the policy; automatic takes the first of tensorrt, '
-            'openvino, onnxruntime and eager (PyTorch) that is installed and agrees with PyTorch'
-        },
+    precision: Precision = setting(
+        'fp32', 'Arithmetic of the engine; fewer bits than fp32 are approximations'
     )
-    precision: Precision = field(
-        default='fp32',
-        metadata={'help': 'Arithmetic of the engine; fewer bits than fp32 are approximations'},
+    device: str = setting(
+        'auto', 'Where the engine computes: auto, cpu, cuda, or cuda:1 for the second GPU'
     )
-    device: str = field(
-        default='auto',
-        metadata={
-            'help': 'Where the engine computes: auto, cpu, cuda, or cuda:1 for the second GPU'
-        },
+    torch_threads: int = setting(1, 'CPU threads of one inference', minimum=1, maximum=256)
+    camera_topics: tuple[str, ...] = setting(
+        (),
+        "One topic per camera of the checkpoint, in its order; '/compressed' at the "
+        'end means CompressedImage, else Image',
     )
-    torch_threads: int = field(
-        default=1,
-        metadata={'help': 'CPU threads of one inference', 'minimum': 1, 'maximum': 256},
+    reliable_streams: bool = setting(
+        False, 'Subscribe reliably; then cameras, joints and pose must be published reliably'
     )
-    camera_topics: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            'help': "One topic per camera of the checkpoint, in its order; '/compressed' at the "
-            'end means CompressedImage, else Image'
-        },
+    camera_silence_timeout: float = setting(
+        2.0, 'Without a picture for so long: warn', unit='s', minimum=0.1
     )
-    reliable_streams: bool = field(
-        default=False,
-        metadata={
-            'help': 'Subscribe reliably; then cameras, joints and pose must be published reliably'
-        },
+    joint_states_topic: str = setting(
+        'joint_states',
+        'JointState of the arm, whole or in parts, each with some of the joints; '
+        'relative to the namespace of the node',
     )
-    camera_silence_timeout: float = field(
-        default=2.0,
-        metadata={'help': 'Without a picture for so long: warn', 'unit': 's', 'minimum': 0.1},
+    gripper_state_topic: str = setting(
+        '',
+        'State of a gripper that is not on joint_states_topic; empty for none; '
+        'relative to the namespace of the node',
     )
-    joint_states_topic: str = field(
-        default='joint_states',
-        metadata={
-            'help': 'JointState of the arm, whole or in parts, each with some of the joints; '
-            'relative to the namespace of the node'
-        },
+    gripper_state_type: GripperState = setting(
+        'joint_state',
+        'Message on gripper_state_topic: joint_state, or float64 with the position of '
+        'the one joint of separate_joints (for twists: of gripper_joints); its time is that '
+        'of its arrival',
     )
-    gripper_state_topic: str = field(
-        default='',
-        metadata={
-            'help': 'State of a gripper that is not on joint_states_topic; empty for none; '
-            'relative to the namespace of the node'
-        },
+    gripper_command_type: GripperKind = setting(
+        'float64_multi_array',
+        'Message on ~/gripper_command; gripper_command is that of control_msgs, as '
+        'position controllers of grippers take it',
     )
-    gripper_state_type: GripperState = field(
-        default='joint_state',
-        metadata={
-            'help': 'Message on gripper_state_topic: joint_state, or float64 with the position of '
-            'the one joint of separate_joints (for twists: of gripper_joints); its time is that '
-            'of its arrival'
-        },
+    gripper_max_effort: float = setting(
+        0.0, 'Of a GripperCommand; 0 leaves it to the controller', unit='N', minimum=0.0
     )
-    gripper_command_type: GripperKind = field(
-        default='float64_multi_array',
-        metadata={
-            'help': 'Message on ~/gripper_command; gripper_command is that of control_msgs, as '
-            'position controllers of grippers take it'
-        },
+    joint_names: tuple[str, ...] = setting(
+        (),
+        'What the robot calls joints of the policy, in states and commands, each like '
+        'elbow=elbow_joint; those that are not named are called alike',
     )
-    gripper_max_effort: float = field(
-        default=0.0,
-        metadata={
-            'help': 'Of a GripperCommand; 0 leaves it to the controller',
-            'unit': 'N',
-            'minimum': 0.0,
-        },
+    joint_prefix: str = setting('', "Before every joint of the robot, like 'left_'")
+    pose_topic: str = setting(
+        'end_effector_pose',
+        'PoseStamped of the end effector in the base frame of the arm; relative to '
+        'the namespace of the node',
     )
-    joint_names: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            'help': 'What the robot calls joints of the policy, in states and commands, each like '
-            'elbow=elbow_joint; those that are not named are called alike'
-        },
+    gripper_joints: tuple[str, ...] = setting(
+        ('panda_finger_joint1', 'panda_finger_joint2'),
+        'Joints whose positions add up to the opening of the gripper [m], or by '
+        "scale and offset in the arm's file make it; needed for a checkpoint of twists",
     )
-    joint_prefix: str = field(
-        default='',
-        metadata={'help': "Before every joint of the robot, like 'left_'"},
+    output: Output = setting('', "Kind of command; empty for what suits the checkpoint's actions")
+    separate_joints: tuple[str, ...] = setting(
+        (),
+        'Commanded joints that another controller owns (a gripper): sent as '
+        'Float64MultiArray on ~/gripper_command instead of with the others',
     )
-    pose_topic: str = field(
-        default='end_effector_pose',
-        metadata={
-            'help': 'PoseStamped of the end effector in the base frame of the arm; relative to '
-            'the namespace of the node'
-        },
+    command_lead: float = setting(
+        0.004,
+        'So long before a command is due it is begun, at most half a period, so that '
+        'what making it takes does not shift it; what comes in between waits for the next',
+        unit='s',
+        minimum=0.0,
     )
-    gripper_joints: tuple[str, ...] = field(
-        default=('panda_finger_joint1', 'panda_finger_joint2'),
-        metadata={
-            'help': 'Joints whose positions add up to the opening of the gripper [m], or by '
-            "scale and offset in the arm's file make it; needed for a checkpoint of twists",
-        },
+    command_niceness: int = setting(
+        -10,
+        'Niceness of the command thread; below 0 has no effect without the right to '
+        'it (CAP_SYS_NICE, or nice in limits.conf)',
+        minimum=-20,
+        maximum=19,
     )
-    output: Output = field(
-        default='',
-        metadata={'help': "Kind of command; empty for what suits the checkpoint's actions"},
+    watchdog_timeout: float = setting(
+        0.2,
+        'The command thread is silent for so long, and for two periods: the watchdog '
+        'stops the arm',
+        unit='s',
+        minimum=0.02,
     )
-    separate_joints: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            'help': 'Commanded joints that another controller owns (a gripper): sent as '
-            'Float64MultiArray on ~/gripper_command instead of with the others'
-        },
-    )
-    command_lead: float = field(
-        default=0.004,
-        metadata={
-            'help': 'So long before a command is due it is begun, at most half a period, so that '
-            'what making it takes does not shift it; what comes in between waits for the next',
-            'unit': 's',
-            'minimum': 0.0,
-        },
-    )
-    command_niceness: int = field(
-        default=-10,
-        metadata={
-            'help': 'Niceness of the command thread; below 0 has no effect without the right to '
-            'it (CAP_SYS_NICE, or nice in limits.conf)',
-            'minimum': -20,
-            'maximum': 19,
-        },
-    )
-    watchdog_timeout: float = field(
-        default=0.2,
-        metadata={
-            'help': 'The command thread is silent for so long, and for two periods: the watchdog '
-            'stops the arm',
-            'unit': 's',
-            'minimum': 0.02,
-        },
-    )
-    autostart: bool = field(
-        default=True,
-        metadata={'help': 'Configure and activate without a lifecycle manager'},
-    )
+    autostart: bool = setting(True, 'Configure and activate without a lifecycle manager')
     cameras: CameraCheckConfig = field(default_factory=CameraCheckConfig)
     swap: SwapConfig = field(default_factory=SwapConfig)
 

@@ -3,20 +3,19 @@
 """`/tf` and `/tf_static` -> PoseStamped of the hand, for drivers that publish none."""
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_pose
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..files import find
 from ..seeing.newest_transforms import NewestTransforms
-from .node_setup import BadParameter, declare_parameters, read_parameters, run
+from .node_setup import BadParameter, RunnableNode, declare_parameters, read_parameters, run
 from .problems import Problems
 from .topics import EVERY, STATE
 
@@ -33,27 +32,21 @@ _FIXED = QoSProfile(
 class PoseFromTfParameters:
     """See the fields' help."""
 
-    arm: str = field(
-        default='',
-        metadata={
-            'help': 'YAML with the limits of the arm, or the name of one in calibration/: the '
-            'pose is in its base_frame',
-            'read_only': True,
-        },
+    arm: str = setting(
+        '',
+        'YAML with the limits of the arm, or the name of one in calibration/: the '
+        'pose is in its base_frame',
+        read_only=True,
     )
-    frame: str = field(
-        default='', metadata={'help': 'Frame of the hand, like tool0', 'read_only': True}
-    )
-    pose_topic: str = field(
-        default='end_effector_pose',
-        metadata={
-            'help': 'PoseStamped that is published; relative to the namespace of the node',
-            'read_only': True,
-        },
+    frame: str = setting('', 'Frame of the hand, like tool0', read_only=True)
+    pose_topic: str = setting(
+        'end_effector_pose',
+        'PoseStamped that is published; relative to the namespace of the node',
+        read_only=True,
     )
 
 
-class PoseFromTfNode(Node):
+class PoseFromTfNode(RunnableNode):
     """Says where the hand is whenever `/tf` does, with the stamp of the joints behind it."""
 
     def __init__(self, **options: Any) -> None:
@@ -81,14 +74,6 @@ class PoseFromTfNode(Node):
         self._publisher = self.create_publisher(PoseStamped, parameters.pose_topic, STATE)
         self.create_subscription(kind, '/tf_static', lambda m: self._take(m, fixed=True), _FIXED)
         self.create_subscription(kind, '/tf', lambda m: self._take(m, fixed=False), EVERY)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node has ended, which it never does by itself."""
-        return False
-
-    def stop(self) -> None:
-        """Does nothing, for nothing moves here."""
 
     def _take(self, message: Any, *, fixed: bool) -> None:
         try:

@@ -7,22 +7,21 @@ import importlib
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from trajectory_msgs.msg import JointTrajectory
 
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_reader import read_serialised, read_topics
 from ..bags.bag_storage import RecordedMessage
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..seeing.camera_message import stamp_seconds
-from .node_setup import Refused, declare_parameters, read_parameters, run
+from .node_setup import Refused, RunnableNode, declare_parameters, read_parameters, run
 from .topics import LATCHED, STATE, ros_time
 
 # What a policy reads. Recorded commands are played only if they are named: an arm may listen.
@@ -47,51 +46,35 @@ _CAMERAS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 class ReplayParameters:
     """What to play and how; see the fields' help."""
 
-    bag: str = field(default='', metadata={'help': 'Bag folder, or an .mcap or .db3 file'})
-    topics: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            'help': f'Topics to play; by default those of type {", ".join(_STREAMS)}, if there '
-            f'is at most one of each of {" and ".join(_STATES)}'
-        },
+    bag: str = setting('', 'Bag folder, or an .mcap or .db3 file')
+    topics: tuple[str, ...] = setting(
+        (),
+        f'Topics to play; by default those of type {", ".join(_STREAMS)}, if there '
+        f'is at most one of each of {" and ".join(_STATES)}',
     )
-    optional_topics: tuple[str, ...] = field(
-        default=(), metadata={'help': 'Topics to play besides, where they were recorded'}
+    optional_topics: tuple[str, ...] = setting(
+        (), 'Topics to play besides, where they were recorded'
     )
-    rate: float = field(
-        default=1.0,
-        metadata={'help': 'Speed; 1 is as recorded', 'minimum': 0.01, 'maximum': 1000.0},
+    rate: float = setting(1.0, 'Speed; 1 is as recorded', minimum=0.01, maximum=1000.0)
+    loop: bool = setting(False, 'Begin anew at the end')
+    patience: float = setting(
+        15.0,
+        'How long to wait for a subscriber of the pace topic before the start',
+        unit='s',
+        minimum=0.0,
     )
-    loop: bool = field(default=False, metadata={'help': 'Begin anew at the end'})
-    patience: float = field(
-        default=15.0,
-        metadata={
-            'help': 'How long to wait for a subscriber of the pace topic before the start',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+    lockstep: bool = setting(
+        False, 'Before each picture wait for the chunk that answers the one before'
     )
-    lockstep: bool = field(
-        default=False,
-        metadata={'help': 'Before each picture wait for the chunk that answers the one before'},
+    pace_topic: str = setting('', 'Camera that sets the pace; by default the first played')
+    chunk_topic: str = setting('/policy_node/action_chunk', 'Answers of the policy node')
+    expect_answers: bool = setting(
+        False, 'End with an error where the policy node answered no picture at all'
     )
-    pace_topic: str = field(
-        default='', metadata={'help': 'Camera that sets the pace; by default the first played'}
-    )
-    chunk_topic: str = field(
-        default='/policy_node/action_chunk', metadata={'help': 'Answers of the policy node'}
-    )
-    expect_answers: bool = field(
-        default=False,
-        metadata={'help': 'End with an error where the policy node answered no picture at all'},
-    )
-    chunk_timeout: float = field(
-        default=5.0,
-        metadata={'help': 'Longest wait for one answer', 'unit': 's', 'minimum': 0.0},
-    )
+    chunk_timeout: float = setting(5.0, 'Longest wait for one answer', unit='s', minimum=0.0)
 
 
-class ReplayNode(Node):
+class ReplayNode(RunnableNode):
     """Plays a bag; every node that listens must run with `use_sim_time`, for stamps stay."""
 
     def __init__(self, **options: Any) -> None:

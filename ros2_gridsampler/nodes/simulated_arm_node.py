@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray, String
@@ -21,7 +20,14 @@ from ..bags.bag_writer import serialise
 from ..seeing.camera_message import stamp_seconds
 from ..simulation import arm_messages
 from ..simulation.libero_arm import Libero
-from .node_setup import BadParameter, Refused, declare_parameters, read_parameters, run
+from .node_setup import (
+    BadParameter,
+    Refused,
+    RunnableNode,
+    declare_parameters,
+    read_parameters,
+    run,
+)
 from .problems import Problems
 from .simulated_clock import SimulatedClock
 from .simulation_parameters import SimulationParameters
@@ -36,7 +42,7 @@ _KINDS = {
 }
 
 
-class SimulatedArmNode(Node):
+class SimulatedArmNode(RunnableNode):
     """A LIBERO task as a robot with cameras.
 
     Publishes what `arm_messages` names, as the very bytes that a recording would hold, and
@@ -68,7 +74,7 @@ class SimulatedArmNode(Node):
         self._simulation = SimulationThread(
             parameters,
             Libero(parameters.suite, parameters.rendering),
-            now=lambda: self.get_clock().now().nanoseconds * 1e-9,
+            now=self.now,
             publish=self._publish,
             announce=self._announce,
             clock=self._pace,
@@ -90,11 +96,6 @@ class SimulatedArmNode(Node):
         if self._pace is not None:
             self._pace.start()
         self._simulation.start()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the node has ended: never, for the last summary stays to be read."""
-        return False
 
     def stop(self) -> None:
         """Ends the simulation and returns."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acting.action_chunk import ActionSpace
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..seeing.calibration import ImagePreparation
 from ..seeing.depth_image import DepthRange
 from ..seeing.observation import ObservationConfig, check_depth
@@ -70,14 +70,14 @@ class EncoderConfig:
             such a stem, or none, computes in use what it has learned.
     """
 
-    image_height: int = field(default=128, metadata={'minimum': 1})
-    image_width: int = field(default=128, metadata={'minimum': 1})
-    patch: int = field(default=16, metadata={'minimum': 1})
-    width: int = field(default=128, metadata={'minimum': 1})
-    depth: int = field(default=4, metadata={'minimum': 0})
-    heads: int = field(default=4, metadata={'minimum': 1})
-    stem: tuple[int, ...] = field(default=(48, 96), metadata={'minimum': 1})
-    stem_within_patches: bool = field(default=False, metadata={'later': True})
+    image_height: int = setting(128, minimum=1)
+    image_width: int = setting(128, minimum=1)
+    patch: int = setting(16, minimum=1)
+    width: int = setting(128, minimum=1)
+    depth: int = setting(4, minimum=0)
+    heads: int = setting(4, minimum=1)
+    stem: tuple[int, ...] = setting((48, 96), minimum=1)
+    stem_within_patches: bool = setting(False, later=True)
 
     def __post_init__(self) -> None:
         """Refuses sizes that do not divide, or are none."""
@@ -119,9 +119,9 @@ class TrunkConfig:
         heads: Attention heads.
     """
 
-    width: int = field(default=128, metadata={'minimum': 1})
-    depth: int = field(default=3, metadata={'minimum': 0})
-    heads: int = field(default=4, metadata={'minimum': 1})
+    width: int = setting(128, minimum=1)
+    depth: int = setting(3, minimum=0)
+    heads: int = setting(4, minimum=1)
 
     def __post_init__(self) -> None:
         """Refuses heads that do not divide the width."""

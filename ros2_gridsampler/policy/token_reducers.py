@@ -86,7 +86,6 @@ class ConstantPoints(PointReader):
         self.logits = nn.Parameter(torch.logit(spread_points(tokens)))
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Reads the map there."""
         points = torch.sigmoid(self.logits.float()).expand(len(feature_map), -1, -1)
         return self.read(feature_map, points), points
 
@@ -101,7 +100,6 @@ class RandomPoints(PointReader):
         self.register_buffer('points', torch.rand(tokens, 2))
 
     def forward(self, feature_map: Map, context: Tensor | None = None) -> Reduced:
-        """Reads the map there."""
         points = self.points.expand(len(feature_map), -1, -1)
         if self.training:
             points = draw(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from .calibration import ImagePreparation
 from .depth_image import DepthRange
 from .stream_health import Fault
@@ -77,12 +77,12 @@ class ObservationConfig:
     resolution: tuple[int, int] = field(metadata={'unit': 'px', 'minimum': 1})
     joints: tuple[str, ...]
     uses_pose: bool
-    velocity_window: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
+    velocity_window: float = setting(0.0, unit='s', minimum=0)
     uses_command: bool = False
     uses_instruction: bool = True
     depth: Mapping[str, DepthRange] = field(default_factory=dict)
-    earlier: int = field(default=0, metadata={'minimum': 0})
-    earlier_period: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
+    earlier: int = setting(0, minimum=0)
+    earlier_period: float = setting(0.0, unit='s', minimum=0)
 
     def __post_init__(self) -> None:
         """Refuses a range for a camera that is not there, and a history without a period."""

@@ -61,7 +61,6 @@ class ObservationBuffer:
         self._taken = -np.inf
 
     def add_camera_info(self, camera: str, message: Any) -> None:
-        """See `CameraStreams.add_info`."""
         self._cameras.add_info(camera, message)
 
     def add_image(self, camera: str, message: Any, time: float) -> None:
@@ -118,7 +117,6 @@ class ObservationBuffer:
 
     @property
     def scaled(self) -> Mapping[str, tuple[int, int]]:
-        """See `CameraStreams.scaled`."""
         return self._cameras.scaled
 
     @property

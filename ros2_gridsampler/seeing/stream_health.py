@@ -4,11 +4,11 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Literal
 
-from ..bounds import checked
+from ..bounds import checked, setting
 
 
 @dataclass(frozen=True)
@@ -16,58 +16,40 @@ from ..bounds import checked
 class StreamBudget:
     """How old and how far apart the streams of one observation may be."""
 
-    max_age: float = field(
-        default=0.5,
-        metadata={'help': 'Oldest capture time that still counts', 'unit': 's', 'minimum': 0.0},
+    max_age: float = setting(0.5, 'Oldest capture time that still counts', unit='s', minimum=0.0)
+    max_skew: float = setting(
+        0.1,
+        'Largest capture-time difference between two streams of one observation',
+        unit='s',
+        minimum=0.0,
     )
-    max_skew: float = field(
-        default=0.1,
-        metadata={
-            'help': 'Largest capture-time difference between two streams of one observation',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+    settle_time: float = setting(
+        0.02,
+        'How long a frame waits for samples of other streams captured by then',
+        unit='s',
+        minimum=0.0,
     )
-    settle_time: float = field(
-        default=0.02,
-        metadata={
-            'help': 'How long a frame waits for samples of other streams captured by then',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+    max_ahead: float = setting(
+        0.1, 'How far a stamp may be ahead of the clock', unit='s', minimum=0.0
     )
-    max_ahead: float = field(
-        default=0.1,
-        metadata={
-            'help': 'How far a stamp may be ahead of the clock',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+    frozen_time: float = setting(
+        0.5,
+        'A camera that gives the same bytes for so long, while the arm moves by '
+        'frozen_motion, is frozen',
+        unit='s',
+        minimum=0.0,
     )
-    frozen_time: float = field(
-        default=0.5,
-        metadata={
-            'help': 'A camera that gives the same bytes for so long, while the arm moves by '
-            'frozen_motion, is frozen',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+    frozen_motion: float = setting(
+        0.01,
+        'See frozen_time; 0 for cameras whose noise makes every picture another',
+        unit='rad, m',
+        minimum=0.0,
     )
-    frozen_motion: float = field(
-        default=0.01,
-        metadata={
-            'help': 'See frozen_time; 0 for cameras whose noise makes every picture another',
-            'unit': 'rad, m',
-            'minimum': 0.0,
-        },
-    )
-    min_contrast: float = field(
-        default=1.0,
-        metadata={
-            'help': 'Least standard deviation of the pixels (0 to 255) of a picture that shows '
-            'something; live only',
-            'minimum': 0.0,
-        },
+    min_contrast: float = setting(
+        1.0,
+        'Least standard deviation of the pixels (0 to 255) of a picture that shows '
+        'something; live only',
+        minimum=0.0,
     )
 
     @property
@@ -154,28 +136,17 @@ was there before) is dropped and counted; its stream then ages, which is OLD and
 class LadderConfig:
     """How long each rung is kept."""
 
-    max_tail: float = field(
-        default=1.0,
-        metadata={
-            'help': 'Longest time on the tail of the chunks before the arm holds',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+    max_tail: float = setting(
+        1.0, 'Longest time on the tail of the chunks before the arm holds', unit='s', minimum=0.0
     )
-    good_observations: int = field(
-        default=3,
-        metadata={
-            'help': 'Predictions in a row from admissible observations that end a fault',
-            'minimum': 1,
-        },
+    good_observations: int = setting(
+        3, 'Predictions in a row from admissible observations that end a fault', minimum=1
     )
-    deactivate_after: float = field(
-        default=300.0,
-        metadata={
-            'help': 'An arm that has moved and then holds for so long is deactivated',
-            'unit': 's',
-            'minimum': 0.1,
-        },
+    deactivate_after: float = setting(
+        300.0,
+        'An arm that has moved and then holds for so long is deactivated',
+        unit='s',
+        minimum=0.1,
     )
 
 

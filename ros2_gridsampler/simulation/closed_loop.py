@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..acting.chunk_schedule import ScheduleConfig
 from ..acting.controller import Controller
 from ..bags.bag_storage import RecordedMessage
 from ..bags.observation_replay import StreamTopics, feed
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..engines import Backend
 from ..policy.prediction import Prediction
 from ..seeing.observation_buffer import ObservationBuffer
@@ -45,9 +45,9 @@ class LoopConfig:
         maximum_steps: Control periods before an episode counts as failed.
     """
 
-    latency: float = field(default=0.05, metadata={'unit': 's', 'minimum': 0})
-    replan_every: int = field(default=4, metadata={'minimum': 1})
-    maximum_steps: int = field(default=220, metadata={'minimum': 1})
+    latency: float = setting(0.05, unit='s', minimum=0)
+    replan_every: int = setting(4, minimum=1)
+    maximum_steps: int = setting(220, minimum=1)
 
 
 @dataclass(frozen=True)

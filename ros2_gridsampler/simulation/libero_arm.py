@@ -81,7 +81,6 @@ class LiberoArm:
 
     @property
     def instruction(self) -> str:
-        """What the arm is told to do."""
         return self.scene.instruction
 
     def reset(self, placement: Placement) -> None:
@@ -95,14 +94,12 @@ class LiberoArm:
         placement.apply(self.scene)
 
     def begin(self, placements: str, number: int) -> str:
-        """See `SimulatedArm`."""
         check_episodes(_COUNTS, placements, episodes=1, first=number)
         placement = STATES[placements][number]
         self.reset(placement)
         return repr(placement)
 
     def perturb(self, kind: str, seed: int) -> str:
-        """See `SimulatedArm`."""
         return perturb(self, kind, seed)
 
     def decorate(self, position: Vector, half_side: float, colour: Vector) -> None:
@@ -157,7 +154,6 @@ class LiberoArm:
         self.scene.step(delta, 1.0 - 2.0 * float(np.clip(gripper / OPEN, 0.0, 1.0)))
 
     def success(self) -> bool:
-        """Returns whether the task's goal condition holds now."""
         return self.scene.success()
 
     def object_positions(self) -> dict[str, Vector]:
@@ -204,23 +200,18 @@ class Libero:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """See `Simulator`."""
         return tuple(CAMERAS)
 
     @property
     def joints(self) -> tuple[str, ...]:
-        """See `Simulator`."""
         return JOINT_NAMES
 
     @property
     def states(self) -> Mapping[str, int]:
-        """See `Simulator`."""
         return _COUNTS
 
     def check_tasks(self, tasks: Sequence[int]) -> None:
-        """See `Simulator`."""
         check_tasks(self.name, tasks)
 
     def open(self, task: int, image_size: int) -> LiberoArm:
-        """See `Simulator`."""
         return LiberoArm(self.name, task, image_size=image_size, rendering=self.rendering)

@@ -56,7 +56,6 @@ class Official:
     index: int
 
     def apply(self, scene: Scene) -> None:
-        """Brings a scene into this state, at rest."""
         count = len(scene.official_states)
         if not 0 <= self.index < count:
             raise ValueError(
@@ -73,7 +72,6 @@ class Sampled:
     seed: int
 
     def apply(self, scene: Scene) -> None:
-        """Brings a scene into this state, at rest."""
         scene.sample(self.seed)
         scene.settle(SETTLING_STEPS)
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where and how a training computes: the part that all recipes share."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..device import check_device
 
 
@@ -26,8 +26,8 @@ class Compute:
 
     device: str = 'auto'
     precision: Literal['32-true', 'bf16-mixed'] = '32-true'
-    workers: int | None = field(default=None, metadata={'minimum': 0, 'maximum': 256})
-    threads: int = field(default=1, metadata={'minimum': 1, 'maximum': 512})
+    workers: int | None = setting(None, minimum=0, maximum=256)
+    threads: int = setting(1, minimum=1, maximum=512)
 
     def __post_init__(self) -> None:
         """Refuses a device of an unknown name."""

@@ -5,7 +5,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..datasets.episodes import ActionTopics, EpisodeConfig, EpisodeStore, store_episodes
 from ..evaluating.bag_survey import survey_episodes
 from ..vla.lerobot import SamplerPlan
@@ -60,31 +60,16 @@ class FineTuneConfig(Compute):
 
     topics: StreamTopics
     labels: ActionTopics
-    sampler: SamplerPlan | None = field(
-        default=None, metadata={'help': 'What is attached; null keeps the policy as it is'}
-    )
-    adapter_rank: int = field(
-        default=0,
-        metadata={'help': 'Rank of LoRA beside the reducers; 0 trains in full', 'minimum': 0},
-    )
-    steps: int = field(default=2000, metadata={'help': 'Optimiser steps', 'minimum': 1})
-    batch: int = field(default=8, metadata={'help': 'Samples per step', 'minimum': 1})
-    learning_rate: float = field(
-        default=1e-4, metadata={'help': 'Constant after the warm-up', 'above': 0}
-    )
-    weight_decay: float = field(default=1e-4, metadata={'help': 'AdamW', 'minimum': 0})
-    warm_up: int = field(
-        default=100, metadata={'help': 'Steps of rising learning rate', 'minimum': 1}
-    )
-    held_out: float = field(
-        default=0.04, metadata={'help': 'Share of bags left out', 'minimum': 0, 'maximum': 1}
-    )
-    seed: int = field(
-        default=0, metadata={'help': 'Of new weights, order and noise', 'minimum': 0}
-    )
-    save_every: int = field(
-        default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
-    )
+    sampler: SamplerPlan | None = setting(None, 'What is attached; null keeps the policy as it is')
+    adapter_rank: int = setting(0, 'Rank of LoRA beside the reducers; 0 trains in full', minimum=0)
+    steps: int = setting(2000, 'Optimiser steps', minimum=1)
+    batch: int = setting(8, 'Samples per step', minimum=1)
+    learning_rate: float = setting(1e-4, 'Constant after the warm-up', above=0)
+    weight_decay: float = setting(1e-4, 'AdamW', minimum=0)
+    warm_up: int = setting(100, 'Steps of rising learning rate', minimum=1)
+    held_out: float = setting(0.04, 'Share of bags left out', minimum=0, maximum=1)
+    seed: int = setting(0, 'Of new weights, order and noise', minimum=0)
+    save_every: int = setting(500, 'Steps between saved states', minimum=1)
 
 
 def fine_tune(

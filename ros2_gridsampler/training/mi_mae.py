@@ -7,7 +7,7 @@ weights, whether a latent is pooled, the projection, the negatives and the shape
 chosen here for those is our choice; the docstrings say where.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..policy.encoder import Block, Encoder, cut_patches, sine_positions
 from ..policy.policy_config import EncoderConfig
 from .information_bounds import Likelihood, coarse_views
@@ -35,9 +35,9 @@ class LossWeights:
         vclub: Per nat; ours, small because the bound sums over all channels of a latent.
     """
 
-    reconstruction: float = field(default=1.0, metadata={'minimum': 0})
-    infonce: float = field(default=0.1, metadata={'minimum': 0})
-    vclub: float = field(default=0.001, metadata={'minimum': 0})
+    reconstruction: float = setting(1.0, minimum=0)
+    infonce: float = setting(0.1, minimum=0)
+    vclub: float = setting(0.001, minimum=0)
 
     def __post_init__(self) -> None:
         """Refuses an objective that asks for nothing."""
@@ -70,16 +70,16 @@ class MiMaeConfig:
 
     encoder: EncoderConfig
     weights: LossWeights = LossWeights()
-    parts: int = field(default=4, metadata={'minimum': 1})
-    masks: int = field(default=4, metadata={'minimum': 1})
-    decoder_width: int = field(default=64, metadata={'minimum': 4})
-    decoder_depth: int = field(default=2, metadata={'minimum': 1})
-    decoder_heads: int = field(default=4, metadata={'minimum': 1})
-    projection: int = field(default=64, metadata={'minimum': 1})
-    temperature: float = field(default=0.07, metadata={'above': 0})
-    bank: int = field(default=2048, metadata={'minimum': 0})
-    likelihood_width: int = field(default=128, metadata={'minimum': 1})
-    likelihood_side: int = field(default=2, metadata={'minimum': 1})
+    parts: int = setting(4, minimum=1)
+    masks: int = setting(4, minimum=1)
+    decoder_width: int = setting(64, minimum=4)
+    decoder_depth: int = setting(2, minimum=1)
+    decoder_heads: int = setting(4, minimum=1)
+    projection: int = setting(64, minimum=1)
+    temperature: float = setting(0.07, above=0)
+    bank: int = setting(2048, minimum=0)
+    likelihood_width: int = setting(128, minimum=1)
+    likelihood_side: int = setting(2, minimum=1)
 
     def __post_init__(self) -> None:
         """Refuses masks that cannot tile the picture, and what would be another encoder in use."""

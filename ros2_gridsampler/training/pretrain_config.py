@@ -5,7 +5,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cattrs
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import yaml
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..datasets.frames import FrameConfig
 from ..files import write_whole
 from ..policy.flop_count import counting
@@ -31,37 +31,18 @@ class PretrainConfig(Compute):
 
     frames: FrameConfig
     model: MiMaeConfig
-    views: int = field(
-        default=64,
-        metadata={'help': 'Masked views per step; pictures are views / masks', 'minimum': 1},
+    views: int = setting(64, 'Masked views per step; pictures are views / masks', minimum=1)
+    steps: int = setting(1000, 'Optimiser steps', minimum=0)
+    learning_rate: float = setting(1e-3, 'Peak of the cosine', above=0)
+    likelihood_learning_rate: float = setting(1e-3, "Of q's own Adam", above=0)
+    warm_up: float = setting(0.1, 'Share of the steps to the peak', minimum=0, maximum=1)
+    weight_decay: float = setting(0.05, "AdamW's", minimum=0)
+    held_out: float = setting(
+        0.2, 'Share of bags, by their names, kept for the probes', minimum=0, maximum=1
     )
-    steps: int = field(default=1000, metadata={'help': 'Optimiser steps', 'minimum': 0})
-    learning_rate: float = field(default=1e-3, metadata={'help': 'Peak of the cosine', 'above': 0})
-    likelihood_learning_rate: float = field(
-        default=1e-3, metadata={'help': "Of q's own Adam", 'above': 0}
-    )
-    warm_up: float = field(
-        default=0.1,
-        metadata={'help': 'Share of the steps to the peak', 'minimum': 0, 'maximum': 1},
-    )
-    weight_decay: float = field(default=0.05, metadata={'help': "AdamW's", 'minimum': 0})
-    held_out: float = field(
-        default=0.2,
-        metadata={
-            'help': 'Share of bags, by their names, kept for the probes',
-            'minimum': 0,
-            'maximum': 1,
-        },
-    )
-    seed: int = field(
-        default=0, metadata={'help': 'Of initialisation, order and masks', 'minimum': 0}
-    )
-    log_every: int = field(
-        default=50, metadata={'help': 'Steps between lines of log.jsonl', 'minimum': 1}
-    )
-    save_every: int = field(
-        default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
-    )
+    seed: int = setting(0, 'Of initialisation, order and masks', minimum=0)
+    log_every: int = setting(50, 'Steps between lines of log.jsonl', minimum=1)
+    save_every: int = setting(500, 'Steps between saved states', minimum=1)
 
     def __post_init__(self) -> None:
         """Refuses pictures of another size than the encoder's, and views that do not divide."""

@@ -3,13 +3,13 @@
 """A YAML recipe -> the configuration of a training run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..datasets.episodes import EpisodeConfig
 from ..files import read_yaml, structure
 from ..policy.instruction import Reader
@@ -26,80 +26,45 @@ class TrainConfig(Compute):
     episodes: EpisodeConfig
     encoder: EncoderConfig
     trunk: TrunkConfig
-    reducer: str = field(
-        default='grid_sampler', metadata={'help': 'How the visual tokens become fewer'}
+    reducer: str = setting('grid_sampler', 'How the visual tokens become fewer')
+    tokens: int = setting(4, 'Visual tokens kept per camera', minimum=0)
+    sample_after: int = setting(4, 'Encoder block after which the points are read', minimum=0)
+    conditioned: bool = setting(
+        True, 'Whether instruction and arm state enter the point predictor'
     )
-    tokens: int = field(
-        default=4, metadata={'help': 'Visual tokens kept per camera', 'minimum': 0}
+    relative: bool = setting(False, 'Whether joint targets are offsets, see PolicyConfig')
+    head: Literal['direct', 'continuing', 'flow'] = setting(
+        'direct',
+        'Regression of the chunk; regression or flow matching that go on from steps under way',
     )
-    sample_after: int = field(
-        default=4, metadata={'help': 'Encoder block after which the points are read', 'minimum': 0}
+    steps: int = setting(6000, 'Optimiser steps', minimum=1)
+    batch: int = setting(64, 'Samples per step', minimum=1)
+    learning_rate: float = setting(6e-4, 'Peak of the cosine', above=0)
+    warm_up: int = setting(300, 'Steps to the peak', minimum=0)
+    weight_decay: float = setting(0.02, "AdamW's", minimum=0)
+    average_decay: float = setting(0.999, 'Of the moving average', minimum=0, maximum=1)
+    instruction: Reader = setting('hashed_words', 'How the policy reads its instruction')
+    paraphrases: str = setting(
+        '',
+        'YAML file (path, or name in models/) with other ways to say the '
+        'instructions; training draws from them',
     )
-    conditioned: bool = field(
-        default=True,
-        metadata={'help': 'Whether instruction and arm state enter the point predictor'},
+    landmark_weight: float = setting(5.0, 'Of the auxiliary position error', unit='1/m', minimum=0)
+    proprioception_noise: float = setting(
+        0.05, 'Added in training, in standard deviations', minimum=0
     )
-    relative: bool = field(
-        default=False, metadata={'help': 'Whether joint targets are offsets, see PolicyConfig'}
+    dimming: float = setting(
+        0.0,
+        'Largest share of the light that training takes from the pictures',
+        minimum=0,
+        maximum=1,
     )
-    head: Literal['direct', 'continuing', 'flow'] = field(
-        default='direct',
-        metadata={
-            'help': 'Regression of the chunk; regression or flow matching that go on from steps '
-            'under way'
-        },
-    )
-    steps: int = field(default=6000, metadata={'help': 'Optimiser steps', 'minimum': 1})
-    batch: int = field(default=64, metadata={'help': 'Samples per step', 'minimum': 1})
-    learning_rate: float = field(default=6e-4, metadata={'help': 'Peak of the cosine', 'above': 0})
-    warm_up: int = field(default=300, metadata={'help': 'Steps to the peak', 'minimum': 0})
-    weight_decay: float = field(default=0.02, metadata={'help': "AdamW's", 'minimum': 0})
-    average_decay: float = field(
-        default=0.999, metadata={'help': 'Of the moving average', 'minimum': 0, 'maximum': 1}
-    )
-    instruction: Reader = field(
-        default='hashed_words', metadata={'help': 'How the policy reads its instruction'}
-    )
-    paraphrases: str = field(
-        default='',
-        metadata={
-            'help': 'YAML file (path, or name in models/) with other ways to say the '
-            'instructions; training draws from them'
-        },
-    )
-    landmark_weight: float = field(
-        default=5.0,
-        metadata={'help': 'Of the auxiliary position error', 'unit': '1/m', 'minimum': 0},
-    )
-    proprioception_noise: float = field(
-        default=0.05, metadata={'help': 'Added in training, in standard deviations', 'minimum': 0}
-    )
-    dimming: float = field(
-        default=0.0,
-        metadata={
-            'help': 'Largest share of the light that training takes from the pictures',
-            'minimum': 0,
-            'maximum': 1,
-        },
-    )
-    held_out: float = field(
-        default=0.04, metadata={'help': 'Share of bags for validation', 'minimum': 0, 'maximum': 1}
-    )
-    start: str = field(
-        default='', metadata={'help': 'Checkpoint (folder or name) to start from; fresh if empty'}
-    )
-    pretrained: str = field(
-        default='', metadata={'help': 'Encoder (folder or name) to start from; none if empty'}
-    )
-    frozen_encoder: bool = field(
-        default=False, metadata={'help': 'Whether the encoder stays as it was at the start'}
-    )
-    seed: int = field(
-        default=0, metadata={'help': 'Of initialisation, order and noise', 'minimum': 0}
-    )
-    save_every: int = field(
-        default=500, metadata={'help': 'Steps between saved states', 'minimum': 1}
-    )
+    held_out: float = setting(0.04, 'Share of bags for validation', minimum=0, maximum=1)
+    start: str = setting('', 'Checkpoint (folder or name) to start from; fresh if empty')
+    pretrained: str = setting('', 'Encoder (folder or name) to start from; none if empty')
+    frozen_encoder: bool = setting(False, 'Whether the encoder stays as it was at the start')
+    seed: int = setting(0, 'Of initialisation, order and noise', minimum=0)
+    save_every: int = setting(500, 'Steps between saved states', minimum=1)
 
     def __post_init__(self) -> None:
         """Refuses numbers that train nothing, and parts that do not fit each other."""

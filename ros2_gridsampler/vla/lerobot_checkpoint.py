@@ -8,7 +8,6 @@ an arm. A policy with reducers has `reducers.json` beside its weights, which the
 and the reducers' in one file.
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import cattrs
 import torch
 from safetensors import SafetensorError
 
-from ..files import structure
+from ..files import hash_file, structure
 from ..policy.manifest import BadCheckpoint
 from .lerobot import SamplerPlan, SeenPoints
 from .lerobot_folder import (
@@ -218,11 +217,7 @@ def hash_files(folder: Path) -> dict[str, str]:
     """Returns the sha256 of every file that is read: weights, configs, processors."""
     files = [path for kind in ('*.safetensors', '*.json') for path in folder.glob(kind)]
     ignored = {ROBOT, 'train_config.json'}
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(files)
-        if path.name not in ignored
-    }
+    return {path.name: hash_file(path) for path in sorted(files) if path.name not in ignored}
 
 
 def _overrides(

@@ -52,7 +52,6 @@ class LerobotConfig(ConfigOfRobot):
 
     @property
     def observation(self) -> ObservationConfig:
-        """The streams that the policy reads."""
         robot = self.robot
         return ObservationConfig(
             self.preparations,

@@ -58,7 +58,6 @@ class CompiledLerobotPolicy(LerobotPolicy):
         self._sessions = sessions
 
     def infer(self, batch: Any, **guidance: Any) -> tuple[Tensor, list[Tensor]]:
-        """Returns actions before the processors, and where each picture was read, if anywhere."""
         return self._parts.infer(self._sessions, batch)
 
 

@@ -172,7 +172,6 @@ class ActCut:
         return self._pictures.with_shift(given)
 
     def infer(self, sessions: Mapping[str, Session], batch: Any) -> tuple[Tensor, list[Tensor]]:
-        """Returns normalised actions and points."""
         results = sessions['network'].run(self._arrays(batch))
         return torch.from_numpy(results['actions']), self._pictures.points(results)
 
@@ -326,7 +325,6 @@ class FlowCut:
         return given | {name: known[name] for name in names}
 
     def infer(self, sessions: Mapping[str, Session], batch: Any) -> tuple[Tensor, list[Tensor]]:
-        """Returns normalised actions and points."""
         own, config = self._pictures.own, self._pictures.own.config
         aloha = getattr(config, 'adapt_to_pi_aloha', False)
         if aloha:

@@ -86,7 +86,6 @@ class Part:
         return self._module if precision == 'fp32' else reduced(self._module, precision)
 
     def probes(self, examples: Sequence[Observation]) -> list[Arrays]:
-        """Returns arguments that try an engine out."""
         return self._probes(examples)
 
 

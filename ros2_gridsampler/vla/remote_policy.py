@@ -108,16 +108,13 @@ class RemotePolicy:
         }
 
     def interrupt(self) -> None:
-        """Ends the call in progress, from any thread, and refuses others until `resume`."""
         self._client.interrupt()
 
     def resume(self) -> None:
-        """Lets calls happen again."""
         self._refusal = ''
         self._client.resume()
 
     def close(self) -> None:
-        """Lets go of the connection."""
         self._client.close()
 
     def _predict(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..acting.action_chunk import ActionChunk, ActionSpace
 from ..acting.action_prefix import Prefix
-from ..bounds import checked
+from ..bounds import checked, setting
 from ..files import read_yaml, structure
 from ..policy.manifest import golden_picture
 from ..seeing.calibration import ImagePreparation
@@ -82,9 +82,7 @@ class RemoteRobot:
     action_space: ActionSpace
     period: float = field(metadata={'unit': 's', 'above': 0, 'maximum': 10})
     uses_pose: bool = False
-    picture: tuple[int, int] = field(
-        default=(224, 224), metadata={'unit': 'px', 'minimum': 1, 'maximum': _MAX_SIDE}
-    )
+    picture: tuple[int, int] = setting((224, 224), unit='px', minimum=1, maximum=_MAX_SIDE)
     padded: bool = True
     preparations: dict[str, ImagePreparation] = field(default_factory=dict)
     flipped: dict[str, Flip] = field(default_factory=dict)
@@ -92,16 +90,14 @@ class RemoteRobot:
     action: Units | None = None
     state_keys: dict[str, int] = field(default_factory=dict)
     velocities: tuple[str, ...] = ()
-    velocity_window: float = field(default=0.0, metadata={'unit': 's', 'minimum': 0})
+    velocity_window: float = setting(0.0, unit='s', minimum=0)
     uses_command: bool = False
     uses_instruction: bool = True
     continues: bool = False
     depth: dict[str, DepthRange] = field(default_factory=dict)
     prompt_key: str = 'prompt'
     actions_key: str = 'actions'
-    first_timeout: float = field(
-        default=60.0, metadata={'unit': 's', 'minimum': 0.1, 'maximum': 600}
-    )
+    first_timeout: float = setting(60.0, unit='s', minimum=0.1, maximum=600)
 
     def __post_init__(self) -> None:
         """Refuses a description that contradicts itself."""
@@ -327,7 +323,6 @@ class RemoteConfig(ConfigOfRobot):
 
     @property
     def continues(self) -> bool:
-        """Whether its server is told the steps under way."""
         return self.robot.continues
 
     @property
@@ -342,7 +337,6 @@ class RemoteConfig(ConfigOfRobot):
 
     @property
     def observation(self) -> ObservationConfig:
-        """The streams that the policy reads."""
         robot = self.robot
         return ObservationConfig(
             {camera: robot.preparation(camera) for camera in robot.cameras},

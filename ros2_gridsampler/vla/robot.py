@@ -132,7 +132,6 @@ class ConfigOfRobot:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names, in order; the first one sets the pace."""
         return tuple(self.robot.cameras)
 
     @property
@@ -142,17 +141,14 @@ class ConfigOfRobot:
 
     @property
     def action_space(self) -> ActionSpace:
-        """The action space in which it commands the arm."""
         return self.robot.action_space
 
     @property
     def period(self) -> float:
-        """Time between two targets [s]."""
         return self.robot.period
 
     @property
     def encoder(self) -> PictureCells:
-        """For drawing points."""
         return PictureCells()
 
 
