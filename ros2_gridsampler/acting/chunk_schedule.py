@@ -47,15 +47,15 @@ class ScheduleConfig:
     ensemble_decay: float = field(
         default=0.0,
         metadata={
-            'help': 'How much less a chunk counts in the ensemble that is a second younger; '
-            'negative favours the young',
+            'help': 'Decay of the weight of a chunk in the ensemble with how much younger it is '
+            'than the oldest; negative favours the youngest',
             'unit': '1/s',
         },
     )
     continue_chunks: bool = field(
         default=True,
         metadata={
-            'help': 'Real-time chunking: a policy that can goes on from the steps that will have '
+            'help': 'Real-time chunking: a policy that can continues the steps that will have '
             'been commanded before its chunk is there'
         },
     )

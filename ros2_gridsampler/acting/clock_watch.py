@@ -22,7 +22,7 @@ class ClockWatch:
     Args:
         max_jump: How far the ROS clock may go ahead of the steady one between two looks [s].
         max_back: How far it may go back [s].
-        patience: So long may it stand still, as simulated time does [s].
+        patience: How long it may stand still, as simulated time does [s].
     """
 
     def __init__(self, max_jump: float, max_back: float, patience: float) -> None:

@@ -49,7 +49,7 @@ def _run(node: str) -> int:
         _run_in_environment(module)
         sys.stderr.write(
             f'{node} needs {error.name}, which {sys.executable} has not. Activate the environment '
-            'that has it before ros2 run, or install it: see "On a robot" in README.md.\n'
+            'that has it before ros2 run, or install it: see docs/howto/robot.md.\n'
         )
         return 1
     return int(main())

@@ -86,7 +86,7 @@ def why_silent(node: Any, topic: ListenedTopic, reliable: bool, silence: float) 
         node: Whose subscription it is.
         topic: From which nothing comes.
         reliable: Whether a best-effort publisher is not heard.
-        silence: Nothing has come for so long [s].
+        silence: Time since anything has come [s].
     """
     message = topic.subscription.msg_type
     wanted = f'{message.__module__.split(".")[0]}/msg/{message.__name__}'

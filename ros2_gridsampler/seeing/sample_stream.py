@@ -100,7 +100,7 @@ class FrozenConfig:
     """What makes a picture a frozen one.
 
     Attributes:
-        time: For so long the same bytes [s].
+        time: How long the bytes have stayed the same [s].
         motion: While the arm moved by so much [rad], [m]; 0 where a camera's noise alone must
             make every picture another.
     """
