@@ -78,7 +78,7 @@ def test_a_command_that_lacks_a_letter_is_named_in_the_refusal(name, place):
 
 @pytest.mark.parametrize('group', ['schedule', 'ladder', 'streams'])
 def test_the_help_of_a_flag_ends_with_the_unit_of_its_number(group, capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '200')
+    monkeypatch.setenv('COLUMNS', '90')
     with pytest.raises(SystemExit):
         main(['evaluate', '--help'])
     said = re.sub(r'\x1b\[[\d;]*m|│', '', capsys.readouterr().out)
