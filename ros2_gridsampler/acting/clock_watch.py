@@ -26,14 +26,13 @@ class ClockWatch:
     """
 
     def __init__(self, max_jump: float, max_back: float, patience: float) -> None:
-        """Nothing was seen yet."""
         self._max_jump = max_jump
         self._max_back = max_back
         self._patience = patience
         self._last: _Look | None = None
 
     def begin(self) -> None:
-        """Forget what was seen."""
+        """Forgets what was seen."""
         self._last = None
 
     def look(self, ros: float, steady: float) -> list[tuple[Fault, str]]:

@@ -23,7 +23,7 @@ def fill_joint_trajectory(
     time_from_start: Float[np.ndarray, ' steps'],
     stamp: float = 0.0,
 ) -> None:
-    """Fill a `trajectory_msgs/JointTrajectory` with positions only.
+    """Fills a `trajectory_msgs/JointTrajectory` with positions only.
 
     Velocities stay empty: a controller then interpolates by itself and comes to rest at the end
     (JointTrajectoryController refuses a last point that moves).
@@ -57,7 +57,7 @@ def fill_joint_trajectory(
 
 
 def fill_float64_multi_array(message: Any, values: Float[np.ndarray, ' values']) -> None:
-    """Fill a `std_msgs/Float64MultiArray`, as ForwardCommandController reads it.
+    """Fills a `std_msgs/Float64MultiArray`, as ForwardCommandController reads it.
 
     Raises:
         ValueError: A number is not finite.
@@ -66,7 +66,7 @@ def fill_float64_multi_array(message: Any, values: Float[np.ndarray, ' values'])
 
 
 def fill_twist(message: Any, twist: Float[np.ndarray, '6'], frame: str, stamp: float) -> None:
-    """Fill a `geometry_msgs/TwistStamped`.
+    """Fills a `geometry_msgs/TwistStamped`.
 
     Args:
         message: To fill.
@@ -85,7 +85,7 @@ def fill_twist(message: Any, twist: Float[np.ndarray, '6'], frame: str, stamp: f
 
 
 def fill_pose(message: Any, pose: Float[np.ndarray, '7'], frame: str, stamp: float) -> None:
-    """Fill a `geometry_msgs/PoseStamped`.
+    """Fills a `geometry_msgs/PoseStamped`.
 
     Args:
         message: To fill.
@@ -250,6 +250,6 @@ def _checked(values: Any, what: str, shape: tuple[int, ...]) -> Numbers:
 
 
 def _set_time(field: Any, seconds: float) -> None:
-    """Fill a `builtin_interfaces` Time or Duration."""
+    """Fills a `builtin_interfaces` Time or Duration."""
     nanoseconds = round(seconds * 1e9)
     field.sec, field.nanosec = divmod(nanoseconds, 1_000_000_000)

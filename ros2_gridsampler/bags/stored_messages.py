@@ -77,7 +77,7 @@ class StorageFile(Protocol):
         """Data of the message at a place."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
 
 
 @dataclass(frozen=True)

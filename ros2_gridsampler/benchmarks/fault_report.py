@@ -58,7 +58,7 @@ class FaultResult:
         worst: Excess,
         exit_code: int | None,
     ) -> 'FaultResult':
-        """Judge what was seen from `begin` to `end`, steady time [s]."""
+        """Judges what was seen from `begin` to `end`, steady time [s]."""
         moving = [command.time for command in commands if command.moves]
         last = moving[-1] if moving else begin
         resting = [command.time for command in commands if command.time > last]

@@ -111,7 +111,7 @@ def _off(
     over: float = 0.0,
     silent: bool = False,
 ) -> Act:
-    """Nobody executes the commands for a while; meanwhile somebody else may move the arm.
+    """Returns an act: no controller executes commands for a while; another may move the arm.
 
     Args:
         seconds: How long.
@@ -301,7 +301,7 @@ FAULTS: Mapping[str, FaultCase] = {
 
 
 def end_fault(bench: FaultBench, case: FaultCase) -> None:
-    """Make everything good again."""
+    """Ends a fault and everything that it changed."""
     bench.spoil = Spoil()
     bench.spoil_model('')
     case.end(bench)

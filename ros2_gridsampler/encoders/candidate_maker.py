@@ -49,7 +49,7 @@ class CandidateMaker:
 
     @property
     def config(self) -> PolicyConfig:
-        """Of the policy on its own encoder."""
+        """Configuration of the policy on its own encoder."""
         return self._base.config
 
     def refusal(self, name: str, *, allow_unvalidated: bool | None = None) -> str:

@@ -69,7 +69,7 @@ class RunnableNode(Protocol):
         """Whether the node has nothing left to do."""
 
     def stop(self) -> None:
-        """Bring every output to a safe state; called once, before the node is destroyed.
+        """Brings every output to a safe state; called once, before the node is destroyed.
 
         A node that moves something has `commanding` too: whether a safe command is still to be
         sent. While that is so, a signal waits for `stop`.

@@ -29,7 +29,7 @@ class LensRecord:
 
     @staticmethod
     def of(camera: CameraIntrinsics) -> 'LensRecord':
-        """From the CameraInfo of a recording."""
+        """Returns the record of a lens from the CameraInfo of a recording."""
         return LensRecord(
             camera.width,
             camera.height,
@@ -40,7 +40,7 @@ class LensRecord:
 
     @property
     def intrinsics(self) -> CameraIntrinsics:
-        """For computing."""
+        """Returns the intrinsics as numbers to compute with."""
         return CameraIntrinsics(
             self.width,
             self.height,

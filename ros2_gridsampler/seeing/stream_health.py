@@ -230,7 +230,6 @@ class DegradationLadder:
     """
 
     def __init__(self, config: LadderConfig, now: float) -> None:
-        """Nothing is known yet."""
         self._config = config
         self._active: dict[tuple[Fault, str], _Active] = {}
         self._good = 0

@@ -152,7 +152,7 @@ class ConfigOfRobot:
 
     @property
     def encoder(self) -> PictureCells:
-        """For drawing points."""
+        """What the points are drawn by, in place of an encoder."""
         return PictureCells()
 
 
