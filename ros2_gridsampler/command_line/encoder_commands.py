@@ -32,6 +32,8 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
         needs = PolicyNeeds.of(load_manifest(folder), folder.name)
     damaged: dict[str, str] = {}
     listed = list(known_encoders(store or default_folder(), damaged))
+    for name, reason in damaged.items():
+        print(f'{name} cannot be used: {reason}', file=sys.stderr)
     for known in listed:
         config = known.manifest.encoder
         line = (
@@ -44,8 +46,6 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
             fits = 'fits, measured with it' if validated else 'fits in shape, never measured'
             line += f'; {"; ".join(needs.differences(known.manifest)) or fits}'
         print(line)
-    for name, reason in damaged.items():
-        print(f'{name} cannot be used: {reason}', file=sys.stderr)
     if store is not None and not any(known.folder.parent == store for known in listed):
         print(f'{store} holds no encoder that was received from a server.', file=sys.stderr)
     elif not listed:

@@ -29,7 +29,7 @@ class SwapConfig:
     )
     shadow_time: float = field(
         default=30.0,
-        metadata={'help': 'Longest wait for these observations', 'unit': 's', 'minimum': 0.1},
+        metadata={'help': 'Longest wait for them', 'unit': 's', 'minimum': 0.1},
     )
     shadow_bag: str = field(
         default='',
@@ -38,8 +38,7 @@ class SwapConfig:
     min_cosine: float = field(
         default=0.9,
         metadata={
-            'help': 'Least cosine between what the two predict for each joint, as deviations from '
-            'the mean',
+            'help': 'Of what the two predict for each joint, as deviations from the mean',
             'minimum': -1.0,
             'maximum': 1.0,
         },
@@ -47,43 +46,35 @@ class SwapConfig:
     max_deviation: float = field(
         default=0.3,
         metadata={
-            'help': 'Largest mean absolute difference of what they predict for each joint',
+            'help': 'Mean absolute difference of what they predict for each joint',
             'unit': 'standard deviations of the actions',
             'minimum': 0.0,
         },
     )
     max_latency_ratio: float = field(
         default=1.5,
-        metadata={
-            'help': 'Largest ratio of the fastest inference of the new to that of the old',
-            'minimum': 0.0,
-        },
+        metadata={'help': 'Fastest inference of the new against the old', 'minimum': 0.0},
     )
     max_latency: float = field(
         default=1.0,
-        metadata={
-            'help': 'Longest time that the fastest inference of the new may take',
-            'unit': 's',
-            'minimum': 0.0,
-        },
+        metadata={'help': 'Fastest inference of the new', 'unit': 's', 'minimum': 0.0},
     )
     trial_time: float = field(
         default=5.0,
         metadata={
-            'help': 'How long after a swap the old encoder can come back by itself',
+            'help': 'After a swap: so long the old encoder comes back by itself',
             'unit': 's',
             'minimum': 0.0,
         },
     )
     trial_commands: int = field(
         default=25,
-        metadata={'help': 'Commands before interventions are compared', 'minimum': 1},
+        metadata={'help': 'Commands before interventions are judged', 'minimum': 1},
     )
     max_more_interventions: float = field(
         default=0.2,
         metadata={
-            'help': 'How many more interventions of the safety filter per command than before the '
-            'swap bring the old encoder back',
+            'help': 'Interventions of the safety filter per command, beyond those before the swap',
             'minimum': 0.0,
         },
     )

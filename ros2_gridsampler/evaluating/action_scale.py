@@ -23,5 +23,5 @@ def action_scale(space: ActionSpace, limits: ArmLimits) -> Float[np.ndarray, ' a
 
 
 def action_units(space: ActionSpace, limits: ArmLimits) -> tuple[str, ...]:
-    """Returns the unit of each entry of an action; empty for a share of a range."""
+    """In which unit each entry of an action is, for people; empty for a share of a range."""
     return space.means.units(space.names, limits)

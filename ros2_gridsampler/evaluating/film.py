@@ -60,7 +60,7 @@ class Clip:
 
 
 def write_film(clips: Sequence[Clip], path: Path, *, progress: bool = False) -> int:
-    """Writes H.264 in yuv420p, which every browser plays.
+    """Write H.264 in yuv420p, which every browser plays.
 
     Args:
         clips: One after the other; one without pictures is left out.
@@ -108,7 +108,7 @@ def count_frames(clip: Clip) -> int:
 
 
 def _choose(pictures: Sequence[Picture]) -> list[int]:
-    """Returns for each frame the newest picture that was there."""
+    """For each frame the newest picture that was there."""
     times = np.array([picture.time for picture in pictures])
     moments = np.arange(times[0], times[-1] + 0.5 / RATE, 1 / RATE)
     # Half a frame of grace, or jitter of a stamp would show a picture twice and skip one.

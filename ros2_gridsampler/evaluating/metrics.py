@@ -56,12 +56,12 @@ class Jerk(Metric):
         self._commanded, self._recorded = (Smoothness(setting.scale, order) for _ in range(2))
 
     def cut(self) -> None:
-        """Starts anew, so that no difference is taken across the cut."""
+        """Take no difference across the cut."""
         self._commanded.cut()
         self._recorded.cut()
 
     def command(self, time: float, operator: Numbers, commanded: Numbers | None) -> None:
-        """Takes what both command at the moments of the operator's actions."""
+        """Take what both command at the moments of the operator's actions."""
         self._recorded.add(time, operator)
         if commanded is not None:
             self._commanded.add(time, commanded)

@@ -32,7 +32,7 @@ class PolicyDrift:
         self._frames += 1
 
     def summary(self) -> dict[str, Any]:
-        """Returns the drift by step and entry in physical units, and all in units of the arm."""
+        """By step and by entry in physical units; `scaled` over all, in units of the arm."""
         mean = self._sum / self._frames
         return {
             'mean_absolute_difference': mean.mean(1).tolist(),

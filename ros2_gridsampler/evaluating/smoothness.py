@@ -25,7 +25,7 @@ class Smoothness:
         self._sum, self._count = 0.0, 0
 
     def add(self, time: float, value: Numbers) -> None:
-        """Adds the signal at `time` [s]; a pause or a step back starts anew."""
+        """The signal at `time` [s]; a pause or a step back starts anew."""
         if self._samples and not 0 < time - self._samples[-1][0] < 0.5:
             self._samples.clear()
         self._samples.append((time, value / self._scale))
@@ -38,9 +38,9 @@ class Smoothness:
             self._count += 1
 
     def cut(self) -> None:
-        """Starts anew with the next sample."""
+        """Start anew with the next sample."""
         self._samples.clear()
 
     def value(self) -> float | None:
-        """Returns the root mean square; None where there were too few samples."""
+        """None where there were too few samples."""
         return float(np.sqrt(self._sum / self._count)) if self._count else None

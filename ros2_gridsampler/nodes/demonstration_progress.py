@@ -14,7 +14,7 @@ from .demonstration_watcher import DemonstrationWatcher
 
 
 class DemonstrationProgress:
-    """Draws the progress of a demonstration; each call draws what is new.
+    """Call it as often as you like; it draws what is new.
 
     Args:
         bar: Counts the episodes.
@@ -31,7 +31,7 @@ class DemonstrationProgress:
         bar.write(f'To look on: export ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
 
     def __call__(self) -> None:
-        """Draws what is new."""
+        """Draw what is new."""
         watcher, bar = self._watcher, self._bar
         for announced in watcher.results[int(bar.n) :]:
             result = announced['result']

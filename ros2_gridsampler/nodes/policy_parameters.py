@@ -32,7 +32,7 @@ class CameraCheckConfig:
     info_timeout: float = field(
         default=1.0,
         metadata={
-            'help': 'Longest wait for CameraInfo at configure; without it a camera is not checked '
+            'help': 'So long configure waits for CameraInfo; without it a camera is not checked, '
             'and one whose pictures are rectified is refused',
             'unit': 's',
             'minimum': 0.0,
@@ -49,8 +49,8 @@ class CameraCheckConfig:
     max_difference: float = field(
         default=MAX_DIFFERENCE,
         metadata={
-            'help': 'Largest distance between where CameraInfo, and the calibration file or the '
-            'CameraInfo of the training, see the same ray',
+            'help': 'So far apart may CameraInfo and calibration file, or the CameraInfo of the '
+            'training, see the same ray',
             'unit': 'px',
             'minimum': 0.0,
         },
@@ -65,7 +65,7 @@ class CameraCheckConfig:
     picture_timeout: float = field(
         default=3.0,
         metadata={
-            'help': 'Longest wait at activate for the pictures to compare; no older one counts',
+            'help': 'So long activate waits for the pictures to compare; no older one counts',
             'unit': 's',
             'minimum': 0.1,
             'maximum': 60.0,
@@ -77,7 +77,7 @@ class CameraCheckConfig:
 @dataclass(frozen=True)
 @checked
 class PolicyParameters(LoopConfig):
-    """What the policy node reads at configure; see the fields' help."""
+    """Read when the node is configured; see the fields' help."""
 
     policy: str = field(
         default='',
@@ -151,7 +151,7 @@ class PolicyParameters(LoopConfig):
     )
     camera_silence_timeout: float = field(
         default=2.0,
-        metadata={'help': 'Time without a picture before a warning', 'unit': 's', 'minimum': 0.1},
+        metadata={'help': 'Without a picture for so long: warn', 'unit': 's', 'minimum': 0.1},
     )
     joint_states_topic: str = field(
         default='joint_states',
@@ -185,7 +185,7 @@ class PolicyParameters(LoopConfig):
     gripper_max_effort: float = field(
         default=0.0,
         metadata={
-            'help': 'max_effort of a GripperCommand; 0 leaves it to the controller',
+            'help': 'Of a GripperCommand; 0 leaves it to the controller',
             'unit': 'N',
             'minimum': 0.0,
         },
@@ -229,8 +229,8 @@ class PolicyParameters(LoopConfig):
     command_lead: float = field(
         default=0.004,
         metadata={
-            'help': 'How long before its due time a command is computed (at most half a period), '
-            'so that computing does not delay it; what arrives meanwhile counts for the next one',
+            'help': 'So long before a command is due it is begun, at most half a period, so that '
+            'what making it takes does not shift it; what comes in between waits for the next',
             'unit': 's',
             'minimum': 0.0,
         },
@@ -247,8 +247,8 @@ class PolicyParameters(LoopConfig):
     watchdog_timeout: float = field(
         default=0.2,
         metadata={
-            'help': 'The watchdog stops the arm when the command thread has been silent for this '
-            'time and for two periods',
+            'help': 'The command thread is silent for so long, and for two periods: the watchdog '
+            'stops the arm',
             'unit': 's',
             'minimum': 0.02,
         },

@@ -171,7 +171,7 @@ class SimulationThread:
             self._announce(None, self.episodes)
 
     def _place(self, arm: SimulatedArm) -> Iterator[str]:
-        """Resets the arm for each episode of its task; yields what the placement is called."""
+        """Reset the arm for each episode of its task; says how."""
         index = self._parameters.first_episode
         placements = self._parameters.placements
         # Not every seed can be widened; there is a next one, until the states are used up.
@@ -263,7 +263,7 @@ class SimulationThread:
             self._changed.notify_all()
 
     def _wait(self, deadline: float) -> float:
-        """Sleeps until the deadline; the next one counts from what is returned."""
+        """Sleep until the deadline; the next one counts from what is returned."""
         if self._clock is not None:
             self._run_to(deadline - _LAST_COMMAND)
             self._wait_for('answer', lambda answers: answers.fresh)

@@ -47,8 +47,8 @@ class StreamBudget:
     frozen_time: float = field(
         default=0.5,
         metadata={
-            'help': 'A camera is frozen that gives the same bytes for this time while the arm '
-            'moves by frozen_motion',
+            'help': 'A camera that gives the same bytes for so long, while the arm moves by '
+            'frozen_motion, is frozen',
             'unit': 's',
             'minimum': 0.0,
         },
@@ -56,7 +56,7 @@ class StreamBudget:
     frozen_motion: float = field(
         default=0.01,
         metadata={
-            'help': 'Motion during frozen_time; 0 for cameras whose noise makes pictures differ',
+            'help': 'See frozen_time; 0 for cameras whose noise makes every picture another',
             'unit': 'rad, m',
             'minimum': 0.0,
         },
@@ -72,7 +72,7 @@ class StreamBudget:
 
     @property
     def span(self) -> float:
-        """How far back from the newest sample another one may still be asked for [s]."""
+        """So far back from the newest sample another one may still be asked for [s]."""
         return self.max_age + self.max_ahead
 
 
@@ -172,7 +172,7 @@ class LadderConfig:
     deactivate_after: float = field(
         default=300.0,
         metadata={
-            'help': 'Time after which an arm that has moved and then holds is deactivated',
+            'help': 'An arm that has moved and then holds for so long is deactivated',
             'unit': 's',
             'minimum': 0.1,
         },
@@ -230,6 +230,7 @@ class DegradationLadder:
     """
 
     def __init__(self, config: LadderConfig, now: float) -> None:
+        """Nothing is known yet."""
         self._config = config
         self._active: dict[tuple[Fault, str], _Active] = {}
         self._good = 0

@@ -152,7 +152,7 @@ class ConfigOfRobot:
 
     @property
     def encoder(self) -> PictureCells:
-        """What the points are drawn by, in place of an encoder."""
+        """For drawing points."""
         return PictureCells()
 
 
