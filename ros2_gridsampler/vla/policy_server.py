@@ -64,7 +64,7 @@ class PolicyServer:
         robot: What it tells clients of the robot.
 
     Raises:
-        OSError: The address cannot be listened at.
+        OSError: Nobody can listen there.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PolicyServer:
             )
         except OSError as error:
             raise OSError(
-                f'The server cannot listen at {host}:{port}: {error}. Choose another '
+                f'Nobody can listen at {host}:{port}: {error}. Another server may; choose another '
                 '--port, or an address of this machine as --host.'
             ) from error
         self._accepting = Thread(
