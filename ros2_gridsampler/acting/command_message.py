@@ -29,7 +29,7 @@ def fill_joint_trajectory(
     (JointTrajectoryController refuses a last point that moves).
 
     Args:
-        message: To fill.
+        message: Message that is filled.
         point_factory: Makes an empty `JointTrajectoryPoint`.
         names: The names of the joints.
         positions: [rad], [m].
@@ -69,7 +69,7 @@ def fill_twist(message: Any, twist: Float[np.ndarray, '6'], frame: str, stamp: f
     """Fills a `geometry_msgs/TwistStamped`.
 
     Args:
-        message: To fill.
+        message: Message that is filled.
         twist: Linear [m/s], then angular [rad/s].
         frame: That the twist is expressed in.
         stamp: Now [s]; MoveIt Servo ignores a twist that is not fresh.
@@ -88,7 +88,7 @@ def fill_pose(message: Any, pose: Float[np.ndarray, '7'], frame: str, stamp: flo
     """Fills a `geometry_msgs/PoseStamped`.
 
     Args:
-        message: To fill.
+        message: Message that is filled.
         pose: x y z [m], then a unit quaternion x y z w.
         frame: That the pose is expressed in.
         stamp: Now [s].
@@ -205,7 +205,7 @@ def read_twist(message: Any, frame: str = '') -> Float[np.ndarray, '6']:
     """Linear [m/s] and angular [rad/s] velocity of a `geometry_msgs/TwistStamped`.
 
     Args:
-        message: To read.
+        message: Message that is read.
         frame: That it must be expressed in; empty accepts any.
 
     Raises:
@@ -221,7 +221,7 @@ def read_pose(message: Any, frame: str = '') -> Float[np.ndarray, '7']:
     """Position x y z [m] and quaternion x y z w of a `geometry_msgs/PoseStamped`.
 
     Args:
-        message: To read.
+        message: Message that is read.
         frame: That it must be expressed in; empty accepts any.
 
     Raises:

@@ -78,7 +78,7 @@ class BagContents:
         topics: Name of each topic.
         topic: Number of the topic of each message, in the order of writing.
         file: Number of its file.
-        timeline: In which order the messages happened, and where the clock was set.
+        timeline: Order in which the messages happened, and where the clock was set.
         losses: A sentence part each.
         doubts: Why more messages may have been recorded, a sentence part for each reason.
     """

@@ -47,7 +47,7 @@ class BagFiles:
         missing: Names that the metadata gives, or the numbers of the others, and nobody finds.
         doubts: Why more messages may have been recorded, a sentence part for each reason.
         expected: Topic -> messages by the metadata; None where there is no metadata.
-        duration: By the metadata [s]; None where it does not say.
+        duration: Duration by the metadata [s]; None where it does not say.
     """
 
     there: tuple[Path, ...]

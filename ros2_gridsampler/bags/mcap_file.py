@@ -46,7 +46,7 @@ class McapFile:
     """One MCAP file.
 
     Args:
-        file: To read.
+        file: File that is read.
 
     Attributes:
         channels: What it records.

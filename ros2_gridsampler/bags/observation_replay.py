@@ -198,7 +198,7 @@ def feed(
     """Puts one recorded message into the buffer, as the node's callbacks do.
 
     Args:
-        buffer: To fill.
+        buffer: Buffer that is filled.
         topics: Which topic carries which stream.
         recorded: A message.
         capture: Its capture time [s]; by default the stamp of its header.

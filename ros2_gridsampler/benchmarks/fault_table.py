@@ -117,8 +117,8 @@ def _off(
         seconds: How long.
         push: How far the joints are moved in all [rad].
         hand: How far the hand is, for commands of the hand [m].
-        over: In which time [s]; 0 moves them at once.
-        silent: Whether nobody says where the arm is either.
+        over: Time that the motion takes [s]; 0 moves them at once.
+        silent: Whether no measurement of the arm comes either.
     """
 
     def begin(bench: FaultBench) -> None:

@@ -72,7 +72,7 @@ def import_dataset(
     video.
 
     Args:
-        dataset: To read.
+        dataset: Dataset that is read.
         out: Folder of the bags.
         choice: How.
 

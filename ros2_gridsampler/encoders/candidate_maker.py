@@ -57,7 +57,7 @@ class CandidateMaker:
 
         Args:
             name: Name of the encoder; empty for the policy's own.
-            allow_unvalidated: As of the constructor; None for what is set now.
+            allow_unvalidated: As in the constructor; None for what is set now.
         """
         if not name:
             return ''
@@ -78,7 +78,7 @@ class CandidateMaker:
         Args:
             manifest: Manifest of the encoder.
             name: Name of the encoder.
-            allow_unvalidated: As of the constructor; None for what is set now.
+            allow_unvalidated: As in the constructor; None for what is set now.
 
         Raises:
             EncoderDoesNotFit: It differs in what must agree.

@@ -32,7 +32,7 @@ def compare_encoder(
     Args:
         policy_folder: The folder of a checkpoint.
         encoder: Name or folder of the other encoder.
-        bags: To take observations from, spread over all of them.
+        bags: Recordings; observations are spread over all of them.
         topics: The topics of the bags.
         count: Observations per bag.
         device: Where both compute, see `torch_device`.

@@ -84,7 +84,7 @@ def why_silent(node: Any, topic: ListenedTopic, reliable: bool, silence: float) 
 
     Args:
         node: Whose subscription it is.
-        topic: From which nothing comes.
+        topic: Topic on which nothing comes.
         reliable: Whether a best-effort publisher is not heard.
         silence: Time since anything has come [s].
     """

@@ -55,9 +55,9 @@ class CameraRecord:
     """What was known of a camera in training.
 
     Attributes:
-        reference_view_sha256: Of the file of its reference view; empty where there is none.
+        reference_view_sha256: sha256 of its reference view; empty where there is none.
         no_view_because: Why there is none.
-        lens: From its CameraInfo; None where none was recorded.
+        lens: Lens by its CameraInfo; None where none was recorded.
     """
 
     reference_view_sha256: str = ''
