@@ -127,13 +127,14 @@ def _with_units(
     """Shows the unit of a flag behind its help, where both stand in the metadata of a field."""
     if not is_dataclass(info.type) or any('help' not in f.metadata for f in fields(info.type)):
         return None
-    given = {} if not isinstance(info.default, info.type) else vars(info.default)
+    given: dict[str, Any] = vars(info.default) if is_dataclass(info.default) else {}
     hints = get_type_hints(info.type)
     flags = []
     for field in fields(info.type):
         default: Any = field.default
         if default is MISSING:
-            default = tyro.MISSING if field.default_factory is MISSING else field.default_factory()
+            made = field.default_factory
+            default = made() if callable(made) else tyro.MISSING
         unit = f' [{field.metadata["unit"]}]' if 'unit' in field.metadata else ''
         flags.append(
             tyro.constructors.StructFieldSpec(
