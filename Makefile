@@ -1,3 +1,4 @@
+# make help   these lines; so does make alone
 # make demo   a simulated arm driven by the policy node over ROS 2 topics
 # make demo-light   a converted policy in an environment of 300 MB, without PyTorch
 # make docs   the documentation as a site, build/site/index.html; links are checked
@@ -25,7 +26,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 export LP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-light docs test test-units test-simulation test-tensorrt test-tensorrt-lerobot install clean
+.PHONY: help demo demo-light docs test test-units test-simulation test-tensorrt test-tensorrt-lerobot install clean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
 
 demo: install
 	$(BIN)/gridsampler demo --out build/demo

@@ -135,6 +135,7 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', glob('launch/*.py')),
         (f'share/{NAME}/calibration', glob('calibration/*.yaml')),
+        (f'share/{NAME}/security', glob('security/*.xml')),
         *(
             (f'share/{NAME}/{folder.rstrip("/")}', glob(f'{folder}*.*'))
             for folder in (

@@ -57,7 +57,9 @@ MEANING = {
     '~/stop': 'Decelerates inside the limits and holds until `~/resume`.',
     '~/timing': 'How long each stage of a prediction took [s].',
     '~/twist_command': 'Velocity of the hand, in the base frame of the arm.',
-    '~/weights': 'The active encoder in chunks; every chunk names the hash of the whole file.',
+    '~/weights': (
+        'The active encoder in chunks, all of them latched; each names the hash of the whole file.'
+    ),
 }
 """Topic or service with a name of its own -> what it is for."""
 

@@ -44,7 +44,7 @@ ARGUMENTS = (
     ('reliable_streams', '', 'true: subscribe reliably to cameras, joints and pose'),
     ('use_sim_time', '', 'true: take the time from /clock'),
     ('autostart', '', 'Whether to configure and activate without a lifecycle manager'),
-    ('actuation_delay', '', 'From command to motion, see gridsampler calibrate arm [s]'),
+    ('actuation_delay', '', 'From command to motion, see gridsampler calibrate delay [s]'),
     ('parameters_file', '', 'YAML with more parameters of the node (ros2 param describe)'),
     ('log_level', 'info', 'debug, info, warn or error'),
 )

@@ -31,7 +31,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write beside the file and put it in place: what was there before stays until then."""
+    """Writes beside the file and puts it in place: what was there before stays until then."""
     partial = path.with_name(f'{path.name}.partial')
     partial.write_bytes(content.encode('utf-8') if isinstance(content, str) else content)
     partial.replace(path)
@@ -39,7 +39,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def disk_of(folder: Path, advice: str) -> Iterator[None]:
-    """Say where the disk is full, and what helps.
+    """Says where the disk is full, and what helps.
 
     Args:
         folder: That is written to.
@@ -126,7 +126,7 @@ _MAKES = {
 
 
 def find(folder: str, name: str, suffix: str = '') -> Path:
-    """Find what the package brings along, or what the user names by its path.
+    """Finds what the package brings along, or what the user names by its path.
 
     Args:
         folder: 'calibration' or 'models'.

@@ -32,7 +32,7 @@ class StopRequest:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the signals back to whoever had them."""
+        """Gives the signals back to their former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

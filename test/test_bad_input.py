@@ -129,7 +129,7 @@ def place(tmp_path_factory):
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(place, monkeypatch, capsys, command, words):
     if command.startswith(('record', 'success')):
-        pytest.importorskip('libero', reason='LIBERO is not installed; pip install .[simulation]')
+        pytest.importorskip('libero', reason='LIBERO is not installed; pip install .[sim]')
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, 'argv', ['gridsampler', *shlex.split(command)])
     with pytest.raises(SystemExit) as end:

@@ -3,6 +3,7 @@
 """`gridsampler`: its table of contents, its help, what it prints and what it refuses."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import json
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ros2_gridsampler.acting.loop_config import LoopConfig
 from ros2_gridsampler.command_line import COMMANDS, contents, main
 from ros2_gridsampler.command_line.arguments import json_argument
 from ros2_gridsampler.command_line.outputs import where_to_look
@@ -72,6 +74,21 @@ def test_a_command_that_lacks_a_letter_is_named_in_the_refusal(name, place):
     with contextlib.redirect_stderr(said), pytest.raises(SystemExit):
         main(typed.split())
     assert f'`gridsampler {name}`' in said.getvalue().partition('did you mean')[2]
+
+
+@pytest.mark.parametrize('group', ['schedule', 'ladder', 'streams'])
+def test_the_help_of_a_flag_ends_with_the_unit_of_its_number(group, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '90')
+    with pytest.raises(SystemExit):
+        main(['evaluate', '--help'])
+    said = re.sub(r'\x1b\[[\d;]*m|│', '', capsys.readouterr().out)
+    (config,) = (f.default_factory for f in dataclasses.fields(LoopConfig) if f.name == group)
+    numbers = [f for f in dataclasses.fields(config) if 'unit' in f.metadata]
+    assert numbers
+    for number in numbers:
+        flag = f'--{group}.{number.name.replace("_", "-")} '
+        told = said.partition(flag)[2].partition('(default')[0]
+        assert told.rstrip().endswith(f'[{number.metadata["unit"]}]'), told
 
 
 def test_a_command_like_no_other_is_refused_without_a_guess(capsys):

@@ -63,7 +63,13 @@ def test_source_and_wheel_hold_what_the_tree_holds(built):
     }
     shared = {
         path.relative_to(ROOT).as_posix()
-        for folder in ('launch/*.py', 'calibration/*.yaml', 'arms/*/*', 'models/*/*.safetensors')
+        for folder in (
+            'launch/*.py',
+            'calibration/*.yaml',
+            'security/*.xml',
+            'arms/*/*',
+            'models/*/*.safetensors',
+        )
         for path in ROOT.glob(folder)
     }
     assert len(code) > 200

@@ -25,7 +25,7 @@ from ros2_gridsampler.seeing.stream_health import LADDER, Rung
 
 LANGUAGES = {'bash', 'python', 'yaml', 'json', 'text'}
 # What a line of a block may begin with besides, and no test can know.
-OTHERS = {'python3', 'pip', 'ros2', '.venv/bin/python'}
+OTHERS = {'python3', 'pip', 'ros2', 'colcon', 'source', '.venv/bin/python'}
 LINK = re.compile(r'\[[^\]\[]*\]\((?!\w+:)([^)\s#]*)#?([^)\s]*)\)')
 BLOCKS = command_blocks()
 HAS_LIBERO = importlib.util.find_spec('libero') is not None

@@ -20,8 +20,13 @@ from ros2_gridsampler.encoders.candidate_maker import CandidateMaker
 from ros2_gridsampler.encoders.compatibility import EncoderDoesNotFit, PolicyNeeds, with_encoder
 from ros2_gridsampler.encoders.encoder_changes import EncoderChanges, ShadowRefused, run_shadow
 from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest, save_encoder
+from ros2_gridsampler.encoders.encoder_store import NAMES
 from ros2_gridsampler.encoders.engine_maker import EngineMaker
-from ros2_gridsampler.encoders.known_encoders import KnownEncoder, find_encoder
+from ros2_gridsampler.encoders.known_encoders import (
+    KnownEncoder,
+    find_encoder,
+    known_encoders,
+)
 from ros2_gridsampler.encoders.swap_config import SwapConfig
 from ros2_gridsampler.encoders.swap_trial import Counts, SwapTrial
 from ros2_gridsampler.encoders.swappable_backend import Candidate, SwappableBackend
@@ -29,7 +34,12 @@ from ros2_gridsampler.engines import load
 from ros2_gridsampler.engines.engine import Settings
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
-from ros2_gridsampler.policy.manifest import golden_observation, load_manifest
+from ros2_gridsampler.policy.manifest import (
+    MANIFEST,
+    BadCheckpoint,
+    golden_observation,
+    load_manifest,
+)
 from ros2_gridsampler.policy.policy_config import EncoderConfig, Statistics
 from ros2_gridsampler.seeing.calibration import ImagePreparation
 
@@ -188,6 +198,27 @@ def test_an_encoder_is_found_by_path_and_by_name_and_the_sentence_lists_them(tmp
     assert find_encoder(str(folder), tmp_path) == folder
     with pytest.raises(FileNotFoundError, match="'mae_libero', 'mi_mae_libero'"):
         find_encoder('nothing', tmp_path)
+
+
+def test_a_damaged_encoder_is_named_with_what_is_wrong_and_hides_no_other(tmp_path):
+    keep_encoder(
+        Encoder(EncoderConfig(32, 32, width=16, depth=1, heads=2, stem=())), tmp_path / 'hash'
+    )
+    (tmp_path / 'hash' / MANIFEST).write_text('{}')
+    (tmp_path / NAMES).write_text('{"mine": "hash"}')
+    damaged = {}
+    names = [known.name for known in known_encoders(tmp_path, damaged)]
+    assert 'mi_mae_libero' in names
+    assert 'mine' not in names
+    assert list(damaged) == ['mine']
+    with pytest.raises(BadCheckpoint) as refusal:
+        find_encoder('mine', tmp_path)
+    assert str(refusal.value) == damaged['mine']
+    for rubbish in ('[]', '{', '"x"'):
+        (tmp_path / NAMES).write_text(rubbish)
+        damaged = {}
+        assert [known.name for known in known_encoders(tmp_path, damaged)] == names
+        assert damaged.keys() == {str(tmp_path / NAMES)}
 
 
 def test_the_same_encoder_passes_the_shadow_run_and_another_does_not(policy):

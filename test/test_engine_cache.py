@@ -54,7 +54,7 @@ def test_one_flipped_byte_is_found_and_the_engine_built_again(tmp_path, place):
     path.write_bytes(data)
     engine, origin, built = obtain(tmp_path)
     assert (engine, built) == (FILES, 1)
-    assert origin.startswith('An entry was not believed')
+    assert origin.startswith('An entry was refused')
     assert obtain(tmp_path)[2] == 0
 
 

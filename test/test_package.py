@@ -103,6 +103,16 @@ def test_the_make_targets_of_the_readme_exist():
         assert re.search(rf'^{target}:', makefile, re.M)
 
 
+def test_make_alone_lists_targets_and_each_of_them_exists():
+    makefile = (ROOT / 'Makefile').read_text()
+    targets = re.findall(r'^([a-z][\w-]*):', makefile, re.M)
+    listed = re.findall(r'^# make ([\w-]+) ', makefile, re.M)
+    assert targets[0] == 'help'
+    assert {'demo', 'test', 'docs'} <= set(listed) <= set(targets)
+    done = subprocess.run(['make', '-s'], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == listed
+
+
 def test_a_mistake_is_one_sentence_and_a_failure():
     result = subprocess.run(
         [sys.executable, '-m', 'ros2_gridsampler.command_line', 'success', '--policy', 'nobody'],

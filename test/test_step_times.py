@@ -4,6 +4,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from policies import tiny_policy
 
@@ -54,8 +55,11 @@ def test_its_own_place_is_measured_with_its_own_weights():
 def test_every_variant_of_a_published_policy_predicts(manifest):
     policy = Policy(load_manifest(manifest.parent).policy).eval()
     example = golden_observation(policy.config)
+    wanted = policy.predict(example).chunk.targets.shape
     for make in variants(policy, (0,)).values():
-        make().predict(example)
+        targets = make().predict(example).chunk.targets
+        assert targets.shape == wanted
+        assert np.isfinite(targets).all()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class ActionSpace:
     frame: str = ''
 
     def __post_init__(self) -> None:
-        """Refuse a space whose entries nobody could interpret."""
+        """Refuses a space whose entries have no meaning."""
         if self.kind not in KINDS:
             raise ValueError(
                 f'Action kind {self.kind!r} is not known; use {" or ".join(map(repr, KINDS))}.'
@@ -68,7 +68,7 @@ class ActionChunk:
     targets: Float[np.ndarray, 'steps actions']
 
     def __post_init__(self) -> None:
-        """Refuse what no arm may follow."""
+        """Refuses what no arm may follow."""
         if self.targets.ndim != 2 or not self.targets.size:
             raise ValueError(f'A chunk is [steps, actions], got shape {self.targets.shape}.')
         if not np.isfinite(self.targets).all():

@@ -107,7 +107,7 @@ class GripperLimits:
         return (opening - self.offset) / self.scale
 
     def opening(self, joints: Float[np.ndarray, ' joints']) -> float:
-        """Of the positions of its joints [m].
+        """Returns the opening [m] that the positions of its joints make.
 
         Raises:
             ValueError: It is farther outside the limits than a measurement may be.
@@ -138,7 +138,7 @@ class ArmLimits:
 
 
 def load_arm(path: Path | str) -> ArmLimits:
-    """Read the limits of an arm; every limit must be there.
+    """Returns the limits of an arm from its file; every limit must be there.
 
     A file with `extends: NAME` has only what it adds to NAME.yaml beside it, or has otherwise:
     joints one by one, the other keys whole.

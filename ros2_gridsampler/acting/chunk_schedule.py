@@ -47,15 +47,15 @@ class ScheduleConfig:
     ensemble_decay: float = field(
         default=0.0,
         metadata={
-            'help': 'How much less a chunk counts in the ensemble that is a second younger; '
-            'negative favours the young',
+            'help': 'Decay of the weight of a chunk in the ensemble with how much younger it is '
+            'than the oldest; negative favours the youngest',
             'unit': '1/s',
         },
     )
     continue_chunks: bool = field(
         default=True,
         metadata={
-            'help': 'Real-time chunking: a policy that can goes on from the steps that will have '
+            'help': 'Real-time chunking: a policy that can continues the steps that will have '
             'been commanded before its chunk is there'
         },
     )
@@ -133,14 +133,13 @@ class ChunkSchedule:
     _DELAYS = 10
 
     def __init__(self, config: ScheduleConfig) -> None:
-        """Start without a chunk."""
         self._config = config
         # Oldest first; all but the first are still fading in.
         self._entries: deque[_Entry] = deque()
         self._delays: deque[float] = deque(maxlen=self._DELAYS)
 
     def clear(self) -> None:
-        """Forget all chunks, for instance because another instruction came."""
+        """Forgets all chunks, for instance because another instruction came."""
         self._entries.clear()
 
     def copy(self) -> 'ChunkSchedule':
@@ -155,7 +154,7 @@ class ChunkSchedule:
         return self._entries[-1].chunk if self._entries else None
 
     def add(self, chunk: ActionChunk, now: float) -> Seam | None:
-        """Take a prediction into use; one that is not newer than the current is ignored.
+        """Takes a prediction into use; one that is not newer than the current is ignored.
 
         Args:
             chunk: What the policy predicted.
@@ -252,7 +251,7 @@ class ChunkSchedule:
         return action
 
     def _mean(self, due: float) -> NDArray[np.float64]:
-        """Of all chunks (arXiv:2304.13705, section 4.3); each comes and goes softly."""
+        """Returns the mean of all chunks (arXiv:2304.13705, 4.3); each fades in and out."""
         newest = self._entries[-1].chunk
         total, action = 0.0, _target(newest, due)
         mean = np.zeros_like(action)

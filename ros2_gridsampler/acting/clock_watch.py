@@ -22,18 +22,17 @@ class ClockWatch:
     Args:
         max_jump: How far the ROS clock may go ahead of the steady one between two looks [s].
         max_back: How far it may go back [s].
-        patience: So long may it stand still, as simulated time does [s].
+        patience: How long it may stand still, as simulated time does [s].
     """
 
     def __init__(self, max_jump: float, max_back: float, patience: float) -> None:
-        """Nothing was seen yet."""
         self._max_jump = max_jump
         self._max_back = max_back
         self._patience = patience
         self._last: _Look | None = None
 
     def begin(self) -> None:
-        """Forget what was seen."""
+        """Forgets what was seen."""
         self._last = None
 
     def look(self, ros: float, steady: float) -> list[tuple[Fault, str]]:

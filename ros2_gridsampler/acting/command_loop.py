@@ -266,7 +266,7 @@ class CommandLoop:
                 self._tracking.restless()
 
     def _judge(self, came: bool, now: Instant) -> None:
-        """Believes where the arm is measured, or does not."""
+        """Judges whether a measured state of the arm can be true."""
         measured = self._measured
         if measured is None or not self._believes(measured):
             return

@@ -23,13 +23,13 @@ def fill_joint_trajectory(
     time_from_start: Float[np.ndarray, ' steps'],
     stamp: float = 0.0,
 ) -> None:
-    """Fill a `trajectory_msgs/JointTrajectory` with positions only.
+    """Fills a `trajectory_msgs/JointTrajectory` with positions only.
 
     Velocities stay empty: a controller then interpolates by itself and comes to rest at the end
     (JointTrajectoryController refuses a last point that moves).
 
     Args:
-        message: To fill.
+        message: Message that is filled.
         point_factory: Makes an empty `JointTrajectoryPoint`.
         names: The names of the joints.
         positions: [rad], [m].
@@ -57,7 +57,7 @@ def fill_joint_trajectory(
 
 
 def fill_float64_multi_array(message: Any, values: Float[np.ndarray, ' values']) -> None:
-    """Fill a `std_msgs/Float64MultiArray`, as ForwardCommandController reads it.
+    """Fills a `std_msgs/Float64MultiArray`, as ForwardCommandController reads it.
 
     Raises:
         ValueError: A number is not finite.
@@ -66,10 +66,10 @@ def fill_float64_multi_array(message: Any, values: Float[np.ndarray, ' values'])
 
 
 def fill_twist(message: Any, twist: Float[np.ndarray, '6'], frame: str, stamp: float) -> None:
-    """Fill a `geometry_msgs/TwistStamped`.
+    """Fills a `geometry_msgs/TwistStamped`.
 
     Args:
-        message: To fill.
+        message: Message that is filled.
         twist: Linear [m/s], then angular [rad/s].
         frame: That the twist is expressed in.
         stamp: Now [s]; MoveIt Servo ignores a twist that is not fresh.
@@ -85,10 +85,10 @@ def fill_twist(message: Any, twist: Float[np.ndarray, '6'], frame: str, stamp: f
 
 
 def fill_pose(message: Any, pose: Float[np.ndarray, '7'], frame: str, stamp: float) -> None:
-    """Fill a `geometry_msgs/PoseStamped`.
+    """Fills a `geometry_msgs/PoseStamped`.
 
     Args:
-        message: To fill.
+        message: Message that is filled.
         pose: x y z [m], then a unit quaternion x y z w.
         frame: That the pose is expressed in.
         stamp: Now [s].
@@ -205,7 +205,7 @@ def read_twist(message: Any, frame: str = '') -> Float[np.ndarray, '6']:
     """Linear [m/s] and angular [rad/s] velocity of a `geometry_msgs/TwistStamped`.
 
     Args:
-        message: To read.
+        message: Message that is read.
         frame: That it must be expressed in; empty accepts any.
 
     Raises:
@@ -221,7 +221,7 @@ def read_pose(message: Any, frame: str = '') -> Float[np.ndarray, '7']:
     """Position x y z [m] and quaternion x y z w of a `geometry_msgs/PoseStamped`.
 
     Args:
-        message: To read.
+        message: Message that is read.
         frame: That it must be expressed in; empty accepts any.
 
     Raises:
@@ -250,6 +250,6 @@ def _checked(values: Any, what: str, shape: tuple[int, ...]) -> Numbers:
 
 
 def _set_time(field: Any, seconds: float) -> None:
-    """Fill a `builtin_interfaces` Time or Duration."""
+    """Fills a `builtin_interfaces` Time or Duration."""
     nanoseconds = round(seconds * 1e9)
     field.sec, field.nanosec = divmod(nanoseconds, 1_000_000_000)

@@ -54,7 +54,7 @@ class CommandedMotion(Protocol):
             target: What is wanted.
             state: Where the arm was measured.
             period: Until the next command [s].
-            lag: From the measurement until the command moves the arm [s].
+            lag: Time from the measurement until the command moves the arm [s].
             since: Since the command before [s].
 
         Raises:

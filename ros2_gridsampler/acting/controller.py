@@ -163,7 +163,6 @@ class Controller:
         max_excess: float = 1.0,
         leads: bool = False,
     ) -> None:
-        """Know everything but where the arm is."""
         self._schedule = ChunkSchedule(schedule)
         self._motion = space.means.motion(space.names, space.frame, limits, max_excess)
         self._beside = not space.means.of_joints
@@ -212,7 +211,7 @@ class Controller:
 
     @property
     def commanded_opening(self) -> float | None:
-        """To which the gripper beside a twist was last commanded [m]; None where it was not."""
+        """Opening last commanded to the gripper beside a twist [m]; None where there was none."""
         return None if self._last is None or not self._beside else float(self._last[-1])
 
     @property
@@ -269,18 +268,18 @@ class Controller:
         )
 
     def restart(self) -> None:
-        """Forget everything; the next measurement is where the arm stands."""
+        """Forgets everything; the next measurement is where the arm stands."""
         self._schedule.clear()
         self._started = False
 
     def forget(self) -> None:
-        """Drop the chunks, for instance because they answer another instruction."""
+        """Drops the chunks, for instance because they answer another instruction."""
         self._schedule.clear()
 
     def measure(
         self, state: Float[np.ndarray, ' numbers'], time: float, now: float | None = None
     ) -> None:
-        """Tell where the arm is; commands start from the first state that is not too old.
+        """Takes where the arm is; commands start from the first state that is not too old.
 
         Args:
             state: Joint positions in the order of the actions, or for a twist the position of
@@ -295,7 +294,7 @@ class Controller:
             self._started, self._last, self._at_rest = True, None, True
 
     def start_from_measured(self, max_tracking_error: float) -> bool:
-        """While the arm holds, or before it goes on: begin where it is, if that is elsewhere.
+        """Begins where the arm is, if that is elsewhere, while it holds or before it goes on.
 
         For joints within `max_tracking_error` [rad], [m] the last command stands: an arm that
         hangs a little below it would otherwise sink by that. For joints that hold things it does
@@ -340,7 +339,7 @@ class Controller:
             self._note(brake.last, moves=False)
 
     def add(self, chunk: ActionChunk, now: float) -> Seam | None:
-        """Take a new prediction into use.
+        """Takes a new prediction into use.
 
         Returns:
             The seam to the chunk before, where there is one.
@@ -405,7 +404,7 @@ class Controller:
         return Decision(safe.values, '', (*safe.interventions, *ahead), safe.at_rest)
 
     def hold(self, reason: str, period: float, fault: Fault | None = None) -> Decision:
-        """As `stop`, instead of a command."""
+        """Returns a step of deceleration, as `stop`, as the decision for a reason."""
         safe = self.stop(period)
         return Decision(safe.values, reason, safe.interventions, safe.at_rest, fault)
 

@@ -28,7 +28,6 @@ class GripWatch:
         states: Int[np.ndarray, ' grips'],
         ranges: Float[np.ndarray, ' grips'],
     ) -> None:
-        """Nothing was commanded yet."""
         self._actions, self._states = actions, states
         self._most = _OPENED * ranges
         self._sent: NDArray[np.float64] | None = None

@@ -62,11 +62,10 @@ class LatencyWindow:
     """The durations of the most recent chunks, so that one cold start is forgotten again."""
 
     def __init__(self, chunks: int = 1000) -> None:
-        """Remember so many chunks."""
         self._durations: deque[tuple[float, ...]] = deque(maxlen=chunks)
 
     def add(self, times: ChunkTimes) -> None:
-        """Append one chunk."""
+        """Appends one chunk."""
         self._durations.append(times.durations())
 
     def summaries(self) -> Mapping[str, Summary]:
@@ -79,15 +78,14 @@ class Window:
     """The most recent of some measured numbers; added in one thread, read in any."""
 
     def __init__(self, length: int = 1000) -> None:
-        """Remember so many."""
         self._values: deque[float] = deque(maxlen=length)
 
     def add(self, value: float) -> None:
-        """Append one."""
+        """Appends one number."""
         self._values.append(value)
 
     def summary(self) -> Summary:
-        """Of those remembered."""
+        """Returns the summary of the numbers that are kept."""
         return Summary.of(list(self._values))
 
     def share(self, low: float, high: float) -> float:
@@ -101,7 +99,6 @@ class RateWindow:
     """When the most recent events came -> how many per second; added and read in any thread."""
 
     def __init__(self, length: int = 50) -> None:
-        """Remember so many."""
         self._times: deque[float] = deque(maxlen=length)
 
     def add(self, time: float) -> None:
@@ -125,7 +122,6 @@ class DeadlineMonitor:
     """
 
     def __init__(self, period: float, tolerance: float = 0.005) -> None:
-        """No tick yet."""
         self._period = period
         self._tolerance = tolerance
         self._last: float | None = None
@@ -151,7 +147,7 @@ class DeadlineMonitor:
         return self._last
 
     def periods(self) -> Summary:
-        """Of the times between two ticks."""
+        """Returns the summary of the times between two ticks [s]."""
         return self._periods.summary()
 
     @property

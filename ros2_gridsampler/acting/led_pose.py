@@ -28,11 +28,11 @@ class LedPose:
         """x y z [m] and a unit quaternion x y z w; None before `start`."""
 
     def start(self, pose: Float[np.ndarray, '7'] | None) -> None:
-        """Commanding begins with the end effector at `pose`; None where nobody measures it."""
+        """Begins with the end effector at `pose`; None where it is not measured."""
         self.pose = pose
 
     def start_again(self, pose: Float[np.ndarray, '7'] | None, near: float) -> None:
-        """Commanding begins anew; what is within `near` [m], [rad] of its command goes on."""
+        """Begins anew; what is within `near` [m], [rad] of its command goes on."""
         if pose is None or self.pose is None:
             self.start(pose)
             return

@@ -38,7 +38,7 @@ class LoopConfig:
     stop_time: float = field(
         default=5.0,
         metadata={
-            'help': 'Longest deceleration before the node lets go',
+            'help': 'Longest time that a stop may take to bring the arm to rest',
             'unit': 's',
             'minimum': 0.1,
         },
@@ -54,7 +54,7 @@ class LoopConfig:
     clock_patience: float = field(
         default=0.5,
         metadata={
-            'help': 'So long may simulated time stand still before the arm is stopped',
+            'help': 'How long simulated time may stand still before the arm is stopped',
             'unit': 's',
             'minimum': 0.01,
         },
@@ -62,8 +62,8 @@ class LoopConfig:
     max_tracking_error: float = field(
         default=0.05,
         metadata={
-            'help': 'An arm that stands farther than this from what a hold commands was moved, or '
-            'kept from moving: commands begin where it is. More than it hangs by its weight',
+            'help': 'An arm at rest farther than this from the held command was moved, or kept '
+            'from moving, so commands begin where it is. Above what the arm sags by its weight',
             'unit': 'rad, m',
             'minimum': 0.005,
         },
@@ -71,8 +71,7 @@ class LoopConfig:
     rest_time: float = field(
         default=0.5,
         metadata={
-            'help': 'So long an arm that was commanded to rest, and seems to, has to do so until '
-            'it is believed to stand',
+            'help': 'Time an arm must be at rest before it counts as stopped',
             'unit': 's',
             'minimum': 0.0,
         },

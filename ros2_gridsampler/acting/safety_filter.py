@@ -55,13 +55,12 @@ class JointSafetyFilter:
     """
 
     def __init__(self, limits: JointLimits) -> None:
-        """Know the limits; `reset` comes before the first command."""
         self._limits = limits
         self._motion = (limits.max_velocity, limits.max_acceleration, limits.max_jerk)
         self._position: Numbers = np.empty(0)
 
     def reset(self, positions: Float[np.ndarray, ' joints']) -> None:
-        """Start at rest at `positions` [rad], [m].
+        """Starts at rest at `positions` [rad], [m].
 
         A joint that starts outside its limits may move back in, but no farther out.
         """
@@ -174,7 +173,7 @@ class JointSafetyFilter:
         )
 
     def _advance(self, command: Numbers, position: Numbers, period: float) -> None:
-        """Make the command the state."""
+        """Makes the command the state."""
         command = np.clip(command, self._lowest, self._highest)
         velocity = (command - position) / period
         self._acceleration = (velocity - self._velocity) / period
@@ -194,7 +193,7 @@ class JointSafetyFilter:
 
 
 def check_period(period: float) -> None:
-    """Refuse a time between two commands over which float64 positions hold no acceleration.
+    """Refuses a time between commands over which float64 positions hold no acceleration.
 
     Raises:
         ValueError: It is below 10 microseconds, or not finite.

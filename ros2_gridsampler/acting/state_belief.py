@@ -133,7 +133,7 @@ def _rate_and_ramp(velocity: float, acceleration: float, jerk: float) -> tuple[f
 
 
 class StateBelief:
-    """Believes a measured state where the arm can have got there since the one before.
+    """Accepts a measured state where the arm can have got there since the one before.
 
     Once a state is not believed, none is until the arm was measured near its last believed or
     commanded place for `patience`, in continuous motion, or until `trust` says so. A first state

@@ -129,7 +129,7 @@ def admits(
 
     Args:
         wanted: The acceleration.
-        slack: By how much it may be beyond them.
+        slack: How far it may be beyond them.
         room: As for `admissible_accelerations`, like all that follow.
         velocity: See there.
         acceleration: See there.

@@ -61,7 +61,7 @@ class TrackingWatch:
         self.begin()
 
     def begin(self) -> None:
-        """Forget everything."""
+        """Forgets everything."""
         self._rest.begin()
         self._history.clear()
         self._gaps = np.zeros(self._leads.shape)
@@ -155,7 +155,7 @@ class TrackingWatch:
 
     @property
     def lead(self) -> Numbers:
-        """So far ahead of itself may a joint be commanded [rad], [m]."""
+        """How far ahead of where it is each joint may be commanded [rad], [m]."""
         bounds = np.where(self._trial, np.minimum(self._leads, self._error), self._leads)
         return np.asarray(_BEYOND * bounds[: self._joints])
 
@@ -226,7 +226,7 @@ class TrackingWatch:
 
 
 def _distances(one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> Numbers:
-    """Of each joint, and of position and orientation where both know the pose."""
+    """Returns the distance of each joint, and of position and orientation where both are known."""
     known = one[1].size and other[1].size
     return np.array(
         [*np.abs(one[0] - other[0]), *(pose_difference(one[1], other[1]) if known else (0.0, 0.0))]
@@ -247,7 +247,7 @@ class RestWatch:
         self.begin()
 
     def begin(self) -> None:
-        """Forget everything."""
+        """Forgets everything."""
         self._commanded_since: float | None = None
         self._measured_at: tuple[NDArray[np.float64], float] | None = None
 

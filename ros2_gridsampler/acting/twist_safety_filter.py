@@ -116,7 +116,7 @@ class _VelocityFilter:
     def _as_far_as_fits(
         self, chase: Numbers, between: tuple[Numbers, Numbers], period: float
     ) -> Numbers:
-        """On the way from braking to `chase`."""
+        """Returns what of the way from braking to `chase` still fits, as an acceleration."""
         if self._fits(self.velocity + chase * period, chase):
             return chase
         brake = self._braking(between, period)
@@ -151,7 +151,6 @@ class TwistSafetyFilter:
     """
 
     def __init__(self, end_effector: EndEffectorLimits, gripper: GripperLimits) -> None:
-        """Know the limits; `reset` comes before the first command."""
         limits = self._limits = end_effector
         self._gripper = gripper
         self._opening: float | None = None
@@ -162,7 +161,7 @@ class TwistSafetyFilter:
         )
 
     def reset(self, gripper_opening: float | None = None) -> None:
-        """Start at rest.
+        """Starts at rest.
 
         Args:
             gripper_opening: As measured [m]. None keeps the one commanded last, so that a

@@ -44,7 +44,7 @@ class FileContents:
         times: Log time of each [ns].
         places: What `StorageFile.fetch` wants, of each.
         losses: A sentence part each.
-        doubts: What keeps anybody from knowing whether this is all, a sentence part each.
+        doubts: Why more messages may have been recorded, a sentence part for each reason.
     """
 
     file: Path
@@ -78,9 +78,9 @@ class BagContents:
         topics: Name of each topic.
         topic: Number of the topic of each message, in the order of writing.
         file: Number of its file.
-        timeline: In which order the messages happened, and where the clock was set.
+        timeline: Order in which the messages happened, and where the clock was set.
         losses: A sentence part each.
-        doubts: What keeps anybody from knowing whether this is all, a sentence part each.
+        doubts: Why more messages may have been recorded, a sentence part for each reason.
     """
 
     files: Sequence[FileContents]
@@ -147,7 +147,7 @@ def _contents(bag: Path, stamps: object, paths: tuple[Path, ...]) -> BagContents
 
 
 def _read_file(file: Path, *, counted: bool) -> FileContents:
-    """Read where the messages of a file are; what cannot be read is a loss."""
+    """Reads where the messages of a file are; what cannot be read is a loss."""
     empty = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64)
     try:
         with open_storage(file) as storage:
@@ -177,7 +177,7 @@ def _read_file(file: Path, *, counted: bool) -> FileContents:
 def _with_unlisted(
     files: list[FileContents], found: BagFiles, doubts: list[str]
 ) -> list[FileContents]:
-    """Take the files that metadata does not list where they can only be of this recording."""
+    """Takes files that metadata does not list, where they can only be of this recording."""
     kinds: dict[str, str] = {}
     for each in files:
         kinds |= each.topics

@@ -45,9 +45,9 @@ class BagFiles:
         there: Storage files in the order of their names; may still be compressed as a whole.
         unlisted: Files in the folder that the metadata does not give; see `BagContents`.
         missing: Names that the metadata gives, or the numbers of the others, and nobody finds.
-        doubts: What keeps anybody from knowing whether this is all, a sentence part each.
+        doubts: Why more messages may have been recorded, a sentence part for each reason.
         expected: Topic -> messages by the metadata; None where there is no metadata.
-        duration: By the metadata [s]; None where it does not say.
+        duration: Duration by the metadata [s]; None where it does not say.
     """
 
     there: tuple[Path, ...]

@@ -49,7 +49,7 @@ class BagHealth:
         self._end = self._paced = -np.inf
 
     def add(self, recorded: RecordedMessage) -> None:
-        """Look at one message, in the order of the bag."""
+        """Looks at one message, in the order of the bag."""
         self._end = max(self._end, recorded.time)
         stream = self._streams.get(recorded.topic)
         if stream is None:
@@ -74,7 +74,7 @@ class BagHealth:
         return {topic: self._streams[topic].camera for topic in self._cameras}
 
     def stuck(self, camera: str) -> None:
-        """Count the newest picture: the live node would not believe it, as the arm moves.
+        """Counts the newest picture as repeated while the arm moves: the live node would hold.
 
         Args:
             camera: The topic of the camera.
@@ -95,7 +95,7 @@ class BagHealth:
         return {'streams': streams, 'skew_ms': _percentiles(1e3 * np.array(self._skew))}
 
     def faults(self) -> list[Fault]:
-        """For the timeline, the first of each kind where there are very many."""
+        """Faults for the timeline; where there are very many, the first of each kind."""
         found = [fault for stream in self._streams.values() for fault in stream.faults(self._end)]
         return sorted(found, key=lambda fault: (fault.begin, fault.topic, fault.kind))
 

@@ -53,7 +53,7 @@ class CameraHealth:
         self._kind = ''
 
     def add(self, message: Any) -> str:
-        """Take an Image or CompressedImage.
+        """Takes an Image or CompressedImage.
 
         Returns:
             'black', 'blank', 'broken' or '' for a picture that shows something.
@@ -71,7 +71,7 @@ class CameraHealth:
         return self._kind
 
     def stick(self) -> None:
-        """Count the newest picture, once, as one that should have changed: the arm moves."""
+        """Counts the newest picture, once, as one that should have changed: the arm moves."""
         self.stuck += self._stuck_at != self.pictures
         self._stuck_at = self.pictures
 

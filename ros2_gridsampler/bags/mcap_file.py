@@ -46,13 +46,13 @@ class McapFile:
     """One MCAP file.
 
     Args:
-        file: To read.
+        file: File that is read.
 
     Attributes:
         channels: What it records.
         places: Where the messages are, in the order of writing.
         losses: A sentence part for each thing that is lost.
-        doubts: One for each thing that keeps anybody from knowing whether this is all.
+        doubts: A sentence part for each reason why more messages may have been recorded.
         counted: Whether the file itself says how many messages it holds.
     """
 
@@ -78,7 +78,7 @@ class McapFile:
             raise
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._stream.close()
 
     def fetch(self, place: int) -> bytes:
@@ -174,7 +174,7 @@ class McapFile:
         return len(body) == length
 
     def _chunk(self, body: bytes, begin: int) -> bool:
-        """Take what is whole of a chunk; whether all of it was."""
+        """Takes what is whole of a chunk; returns whether all of it was."""
         try:
             _, _, size, crc, letters = struct.unpack_from('<QQQII', body)
             compression = body[32 : 32 + letters].decode()
@@ -213,7 +213,7 @@ class McapFile:
         self.places.add(number, time, place)
 
     def _describe(self, kind: int, body: bytes) -> None:
-        """Take a schema or a channel; one that cannot be read is not taken."""
+        """Takes a schema or a channel; one that cannot be read is not taken."""
         try:
             if kind == _SCHEMA:
                 (number,) = struct.unpack_from('<H', body)
@@ -248,7 +248,7 @@ class McapFile:
 
 
 def _skip(stream: BinaryIO, size: int) -> bool:
-    """Go on by so many bytes; whether they are there."""
+    """Goes on by `size` bytes; returns whether they are there."""
     stream.seek(size - 1, 1)
     return len(stream.read(1)) == 1
 

@@ -122,14 +122,14 @@ class ObservationReplay:
         return '; '.join(f'{count} x {text}' for text, count in self.refused.most_common(5))
 
     def restart(self, buffer: ObservationBuffer) -> None:
-        """Go on with an empty buffer; the sentence stays."""
+        """Goes on with an empty buffer; the sentence stays."""
         buffer.set_instruction(self._buffer.instruction)
         self._buffer = buffer
         self._search = ObservationSearch(buffer)
         self.now = -float('inf')
 
     def learn_cameras(self, bag: Path) -> None:
-        """Take the CameraInfo of rectified cameras from a recording, as the live node does first.
+        """Takes the CameraInfo of rectified cameras from a recording, as the live node does.
 
         A CameraInfo says something of the camera, not of a moment: the first one counts from
         the first picture on.
@@ -195,10 +195,10 @@ def feed(
     recorded: RecordedMessage,
     capture: float | None = None,
 ) -> None:
-    """Put one recorded message into the buffer, as the node's callbacks do.
+    """Puts one recorded message into the buffer, as the node's callbacks do.
 
     Args:
-        buffer: To fill.
+        buffer: Buffer that is filled.
         topics: Which topic carries which stream.
         recorded: A message.
         capture: Its capture time [s]; by default the stamp of its header.

@@ -43,7 +43,7 @@ class Ros1File:
         self._unpacked = -1, b''
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._reader.close()
 
     def fetch(self, place: int) -> bytes:

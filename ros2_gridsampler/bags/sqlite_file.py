@@ -59,7 +59,7 @@ class SqliteFile:
             self._stack = self._stack.pop_all()
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._stack.close()
 
     def fetch(self, place: int) -> bytes:

@@ -77,7 +77,7 @@ class StorageFile(Protocol):
         """Data of the message at a place."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ClockStep:
     Attributes:
         before: Log time of the last message before the step [s].
         after: Log time of the first message after it [s].
-        size: By how much the clock went further than the topics' usual intervals [s].
+        size: How much further the clock went than the topics' usual intervals [s].
         elapsed: Recorded time before the step, over all stretches [s].
     """
 

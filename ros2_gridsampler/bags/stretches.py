@@ -90,7 +90,7 @@ class Stretches:
     def _follow(
         self, stream: _Stream, recorded: RecordedMessage, stamp: float, time: float
     ) -> bool:
-        """Learn by how much a topic's stamps are to be moved; whether they stepped alone."""
+        """Learns how far to move a topic's stamps; returns whether they stepped alone."""
         if recorded.stretch > stream.stretch:
             # Did the clock of the stamps step too? Then it is the same one.
             steps = self._steps[stream.stretch : recorded.stretch]

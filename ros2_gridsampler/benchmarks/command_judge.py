@@ -97,7 +97,7 @@ class CommandJudge:
     def take(
         self, message: Any, info: Any, arm: KinematicArm, watched: bool = True
     ) -> tuple[Numbers, float] | None:
-        """Read and judge a command.
+        """Reads and judges a command.
 
         Args:
             message: A command.

@@ -160,7 +160,7 @@ class Servo:
         """Returns the velocity at which the hand is moved towards a pose [m/s], [rad/s].
 
         Args:
-            away: From the hand to the pose: a way [m] and a rotation vector [rad].
+            away: Way [m] and rotation vector [rad] from the hand to the pose.
             stamp: Stamp of the message's header [s].
             now: [s].
         """

@@ -115,7 +115,7 @@ def swing_joints(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def swing_twist(times: NDArray[np.float64], observation: Observation) -> NDArray[np.float64]:
-    """To and fro around `HAND` with jumps of 0.3 m/s; the gripper half open."""
+    """Returns twists to and fro around `HAND` with jumps of 0.3 m/s; the gripper half open."""
     if observation.pose is None:
         raise ValueError('A twist is relative to the hand; the policy has to use its pose.')
     phase = 2 * np.pi * 0.4 * times[:, None] + np.arange(6)

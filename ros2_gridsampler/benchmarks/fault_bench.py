@@ -157,7 +157,7 @@ class FaultBench(Node):
         self.arm.lag = times * self._lag
 
     def say(self, sentence: str) -> None:
-        """Tell the node what to do."""
+        """Tells the node what to do."""
         self._sentence.publish(String(data=sentence))
 
     def spoil_model(self, fault: str) -> None:
@@ -192,7 +192,7 @@ class FaultBench(Node):
         self._outputs['joints'].publish(message)
 
     def make_rival(self) -> Callable[[], None]:
-        """Somebody else who commands the arm; call it to send, its publisher is `rival`."""
+        """Makes another publisher of commands, `rival`; returns what sends."""
         rival = self.rival = self.create_publisher(
             self._rival_kind, self._rival_topic, NEWEST_RELIABLE
         )
@@ -212,7 +212,7 @@ class FaultBench(Node):
         return send
 
     def tick(self, patience: float) -> None:
-        """Take what was commanded, move the arm, show it; returns when the next tick is due.
+        """Applies the commands, moves and shows the arm; returns when the next tick is due.
 
         Nothing of this runs in an executor: on a busy machine the commands would queue up, and
         the arm would be one with a delay of seconds.

@@ -147,7 +147,7 @@ class FaultCampaign:
         return sum(command.moves for command in newest) >= 3
 
     def until(self, condition: Callable[[], bool], patience: float) -> bool:
-        """Run until the condition holds; whether it did within `patience` [s]."""
+        """Runs until the condition holds; returns whether it did within `patience` [s]."""
         deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
@@ -156,7 +156,7 @@ class FaultCampaign:
         return True
 
     def spin(self, duration: float) -> None:
-        """Run bench and arm for so long [s]."""
+        """Runs bench and arm for `duration` [s]."""
         deadline = time.monotonic() + duration
         while (left := deadline - time.monotonic()) > 0:
             self._check()

@@ -27,9 +27,9 @@ class FaultResult:
         max_limit_excess: The worst excess over a limit of the arm, as a share of it; must be 0.
         limit: Which limit that was; empty for none.
         commands: How many came during the fault.
-        seconds_to_hold: From the fault to the command after which nothing moved any more; None
-            where the arm went on, or where commands just stopped coming.
-        seconds_to_recover: From the end of the fault to motion; None where there was none.
+        seconds_to_hold: Time from the fault to the command after which nothing moved any more;
+            None where the arm went on, or where commands just stopped coming.
+        seconds_to_recover: Time from the end of the fault to motion; None where there was none.
         commands_after_hold: Commands that moved the arm after a hold, during the fault.
         exit_code: Exit code of the process, where the fault ended it.
         safe: Whether all of that is right.
@@ -58,7 +58,7 @@ class FaultResult:
         worst: Excess,
         exit_code: int | None,
     ) -> 'FaultResult':
-        """Judge what was seen from `begin` to `end`, steady time [s]."""
+        """Judges what was seen from `begin` to `end`, steady time [s]."""
         moving = [command.time for command in commands if command.moves]
         last = moving[-1] if moving else begin
         resting = [command.time for command in commands if command.time > last]

@@ -111,14 +111,14 @@ def _off(
     over: float = 0.0,
     silent: bool = False,
 ) -> Act:
-    """Nobody executes the commands for a while; meanwhile somebody else may move the arm.
+    """Returns an act: no controller executes commands for a while; another may move the arm.
 
     Args:
         seconds: How long.
         push: How far the joints are moved in all [rad].
         hand: How far the hand is, for commands of the hand [m].
-        over: In which time [s]; 0 moves them at once.
-        silent: Whether nobody says where the arm is either.
+        over: Time that the motion takes [s]; 0 moves them at once.
+        silent: Whether no measurement of the arm comes either.
     """
 
     def begin(bench: FaultBench) -> None:
@@ -310,7 +310,7 @@ FAULTS: Mapping[str, FaultCase] = {
 
 
 def end_fault(bench: FaultBench, case: FaultCase) -> None:
-    """Make everything good again."""
+    """Ends a fault and everything that it changed."""
     bench.spoil = Spoil()
     bench.spoil_model('')
     case.end(bench)

@@ -20,7 +20,7 @@ class Job:
 
     Attributes:
         subject: What is measured.
-        way: By what it is computed.
+        way: What computes it.
         measure: Does it; whatever it raises becomes a row that says why there is no figure.
     """
 

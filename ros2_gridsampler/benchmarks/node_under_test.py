@@ -80,7 +80,7 @@ class NodeUnderTest:
         self._start()
 
     def end_by(self, signal_name: str) -> int | None:
-        """Send a signal, wait for the end; the exit code."""
+        """Sends a signal and waits for the end; returns the exit code."""
         process = self._process
         if process is None:
             return None
@@ -110,7 +110,7 @@ class NodeUnderTest:
         self._client.destroy_client(client)
 
     def resume(self) -> None:
-        """Call `~/resume`, as a person does who has looked at the arm; where the node has it."""
+        """Calls `~/resume`, as a person who has looked at the arm does; where the node has it."""
         client = self._client.create_client(Trigger, f'{self._config.node_name}/resume')
         if self._until(lambda: client.wait_for_service(timeout_sec=0.0), _ANSWER):
             self._answered(client.call_async(Trigger.Request()))

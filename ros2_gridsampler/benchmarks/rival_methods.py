@@ -39,7 +39,7 @@ def with_reducer(policy: Policy, reducer: str, tokens: int, sample_after: int) -
 
 
 def take_over(changed: Policy, policy: Policy) -> Policy:
-    """Give `changed` those weights of `policy` that have their name and shape there."""
+    """Gives `changed` those weights of `policy` that have their name and shape there."""
     own = changed.state_dict()
     fitting = {
         name: tensor
@@ -116,7 +116,7 @@ def merge_tokens(
     size: Float[Tensor, 'batch tokens 1'],
     count: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Merge the `count` most similar pairs between even and odd tokens, weighted by size.
+    """Merges the `count` most similar pairs between even and odd tokens, weighted by size.
 
     Returns:
         Tokens, places and sizes, `count` fewer; the first token stays the first.

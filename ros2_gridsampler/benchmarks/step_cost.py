@@ -210,7 +210,7 @@ TOKENS = (4, 16, 64)
 def plot_costs(
     name: Name, path: Path, *, cameras: int | None = None, language_tokens: int | None = None
 ) -> None:
-    """Draw the share of the dense step that is left, for every block and a few token counts.
+    """Draws the share of the dense step that is left, for every block and some token counts.
 
     Args:
         name: Name of the model.

@@ -41,7 +41,7 @@ def measure_policies(
     rounds: int,
     progress: Callable[[str], None],
 ) -> TimesReport:
-    """Measure one policy after the other; see `step_times.measure`."""
+    """Measures one policy after the other; see `step_times.measure`."""
     measured: dict[str, list[StepTime]] = {}
     refused: dict[str, str] = {}
     for name, policy in policies.items():
@@ -62,7 +62,7 @@ def measure_policies(
 
 
 def write_report(report: TimesReport, out: Path) -> str:
-    """Write times.json, times.md and times.png.
+    """Writes times.json, times.md and times.png.
 
     Returns:
         The table.

@@ -118,7 +118,7 @@ def image_topic(bag: Path, wanted: str = '') -> str:
 
 
 def recorded_intrinsics(bag: Path, picture_topic: str, topic: str = '') -> CameraIntrinsics:
-    """From a CameraInfo topic.
+    """Returns the intrinsics from a CameraInfo topic.
 
     Args:
         bag: The recording.
@@ -138,7 +138,7 @@ def recorded_intrinsics(bag: Path, picture_topic: str, topic: str = '') -> Camer
 def find_boards(
     source: Path, board: Board, topic: str = '', files: str = '*'
 ) -> tuple[list[BoardView | None], list[str]]:
-    """Look for the board in every picture of a folder, or in those of a bag that say something.
+    """Looks for the board in the pictures of a folder, or in those of a bag that say something.
 
     Of a video that are the still and new ones: a picture in which the board moves is blurred. One
     picture per pose is no video, and is taken as from a folder.

@@ -15,7 +15,7 @@ _MIN_ROTATION = np.radians(5.0)
 _MAX_UNLIKE = np.radians(5.0)
 # A square measured with a ruler is right within 2%.
 _MAX_SCALE_ERROR = 0.02
-# Of a fit that is worth reporting [m].
+# Largest residual of a fit that is worth reporting [m].
 _MAX_RESIDUAL = 0.05
 
 

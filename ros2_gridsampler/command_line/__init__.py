@@ -80,7 +80,8 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
 _ELSEWHERE = (
     'The policy node itself is started by ROS 2:',
     '  ros2 launch ros2_gridsampler policy.launch.py --show-args',
-    '  policy_node --ros-args -p policy:=POLICY -p arm:=ARM   (without ROS installed)',
+    '  policy_node --ros-args -p policy:=POLICY -p arm:=ARM -p camera_topics:="[A,B]"',
+    '  (the second where ROS is not installed)',
     'New here: `gridsampler demo`, then `gridsampler record --out DEMOS`.',
 )
 COMMANDS = {name: command for group in CONTENTS.values() for name, command in group.items()}

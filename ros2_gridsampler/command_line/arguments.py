@@ -5,9 +5,9 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -118,6 +118,33 @@ def _whole_numbers(
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [','.join(map(str, value))] if value else [],
     )
+
+
+@REGISTRY.struct_rule
+def _with_units(
+    info: tyro.constructors.StructTypeInfo,
+) -> tyro.constructors.StructConstructorSpec | None:
+    """Shows the unit of a flag behind its help, where both stand in the metadata of a field."""
+    if not is_dataclass(info.type) or any('help' not in f.metadata for f in fields(info.type)):
+        return None
+    given: dict[str, Any] = vars(info.default) if is_dataclass(info.default) else {}
+    hints = get_type_hints(info.type)
+    flags = []
+    for field in fields(info.type):
+        default: Any = field.default
+        if default is MISSING:
+            made = field.default_factory
+            default = made() if callable(made) else tyro.MISSING
+        unit = f' [{field.metadata["unit"]}]' if 'unit' in field.metadata else ''
+        flags.append(
+            tyro.constructors.StructFieldSpec(
+                name=field.name,
+                type=hints[field.name],
+                default=given.get(field.name, default),
+                helptext=field.metadata['help'] + unit,
+            )
+        )
+    return tyro.constructors.StructConstructorSpec(instantiate=info.type, fields=tuple(flags))
 
 
 def _read_numbers(words: list[str]) -> tuple[int, ...]:

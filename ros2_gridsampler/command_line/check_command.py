@@ -70,8 +70,8 @@ def serve(
     """Serve a policy by openpi's protocol until Ctrl-C.
 
     A policy node on another machine drives its arm with it by policy:=ws://HOST:PORT. Up to four
-    clients may be connected; one prediction is made after the other. Nothing is encrypted and
-    nobody is asked who he is: what listens beyond this machine belongs into a network of its own.
+    clients may be connected; one prediction is made after the other. There is no
+    encryption and no authentication: beyond this machine, listen only in a network that you trust.
 
     Args:
         policy: Folder, or the name of one under models/; ours, converted, or adopted.

@@ -30,7 +30,10 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
     if policy:
         folder = find('models', policy)
         needs = PolicyNeeds.of(load_manifest(folder), folder.name)
-    listed = list(known_encoders(store or default_folder()))
+    damaged: dict[str, str] = {}
+    listed = list(known_encoders(store or default_folder(), damaged))
+    for name, reason in damaged.items():
+        print(f'{name} cannot be used: {reason}', file=sys.stderr)
     for known in listed:
         config = known.manifest.encoder
         line = (

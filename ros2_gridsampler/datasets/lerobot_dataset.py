@@ -85,12 +85,12 @@ class LeRobotDataset:
         self._episodes: dict[int, dict[str, Any]] = self._listed(self._read_episodes)
 
     def __len__(self) -> int:
-        """Episodes."""
+        """Returns the number of episodes."""
         return len(self._episodes)
 
     @property
     def numbers(self) -> list[int]:
-        """Of the episodes, in order."""
+        """Numbers of the episodes, in order."""
         return list(self._episodes)
 
     @property

@@ -59,8 +59,8 @@ def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
 
     Args:
         root: Folder of the dataset, without symbolic links.
-        template: From the description; a foreign text, so nothing but these is put in.
-        numbers: By name.
+        template: Text of the description; it is foreign, so nothing but these is put in.
+        numbers: Name -> number.
 
     Raises:
         ValueError: It asks for anything else, or leaves the folder.

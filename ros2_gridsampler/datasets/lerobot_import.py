@@ -64,14 +64,14 @@ class Imported:
 def import_dataset(
     dataset: LeRobotDataset, out: Path, choice: ImportChoice | None = None
 ) -> Imported:
-    """Write one bag per episode that is not there yet; one that cannot be read is left out.
+    """Writes a bag per episode that is not there yet; one that cannot be read is left out.
 
     State becomes JointState, action JointTrajectory, both with the dataset's names; pictures
     become CompressedImage, bit for bit where the dataset holds files and as JPEG where it holds
     video.
 
     Args:
-        dataset: To read.
+        dataset: Dataset that is read.
         out: Folder of the bags.
         choice: How.
 

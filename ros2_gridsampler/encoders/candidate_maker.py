@@ -49,7 +49,7 @@ class CandidateMaker:
 
     @property
     def config(self) -> PolicyConfig:
-        """Of the policy on its own encoder."""
+        """Configuration of the policy on its own encoder."""
         return self._base.config
 
     def refusal(self, name: str, *, allow_unvalidated: bool | None = None) -> str:
@@ -57,7 +57,7 @@ class CandidateMaker:
 
         Args:
             name: Name of the encoder; empty for the policy's own.
-            allow_unvalidated: As of the constructor; None for what is set now.
+            allow_unvalidated: As in the constructor; None for what is set now.
         """
         if not name:
             return ''
@@ -78,7 +78,7 @@ class CandidateMaker:
         Args:
             manifest: Manifest of the encoder.
             name: Name of the encoder.
-            allow_unvalidated: As of the constructor; None for what is set now.
+            allow_unvalidated: As in the constructor; None for what is set now.
 
         Raises:
             EncoderDoesNotFit: It differs in what must agree.

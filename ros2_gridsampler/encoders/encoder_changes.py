@@ -103,7 +103,7 @@ class Log(Protocol):
 
 
 class _Stopped(Exception):
-    """Nobody wants another encoder any more."""
+    """No other encoder is wanted any more."""
 
 
 class _CalledOff(Exception):

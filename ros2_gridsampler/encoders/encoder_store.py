@@ -101,7 +101,7 @@ class EncoderStore:
             if _is_whole(entry):
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                # Somebody was killed while he removed it by hand.
+                # A process was killed while it removed the entry.
                 self._remove(entry)
                 folder.rename(entry)
         _sync(self.folder)

@@ -37,39 +37,54 @@ def find_encoder(name: str, store: Path) -> Path:
 
     Raises:
         FileNotFoundError: There is none of that name; the text lists those that there are.
+        BadCheckpoint: The one of that name is damaged.
     """
     path = Path(name).expanduser()
     if name and (path / MANIFEST).is_file():
         return path
-    for known in known_encoders(store):
+    damaged: dict[str, str] = {}
+    there = list(known_encoders(store, damaged))
+    for known in there:
         if known.name == name:
             return known.folder
-    names = sorted({known.name for known in known_encoders(store)})
+    if name in damaged:
+        raise BadCheckpoint(damaged[name])
+    names = sorted({known.name for known in there})
     raise FileNotFoundError(
         f'{name!r} is neither the folder of an encoder nor one of {names}; name one of them or '
         'write a path.'
     )
 
 
-def known_encoders(store: Path) -> Iterator[KnownEncoder]:
-    """Yields the encoders that come with the package, then those in the store."""
+def known_encoders(store: Path, damaged: dict[str, str] | None = None) -> Iterator[KnownEncoder]:
+    """Yields the encoders that come with the package, then those in the store.
+
+    Args:
+        store: Folder of encoders that were received.
+        damaged: Gets name -> reason of those that cannot be used, which are left out.
+    """
     try:
         shipped = find('.', 'models/encoders')
     except FileNotFoundError:
         shipped = None
     folders = [] if shipped is None else [(path.name, path) for path in sorted(shipped.iterdir())]
-    folders += [(name, store / sha256) for name, sha256 in _names(store).items()]
+    damaged = {} if damaged is None else damaged
+    try:
+        folders += [(name, store / sha256) for name, sha256 in _names(store).items()]
+    except ValueError:
+        damaged[str(store / NAMES)] = 'it is no JSON object of names and hashes; remove the file.'
     for name, folder in folders:
         if not (folder / ENCODER_WEIGHTS).is_file():
             continue
         try:
             yield KnownEncoder(name, folder, load_encoder_manifest(folder))
-        except BadCheckpoint:
-            continue
+        except BadCheckpoint as error:
+            damaged[name] = str(error)
 
 
 def _names(store: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads((store / NAMES).read_text()))
-    except (OSError, ValueError):
-        return {}
+    path = store / NAMES
+    content = json.loads(path.read_text('utf-8')) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} holds {type(content).__name__}')
+    return {str(name): str(sha256) for name, sha256 in content.items()}

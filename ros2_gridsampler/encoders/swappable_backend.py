@@ -75,8 +75,8 @@ class SwappableBackend:
         """Predicts one chunk from one observation; it begins with the prefix.
 
         Raises:
-            ValueError: The network gave numbers that no arm may follow, and nobody is there to
-                come back.
+            ValueError: The network gave numbers that no arm may follow, and no encoder on trial
+                can be replaced by the one before.
         """
         seen = self.answer(observation, prefix)
         with self._lock:

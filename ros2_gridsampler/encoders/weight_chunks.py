@@ -140,7 +140,7 @@ def fill_chunk(message: Any, dimension: Callable[..., Any], chunk: Chunk) -> Non
     Args:
         message: UInt8MultiArray.
         dimension: Class MultiArrayDimension; size is the chunk's number, stride their count.
-        chunk: To send.
+        chunk: Chunk that is sent.
     """
     message.layout.dim = [dimension(label=chunk.sha256, size=chunk.index, stride=chunk.count)]
     message.data = array('B', chunk.data)

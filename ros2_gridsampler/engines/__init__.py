@@ -41,7 +41,7 @@ class Verified:
 
     Attributes:
         session: Open.
-        files: From which it was opened; none where PyTorch computes.
+        files: Files from which it was opened; none where PyTorch computes.
         inputs: Arguments that tried it out.
         expected: What PyTorch made of them.
         report: How it came about.

@@ -124,7 +124,7 @@ def load_converted(
     """Reads a converted policy, believes it only after every hash, probe and its golden chunk.
 
     Args:
-        folder: From `convert`.
+        folder: Folder that `convert` wrote.
         settings: How it computes; the defaults of `Settings` where there are none.
 
     Raises:

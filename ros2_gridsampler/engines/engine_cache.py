@@ -195,7 +195,7 @@ class EngineCache:
         """Why an entry could not be used, or why there is none."""
         path = self._path(key)
         if not isinstance(error, FileNotFoundError) and path.exists():
-            return f'An entry was not believed: {error}'
+            return f'An entry was refused: {error}'
         for other in sorted(self._folder.glob(f'{key.stem}-*{SUFFIX}')):
             try:
                 with safe_open(other, framework='numpy') as file:
@@ -225,9 +225,9 @@ def _differences(key: EngineKey, made_for: str | None) -> str:
     try:
         other = json.loads(made_for or '')
     except json.JSONDecodeError:
-        return 'nobody knows what'
+        return 'an unknown key'
     if not isinstance(other, dict):
-        return 'nobody knows what'
+        return 'an unknown key'
     differing = [
         f'{name} {other.get(name)!r} instead of {value!r}'
         for name, value in asdict(key).items()

@@ -152,7 +152,7 @@ class OnnxRuntimeSession:
     """A session of ONNX Runtime on the CPU.
 
     Args:
-        built: From `OnnxRuntime.build`.
+        built: Files that `OnnxRuntime.build` returned.
         signature: Signature of the network.
         settings: How it computes.
     """

@@ -118,7 +118,7 @@ class OpenVinoSession:
     """A converted graph, compiled for this processor.
 
     Args:
-        built: From `OpenVino.build`.
+        built: Files that `OpenVino.build` returned.
         signature: Signature of the network.
         settings: 'fp32', or what the processor can do besides.
     """

@@ -169,7 +169,7 @@ class TensorRtSession:
     """A plan on the GPU: pinned host buffers, and copies and kernels replayed as one CUDA graph.
 
     Args:
-        built: From `TensorRt.build`.
+        built: Files that `TensorRt.build` returned.
         signature: Signature of the network.
         gpu: Where it computes; the current device.
     """

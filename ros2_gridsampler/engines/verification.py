@@ -85,7 +85,7 @@ def verify(
     """Runs all arguments and compares.
 
     Args:
-        session: To be tried.
+        session: Session that is tried.
         inputs: Arguments of the network.
         expected: What the network in float32 made of them.
         signature: Signature of the network; says in which unit results are compared.

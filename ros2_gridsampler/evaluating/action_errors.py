@@ -60,7 +60,7 @@ class ActionErrors(Metric):
         self._frames = 0
 
     def add(self, frame: ComparedFrame) -> None:
-        """Compare one chunk where the recording reaches."""
+        """Compares one chunk where the recording reaches."""
         self._frames += 1
         mask = frame.valid[:, None]
         predicted = frame.chunk.targets

@@ -116,7 +116,7 @@ class BagSurvey:
         return '\n'.join([*shown, summary])
 
     def keep(self, out: Path) -> None:
-        """Print the table, and write everything into a run's folder."""
+        """Prints the table, and writes everything into a run's folder."""
         tqdm.write(self.table())
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / HEALTH, json.dumps(cattrs.unstructure(self), indent=1))

@@ -231,7 +231,7 @@ class CommandReplay:
         self._start(now)
 
     def advance(self, now: float) -> None:
-        """Send all commands that are due before `now` [s]."""
+        """Sends all commands that are due before `now` [s]."""
         if self._measured is None:
             return
         if now - self._tick > 1000 * self._period:
@@ -271,7 +271,7 @@ class CommandReplay:
         }
 
     def _start(self, until: float) -> None:
-        """Begin the next prediction if the engine is free by `until` [s]."""
+        """Begins the next prediction if the engine is free by `until` [s]."""
         while self._waiting is not None and self._busy_until <= until:
             chunk, instruction, arrived = self._waiting
             self._waiting = None

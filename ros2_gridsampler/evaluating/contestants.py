@@ -19,7 +19,7 @@ from .policy_scores import Contestant
 
 
 def load_contestant(choice: PolicyChoice) -> Contestant:
-    """Read a policy, exchange its encoder, start its engine.
+    """Reads a policy, exchanges its encoder, starts its engine.
 
     Raises:
         BadCheckpoint: A checkpoint is not fit to be used.
@@ -88,7 +88,7 @@ def load_contestants(choices: Sequence[PolicyChoice]) -> tuple[Contestant, ...]:
 
 
 def refuse_other_streams(first: Contestant, other: Contestant) -> None:
-    """Refuse to compare policies on one bag that read or command something else.
+    """Refuses to compare policies on one bag that read or command something else.
 
     Raises:
         ValueError: Names what differs.

@@ -120,7 +120,7 @@ class CriticalError(Metric):
         }
 
     def add(self, frame: ComparedFrame) -> None:
-        """Take every frame, as the predictions of those before a critical one count in it."""
+        """Takes every frame, as the predictions of those before a critical one count in it."""
         for name, chunk in frame.contenders.items():
             error = self._errors[name]
             ensembled = error.ensembled(chunk)
@@ -225,7 +225,7 @@ class WarpedError:
         return np.asarray(total / count)
 
     def add(self, predicted: Numbers, recorded: Numbers) -> None:
-        """Compare one critical frame; both [steps, actions], physical units."""
+        """Compares one critical frame; both [steps, actions], physical units."""
         self.frames += 1
         self._batch.append((predicted / self._scale, recorded / self._scale))
         if len(self._batch) == _BATCH:

@@ -19,7 +19,7 @@ _COLOURS = ('#9aa5b1', '#4c8bb8', '#2f6690', '#d98e32')
 
 
 def write_page(seen: Demonstration, folder: Path, *, progress: bool = False) -> str:
-    """Write everything a person would like to see; nothing is loaded from the network.
+    """Writes the page of a demonstration; it loads nothing from the network.
 
     Args:
         seen: What was measured.

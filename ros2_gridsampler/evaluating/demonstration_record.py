@@ -112,7 +112,7 @@ class Demonstration:
         return {stage: Summary.of(self.stages.get(stage, ())) for stage in STAGES}
 
     def overhead(self) -> Summary:
-        """From camera stamp to command stamp without the inference [s]."""
+        """Time from camera stamp to command stamp without the inference [s]."""
         pairs = zip(self.stages.get('total', ()), self.stages.get('inference', ()), strict=True)
         return Summary.of([total - inference for total, inference in pairs])
 
@@ -122,7 +122,7 @@ class Demonstration:
         return Summary.of([float(gap) for episode in gaps for gap in episode])
 
     def real_time_factors(self) -> list[float]:
-        """Of the episodes that were timed."""
+        """Real-time factors of the episodes that were timed."""
         factors = [episode.real_time_factor for episode in self.episodes]
         return [factor for factor in factors if factor is not None]
 

@@ -32,7 +32,7 @@ def compare_encoder(
     Args:
         policy_folder: The folder of a checkpoint.
         encoder: Name or folder of the other encoder.
-        bags: To take observations from, spread over all of them.
+        bags: Recordings; observations are spread over all of them.
         topics: The topics of the bags.
         count: Observations per bag.
         device: Where both compute, see `torch_device`.
@@ -60,7 +60,7 @@ def compare_encoder(
 
 
 def _spread(policy: Policy, bag: Path, topics: StreamTopics, count: int) -> list[Observation]:
-    """So many observations of a bag, from its beginning to its end, or all of fewer."""
+    """Returns that many observations spread over a bag, or all of fewer."""
     buffer = ObservationBuffer(policy.config.observation, StreamBudget(), topics.joint_names)
     total = sum(1 for _ in read_observations(bag, topics, buffer))
     every = max(total // count, 1)

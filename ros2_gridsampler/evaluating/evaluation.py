@@ -126,7 +126,7 @@ class Curve:
         self._rows: list[np.ndarray] = []
 
     def add(self, row: Float[np.ndarray, ' numbers']) -> None:
-        """Append one sample."""
+        """Appends one sample."""
         if self._count % self._every == 0:
             self._rows.append(row)
             if len(self._rows) > self._most:
@@ -152,7 +152,7 @@ def evaluate_bag(
     metrics: Sequence[type[Metric]] = METRICS,
     progress: Callable[[float], None] = lambda time: None,
 ) -> Evaluation:
-    """Read a bag once, front to back, in bounded memory; twice to judge without pictures.
+    """Reads a bag once, front to back, in bounded memory; twice to judge without pictures.
 
     Args:
         bag: A bag of any kind.
@@ -266,7 +266,7 @@ class _Run:
         self._replay.learn_cameras(bag)
 
     def _cut(self) -> None:
-        """Judge what comes from here on apart from what was."""
+        """Judges what comes from here on apart from what came before."""
         self._scaled |= self._buffer.scaled
         self._buffer = self._new_buffer()
         self._replay.restart(self._buffer)

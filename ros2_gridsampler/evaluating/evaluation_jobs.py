@@ -30,7 +30,7 @@ def evaluate_bags(
     jobs: str = '1',
     prepare: Preparation | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Evaluate bags; what is done already is taken from `out`, what fails fails alone.
+    """Evaluates bags; what is done already is taken from `out`, what fails fails alone.
 
     Args:
         bags: Bags of any kind.
@@ -102,7 +102,7 @@ def evaluate_bags(
 
 
 def check_jobs(jobs: str) -> None:
-    """Refuse what is neither a number of processes nor an address."""
+    """Refuses what is neither a number of processes nor an address."""
     if '://' not in jobs and not (jobs.isdecimal() and int(jobs) > 0):
         raise ValueError(
             '--jobs is a number of processes or an address like tcp://10.0.0.1:8786, got '

@@ -126,7 +126,7 @@ def evaluate_to_folder(
     prepare: Preparation | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate one bag, or find that it has been done, and write its folder.
+    """Evaluates one bag, or finds that it has been done, and writes its folder.
 
     Args:
         bag: A bag of any kind.

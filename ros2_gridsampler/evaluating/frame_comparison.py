@@ -68,13 +68,13 @@ class FrameComparison:
         """Frames before the first recorded action."""
 
     def cut(self, actions: RecordedActions, begin: float) -> None:
-        """Compare what is left with what was recorded, and go on with other actions."""
+        """Compares what is left with what was recorded, and goes on with other actions."""
         self.until(np.inf, begin)
         self._actions = actions
         self._watch.cut()
 
     def add(self, frame: Frame) -> None:
-        """Compare it when its time has come."""
+        """Keeps a frame, which is compared when its time has come."""
         self._pending.append(frame)
 
     def label(self, time: float, action: Numbers) -> None:
@@ -83,7 +83,7 @@ class FrameComparison:
             self._watch.add(time, self._gripper.share(action))
 
     def until(self, now: float, begin: float) -> None:
-        """Compare the frames whose future is known at `now` [s]; the bag began at `begin` [s]."""
+        """Compares frames whose future is known at `now` [s]; the bag began at `begin` [s]."""
         while self._pending:
             frame = self._pending[0]
             known = min(self._actions.known_until, now)

@@ -115,11 +115,11 @@ class GripperEvents(Metric):
         self._cuts: list[int] = []
 
     def cut(self) -> None:
-        """Begin a stretch whose movements are counted apart."""
+        """Begins a stretch whose movements are counted apart."""
         self._cuts.append(len(self._times))
 
     def add(self, frame: ComparedFrame) -> None:
-        """Keep what all say of the grippers, as shares of their range."""
+        """Keeps what all say of the grippers, as shares of their range."""
         if not self._scale or not frame.valid[0]:
             return
         self._times.append(frame.chunk.start_time)

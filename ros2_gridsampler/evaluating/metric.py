@@ -142,13 +142,13 @@ class Metric:
         self.setting = setting
 
     def add(self, frame: ComparedFrame) -> None:
-        """Take a frame, in order of time."""
+        """Takes a frame, in order of time."""
 
     def cut(self) -> None:
         """The recording is cut here: what comes now has nothing to do with what was."""
 
     def command(self, time: float, operator: Numbers, commanded: Numbers | None) -> None:
-        """Take what operator and policy command at `time` [s]; None where nothing was due yet."""
+        """Takes what operator and policy command at `time` [s]; None where nothing was due."""
 
     def summary(self) -> dict[str, Any]:
         """Returns the `keys` with JSON that is the same whenever it is computed."""

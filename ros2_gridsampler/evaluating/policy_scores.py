@@ -128,7 +128,7 @@ class PolicyScores:
         self._metrics = tuple(metric(setting) for metric in metrics)
 
     def predict(self, observation: Observation, now: float, *, seen: bool) -> Prediction:
-        """Ask the policy, and let every command loop have its answer.
+        """Asks the policy, and gives its answer to every command loop.
 
         Args:
             observation: What it sees.
@@ -168,7 +168,7 @@ class PolicyScores:
             metric.cut()
 
     def advance(self, now: float) -> None:
-        """Send the commands due before `now` [s]."""
+        """Sends the commands due before `now` [s]."""
         for replay in self._replays:
             replay.advance(now)
 
@@ -184,7 +184,7 @@ class PolicyScores:
         baselines: tuple[Numbers, Numbers],
         critical: bool,
     ) -> None:
-        """Compare a chunk with what was recorded; in order of time.
+        """Compares a chunk with what was recorded; in order of time.
 
         Args:
             chunk: As predicted.

@@ -55,7 +55,7 @@ class RecordedActions:
         return (self._actions, self._gripper) if self._topics.labels.gripper else (self._actions,)
 
     def take(self, recorded: RecordedMessage, arrival: float, capture: float) -> bool:
-        """Read a message of an action topic.
+        """Reads a message of an action topic.
 
         Args:
             recorded: Any message.
@@ -119,7 +119,7 @@ class RecordedActions:
         return self._at(np.array([moment]))[0]
 
     def forget_before(self, time: float) -> None:
-        """Nothing before `time` [s] will be asked for."""
+        """Forgets what lies before `time` [s], which will not be asked for."""
         for track in self._tracks:
             track.forget_before(time - _MEMORY)
 

@@ -34,7 +34,7 @@ def write_page(
     film: str,
     metrics: Sequence[type[Metric]] = METRICS,
 ) -> None:
-    """Write the page of one bag; it loads nothing from anywhere.
+    """Writes the page of one bag; it loads nothing from the network.
 
     Args:
         path: The HTML file.
@@ -70,7 +70,7 @@ def write_index(
     failed: Mapping[str, str],
     metrics: Sequence[type[Metric]] = METRICS,
 ) -> None:
-    """Write the page of many bags, with a link to each one's own.
+    """Writes the page of many bags, with a link to each one's own.
 
     Args:
         path: The HTML file.

@@ -95,7 +95,7 @@ def capture(
     views: int,
     pose_topic: str = '',
 ) -> None:
-    """Record until there are enough views; Ctrl-C ends it sooner and keeps what there is.
+    """Records until there are enough views; Ctrl-C ends it sooner and keeps what there is.
 
     Raises:
         FileExistsError: The bag is there already.

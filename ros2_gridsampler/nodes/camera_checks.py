@@ -64,7 +64,7 @@ class CameraChecks:
         self._mount_says = {camera: self._unchecked(camera) for camera in config.cameras}
 
     def check_lenses(self, *, wait: bool) -> None:
-        """Compare CameraInfo with checkpoint and calibration file.
+        """Compares CameraInfo with checkpoint and calibration file.
 
         A camera without CameraInfo is checked as soon as one has come and this, or
         `check_late_lenses`, is called again.
@@ -115,7 +115,7 @@ class CameraChecks:
         return ' and '.join(parts)
 
     def check_mounts_now(self) -> None:
-        """Compare the newest pictures with the reference views; waits for them.
+        """Compares the newest pictures with the reference views; waits for them.
 
         Raises:
             Refused: A camera has moved, shows something else, or shows nothing.

@@ -38,7 +38,7 @@ _REPORT_TIMEOUT = 3.0
 
 
 def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
-    """Start simulated arm and policy node as two processes, watch them as a third.
+    """Starts simulated arm and policy node as two processes, and watches them as a third.
 
     Sets the ROS variables of this process's environment.
 
@@ -141,7 +141,7 @@ def _watch(
     config: DemonstrationConfig,
     check_signals: Callable[[], None],
 ) -> None:
-    """Return when all episodes are over."""
+    """Returns when all episodes are over."""
     total = len(config.tasks) * config.episodes + len(config.more_episodes)
     deadline = time.monotonic() + total * _MOST_PER_EPISODE
     with tqdm(total=total, desc='episodes', unit='episode') as bar:

@@ -103,9 +103,9 @@ class DemonstrationWatcher(Node):
 
     @property
     def silence(self) -> tuple[float, float]:
-        """For how long no picture has come, and for how long pictures have had no answer [s]."""
+        """How long no picture has come, and how long pictures have had no answer [s]."""
         no_picture = time.monotonic() - self._last_picture
-        # While a scene is built there is no picture, however long that takes, and nobody has to
+        # While a scene is built there is no picture, however long that takes, and nothing to
         # answer.
         waiting = self._waiting_since
         return no_picture, 0.0 if waiting is None else self._last_picture - waiting
@@ -175,7 +175,7 @@ class DemonstrationWatcher(Node):
             )
 
     def _compare(self, received: dict[str, int]) -> None:
-        """Take both counts when no frame is under way, or the one would be ahead."""
+        """Takes both counts when no frame is under way, or the one would be ahead."""
         since = time.monotonic() - self._last_picture
         between = 0.01 < since < 0.03
         quiet = since > 0.5

@@ -144,7 +144,7 @@ class EncoderSwaps:
             self._changes.request(name)
 
     def allow_unvalidated(self, allowed: bool) -> None:
-        """From now on an encoder need not, or has to, have been measured with the policy."""
+        """Sets whether an encoder may be used that was never measured with the policy."""
         self._changes.candidates.allow_unvalidated = allowed
 
     def roll_back(self) -> tuple[bool, str]:

@@ -15,27 +15,27 @@ _PACKAGE = __name__.rpartition('.')[0]
 
 
 def policy_node() -> int:
-    """Run the policy node."""
+    """Runs the policy node."""
     return _run('policy_node')
 
 
 def simulated_arm_node() -> int:
-    """Run the simulated arm."""
+    """Runs the simulated arm."""
     return _run('simulated_arm_node')
 
 
 def replay_node() -> int:
-    """Run the player of recordings."""
+    """Runs the player of recordings."""
     return _run('replay_node')
 
 
 def encoder_server_node() -> int:
-    """Run the encoder server."""
+    """Runs the encoder server."""
     return _run('encoder_server_node')
 
 
 def pose_from_tf_node() -> int:
-    """Run the node that says where the hand is by TF."""
+    """Runs the node that publishes where the hand is by TF."""
     return _run('pose_from_tf_node')
 
 
@@ -49,7 +49,7 @@ def _run(node: str) -> int:
         _run_in_environment(module)
         sys.stderr.write(
             f'{node} needs {error.name}, which {sys.executable} has not. Activate the environment '
-            'that has it before ros2 run, or install it: see "On a robot" in README.md.\n'
+            'that has it before ros2 run, or install it: see docs/howto/robot.md.\n'
         )
         return 1
     return int(main())

@@ -100,7 +100,7 @@ class InferenceThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when no prediction is being made any more, or after five seconds."""
+        """Returns when no prediction is being made any more, or after five seconds."""
         with self._changed:
             self._stopping.set()
             self._changed.notify()
@@ -121,7 +121,7 @@ class InferenceThread:
 
     @property
     def busy(self) -> float:
-        """For how long the present prediction has been made; 0 where none is [s]."""
+        """How long the present prediction has taken so far; 0 where none is being made [s]."""
         since = self._busy_since
         return 0.0 if since is None else max(self._steady() - since, 0.0)
 

@@ -198,7 +198,7 @@ class LiveReplay:
 
 
 def refuse_other_sizes(bag: Path, topics: TopicMap, size: tuple[int, int]) -> None:
-    """Refuse a recording whose pictures the node would refuse, one after the other.
+    """Refuses a recording whose pictures the node would refuse, one after the other.
 
     Raises:
         ValueError: A camera was recorded at another size than `size`, width and height [px].

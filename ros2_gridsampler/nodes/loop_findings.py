@@ -62,15 +62,15 @@ class LoopFindings:
         """Whether a person stopped the arm."""
 
     def rivals(self, text: str) -> None:
-        """Somebody else was seen to command the arm."""
+        """Notes that another node was seen to command the arm."""
         self._rivals = (text, self._steady())
 
     def destroy(self) -> None:
-        """Asks nobody any more."""
+        """Ends the watch of the controllers."""
         self._controllers.destroy()
 
     def delivered(self) -> None:
-        """A prediction has come."""
+        """Notes that a prediction has come."""
         self._delivered = self._steady()
 
     def look(self, active: bool) -> list[Finding]:

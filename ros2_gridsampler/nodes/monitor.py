@@ -73,7 +73,7 @@ class Monitor(Node):
 
 
 def run_monitor(watched: str, *, once: bool, console: Console | None = None) -> None:
-    """Show the reports of a node until Ctrl-C.
+    """Shows the reports of a node until Ctrl-C.
 
     Args:
         watched: Its name, with namespace.

@@ -355,7 +355,7 @@ class PolicyLoop:
         self._post(FaultSeen(fault, stream, text))
 
     def _note(self, command: Command | None, view: LoopView, due: float) -> None:
-        """In the command thread: what was commanded, for who reads and counts it."""
+        """Takes what was commanded, in the command thread, for counts and other readers."""
         steady, log = self._steady(), self._node.get_logger()
         for timed, seam in view.taken:
             self.statistics.took(timed, seam, steady)
@@ -370,7 +370,7 @@ class PolicyLoop:
             log_line(log, str(step), warning=step.after is not Rung.FOLLOW)
 
     def _watch(self) -> None:
-        """In the ROS thread: is the command thread alive, and does nobody else command."""
+        """Checks, in the ROS thread, that the command thread lives and no other node commands."""
         commands = self._commands
         if commands is None:
             return

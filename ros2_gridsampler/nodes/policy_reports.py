@@ -42,11 +42,11 @@ class PolicyReports:
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', REPORTS)
 
     def policy(self, content: Mapping[str, Any]) -> None:
-        """Say which policy is loaded."""
+        """Publishes which policy is loaded."""
         self._policy.publish(String(data=json.dumps(content)))
 
     def prediction(self, timed: TimedPrediction, config: DeployedConfig) -> None:
-        """Show a prediction to whoever subscribes."""
+        """Publishes a prediction."""
         if self._chunk.get_subscription_count():
             self._publish_chunk(timed, config)
         due = self._steady() - self._drawn >= _PICTURE_PERIOD

@@ -12,7 +12,7 @@ from .node_setup import prepare_process
 
 @contextlib.contextmanager
 def private_domain(shared: bool = False) -> Iterator[int]:
-    """Set the ROS variables of this process's environment; before anything of ROS begins.
+    """Sets the ROS variables of this process's environment, before anything of ROS begins.
 
     Afterwards the domain is free for others, so the variables are what they were.
 

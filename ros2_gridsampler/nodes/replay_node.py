@@ -197,7 +197,7 @@ class ReplayNode(RunnableNode):
             )
 
     def _wait_for_listeners(self) -> None:
-        """Until the pace topic is subscribed and, in lockstep, somebody answers."""
+        """Waits until the pace topic is subscribed and, in lockstep, has answers."""
         if not self._pace:
             return
         deadline = time.monotonic() + self._chosen.patience
@@ -285,7 +285,7 @@ class ReplayNode(RunnableNode):
         return data[:4] + struct.pack(order, *divmod(total, 10**9)) + data[12:]
 
     def _sleep_until(self, begin: float, origin: float, moment: float) -> None:
-        """Let the simulated time run from `origin`, which was at `begin`, to `moment` [s]."""
+        """Lets the simulated time run from `origin`, which was at `begin`, to `moment` [s]."""
         rate = self._chosen.rate
         due = begin + (moment - origin) / rate
         while (left := due - time.monotonic()) > 0 and not self._stopping.is_set():

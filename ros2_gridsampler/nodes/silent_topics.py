@@ -84,9 +84,9 @@ def why_silent(node: Any, topic: ListenedTopic, reliable: bool, silence: float) 
 
     Args:
         node: Whose subscription it is.
-        topic: From which nothing comes.
+        topic: Topic on which nothing comes.
         reliable: Whether a best-effort publisher is not heard.
-        silence: Nothing has come for so long [s].
+        silence: Time since anything has come [s].
     """
     message = topic.subscription.msg_type
     wanted = f'{message.__module__.split(".")[0]}/msg/{message.__name__}'

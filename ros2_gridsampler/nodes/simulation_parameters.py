@@ -33,7 +33,8 @@ class SimulationParameters:
         },
     )
     rendering: Literal['simplified', 'original'] = field(
-        default='simplified', metadata={'help': 'Simplified pictures take a sixth of the time'}
+        default='simplified',
+        metadata={'help': 'How pictures are made; simplified ones take a sixth of the time'},
     )
     image_size: int = field(
         default=128,
@@ -44,16 +45,20 @@ class SimulationParameters:
     )
     command_timeout: float = field(
         default=0.25,
-        metadata={'help': 'The arm holds when commands stop', 'unit': 's', 'minimum': 0.0},
+        metadata={
+            'help': 'Time without a command before the arm holds',
+            'unit': 's',
+            'minimum': 0.0,
+        },
     )
     maximum_steps: int = field(
-        default=250, metadata={'help': 'An episode ends after so many periods', 'minimum': 1}
+        default=250, metadata={'help': 'Periods after which an episode ends', 'minimum': 1}
     )
     pause: float = field(
         default=0.5,
         metadata={
-            'help': 'At the start of an episode commands are ignored for so long: they still '
-            'answer the scene before',
+            'help': 'How long commands are ignored at the start of an episode: they still answer '
+            'the scene before',
             'unit': 's',
             'minimum': 0.0,
         },

@@ -66,7 +66,7 @@ def shifted_points(
 
     Args:
         network: Its readers are those of these kinds.
-        shift: By how much a point is moved; it stays inside the map.
+        shift: How far a point is moved; it stays inside the map.
         kinds: Modules with a method `read(feature_map, points)`.
     """
 

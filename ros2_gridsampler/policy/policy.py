@@ -133,7 +133,7 @@ class Policy(nn.Module):
         Args:
             images: RGB at the encoder's size.
             proprioception: Physical units, see the function of that name.
-            words: From `read_instruction`.
+            words: What `read_instruction` returned.
 
         Returns:
             The queries (one per step, then the landmarks' one) and the sampled points.

@@ -33,7 +33,7 @@ class ImagePreparation:
     rectify: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a crop that leaves the picture."""
+        """Refuses a crop that leaves the picture."""
         if self.crop is not None:
             x, y, width, height = self.crop
             inside = min(x, y) >= 0 and max(x + width, y + height) <= 1 + 1e-9  # sums round

@@ -96,7 +96,7 @@ def stamp_seconds(stamp: Any) -> float:
 
 
 def decode_image(message: Any) -> UInt8[np.ndarray, 'height width 3']:
-    """Decode a picture.
+    """Returns the picture of a message.
 
     Args:
         message: Anything with the fields of `sensor_msgs/Image` or `CompressedImage`.
@@ -131,7 +131,7 @@ def encode_jpeg(rgb: UInt8[np.ndarray, 'height width 3'], quality: int = 95) -> 
 
 
 def intrinsics(message: Any) -> CameraIntrinsics:
-    """Read the intrinsics of a camera.
+    """Returns the intrinsics of a camera.
 
     Args:
         message: Anything with the fields of `sensor_msgs/CameraInfo`.

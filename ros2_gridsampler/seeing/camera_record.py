@@ -29,7 +29,7 @@ class LensRecord:
 
     @staticmethod
     def of(camera: CameraIntrinsics) -> 'LensRecord':
-        """From the CameraInfo of a recording."""
+        """Returns the record of a lens from the CameraInfo of a recording."""
         return LensRecord(
             camera.width,
             camera.height,
@@ -40,7 +40,7 @@ class LensRecord:
 
     @property
     def intrinsics(self) -> CameraIntrinsics:
-        """For computing."""
+        """Returns the intrinsics as numbers to compute with."""
         return CameraIntrinsics(
             self.width,
             self.height,
@@ -55,9 +55,9 @@ class CameraRecord:
     """What was known of a camera in training.
 
     Attributes:
-        reference_view_sha256: Of the file of its reference view; empty where there is none.
+        reference_view_sha256: sha256 of its reference view; empty where there is none.
         no_view_because: Why there is none.
-        lens: From its CameraInfo; None where none was recorded.
+        lens: Lens by its CameraInfo; None where none was recorded.
     """
 
     reference_view_sha256: str = ''

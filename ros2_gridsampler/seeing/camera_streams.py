@@ -54,7 +54,7 @@ class CameraStreams:
         time: float,
         state: tuple[float, Float[np.ndarray, ' numbers']] | None,
     ) -> bool:
-        """Store an Image or CompressedImage.
+        """Stores an Image or CompressedImage.
 
         Args:
             camera: A name of the config.
@@ -70,7 +70,7 @@ class CameraStreams:
         return anew
 
     def add_info(self, camera: str, message: Any) -> None:
-        """Learn how a camera projects; where its pictures are not rectified, nothing happens.
+        """Learns how a camera projects; ignored where its pictures are not rectified.
 
         The first one counts: what the policy sees must not change on the way.
 
@@ -96,7 +96,7 @@ class CameraStreams:
         return [name for name in self._config.rectified if name not in self._intrinsics]
 
     def check_frozen(self) -> None:
-        """Look for a camera that repeats itself.
+        """Looks for a camera that repeats itself.
 
         Raises:
             NotObservable: There is one.
@@ -109,7 +109,7 @@ class CameraStreams:
                 raise NotObservable(text, Fault.FROZEN, self.samples[name].name)
 
     def picture(self, camera: str, message: Any) -> UInt8[np.ndarray, 'height width 3']:
-        """Decode and prepare.
+        """Returns the prepared picture of a message.
 
         Raises:
             ValueError: It is damaged, or has another size than the policy was trained on.

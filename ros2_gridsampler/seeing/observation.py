@@ -134,7 +134,7 @@ class NotObservable(ValueError):
 
 
 def check_contrast(observation: Observation, least: float) -> None:
-    """Refuse pictures that show nothing: a lens cap, an exposure gone wrong, a dead sensor.
+    """Refuses pictures that show nothing: a lens cap, a wrong exposure, a dead sensor.
 
     Args:
         observation: Decoded.

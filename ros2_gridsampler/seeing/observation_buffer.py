@@ -64,7 +64,7 @@ class ObservationBuffer:
         self._cameras.add_info(camera, message)
 
     def add_image(self, camera: str, message: Any, time: float) -> None:
-        """Store an Image or CompressedImage; it is decoded only if an observation needs it.
+        """Stores an Image or CompressedImage; it is decoded only if an observation needs it.
 
         Args:
             camera: A name of the config.
@@ -75,7 +75,7 @@ class ObservationBuffer:
             self._taken = -np.inf
 
     def add_joints(self, names: Sequence[str], positions: Sequence[float], time: float) -> None:
-        """Store the positions of some or all joints, by the robot's names [rad], [m].
+        """Stores the positions of some or all joints, by the robot's names [rad], [m].
 
         Raises:
             ValueError: A joint is there twice or not finite, or one has no position.
@@ -85,7 +85,7 @@ class ObservationBuffer:
     def add_pose(
         self, position: Sequence[float], quaternion: Sequence[float], time: float
     ) -> None:
-        """Store the end-effector pose in the base frame.
+        """Stores the end-effector pose in the base frame.
 
         Args:
             position: x y z [m].
@@ -106,7 +106,7 @@ class ObservationBuffer:
         self._pose.add(time, pose)
 
     def add_command(self, targets: Float[np.ndarray, ' joints'], time: float) -> None:
-        """Store what was sent to the arm.
+        """Stores what was sent to the arm.
 
         Args:
             targets: Joint targets in the order that the policy expects [rad], [m].
@@ -301,7 +301,7 @@ class ObservationBuffer:
         return tuple(earlier[1:])
 
     def _velocities(self, time: float) -> Float[np.ndarray, ' joints']:
-        """Of the joints over the window before `time`; at rest before anything is known."""
+        """Returns the velocities over the window before `time`; 0 before anything is known."""
         window = self._config.velocity_window
         last = self._joints.positions(time)
         first = self._joints.positions(time - window) or self._joints.earliest()

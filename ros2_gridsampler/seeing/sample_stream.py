@@ -35,7 +35,6 @@ class SampleStream(Generic[Sample]):
         span: float,
         content: Callable[[Sample], bytes],
     ) -> None:
-        """Start empty."""
         self.name = name
         self.samples: deque[tuple[float, Sample]] = deque(maxlen=depth)
         self.repeated = 0
@@ -47,7 +46,7 @@ class SampleStream(Generic[Sample]):
         self._content = content
 
     def add(self, time: float, sample: Sample) -> bool:
-        """Store a sample captured at `time` [s].
+        """Stores a sample captured at `time` [s].
 
         Of two with one stamp the one with the larger content stays: no better than the other,
         but the same one whichever came first.
@@ -100,7 +99,7 @@ class FrozenConfig:
     """What makes a picture a frozen one.
 
     Attributes:
-        time: For so long the same bytes [s].
+        time: How long the bytes have stayed the same [s].
         motion: While the arm moved by so much [rad], [m]; 0 where a camera's noise alone must
             make every picture another.
     """
@@ -130,7 +129,7 @@ class PictureWatch:
     def see(
         self, data: Any, time: float, state: tuple[float, Float[np.ndarray, ' numbers']] | None
     ) -> None:
-        """Look at a picture's bytes.
+        """Looks at a picture's bytes.
 
         Args:
             data: Anything with a buffer.

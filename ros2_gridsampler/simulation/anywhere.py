@@ -119,7 +119,7 @@ class Anywhere:
     seed: int
 
     def apply(self, scene: Scene) -> None:
-        """Bring a scene into this state, at rest.
+        """Brings a scene into this state, at rest.
 
         Raises:
             ValueError: No draw was good, or the suite has no such placements.
@@ -160,7 +160,7 @@ class _Draws:
         self._left = MAX_DRAWS
 
     def next(self) -> bool:
-        """Put the scene into the next good layout; False when the draws are used up."""
+        """Puts the scene into the next good layout; returns False when the draws are used up."""
         scene = self._scene
         while self._left:
             self._left -= 1
@@ -221,7 +221,7 @@ class _Draws:
         return scene.sees('agentview', target, with_it) and scene.sees('agentview', goal, with_it)
 
     def _fixtures_apart(self) -> bool:
-        """From one another and from the arm; MuJoCo finds no contact between what cannot move."""
+        """Whether fixtures are apart; MuJoCo finds no contact between what cannot move."""
         boxes = [self._scene.box(name) for name in sorted(self._scene.fixture_bodies)]
         overlaps = any(
             np.all(one[0][:2] < other[1][:2] + FIXTURE_GAP)

@@ -32,7 +32,7 @@ class Grasp:
 
     @property
     def outer_finger(self) -> Vector:
-        """From the object's origin to the finger outside its rim [m], x and y."""
+        """Way from the object's origin to the finger outside its rim [m], x and y."""
         distance = float(np.linalg.norm(self.offset[:2]))
         return self.offset[:2] * (1.0 + (0.5 * self.opening + FINGER) / max(distance, 1e-9))
 

@@ -117,7 +117,7 @@ class Placement(Protocol):
     """Where the objects of an episode stand; its `repr` is written into recordings."""
 
     def apply(self, scene: Scene) -> None:
-        """Bring a scene into this state, at rest."""
+        """Brings a scene into this state, at rest."""
 
 
 def groups_of(objects: list[str], touching: set[Pair]) -> list[set[str]]:

@@ -52,7 +52,7 @@ class Upon:
     support: str
 
     def holds(self, scene: Scene, thing: str) -> bool:
-        """As LIBERO itself decides it."""
+        """Returns whether it holds, as LIBERO itself decides it."""
         return scene.holds([[self.predicate, thing, self.support]])
 
 
@@ -63,12 +63,12 @@ class NextTo:
     landmark: str
 
     def holds(self, scene: Scene, thing: str) -> bool | None:
-        """By the distance of the centres."""
+        """Returns whether it holds, by the distance of the centres; None where undecided."""
         distance = _apart(scene.position(thing), scene.position(self.landmark))
         return _decided(distance, NEXT_TO[1] + 0.01, NOT_NEXT_TO)
 
     def place(self, scene: Scene, random: np.random.Generator) -> Vector | None:
-        """On any side of the landmark."""
+        """Returns a place on any side of the landmark."""
         angle = random.uniform(-np.pi, np.pi)
         away = random.uniform(*NEXT_TO) * np.array([np.cos(angle), np.sin(angle)])
         return np.asarray(scene.position(self.landmark)[:2] + away)
@@ -82,7 +82,7 @@ class Between:
     second: str
 
     def holds(self, scene: Scene, thing: str) -> bool | None:
-        """By how far along the line from the first to the second it stands, and how far aside."""
+        """Returns whether it stands between them, near their line; None where undecided."""
         start, line = self._line(scene)
         away = scene.position(thing)[:2] - start
         length = float(np.linalg.norm(line))
@@ -93,7 +93,7 @@ class Between:
         return True if abs(along - 0.5) < MIDDLE + 0.03 and aside < ASIDE + 0.01 else None
 
     def place(self, scene: Scene, random: np.random.Generator) -> Vector | None:
-        """About their middle, where they are neither too near nor too far for that."""
+        """Returns a place about their middle; None where they are too near or too far."""
         start, line = self._line(scene)
         length = float(np.linalg.norm(line))
         if not GAP[0] < length < GAP[1]:
@@ -112,12 +112,12 @@ class AtCentre:
     """In the middle of the table."""
 
     def holds(self, scene: Scene, thing: str) -> bool | None:
-        """By the distance from it."""
+        """Returns whether it holds, by the distance from it; None where undecided."""
         distance = _apart(scene.position(thing), TABLE_CENTRE)
         return _decided(distance, 1.5 * AT_CENTRE + 0.01, NOT_AT_CENTRE)
 
     def place(self, scene: Scene, random: np.random.Generator) -> Vector | None:
-        """About there."""
+        """Returns a place about the middle of the table."""
         return TABLE_CENTRE + random.uniform(-AT_CENTRE, AT_CENTRE, 2)
 
 

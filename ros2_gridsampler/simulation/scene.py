@@ -183,7 +183,7 @@ class Scene:
                 self.data.qpos[start : start + 2] += shift
 
     def arrange(self, state: Vector, shifts: Mapping[str, Vector]) -> None:
-        """Show a state with objects and fixtures moved by x, y [m] each; not ready to go on from.
+        """Shows a state with things moved by x, y [m] each; it is not one to go on from.
 
         Only positions are computed, so that many layouts can be looked at in little time: in
         this state nothing touches, and the controller knows nothing of it. `start` goes on.
@@ -195,7 +195,7 @@ class Scene:
         mujoco.mj_camlight(self.model, self.data)
 
     def start(self) -> None:
-        """Make an arranged state one to go on from, everything at rest."""
+        """Makes an arranged state one to go on from, everything at rest."""
         self.data.qvel[:] = 0.0
         self.data.qacc_warmstart[:] = 0.0
         mujoco.mj_forward(self.model, self.data)

@@ -88,7 +88,7 @@ class Simulator(Protocol[Arm]):
 
     @property
     def name(self) -> str:
-        """Of the suite of tasks, for reports."""
+        """Name of the suite of tasks, for reports."""
 
     @property
     def rendering(self) -> str:

@@ -41,7 +41,7 @@ def make_steps(
         batches: One for each step that is left; closed at the end.
         step: Changes the weights once; returns losses of this process.
         out: Folder of the run.
-        steps: Of the whole run.
+        steps: Number of steps of the whole run.
         save_every: Steps between two saved states; a validation comes half as often.
         log_every: Steps between two lines of the log, which hold the mean over the processes.
         what: Said beside the bar.

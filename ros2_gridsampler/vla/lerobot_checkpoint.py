@@ -105,7 +105,7 @@ def load_model_folder(
         folder: lerobot's checkpoint folder.
         language_model: Folder of the language model, as in `Robot`.
         absent: Cameras of the policy that the robot does not have, as in `Robot`.
-        statistics: By which the processors normalise instead of their own; None for theirs.
+        statistics: What the processors normalise by, not by their own; None for theirs.
 
     Raises:
         BadCheckpoint: Files are missing or do not fit each other.

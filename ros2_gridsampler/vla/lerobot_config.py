@@ -161,7 +161,7 @@ class TowerCells:
         side: Distance of two cells.
         first: Centre of the first cell.
         corner: Where the prepared picture begins inside the tower's.
-        scale: By which the prepared picture was enlarged.
+        scale: Factor by which the prepared picture was enlarged.
     """
 
     count: Float[np.ndarray, '2']

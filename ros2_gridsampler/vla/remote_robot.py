@@ -313,7 +313,7 @@ class RemoteConfig(ConfigOfRobot):
 
     @property
     def duration(self) -> float:
-        """From the first target of a chunk to its last [s]."""
+        """Time from the first target of a chunk to its last [s]."""
         return (self.steps - 1) * self.robot.period
 
     @property
