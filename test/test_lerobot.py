@@ -338,11 +338,12 @@ def test_a_camera_that_was_silent_is_said_when_its_bag_becomes_a_dataset(tmp_pat
         for m in read_messages(whole):
             if not (m.topic == camera_topic('top') and 1.25 < m.time < 1.55):
                 writer.write_serialised(m.topic, m.type, m.serialised, m.time)
-    export_dataset([whole], tmp_path / 'one')
-    assert 'silent' not in capsys.readouterr().out
-    export_dataset([tmp_path / 'silent'], tmp_path / 'two')
+    export_lerobot([whole], tmp_path / 'one')
+    assert 'silent' not in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='1'):
+        export_lerobot([tmp_path / 'silent'], tmp_path / 'two')
     said = 'between frames 2 and 3 the camera is silent for 0.40 s'
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err
 
 
 def test_a_bag_whose_clock_was_set_becomes_no_dataset(tmp_path):

@@ -66,7 +66,13 @@ class BagHealth:
     @property
     def pictures(self) -> int:
         """How many pictures the first camera gave, which is how many frames there could be."""
-        return len(self._streams[self._cameras[0]].times)
+        first = self._streams[self._cameras[0]]
+        return len(first.times) - first.twice
+
+    @property
+    def missing(self) -> int:
+        """How many more the first camera had given, had it not ended before the bag."""
+        return self._streams[self._cameras[0]].missing(self._end)
 
     @property
     def cameras(self) -> dict[str, CameraHealth]:
@@ -127,6 +133,8 @@ class _Stream:
         self._pictures = pictures
         self._offsets = array('d')
         self._out_of_order = self._zero = 0
+        self.twice = 0
+        """Pictures that came before, with the same stamp and the same bytes."""
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
 
@@ -146,7 +154,9 @@ class _Stream:
         if self.times and time < self.times[-1]:
             self._out_of_order += 1
             self._fault('out of order', time, self.times[-1])
-        if self._pictures:
+        if self._pictures and self._again(recorded, time):
+            self.twice += 1
+        elif self._pictures:
             frozen = self.camera.frozen
             kind = self.camera.add(recorded.message)
             if self.camera.frozen > frozen:
@@ -154,6 +164,18 @@ class _Stream:
             if kind:
                 self._fault(kind, time, time)
         self.times.append(time)
+
+    def _again(self, recorded: RecordedMessage, time: float) -> bool:
+        """Whether this is the newest picture once more, as of two recorders or publishers."""
+        return (
+            bool(self.times) and time == self.times[-1] and self.camera.repeats(recorded.message)
+        )
+
+    def missing(self, end: float) -> int:
+        intervals = self._intervals()
+        if not self._ends_early(end) or not len(intervals):
+            return 0
+        return int((end - self._shift() - self.times[-1]) / float(np.median(intervals)))
 
     def summary(self) -> dict[str, Any]:
         gaps = self._gaps()
@@ -206,6 +228,8 @@ class _Stream:
 
     def problems(self, end: float) -> list[str]:
         found = []
+        if self.twice:
+            found.append(f'{self.twice} of {len(self.times)} frames came twice; each counts once.')
         if self._out_of_order:
             found.append(f'{self._out_of_order} stamps go back in time; look after the driver.')
         gaps = self._gaps()
