@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -257,6 +258,30 @@ def test_actions_that_cannot_be_read_are_a_doubt(tmp_path, policy):
     odd = changed(bag, tmp_path / 'odd', spoil)
     assert run_command((odd,), policy, tmp_path / 'out', bag=False) == 1
     assert not report_of(tmp_path / 'out')['complete']
+
+
+def test_a_plan_of_several_points_is_not_compared_as_if_it_were_one(tmp_path, policy):
+    bag = write_arm(tmp_path / 'arm', FRAMES)
+    second = type(build('builtin_interfaces/msg/Duration', sec=1, nanosec=0))
+
+    def plan(every, after):
+        def change(m):
+            if m.topic == '/arm/joint_trajectory':
+                point = m.message.points[0]
+                later = replace(point, time_from_start=second(sec=0, nanosec=round(after * 1e9)))
+                m.message.points.append(later)
+                if round((m.time - 100) / 0.05) % every:
+                    return
+            yield m.message, m.time
+
+        return change
+
+    for name, change, plans in (('plan', plan(10, 0.1), 4), ('chunk', plan(1, 0.05), 0)):
+        odd = changed(bag, tmp_path / name, change)
+        assert run_command((odd,), policy, tmp_path / f'{name}_out', bag=False) == bool(plans)
+        report = report_of(tmp_path / f'{name}_out')
+        said = f'{plans} messages on /arm/joint_trajectory are plans'
+        assert any(said in text for text in report['problems']) == bool(plans)
 
 
 def test_results_among_the_recordings_are_no_recordings(tmp_path, policy):

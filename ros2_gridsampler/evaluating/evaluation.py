@@ -257,7 +257,7 @@ class _Run:
         shortest = min(c.config.steps for c in contestants)
         self._drift = PolicyDrift(space.names, self._scale, shortest)
         self._frames = self._dark = self._unanswered = 0
-        self._labels = 0
+        self._labels = self._plans = 0
         self._topic_of = {f'camera {c!r}': t for c, t in topics.streams.cameras.items()}
         self._bad_labels = ''
         self._begin = self._end = np.nan
@@ -275,6 +275,7 @@ class _Run:
         self._buffer = self._new_buffer()
         self._replay.restart(self._buffer)
         self._replay.learn_cameras(self._bag)
+        self._plans += self._actions.plans
         self._actions = self._new_actions()
         self._comparison.cut(self._actions, self._begin)
         self._state = self._new_state()
@@ -328,6 +329,12 @@ class _Run:
         pictures = self._health.pictures + self._health.missing
         enough = seen >= self._config.least_share * pictures
         doubts = [watch.problem for watch in self._watches.values() if watch.problem]
+        if plans := self._plans + self._actions.plans:
+            doubts.append(
+                f'{plans} messages on {self._topics.labels.action} are plans of several points, '
+                'of which the first alone is compared; record what the arm is told from moment '
+                'to moment, or compare with where it went: --action-topic /joint_states.'
+            )
         doubted = bool(losses or self._stretches.problems or doubts or self._replay.refused)
         report = {
             'frames': self._frames,
