@@ -195,7 +195,7 @@ def test_a_recording_in_degrees_is_in_doubt(tmp_path, policy):
 
     def degrees(m):
         if m.topic == '/joint_states':
-            m.message.position[:] = np.rad2deg(m.message.position)
+            m.message.position = np.rad2deg(m.message.position)
         yield m.message, m.time
 
     odd = changed(bag, tmp_path / 'degrees', degrees)
@@ -247,12 +247,24 @@ def test_a_verdict_does_not_rest_on_the_begin_of_a_recording_whose_camera_stoppe
     assert report['verdict'].startswith('No verdict')
 
 
+def test_two_cameras_on_one_topic_are_a_doubt(tmp_path, policy):
+    def mix(m):
+        if m.topic == CAMERA and round((m.time - 100) / 0.05) % 2:
+            m.message.header.frame_id = 'back'
+        yield m.message, m.time
+
+    odd = changed(write_arm(tmp_path / 'arm', FRAMES), tmp_path / 'odd', mix)
+    assert run_command((odd,), policy, tmp_path / 'out', bag=False) == 1
+    said = "camera front (/front/image_raw/compressed): its pictures are of ['back', 'front']"
+    assert said in report_of(tmp_path / 'out')['problems'][0]
+
+
 def test_actions_that_cannot_be_read_are_a_doubt(tmp_path, policy):
     bag = write_arm(tmp_path / 'arm', FRAMES)
 
     def spoil(m):
         if m.topic == '/arm/joint_trajectory' and 100.5 < m.time < 101:
-            m.message.points[0].positions[0] = np.nan
+            m.message.points[0].positions = np.full(3, np.nan)
         yield m.message, m.time
 
     odd = changed(bag, tmp_path / 'odd', spoil)

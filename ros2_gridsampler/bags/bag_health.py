@@ -21,6 +21,8 @@ _CLOCK_OFFSET = 1.0
 # A stream that ends so much before the bag has stopped [s].
 _EARLY_END = 1.0
 _LISTED = 200
+# Frame ids of one topic that are named.
+_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ class BagHealth:
         texts = {t: [*s.obstacles(), *s.problems(self._end)] for t, s in self._streams.items()}
         return self._sentences(texts)
 
+    def doubts(self) -> list[str]:
+        """Which topics carry the pictures of several cameras, a sentence each."""
+        return self._sentences({topic: self._streams[topic].doubts() for topic in self._cameras})
+
     def obstacles(self) -> list[str]:
         """Those of the problems that can keep a bag from giving any observation."""
         return self._sentences({topic: s.obstacles() for topic, s in self._streams.items()})
@@ -135,6 +141,7 @@ class _Stream:
         self._out_of_order = self._zero = 0
         self.twice = 0
         """Pictures that came before, with the same stamp and the same bytes."""
+        self._frames: set[str] = set()
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
 
@@ -148,6 +155,8 @@ class _Stream:
         if header is not None:
             stamp = stamp_seconds(header.stamp)
             self._zero += stamp == 0
+            if self._pictures and len(self._frames) < _FRAMES:
+                self._frames.add(str(header.frame_id))
             if stamp:
                 self._offsets.append(recorded.time - stamp)
                 time = stamp
@@ -241,6 +250,11 @@ class _Stream:
             silence = end - self._shift() - self.times[-1]
             found.append(f'ends {silence:.1f} s before the bag does.')
         return found
+
+    def doubts(self) -> list[str]:
+        if len(self._frames) < 2:
+            return []
+        return [f'its pictures are of {sorted(self._frames)}, so several cameras publish there.']
 
     def _shift(self) -> float:
         return float(np.median(self._offsets)) if self._offsets else 0.0

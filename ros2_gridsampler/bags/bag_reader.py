@@ -71,7 +71,9 @@ def _files_below(path: Path) -> list[Path]:
     """
     found: list[Path] = []
     known: set[Path] = set()
-    for folder, below, names in os.walk(path, followlinks=True):
+    if not path.is_dir():
+        return found
+    for folder, below, names in os.walk(path, onerror=_refuse, followlinks=True):
         real = Path(folder).resolve()
         if real in known:
             below.clear()
@@ -89,6 +91,11 @@ def _files_below(path: Path) -> list[Path]:
             'the link.'
         )
     return [file for file in found if file.is_file()]
+
+
+def _refuse(error: OSError) -> None:
+    """What is in a folder that cannot be read may be bags."""
+    raise error
 
 
 def _is_one_recording(folder: Path, files: Sequence[Path]) -> bool:

@@ -28,7 +28,7 @@ HEALTH = 'bag_health.json'
 # Lines of the table that are printed; all are in the file.
 _PRINTED = 30
 # Of the streams of a bag; the last version of what a survey says.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def look_at(bag: Path, streams: Mapping[str, str], cameras: Sequence[str]) -> Ba
     return BagState(
         bag.name,
         sum(camera.pictures for camera in seen.values()),
-        (*stretches.problems, *health.problems(), *losses),
+        (*stretches.problems, *health.doubts(), *health.problems(), *losses),
         tuple(f'{topic}: {camera.dark}' for topic, camera in seen.items() if camera.dark),
         {
             kind: sum(getattr(camera, kind) for camera in seen.values())

@@ -329,6 +329,7 @@ class _Run:
         pictures = self._health.pictures + self._health.missing
         enough = seen >= self._config.least_share * pictures
         doubts = [watch.problem for watch in self._watches.values() if watch.problem]
+        doubts += self._health.doubts()
         if plans := self._plans + self._actions.plans:
             doubts.append(
                 f'{plans} messages on {self._topics.labels.action} are plans of several points, '
