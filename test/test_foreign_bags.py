@@ -140,7 +140,10 @@ def test_a_full_disk_leaves_nothing_of_a_bag(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'), BagWriter(tmp_path / 'bag') as writer:
         writer.write('/said', text('x'), 1.0)
 
+        close = writer._writer.close
+
         def full():
+            close()
             raise OSError(errno.ENOSPC, 'No space left on device')
 
         monkeypatch.setattr(writer._writer, 'close', full)

@@ -136,8 +136,11 @@ def test_av1_is_decoded(tmp_path):
         pytest.skip(f'this PyAV has no {codec} and libdav1d')
     options = {'preset': '8', 'svtav1-params': 'pred-struct=1:lookahead=0'}
     bag = write(tmp_path / 'bag', encode(codec, **options), codec)
-    shown = [number_of(decode_image(m.message)) for m in read_messages(bag)]
-    assert shown == [number % 38 for number in range(FRAMES)]
+    shown = [decode_image(m.message).astype(int) for m in read_messages(bag)]
+    known = [picture(number) for number in range(38)]
+    # Its edges are too soft for `number_of`.
+    nearest = [int(np.argmin([np.abs(rgb - each).mean() for each in known])) for rgb in shown]
+    assert nearest == [number % 38 for number in range(FRAMES)]
 
 
 def test_a_codec_that_nobody_knows_and_depth_are_refused_with_a_sentence(tmp_path):
