@@ -16,6 +16,7 @@ from ros2_gridsampler.bags.bag_files import DamagedBag
 from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.command_line import main
+from ros2_gridsampler.command_line.lerobot_commands import export_lerobot
 from ros2_gridsampler.datasets.episode_recording import read_episode
 from ros2_gridsampler.datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
 from ros2_gridsampler.datasets.lerobot_description import IMAGES
