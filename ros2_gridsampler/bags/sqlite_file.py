@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rosbags.interfaces import MessageDefinition
 
 from ..files import disk_of
 from .bag_files import SQLITE_BESIDE
@@ -122,14 +123,14 @@ class SqliteFile:
 
     def _describe(self) -> dict[int, int]:
         """Learn the channels; the number of each, by its key in the database."""
-        definitions = {}
+        definitions: dict[str, MessageDefinition] = {}
         # Recorders before Iron keep no definitions. What a topic offered as QoS is of no use here.
         if self._database.execute('PRAGMA table_info(message_definitions)').fetchall():
             rows = self._database.execute(
                 'SELECT topic_type, encoding, encoded_message_definition FROM message_definitions'
             )
             definitions = {kind: definition_of(encoding, text) for kind, encoding, text in rows}
-        numbers = {}
+        numbers: dict[int, int] = {}
         topics = self._database.execute('SELECT id, name, type FROM topics ORDER BY id')
         for number, (key, name, kind) in enumerate(topics):
             numbers[key] = number

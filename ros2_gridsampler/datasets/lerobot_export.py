@@ -215,7 +215,8 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
     rows: list[dict[str, Any]] = []
     first: EpisodeRecording | None = None
     total = 0
-    stats, silences = [], []
+    stats = []
+    silences: list[str] = []
     for index, bag in enumerate(tqdm(bags, desc='bags', unit='bag')):
         recording = read_episode(bag)
         first = first or recording
