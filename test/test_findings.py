@@ -14,6 +14,7 @@ GOOD = {
     'frames_compared': 100,
     'frames_dark': 0,
     'pictures': 100,
+    'pictures_missing': 0,
     'least_share': 0.5,
     'look_at': [],
     'withheld': '',

@@ -16,6 +16,7 @@ from ros2_gridsampler.bags.bag_files import DamagedBag
 from ros2_gridsampler.bags.bag_reader import read_messages, read_topics
 from ros2_gridsampler.bags.bag_writer import BagWriter, build, build_header
 from ros2_gridsampler.command_line import main
+from ros2_gridsampler.command_line.lerobot_commands import export_lerobot
 from ros2_gridsampler.datasets.episode_recording import read_episode
 from ros2_gridsampler.datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
 from ros2_gridsampler.datasets.lerobot_description import IMAGES
@@ -338,11 +339,12 @@ def test_a_camera_that_was_silent_is_said_when_its_bag_becomes_a_dataset(tmp_pat
         for m in read_messages(whole):
             if not (m.topic == camera_topic('top') and 1.25 < m.time < 1.55):
                 writer.write_serialised(m.topic, m.type, m.serialised, m.time)
-    export_dataset([whole], tmp_path / 'one')
-    assert 'silent' not in capsys.readouterr().out
-    export_dataset([tmp_path / 'silent'], tmp_path / 'two')
+    export_lerobot([whole], tmp_path / 'one')
+    assert 'silent' not in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='1'):
+        export_lerobot([tmp_path / 'silent'], tmp_path / 'two')
     said = 'between frames 2 and 3 the camera is silent for 0.40 s'
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err
 
 
 def test_a_bag_whose_clock_was_set_becomes_no_dataset(tmp_path):

@@ -28,6 +28,7 @@ from ros2_gridsampler.simulation.demonstrations import (
     placement_of,
     record,
     record_episode,
+    tries_log,
 )
 from ros2_gridsampler.simulation.experts import ScriptedExpert, rotation_vector
 from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
@@ -263,11 +264,19 @@ def test_a_paraphrase_says_the_same_in_other_words(arm):
 
 
 def test_a_torn_line_of_the_tries_is_tried_again_and_spoils_no_line_after_it(tmp_path):
-    log = tmp_path / 'tries_00.jsonl'
+    log = tries_log(tmp_path, 'libero_spatial', 0)
     whole = '{"seed": 1000, "success": true, "steps": 80}\n'
     log.write_text(whole + '{"seed": 1001, "succ')
     record(RecordConfig('libero_spatial', (0,), 1, widened=0.0, noise=0.0), tmp_path)
     assert log.read_text() == whole
+
+
+def test_what_was_recorded_of_one_suite_is_not_taken_for_another_one(tmp_path):
+    done = tries_log(tmp_path, 'libero_spatial', 0)
+    done.write_text('{"seed": 1000, "success": true, "steps": 80}\n')
+    record(RecordConfig('libero_spatial', (0,), 1), tmp_path)
+    assert list(tmp_path.iterdir()) == [done], 'it is all there'
+    assert tries_log(tmp_path, 'libero_goal', 0) != done
 
 
 def test_the_shipped_policy_is_measured_from_the_evaluation_states():

@@ -105,6 +105,44 @@ def test_packets_without_their_key_frame_are_counted_as_broken_and_the_rest_is_r
     assert 'key frame' in health.reason or 'cannot be decoded' in health.reason
 
 
+@pytest.mark.parametrize('kind', [FFMPEG, COMPRESSED_VIDEO])
+@pytest.mark.parametrize('damage', ['lost', 'key lost', 'cut'])
+def test_no_picture_is_believed_behind_a_packet_that_is_lost_or_damaged(tmp_path, kind, damage):
+    packets = encode(tune='zerolatency')
+    kept = [p for p in packets if p.pts != {'lost': 23, 'key lost': 20}.get(damage)]
+    if damage == 'cut':
+        cut = av.Packet(bytes(packets[23])[: packets[23].size // 2])
+        cut.pts = 23
+        kept[23] = cut
+    refused, numbers = [], []
+    for recorded in read_messages(write(tmp_path / 'bag', kept, kind=kind)):
+        number = round(1e3 * (stamp_seconds(recorded.message.header.stamp) - 10))
+        try:
+            shown = number_of(decode_image(recorded.message))
+        except ValueError as error:
+            refused.append((number, str(error)))
+        else:
+            numbers.append(number)
+            assert shown == number % 38
+    spoiled = {'lost': range(24, 30), 'key lost': range(21, 30), 'cut': range(23, 30)}[damage]
+    assert sorted(n for n, _ in refused) == [*spoiled], 'the next key frame is packet 30'
+    assert all('key frame' in text or 'cannot be decoded' in text for _, text in refused)
+    assert len(numbers) + len(refused) == len(kept)
+
+
+def test_av1_is_decoded(tmp_path):
+    codec = 'libsvtav1'
+    if codec not in av.codecs_available or 'libdav1d' not in av.codecs_available:
+        pytest.skip(f'this PyAV has no {codec} and libdav1d')
+    options = {'preset': '8', 'svtav1-params': 'pred-struct=1:lookahead=0'}
+    bag = write(tmp_path / 'bag', encode(codec, **options), codec)
+    shown = [decode_image(m.message).astype(int) for m in read_messages(bag)]
+    known = [picture(number) for number in range(38)]
+    # Its edges are too soft for `number_of`.
+    nearest = [int(np.argmin([np.abs(rgb - each).mean() for each in known])) for rgb in shown]
+    assert nearest == [number % 38 for number in range(FRAMES)]
+
+
 def test_a_codec_that_nobody_knows_and_depth_are_refused_with_a_sentence(tmp_path):
     packets = encode(tune='zerolatency')
     for encoding, words in (

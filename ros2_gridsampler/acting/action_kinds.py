@@ -87,6 +87,13 @@ class ActionKind:
         """Returns the unit of each entry, for people; '' for a share of a range."""
         raise NotImplementedError
 
+    def believable(self, names: Sequence[str], limits: ArmLimits) -> tuple[Numbers, Numbers]:
+        """Returns the lowest and highest entries that an arm in these units could be told.
+
+        They are wide: what is outside of them is in other units, or of another arm.
+        """
+        return np.full(len(names), -np.inf), np.full(len(names), np.inf)
+
     def read(
         self, message: Any, message_type: str, names: Sequence[str], frame: str
     ) -> Float[np.ndarray, ' entries']:
@@ -136,6 +143,10 @@ class JointPositions(ActionKind):
         """See `ActionKind`."""
         units = limits.joints.select(names).units
         return tuple('' if unit == 'fraction' else unit for unit in units)
+
+    def believable(self, names: Sequence[str], limits: ArmLimits) -> tuple[Numbers, Numbers]:
+        """See `ActionKind`; a whole range farther on both sides."""
+        return limits.joints.select(names).position_range(1.0)
 
     def read(
         self, message: Any, message_type: str, names: Sequence[str], frame: str
@@ -196,6 +207,11 @@ class EndEffectorTwist(ActionKind):
     def units(self, names: Sequence[str], limits: ArmLimits) -> tuple[str, ...]:
         """See `ActionKind`."""
         return ('m/s',) * 3 + ('rad/s',) * 3 + ('m',)
+
+    def believable(self, names: Sequence[str], limits: ArmLimits) -> tuple[Numbers, Numbers]:
+        """See `ActionKind`; ten times the speeds, twice the opening."""
+        scale = self.scale(names, limits) * np.array([10.0] * 6 + [2.0])
+        return -scale, scale
 
     def read(
         self, message: Any, message_type: str, names: Sequence[str], frame: str

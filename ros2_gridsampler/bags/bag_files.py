@@ -88,7 +88,7 @@ def find_files(bag: Path) -> BagFiles:
             )
         return _without_metadata(bag, found)
     try:
-        content = yaml.load(path.read_text(), _LOADER)  # noqa: S506 - both are safe
+        content = yaml.load(path.read_text('utf-8'), _LOADER)  # noqa: S506 - both are safe
         information = content['rosbag2_bagfile_information']
         # Old recorders wrote the folder, which may have been renamed since.
         names = [PurePath(name).name for name in information['relative_file_paths']]

@@ -21,6 +21,8 @@ _CLOCK_OFFSET = 1.0
 # A stream that ends so much before the bag has stopped [s].
 _EARLY_END = 1.0
 _LISTED = 200
+# Frame ids of one topic that are named.
+_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,13 @@ class BagHealth:
     @property
     def pictures(self) -> int:
         """How many pictures the first camera gave, which is how many frames there could be."""
-        return len(self._streams[self._cameras[0]].times)
+        first = self._streams[self._cameras[0]]
+        return len(first.times) - first.twice
+
+    @property
+    def missing(self) -> int:
+        """How many more the first camera had given, had it not ended before the bag."""
+        return self._streams[self._cameras[0]].missing(self._end)
 
     @property
     def cameras(self) -> dict[str, CameraHealth]:
@@ -104,6 +112,10 @@ class BagHealth:
         texts = {t: [*s.obstacles(), *s.problems(self._end)] for t, s in self._streams.items()}
         return self._sentences(texts)
 
+    def doubts(self) -> list[str]:
+        """Which topics carry the pictures of several cameras, a sentence each."""
+        return self._sentences({topic: self._streams[topic].doubts() for topic in self._cameras})
+
     def obstacles(self) -> list[str]:
         """Those of the problems that can keep a bag from giving any observation."""
         return self._sentences({topic: s.obstacles() for topic, s in self._streams.items()})
@@ -127,6 +139,9 @@ class _Stream:
         self._pictures = pictures
         self._offsets = array('d')
         self._out_of_order = self._zero = 0
+        self.twice = 0
+        """Pictures that came before, with the same stamp and the same bytes."""
+        self._frames: set[str] = set()
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
 
@@ -140,13 +155,17 @@ class _Stream:
         if header is not None:
             stamp = stamp_seconds(header.stamp)
             self._zero += stamp == 0
+            if self._pictures and len(self._frames) < _FRAMES:
+                self._frames.add(str(header.frame_id))
             if stamp:
                 self._offsets.append(recorded.time - stamp)
                 time = stamp
         if self.times and time < self.times[-1]:
             self._out_of_order += 1
             self._fault('out of order', time, self.times[-1])
-        if self._pictures:
+        if self._pictures and self._again(recorded, time):
+            self.twice += 1
+        elif self._pictures:
             frozen = self.camera.frozen
             kind = self.camera.add(recorded.message)
             if self.camera.frozen > frozen:
@@ -154,6 +173,18 @@ class _Stream:
             if kind:
                 self._fault(kind, time, time)
         self.times.append(time)
+
+    def _again(self, recorded: RecordedMessage, time: float) -> bool:
+        """Whether this is the newest picture once more, as of two recorders or publishers."""
+        return (
+            bool(self.times) and time == self.times[-1] and self.camera.repeats(recorded.message)
+        )
+
+    def missing(self, end: float) -> int:
+        intervals = self._intervals()
+        if not self._ends_early(end) or not len(intervals):
+            return 0
+        return int((end - self._shift() - self.times[-1]) / float(np.median(intervals)))
 
     def summary(self) -> dict[str, Any]:
         gaps = self._gaps()
@@ -206,6 +237,8 @@ class _Stream:
 
     def problems(self, end: float) -> list[str]:
         found = []
+        if self.twice:
+            found.append(f'{self.twice} of {len(self.times)} frames came twice; each counts once.')
         if self._out_of_order:
             found.append(f'{self._out_of_order} stamps go back in time; look after the driver.')
         gaps = self._gaps()
@@ -217,6 +250,11 @@ class _Stream:
             silence = end - self._shift() - self.times[-1]
             found.append(f'ends {silence:.1f} s before the bag does.')
         return found
+
+    def doubts(self) -> list[str]:
+        if len(self._frames) < 2:
+            return []
+        return [f'its pictures are of {sorted(self._frames)}, so several cameras publish there.']
 
     def _shift(self) -> float:
         return float(np.median(self._offsets)) if self._offsets else 0.0

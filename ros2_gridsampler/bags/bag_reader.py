@@ -3,6 +3,7 @@
 """A recording of any rosbag kind -> its topics, and its messages in order."""
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ from .bag_files import DamagedBag, find_files, is_storage, split_prefix
 from .bag_storage import RecordedMessage, read_connections, read_storage
 from .video_packets import VIDEO_TYPES, with_pictures
 
+PREDICTIONS, RESULT = 'predictions', 'report.json'
+"""A bag so called beside such a file was written by an evaluation, and is no recording."""
+
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
     """Bags named directly or anywhere below the folders named, in order of their names.
 
-    A bag that is found twice is one bag: else it could be trained on and held out.
+    A bag that is found twice is one bag: else it could be trained on and held out. What an
+    evaluation wrote is a bag only where it is named itself.
 
     Raises:
-        FileNotFoundError: One of the paths is not there, or nothing there looks like a bag.
+        FileNotFoundError: One of the paths is not there, nothing there looks like a bag, or a
+            link leads nowhere.
     """
     if not paths:
         raise FileNotFoundError('Name at least one bag, or a folder of bags.')
@@ -33,7 +39,8 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
                 '.mcap, .db3 or (ROS 1) .bag file.'
             )
         for bag in found:
-            bags.setdefault(bag.resolve(), bag)
+            # '.' and '..' are no names, and results are called by them.
+            bags.setdefault(bag.resolve(), bag if bag.name.strip('.') else bag.resolve())
     # One of its files, named beside the folder, is no other bag.
     return [bag for real, bag in bags.items() if real.parent not in bags]
 
@@ -41,16 +48,9 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
 def _bags_at(path: Path) -> list[Path]:
     if path.is_file() or (path / 'metadata.yaml').exists():
         return [path]
-    # What ends in .partial was being written when its writer was killed.
-    folders = {file.parent for file in path.rglob('metadata.yaml') if not _partial(file)}
-    loose = {
-        file
-        for file in path.rglob('*')
-        if is_storage(file)
-        and file.is_file()
-        and not _partial(file)
-        and not folders & set(file.parents)
-    }
+    files = _files_below(path)
+    folders = {file.parent for file in files if file.name == 'metadata.yaml'}
+    loose = [file for file in files if is_storage(file) and not folders & set(file.parents)]
     by_folder: dict[Path, list[Path]] = {}
     for file in loose:
         by_folder.setdefault(file.parent, []).append(file)
@@ -63,8 +63,39 @@ def _bags_at(path: Path) -> list[Path]:
     return sorted(folders | groups)
 
 
-def _partial(file: Path) -> bool:
-    return file.parent.suffix == '.partial'
+def _files_below(path: Path) -> list[Path]:
+    """All files below a folder, of linked folders too, each folder once.
+
+    Raises:
+        FileNotFoundError: A link of a recording leads nowhere.
+    """
+    found: list[Path] = []
+    known: set[Path] = set()
+    if not path.is_dir():
+        return found
+    for folder, below, names in os.walk(path, onerror=_refuse, followlinks=True):
+        real = Path(folder).resolve()
+        if real in known:
+            below.clear()
+            continue
+        known.add(real)
+        # What ends in .partial was being written when its writer was killed.
+        below[:] = sorted(name for name in below if not name.endswith('.partial'))
+        if RESULT in names and PREDICTIONS in below:
+            below.remove(PREDICTIONS)
+        found += [Path(folder) / name for name in names]
+    lost = next((f for f in found if is_storage(f) and not f.exists()), None)
+    if lost is not None:
+        raise FileNotFoundError(
+            f'{lost} is a link to {os.readlink(lost)}, which is not there; fetch it, or remove '
+            'the link.'
+        )
+    return [file for file in found if file.is_file()]
+
+
+def _refuse(error: OSError) -> None:
+    """What is in a folder that cannot be read may be bags."""
+    raise error
 
 
 def _is_one_recording(folder: Path, files: Sequence[Path]) -> bool:

@@ -112,16 +112,17 @@ def _short(bag: Path, topics: Collection[str], contents: BagContents) -> str:
 
 
 def read_connections(bag: Path) -> dict[str, tuple[str, bool]]:
-    """Topic -> type, and whether its messages can be understood."""
-    found: dict[str, tuple[str, bool]] = {}
-    for contents in read_contents(bag).files:
-        used = set(np.unique(contents.numbers).tolist())
-        for number, (channel, known) in enumerate(
-            zip(contents.channels, contents.known, strict=True)
-        ):
-            if number in used or channel.topic not in found:
-                found[channel.topic] = (channel.type, known)
-    return found
+    """Topic -> the type of most of its messages, and whether they can be understood."""
+    return _connections(read_contents(bag))
+
+
+def _connections(contents: BagContents) -> dict[str, tuple[str, bool]]:
+    counts: dict[str, Counter[tuple[str, bool]]] = {}
+    for part in contents.files:
+        messages = np.bincount(part.numbers, minlength=len(part.channels)).tolist()
+        for channel, known, count in zip(part.channels, part.known, messages, strict=True):
+            counts.setdefault(channel.topic, Counter())[channel.type, known] += count
+    return {topic: kinds.most_common(1)[0][0] for topic, kinds in counts.items()}
 
 
 def _messages(
@@ -131,6 +132,7 @@ def _messages(
     wanted = [
         number for number, name in enumerate(contents.topics) if not topics or name in topics
     ]
+    kinds = _connections(contents)
     line = contents.timeline
     chosen = np.isin(contents.topic[line.order], wanted)
     order, stretches = line.order[chosen], line.stretches[chosen]
@@ -142,6 +144,9 @@ def _messages(
             index = number - firsts[place]
             channel_number = part.numbers[index]
             channel = part.channels[channel_number]
+            if channel.type != kinds[channel.topic][0]:
+                bad[f'{channel.topic} as {channel.type} instead of {kinds[channel.topic][0]}'] += 1
+                continue
             if deserialised and not topics and not part.known[channel_number]:
                 continue
             try:

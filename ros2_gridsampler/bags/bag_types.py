@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
@@ -22,6 +22,21 @@ _VIDEO_PACKETS = {
     ),
 }
 _IDL_SEPARATOR = '=' * 80 + '\n'
+# What storages call the language of a definition.
+_FORMATS = {
+    'ros1msg': MessageDefinitionFormat.MSG,
+    'ros2msg': MessageDefinitionFormat.MSG,
+    'ros2idl': MessageDefinitionFormat.IDL,
+    'omgidl': MessageDefinitionFormat.IDL,
+}
+
+
+def definition_of(encoding: str, text: str) -> MessageDefinition:
+    """A definition as a storage keeps it; of a language that nobody reads here, none."""
+    known = _FORMATS.get(encoding)
+    if known is None:
+        return MessageDefinition(MessageDefinitionFormat.NONE, '')
+    return MessageDefinition(known, text)
 
 
 def normal_name(message_type: str) -> str:

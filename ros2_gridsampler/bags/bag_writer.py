@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import yaml
 from rosbags.interfaces import (
     Qos,
     QosDurability,
@@ -77,16 +78,27 @@ class BagWriter:
         trace: TracebackType | None,
     ) -> None:
         """Closes the bag and, if all went well, puts it in its place."""
-        self._writer.close()
-        if error is not None:
+        try:
+            self._writer.close()
+            if error is None:
+                self._settle()
+        finally:
+            # Also where the end does not fit on the disk any more.
             shutil.rmtree(self._partial, ignore_errors=True)
-            return
-        # The folder's name is the file's name in rosbag2; the metadata must say the same.
-        stored = next(self._partial.glob('*.mcap'))
-        renamed = self._partial / f'{self._path.name}.mcap'
+
+    def _settle(self) -> None:
+        """Put the bag in its place: the file is called as its folder, as rosbag2 does."""
+        (stored,) = self._partial.glob('*.mcap')
+        name = f'{self._path.name}.mcap'
         metadata = self._partial / 'metadata.yaml'
-        metadata.write_text(metadata.read_text().replace(stored.name, renamed.name))
-        stored.rename(renamed)
+        content = yaml.safe_load(metadata.read_text('utf-8'))
+        information = content['rosbag2_bagfile_information']
+        information['relative_file_paths'] = [name]
+        for file in information['files']:
+            file['path'] = name
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        metadata.write_text(text, 'utf-8')
+        stored.rename(self._partial / name)
         self._partial.rename(self._path)
 
     def write(self, topic: str, message: Any, time: float, *, latched: bool = False) -> None:

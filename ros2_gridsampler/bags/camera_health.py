@@ -70,6 +70,10 @@ class CameraHealth:
         self.broken += self._kind == 'broken'
         return self._kind
 
+    def repeats(self, message: Any) -> bool:
+        """Whether a picture is the newest one bit for bit."""
+        return zlib.crc32(message.data) == self._checksum
+
     def stick(self) -> None:
         """Counts the newest picture, once, as one that should have changed: the arm moves."""
         self.stuck += self._stuck_at != self.pictures

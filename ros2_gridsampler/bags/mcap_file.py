@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import lz4.frame
 import zstandard
-from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinition
 
-from .bag_types import normal_name
+from .bag_types import definition_of, normal_name
 from .stored_messages import Channel, MessagePlaces
 
 _MAGIC = b'\x89MCAP0\r\n'
@@ -28,11 +28,6 @@ _HEAD, _MESSAGE_HEAD = struct.Struct('<BQ'), struct.Struct('<HIQQ')
 _LARGEST = 2**28
 # Chunks that are kept unpacked, for messages that are fetched in another order [bytes].
 _KEPT = 2**26
-_FORMATS = {
-    'ros2msg': MessageDefinitionFormat.MSG,
-    'ros2idl': MessageDefinitionFormat.IDL,
-    'omgidl': MessageDefinitionFormat.IDL,
-}
 
 
 @dataclass(frozen=True)
@@ -54,16 +49,15 @@ class McapFile:
         losses: A sentence part for each thing that is lost.
         doubts: A sentence part for each reason why more messages may have been recorded.
         counted: Whether the file itself says how many messages it holds.
+        ros1: Whether messages are serialised as by ROS 1, as those of a bag that was converted.
     """
-
-    ros1 = False
 
     def __init__(self, file: Path) -> None:
         self.channels: list[Channel] = []
         self.places = MessagePlaces()
         self.losses: list[str] = []
         self.doubts: list[str] = []
-        self.counted = False
+        self.counted = self.ros1 = False
         self._stream = file.open('rb')
         self._chunks: list[_Chunk] = []
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
@@ -218,16 +212,15 @@ class McapFile:
             if kind == _SCHEMA:
                 (number,) = struct.unpack_from('<H', body)
                 name, encoding, text = _strings(body[2:], 3)
-                form = _FORMATS.get(encoding, MessageDefinitionFormat.NONE)
-                text = text if encoding in _FORMATS else ''
-                self._schemas.setdefault(number, (name, MessageDefinition(form, text)))
+                self._schemas.setdefault(number, (name, definition_of(encoding, text)))
             elif kind == _CHANNEL:
                 number, schema = struct.unpack_from('<HH', body)
-                (topic,) = _strings(body[4:], 1)
+                topic, encoding = _strings(body[4:], 2)
                 if schema in self._schemas and number not in self._numbers:
                     name, definition = self._schemas[schema]
                     self._numbers[number] = len(self.channels)
                     self.channels.append(Channel(topic, normal_name(name), definition))
+                    self.ros1 |= encoding == 'ros1'
         except (struct.error, UnicodeDecodeError, ValueError):
             return
 

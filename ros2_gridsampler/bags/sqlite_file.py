@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rosbags.rosbag2 import Reader
+from rosbags.interfaces import MessageDefinition
 
 from ..files import disk_of
 from .bag_files import SQLITE_BESIDE
-from .bag_types import normal_name
+from .bag_types import definition_of, normal_name
 from .stored_messages import Channel, MessagePlaces
 
 
@@ -28,7 +28,7 @@ class SqliteFile:
     """One sqlite3 file; see `McapFile` for the attributes.
 
     Raises:
-        ReaderError: It is no database of rosbag2.
+        sqlite3.Error: It is no database of rosbag2.
         OSError: The disk has no room for the copy.
     """
 
@@ -43,16 +43,11 @@ class SqliteFile:
         with self._stack:
             file = self._settled(file)
             self._measure(file)
-            with Reader(file) as reader:
-                connections = list(reader.connections)
-                self.channels = [
-                    Channel(c.topic, normal_name(c.msgtype), c.msgdef) for c in connections
-                ]
-                numbers = {connection.id: number for number, connection in enumerate(connections)}
             self._database = self._stack.enter_context(
                 closing(sqlite3.connect(f'{file.as_uri()}?immutable=1', uri=True))
             )
-            self._list(numbers)
+            self.channels: list[Channel] = []
+            self._list(self._describe())
             self._compare()
             self._at = 0
             self._ahead: Any = None
@@ -125,6 +120,25 @@ class SqliteFile:
         size = file.stat().st_size
         if size < said:
             self.losses.append(f'it has {size} bytes, by its own header {said}')
+
+    def _describe(self) -> dict[int, int]:
+        """Learn the channels; the number of each, by its key in the database."""
+        definitions: dict[str, MessageDefinition] = {}
+        # Recorders before Iron keep no definitions. What a topic offered as QoS is of no use here.
+        if self._database.execute('PRAGMA table_info(message_definitions)').fetchall():
+            rows = self._database.execute(
+                'SELECT topic_type, encoding, encoded_message_definition FROM message_definitions'
+            )
+            definitions = {kind: definition_of(encoding, text) for kind, encoding, text in rows}
+        numbers: dict[int, int] = {}
+        topics = self._database.execute('SELECT id, name, type FROM topics ORDER BY id')
+        for number, (key, name, kind) in enumerate(topics):
+            numbers[key] = number
+            none = definition_of('', '')
+            self.channels.append(
+                Channel(str(name), normal_name(str(kind)), definitions.get(kind, none))
+            )
+        return numbers
 
     def _list(self, numbers: dict[int, int]) -> None:
         rows = self._database.execute('SELECT id, topic_id, timestamp FROM messages ORDER BY id')

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packets of a video codec among recorded messages -> the pictures that they hold.
 
-A packet says what has changed since the one before, so a stream is decoded in its order.
+A packet says what has changed since the one before, so a stream is decoded in its order, and
+behind one that is lost or damaged no picture is believed before the next key frame.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..seeing.camera_message import stamp_seconds
 from .bag_files import DamagedBag
 from .bag_storage import RecordedMessage
 
@@ -27,7 +30,8 @@ _DECODERS = {
     'hevc': 'hevc',
     'vp9': 'vp9',
     'vp8': 'vp8',
-    'av1': 'av1',
+    # FFmpeg's own one needs a GPU.
+    'av1': 'libdav1d',
     'mjpeg': 'mjpeg',
     'mpeg4': 'mpeg4',
 }
@@ -72,6 +76,8 @@ class _Decoder:
         self._waiting: dict[int, RecordedMessage] = {}
         self._count = 0
         self._newest: RecordedMessage | None = None
+        self._places = _Places()
+        self._spoiled = ''
 
     def take(self, recorded: RecordedMessage) -> Iterator[RecordedMessage]:
         """The pictures that this packet completes: one as a rule, none where it is only kept."""
@@ -88,6 +94,10 @@ class _Decoder:
         except (ValueError, av.error.FFmpegError) as error:
             yield _refused(kept, str(error))
             return
+        if self._places.lacks_one(getattr(message, 'pts', None), stamp_seconds(header.stamp)):
+            self._spoiled = _LOST
+        elif self._places.reordered and self._spoiled == _LOST:
+            self._spoiled = ''
         packet = av.Packet(bytes(message.data))
         packet.pts = packet.dts = self._count
         self._waiting[self._count] = self._newest = kept
@@ -96,6 +106,7 @@ class _Decoder:
             frames = codec.decode(packet)
         except av.error.FFmpegError as error:
             del self._waiting[self._count - 1]
+            self._spoiled = self._spoiled or _DAMAGED
             yield _refused(kept, f'the {self._name} packet cannot be decoded: {error}')
             return
         yield from self._pictures(frames, recorded.time)
@@ -133,6 +144,13 @@ class _Decoder:
             kept = self._waiting.pop(frame.pts, None)
             if kept is None:
                 continue
+            if frame.is_corrupt:
+                self._spoiled = self._spoiled or _DAMAGED
+            elif frame.key_frame:
+                self._spoiled = ''
+            if self._spoiled:
+                yield replace(_refused(kept, self._spoiled), time=time)
+                continue
             rgb = frame.to_ndarray(format='rgb24')
             yield replace(
                 kept,
@@ -150,6 +168,36 @@ class _Decoder:
             )
 
 
+class _Places:
+    """Numbers of the packets of a stream, or their stamps, -> whether one is missing."""
+
+    def __init__(self) -> None:
+        self.reordered = False
+        """Whether packets come in another order than their pictures; then nobody can tell."""
+        self._last: float | None = None
+        self._steps: deque[float] = deque(maxlen=_STEPS)
+
+    def lacks_one(self, number: int | None, stamp: float) -> bool:
+        """Take a packet; whether one before it is lost.
+
+        Args:
+            number: Its `pts`; None where its type has none.
+            stamp: Of its header, for those [s].
+        """
+        place = stamp if number is None else float(number)
+        last, self._last = self._last, place
+        if last is None or place == last:
+            return False
+        self.reordered |= place < last
+        usual = float(np.median(self._steps)) if self._steps else np.inf
+        self._steps.append(place - last)
+        return not self.reordered and place - last > _GAP * usual
+
+
+# Of so many steps between packets the median is the usual one; so much more, and one is lost.
+_STEPS, _GAP = 31, 1.7
+_LOST = 'a packet before it is lost, and no key frame came since'
+_DAMAGED = 'a packet before it is damaged, and no key frame came since'
 # No codec holds back more pictures than this to put them in order.
 _MOST_REORDERED = 16
 _NO_PICTURE = 'the packet comes before the first key frame, or its key frame is lost'

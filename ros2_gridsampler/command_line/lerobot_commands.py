@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from .arguments import Bags, Checkpoint, Folder, Robot, Weights
+from .outputs import check_folder
 
 
 def adopt(
@@ -82,7 +83,7 @@ def import_lerobot(
     dataset: Folder,
     out: Path,
     pair_by: Literal['both', 'index', 'time'] = 'both',
-    unit: Literal['same', 'deg', 'percent'] = 'same',
+    unit: Literal['same', 'deg', 'percent'] | None = None,
     calibration: str = '',
     names: str = '',
     episodes: str = '',
@@ -99,7 +100,8 @@ def import_lerobot(
         pair_by: What pairs the rows with the frames of a video: their numbers (index), their
             times (time), or both where they agree.
         unit: The unit of states and actions: deg for degrees, percent for lerobot's -100 to 100
-            (grippers 0 to 100); bags have radians.
+            (grippers 0 to 100); bags have radians. By default they are taken as they are (same),
+            and refused where they cannot be radians and metres.
         calibration: For percent: the JSON file that lerobot wrote for the arm, or an arm of
             calibration/.
         names: YAML file with the names of the joints, a list for states and actions alike or
@@ -109,9 +111,12 @@ def import_lerobot(
     from ..datasets.lerobot_dataset import ACTION, STATE, LeRobotDataset
     from ..datasets.lerobot_import import ImportChoice, import_dataset
 
+    check_folder(out)
     source = LeRobotDataset(dataset)
     choice = ImportChoice(pair_by, unit, calibration, names, episodes)
     imported = import_dataset(source, out, choice)
+    if not source.cameras:
+        print('The dataset has no camera of colours, and so the bags have no pictures.')
     if source.depths:
         print(f'Not read, as they measure distances: {", ".join(source.depths)}')
     if source.others:
@@ -135,6 +140,8 @@ def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3
 
     Each bag becomes an episode.
 
+    Exit status: 1 where the first camera of a bag was silent, which the dataset does not show.
+
     Args:
         bags: Bags, or folders of bags.
         out: A new folder.
@@ -144,5 +151,9 @@ def export_lerobot(bags: Bags, out: Path, version: Literal['v2.1', 'v3.0'] = 'v3
     from ..datasets.lerobot_export import export_dataset
 
     found = find_bags(bags)
-    export_dataset(found, out, version)
+    silences = export_dataset(found, out, version)
+    for sentence in silences:
+        print(sentence, file=sys.stderr)
     print(f'{len(found)} episodes in {out}')
+    if silences:
+        sys.exit(1)

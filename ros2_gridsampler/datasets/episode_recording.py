@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag of one arm -> its streams on the frames of the first camera, as a dataset needs them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,17 @@ from ..acting.action_chunk import TWIST_NAMES
 from ..acting.command_message import read_joint_state, read_joint_trajectory, read_twist
 from ..bags.bag_contents import clock_steps
 from ..bags.bag_files import DamagedBag
-from ..bags.bag_reader import read_messages, read_topics
-from ..seeing.camera_message import decode_image, stamp_seconds
+from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
+from ..seeing.camera_message import TRANSPORTS, decode_image, stamp_seconds
+from .frames import depth_topics
 
-_COMPRESSED, _RAW = 'sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image'
+_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 # Parts of a topic's name that do not tell which camera it is.
-_ORDINARY = {'camera', 'image', 'image_raw', 'image_rect', 'color', 'rgb', 'compressed', ''}
+_ORDINARY = {'camera', 'image', 'image_raw', 'image_rect', 'color', 'rgb'}
+SILENCE = 2.5
+"""A silence of so many usual intervals is worth a word."""
+# What is older than this does not belong to a frame, however seldom its stream comes [s].
+_MOST_AGE = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,18 @@ def read_episode(bag: Path) -> EpisodeRecording:
     """Reads a bag; every stream is sampled at the frames of the first camera.
 
     Joints are told by their names: several nodes may publish the states of some of them each.
+    Frames before every stream has begun are left out.
 
     Raises:
-        ValueError: It lacks a stream, has two where only one can be meant, or a message that does
-            not fit its names.
+        ValueError: It lacks a stream, has two where only one can be meant, a message that does
+            not fit its names, a picture that cannot be decoded or is of another size than those
+            before, or a camera or the joints are silent while the first camera goes on.
         DamagedBag: It is not whole, or its clock was set: frames of a dataset follow each other.
     """
     for step in clock_steps(bag):
         raise DamagedBag(f'{bag}: {step.sentence} Cut the bag there, or leave it out.')
     kinds = read_topics(bag)
-    cameras = {_camera(t): t for t, kind in sorted(kinds.items()) if kind in (_COMPRESSED, _RAW)}
+    cameras = _cameras(bag, kinds)
     joints = _one(bag, kinds, 'sensor_msgs/msg/JointState')
     twist = 'geometry_msgs/msg/TwistStamped' in kinds.values()
     kind = 'geometry_msgs/msg/TwistStamped' if twist else 'trajectory_msgs/msg/JointTrajectory'
@@ -60,6 +68,7 @@ def read_episode(bag: Path) -> EpisodeRecording:
         raise ValueError(f'{bag} has no camera topic; it has {sorted(kinds)}.')
     tracks: dict[str, list[tuple[float, Any]]] = {}
     states: dict[str, list[tuple[float, Any]]] = {}
+    files = {topic: _Files() for topic in cameras.values()}
     action_names: tuple[str, ...] = (*TWIST_NAMES,) if twist else ()
     for m in read_messages(bag, (*cameras.values(), joints, action, gripper, '/instruction')):
         header = getattr(m.message, 'header', None)
@@ -82,7 +91,7 @@ def read_episode(bag: Path) -> EpisodeRecording:
             elif m.topic == gripper:
                 track.append((m.time, np.array(m.message.data, np.float32)))
             else:
-                track.append((time, _file(m.message)))
+                track.append((time, files[m.topic].take(m.message)))
         except ValueError as error:
             raise ValueError(f'{bag}: {m.topic} at {m.time:.3f} s: {error}') from error
     silent = [t for t in (*cameras.values(), joints, action, gripper) if t and not tracks.get(t)]
@@ -91,6 +100,12 @@ def read_episode(bag: Path) -> EpisodeRecording:
     times = np.array(sorted(time for time, _ in tracks[next(iter(cameras.values()))]))
     period = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     at = times + 0.25 * period  # stamps jitter
+    streams = [*(tracks[topic] for topic in cameras.values()), *states.values()]
+    begin = max(min(time for time, _ in track) for track in (*streams, tracks[action]))
+    times, at = times[at >= begin], at[at >= begin]
+    if not len(times):
+        raise ValueError(f'{bag} ends before all of its streams have begun.')
+    _refuse_silence(bag, [*cameras.values(), *([joints] * len(states))], streams, at)
     actions = np.array(_sampled(tracks[action], at), np.float32)
     if twist:
         actions = np.hstack([actions, np.array(_sampled(tracks[gripper], at), np.float32)])
@@ -103,6 +118,26 @@ def read_episode(bag: Path) -> EpisodeRecording:
         state_names=tuple(states),
         action_names=action_names,
     )
+
+
+def _refuse_silence(
+    bag: Path,
+    topics: Sequence[str],
+    streams: Sequence[Sequence[tuple[float, Any]]],
+    at: NDArray[np.float64],
+) -> None:
+    """What a stream said last must not stand for what it does not say any more."""
+    for topic, track in zip(topics[1:], streams[1:], strict=True):
+        known = np.array(sorted(time for time, _ in track))
+        age = at - known[np.searchsorted(known, at, 'right') - 1]
+        steps = np.diff(known)
+        usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+        frame = int(np.argmax(age))
+        if age[frame] > max(SILENCE * usual, _MOST_AGE):
+            raise ValueError(
+                f'{bag}: {topic} is silent for {age[frame]:.2f} s at frame {frame} of {len(at)}, '
+                'while the first camera goes on; cut the bag there, or leave it out.'
+            )
 
 
 def _sampled(track: Sequence[tuple[float, Any]], times: NDArray[np.float64]) -> list[Any]:
@@ -121,20 +156,52 @@ def _one(bag: Path, kinds: Mapping[str, str], kind: str, word: str = '') -> str:
     return named[0]
 
 
-def _camera(topic: str) -> str:
-    parts = [part for part in topic.split('/') if part not in _ORDINARY]
-    return '_'.join(parts) or 'camera'
+def _cameras(bag: Path, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Name -> topic of the cameras of colours, each by one of the topics that carry it."""
+    there = [topic for topic, kind in sorted(kinds.items()) if kind in IMAGE_TYPES]
+    depth = depth_topics(bag, there) if len(there) > 1 else set()
+    # Of a camera that was recorded raw and compressed, the files.
+    ordered = sorted(set(there) - depth, key=lambda t: (kinds[t] == _COMPRESSED, t))
+    topics = {_parts(topic): topic for topic in ordered}
+    short = {
+        parts: '_'.join(p for p in parts if p not in _ORDINARY) or 'camera' for parts in topics
+    }
+    taken = Counter(short.values())
+    named = {'_'.join(p) if taken[short[p]] > 1 else short[p]: t for p, t in topics.items()}
+    return dict(sorted(named.items(), key=lambda pair: pair[1]))
 
 
-def _file(message: Any) -> bytes:
-    """Returns a picture as a file: as it is, or lossless."""
-    if hasattr(message, 'encoding'):
-        bgr = cv2.cvtColor(decode_image(message), cv2.COLOR_RGB2BGR)
-        return cv2.imencode('.png', bgr)[1].tobytes()
-    return bytes(message.data)
+def _parts(topic: str) -> tuple[str, ...]:
+    parts = [part for part in topic.split('/') if part]
+    return tuple(parts[:-1] if parts[-1] in TRANSPORTS else parts)
 
 
-def decode_file(data: bytes) -> NDArray[np.uint8]:
+class _Files:
+    """The pictures of one camera as files: as they are if their colours are right, or lossless."""
+
+    def __init__(self) -> None:
+        self._shape: tuple[int, ...] = ()
+
+    def take(self, message: Any) -> bytes:
+        """Returns the next one.
+
+        Raises:
+            ValueError: It cannot be decoded, or is of another size than the first one.
+        """
+        rgb = decode_image(message)
+        self._shape = self._shape or rgb.shape
+        if rgb.shape != self._shape:
+            raise ValueError(
+                f'the picture has {rgb.shape[1]}x{rgb.shape[0]} pixels, those before had '
+                f'{self._shape[1]}x{self._shape[0]}; a camera of a dataset has one size.'
+            )
+        # A label may say that the colours in the file are exchanged; a dataset has no labels.
+        if hasattr(message, 'encoding') or (decode_file(message.data) != rgb).any():
+            return cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+        return bytes(message.data)
+
+
+def decode_file(data: Any) -> NDArray[np.uint8]:
     """Returns the RGB picture of a file's bytes."""
     return decode_image(SimpleNamespace(format='', data=data))
 
@@ -162,9 +229,14 @@ def refuse_other_arm(bag: Path, recording: EpisodeRecording, first: EpisodeRecor
         ('joints', recording.state_names, first.state_names),
         ('actions', recording.action_names, first.action_names),
         ('cameras', tuple(recording.pictures), tuple(first.pictures)),
+        ('sizes of pictures', _sizes(recording), _sizes(first)),
     ):
         if mine != its:
             raise ValueError(
                 f'{bag} has other {what} than the first bag: {list(mine)} instead of {list(its)}; '
                 'a dataset is of one arm.'
             )
+
+
+def _sizes(recording: EpisodeRecording) -> tuple[tuple[int, ...], ...]:
+    return tuple(decode_file(files[0]).shape for files in recording.pictures.values())

@@ -3,6 +3,7 @@
 """A LeRobot dataset folder (v2.0, v2.1, v3) -> its episodes, or what is wrong with one."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,11 @@ import pyarrow.parquet as parquet
 from jaxtyping import Float
 
 from ..bags.bag_contents import is_damage
+from ..seeing.camera_message import holds_numbers
 from .lerobot_description import (
     camera_name,
     entry_names,
+    inside,
     is_depth,
     place_of,
     read_description,
@@ -26,6 +29,7 @@ STATE, ACTION = 'observation.state', 'action'
 # What says where a row is, not what the robot saw or did.
 _PLACE = ('timestamp', 'frame_index', 'episode_index', 'index', 'task_index')
 PNG, _JPEG = b'\x89PNG', b'\xff\xd8'
+_FILE = ('chunk_index', 'file_index')
 
 
 @dataclass(frozen=True)
@@ -271,7 +275,17 @@ class LeRobotDataset:
                 f'its video should be {path.relative_to(self.root)}, which is not there; copy '
                 'the file, or leave the episode out with --episodes.'
             )
-        begin = float(row.get(f'videos/{key}/from_timestamp') or 0.0)
+        begin, end = 0.0, np.inf
+        if not self._is_old:
+            begin = float(self._said(row, f'videos/{key}/from_timestamp'))
+            end = float(row.get(f'videos/{key}/to_timestamp') or np.inf)
+        # Behind its end the video goes on with another episode.
+        if pair_by != 'index' and begin + timestamps[-1] > end:
+            raise ValueError(
+                f'it has rows up to {timestamps[-1]:.3f} s, but by meta/episodes its part of '
+                f'{path.name} lasts {end - begin:.3f} s; correct one of them, or leave the '
+                'episode out with --episodes.'
+            )
         return row_frames(path, begin, frames, timestamps, pair_by)
 
     def _file(self, cell: Any, camera: str, row: int, places: Sequence[Path]) -> bytes:
@@ -281,14 +295,20 @@ class LeRobotDataset:
         if isinstance(cell, bytes):
             data = cell
         if data is None and isinstance(named, str):
-            paths = [(place / named).resolve() for place in places]
-            there = [path for path in paths if self.root in path.parents and path.is_file()]
+            # A cell may name the dataset's own folder again.
+            paths = [inside(self.root, os.path.normpath(place / named)) for place in places]
+            there = [path for path in paths if path is not None and path.is_file()]
             if not there:
                 raise ValueError(
                     f'the picture of {camera} in row {row} is {named!r}, which is not in the '
                     'folder of the dataset; copy it there.'
                 )
             data = there[0].read_bytes()
+        if isinstance(data, bytes) and holds_numbers(data):
+            raise ValueError(
+                f'the picture of {camera} in row {row} has one channel of 16 bits, as distances '
+                'have; say so in meta/info.json ("info": {"is_depth_map": true} of the feature).'
+            )
         if not isinstance(data, bytes) or not data.startswith((PNG, _JPEG)):
             what = 'empty' if not data else f'{bytes(data[:8])!r}...'
             raise ValueError(
@@ -301,9 +321,24 @@ class LeRobotDataset:
         return {
             'episode_index': index,
             'episode_chunk': index // int(self.info.get('chunks_size') or 1000),
-            'chunk_index': row.get(f'{prefix}chunk_index', 0),
-            'file_index': row.get(f'{prefix}file_index', 0),
+            **({} if self._is_old else {k: int(self._said(row, f'{prefix}{k}')) for k in _FILE}),
         }
+
+    @property
+    def _is_old(self) -> bool:
+        """Whether each episode has files of its own, as in v2."""
+        return self.version.startswith('v2')
+
+    def _said(self, row: Mapping[str, Any], key: str) -> Any:
+        """Where an episode is in the files that many share: a guess would be another episode."""
+        value = row.get(key)
+        if value is None or value != value:
+            there = sorted(name for name in row if name.endswith(key.rpartition('/')[2]))
+            raise ValueError(
+                f'meta/episodes does not say its {key}; it has {there}. Were features renamed? '
+                'Then rename these columns too.'
+            )
+        return value
 
     def _listed(self, read: Any) -> Any:
         try:
@@ -314,18 +349,18 @@ class LeRobotDataset:
             raise ValueError(f'{self.root}/meta cannot be read: {error!r}.') from error
 
     def _read_tasks(self) -> dict[int, str]:
-        if self.version.startswith('v2'):
+        name = 'task'
+        if self._is_old:
             rows = _lines(self.root / 'meta/tasks.jsonl')
-            return {int(row['task_index']): str(row['task']) for row in rows}
-        rows = parquet.read_table(self.root / 'meta/tasks.parquet').to_pylist()
-        if not rows:
-            return {}
-        # Pandas writes the index, here the sentence, as a column of its own.
-        name = 'task' if 'task' in rows[0] else '__index_level_0__'
-        return {int(row['task_index']): str(row[name]) for row in rows}
+        else:
+            rows = parquet.read_table(self.root / 'meta/tasks.parquet').to_pylist()
+            if rows and name not in rows[0]:
+                # Pandas writes the index, here the sentence, as a column of its own.
+                name = '__index_level_0__'
+        return {int(row['task_index']): str(row[name]) for row in rows if row[name] is not None}
 
     def _read_episodes(self) -> dict[int, dict[str, Any]]:
-        if self.version.startswith('v2'):
+        if self._is_old:
             rows = _lines(self.root / 'meta/episodes.jsonl')
         else:
             files = sorted((self.root / 'meta/episodes').rglob('*.parquet'))

@@ -3,6 +3,7 @@
 """The description of a LeRobot dataset, meta/info.json -> names, places and kinds of its parts."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,10 +74,21 @@ def place_of(root: Path, template: str, numbers: Mapping[str, Any]) -> Path:
                 f'The dataset names its files {template!r}; {{{name}}} can be none of '
                 f'{[*numbers]} written as a number.'
             )
-    path = (root / template.format(**numbers)).resolve()
-    if root not in path.parents:
-        raise ValueError(f'The dataset names a file outside of its folder: {path}.')
+    path = inside(root, template.format(**numbers))
+    if path is None:
+        raise ValueError(
+            f'The dataset names a file outside of its folder: {template.format(**numbers)!r}.'
+        )
     return path
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The place that a foreign text names in a folder; None where it leads out of it.
+
+    Links in the folder may lead anywhere, as those of Hugging Face's cache do.
+    """
+    path = Path(os.path.normpath(folder / name))
+    return path if folder in path.parents else None
 
 
 def is_depth(feature: Mapping[str, Any]) -> bool:

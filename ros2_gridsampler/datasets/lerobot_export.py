@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .episode_recording import (
+    SILENCE,
     EpisodeRecording,
     decode_file,
     in_order_of,
@@ -26,8 +27,6 @@ from .lerobot_description import IMAGES
 
 # Pictures that an episode's statistics are computed from.
 _SAMPLED = 20
-# A silence of so many usual intervals is worth a word.
-_GAP = 2.5
 
 
 def episode_statistics(recording: EpisodeRecording) -> dict[str, Any]:
@@ -193,13 +192,16 @@ def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 _IMAGE = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
 
 
-def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -> None:
+def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -> list[str]:
     """Writes a dataset; pictures go in as files, bit for bit where the bag has JPEG or PNG.
 
     Args:
         bags: Bags of one episode each, all of the same arm and cameras.
         out: Folder of the dataset, which must be new.
         version: Version of LeRobot's format.
+
+    Returns:
+        Where a camera was silent, which the dataset does not show: a sentence each.
 
     Raises:
         ValueError: A bag lacks a stream, or differs from the first in names or cameras.
@@ -214,12 +216,13 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
     first: EpisodeRecording | None = None
     total = 0
     stats = []
+    silences: list[str] = []
     for index, bag in enumerate(tqdm(bags, desc='bags', unit='bag')):
         recording = read_episode(bag)
         first = first or recording
         recording = in_order_of(first, recording)
         refuse_other_arm(bag, recording, first)
-        _say_silence(bag, recording)
+        silences += _silence(bag, recording)
         numbers = [tasks.setdefault(task, len(tasks)) for task in recording.tasks]
         table = _table(recording, index, total, numbers)
         place = data_place(version, index)
@@ -243,20 +246,22 @@ def export_dataset(bags: Sequence[Path], out: Path, version: Version = 'v3.0') -
         raise ValueError('There is no bag to export.')
     write_meta(partial, version, first=first, tasks=tasks, rows=rows, stats=stats, total=total)
     partial.rename(out)
+    return silences
 
 
-def _say_silence(bag: Path, recording: EpisodeRecording) -> None:
+def _silence(bag: Path, recording: EpisodeRecording) -> list[str]:
     """Frames of a dataset follow each other at its rate, whatever their timestamps say."""
     steps = np.diff(recording.times)
     if not len(steps):
-        return
+        return []
     longest, usual = int(np.argmax(steps)), float(np.median(steps))
-    if steps[longest] > _GAP * usual:
-        tqdm.write(
-            f'{bag}: between frames {longest} and {longest + 1} the camera is silent for '
-            f'{steps[longest]:.2f} s, which LeRobot takes for the usual {usual:.3f} s; cut the '
-            'bag there, or leave it out.'
-        )
+    if steps[longest] <= SILENCE * usual:
+        return []
+    return [
+        f'{bag}: between frames {longest} and {longest + 1} the camera is silent for '
+        f'{steps[longest]:.2f} s, which LeRobot takes for the usual {usual:.3f} s; cut the bag '
+        'there, or leave it out.'
+    ]
 
 
 def _table(

@@ -17,7 +17,7 @@ from ..bags.bag_writer import BagWriter, build, build_header
 from ..files import read_yaml, write_whole
 from .lerobot_dataset import ACTION, PNG, STATE, Episode, LeRobotDataset
 from .lerobot_description import entry_names
-from .lerobot_units import Unit, physical_scale
+from .lerobot_units import Unit, physical_scale, refuse_doubtful_units
 from .lerobot_video import Pairing
 
 JOINT_STATES = '/joint_states'
@@ -34,7 +34,8 @@ class ImportChoice:
 
     Attributes:
         pair_by: What pairs pictures and rows: 'index', 'time', or 'both' where they agree.
-        unit: The unit of states and actions, see `physical_scale`.
+        unit: The unit of states and actions, see `physical_scale`; None takes them as they are,
+            where they can be radians and metres.
         calibration: See `physical_scale`.
         names: YAML file with the names of the entries: a list for both, or lists under state and
             action; empty takes those of the dataset.
@@ -42,7 +43,7 @@ class ImportChoice:
     """
 
     pair_by: Pairing = 'both'
-    unit: Unit = 'same'
+    unit: Unit | None = None
     calibration: str = ''
     names: str = ''
     episodes: str = ''
@@ -89,6 +90,8 @@ def import_dataset(
         try:
             if not bag.exists():
                 episode = dataset.episode(number, choice.pair_by)
+                if choice.unit is None:
+                    _refuse_doubtful_units(entries, episode)
                 if not bags:
                     _say_rotations(entries, episode)
                 _write(bag, episode, entries)
@@ -96,6 +99,11 @@ def import_dataset(
         except ValueError as error:
             failed[number] = str(error)
     return Imported(bags, failed)
+
+
+def _refuse_doubtful_units(entries: Mapping[str, '_Entries'], episode: Episode) -> None:
+    for feature, rows in ((STATE, episode.state), (ACTION, episode.action)):
+        refuse_doubtful_units(feature, entries[feature].names, rows)
 
 
 def _say_rotations(entries: Mapping[str, '_Entries'], episode: Episode) -> None:
@@ -122,7 +130,7 @@ class _Entries:
                 f'{dataset.size(feature)}.'
             )
         names = names or dataset.names(feature)
-        return cls(names, *physical_scale(choice.unit, names, choice.calibration))
+        return cls(names, *physical_scale(choice.unit or 'same', names, choice.calibration))
 
     def physical(self, row: Float[np.ndarray, ' entries']) -> Float[np.ndarray, ' entries']:
         return np.asarray(row.astype(float) * self.scale + self.offset)
@@ -167,10 +175,17 @@ def chosen_episodes(text: str, there: Collection[int]) -> list[int]:
 def _refuse_other_bags(dataset: LeRobotDataset, out: Path, choice: ImportChoice) -> None:
     """Bags that are there stay: they must be of the same dataset, read in the same way."""
     chosen = {key: value for key, value in asdict(choice).items() if key != 'episodes'}
+    chosen['unit'] = chosen['unit'] or 'same'
     now = {'dataset': str(dataset.root), **chosen}
     path = out / _CHOICE
     if path.exists():
-        before = json.loads(path.read_text('utf-8'))
+        try:
+            before = json.loads(path.read_text('utf-8'))
+        except ValueError as error:
+            raise ValueError(
+                f'{path}, which says how the bags there were imported, is damaged ({error}). Name '
+                'a new folder.'
+            ) from error
         if before != now:
             raise ValueError(
                 f'{out} has bags that were imported otherwise: {before}, now {now}. Name a new '

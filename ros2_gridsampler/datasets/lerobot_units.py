@@ -16,6 +16,8 @@ from ..files import find
 
 Unit = Literal['same', 'deg', 'percent']
 """'same': taken as it is; 'deg': degrees; 'percent': lerobot's -100 to 100, grippers 0 to 100."""
+# No joint of an arm turns farther.
+_MOST_TURNS = 2
 # Steps of a turn of lerobot's servos, as lerobot counts them.
 _STEPS = 4095
 
@@ -72,6 +74,27 @@ def physical_scale(
         scale[entry] = (high - low) / (100 if grips else 200)
         offset[entry] = low if grips else (low + high) / 2
     return scale, offset
+
+
+def refuse_doubtful_units(feature: str, names: Sequence[str], rows: NDArray[Any]) -> None:
+    """Refuses entries that nobody would take for radians or metres, where no unit was named.
+
+    Args:
+        feature: What the entries are of, for people.
+        names: The names of the entries.
+        rows: Their numbers, as in the dataset.
+
+    Raises:
+        ValueError: One of them goes farther than `_MOST_TURNS` turns.
+    """
+    largest = np.abs(rows).max(0)
+    entry = int(np.argmax(largest))
+    if largest[entry] > 2 * np.pi * _MOST_TURNS:
+        raise ValueError(
+            f'{feature} goes up to {largest[entry]:.4g} ({names[entry]}), which as radians would '
+            f'be {largest[entry] / (2 * np.pi):.1f} turns: give --unit deg or --unit percent, or '
+            '--unit same if these are radians, metres or other numbers nevertheless.'
+        )
 
 
 def _read_ranges(calibration: str) -> dict[str, _Range]:

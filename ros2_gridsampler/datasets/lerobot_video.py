@@ -103,6 +103,12 @@ def _decoded(path: Path, begin: float) -> Iterator[tuple[float, Any]]:
             if begin and stream.time_base:
                 container.seek(int(max(begin - 1e-3, 0.0) / stream.time_base), stream=stream)
             for frame in container.decode(stream):
+                # Those before may lack what the seek left out, and are not used.
+                if frame.is_corrupt and (frame.time or 0.0) > begin - _TOLERANCE:
+                    raise ValueError(
+                        f'{path.name} is damaged at {frame.time or 0.0:.3f} s; copy the video '
+                        'again.'
+                    )
                 if frame.time is not None:
                     yield frame.time, frame
     except av.FFmpegError as error:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..bags.bag_contents import clock_steps
 from ..bags.bag_files import DamagedBag
 from ..bags.bag_health import BagHealth
-from ..bags.bag_reader import read_messages
+from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
 from ..bags.camera_health import DarkCameras
 from ..bags.observation_replay import StreamTopics
 from ..bags.stretches import Stretches
@@ -28,7 +28,7 @@ HEALTH = 'bag_health.json'
 # Lines of the table that are printed; all are in the file.
 _PRINTED = 30
 # Of the streams of a bag; the last version of what a survey says.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class BagSurvey:
         """Returns what is wrong, where, and what is left out, in lines for a terminal."""
         lines = []
         for state in self.states:
-            out = 'the whole episode' if state.bag in self.left_out else '-'
+            out = 'the whole episode' if state.dark and self.choice == 'leave-out' else '-'
             lines += [f'{state.bag:<24} {out:<18} {text}' for text in state.problems]
         pictures = sum(state.pictures for state in self.states)
         wrong = sum(bool(state.problems) for state in self.states)
@@ -195,7 +195,17 @@ def look_at(bag: Path, streams: Mapping[str, str], cameras: Sequence[str]) -> Ba
         bag: A bag of any kind.
         streams: What people call a stream -> its topic.
         cameras: Which of these topics are cameras.
+
+    Raises:
+        ValueError: One of the cameras is a topic of another type.
     """
+    there = read_topics(bag)
+    for topic in cameras:
+        if there.get(topic, IMAGE_TYPES[0]) not in IMAGE_TYPES:
+            raise ValueError(
+                f'{bag}: {topic} should be a camera, but is of type {there[topic]}; name its '
+                'topic in the recipe.'
+            )
     health = BagHealth(dict(streams), tuple(cameras))
     stretches = Stretches(clock_steps(bag))
     losses = []
@@ -208,7 +218,7 @@ def look_at(bag: Path, streams: Mapping[str, str], cameras: Sequence[str]) -> Ba
     return BagState(
         bag.name,
         sum(camera.pictures for camera in seen.values()),
-        (*stretches.problems, *health.problems(), *losses),
+        (*stretches.problems, *health.doubts(), *health.problems(), *losses),
         tuple(f'{topic}: {camera.dark}' for topic, camera in seen.items() if camera.dark),
         {
             kind: sum(getattr(camera, kind) for camera in seen.values())

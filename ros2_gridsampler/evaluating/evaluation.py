@@ -27,7 +27,7 @@ from ..seeing.joint_states import NewestJoints
 from ..seeing.observation import Observation, check_contrast
 from ..seeing.observation_buffer import ObservationBuffer
 from ..seeing.stream_health import Fault
-from .action_scale import action_scale, action_units
+from .action_scale import UnitWatch, action_scale, action_units
 from .blind_policy import BlindPolicy, mean_pictures
 from .contestants import refuse_other_streams
 from .critical_error import Intervals
@@ -249,11 +249,14 @@ class _Run:
         self._state = self._new_state()
         self._scale = action_scale(space, limits)
         self._units = action_units(space, limits)
+        self._watches = {
+            what: UnitWatch(f'Recorded {what}', space, limits) for what in ('actions', 'states')
+        }
         self._curves = Curve()
         shortest = min(c.config.steps for c in contestants)
         self._drift = PolicyDrift(space.names, self._scale, shortest)
         self._frames = self._dark = self._unanswered = 0
-        self._labels = 0
+        self._labels = self._plans = 0
         self._topic_of = {f'camera {c!r}': t for c, t in topics.streams.cameras.items()}
         self._bad_labels = ''
         self._begin = self._end = np.nan
@@ -271,6 +274,7 @@ class _Run:
         self._buffer = self._new_buffer()
         self._replay.restart(self._buffer)
         self._replay.learn_cameras(self._bag)
+        self._plans += self._actions.plans
         self._actions = self._new_actions()
         self._comparison.cut(self._actions, self._begin)
         self._state = self._new_state()
@@ -292,6 +296,8 @@ class _Run:
         for score in self._all:
             score.advance(arrival)
         if (measured := self._state.take(recorded, capture)) is not None:
+            if self._scores[0].contestant.config.action_space.means.of_joints:
+                self._watches['states'].add(measured[0])
             for score in self._all:
                 score.measure(*measured)
         self._take_label(recorded, arrival, capture)
@@ -319,12 +325,23 @@ class _Run:
                 f'be used: {refused or "no frame could be compared with it"}'
             )
         seen = self._frames - self._dark
-        enough = seen >= self._config.least_share * self._health.pictures
+        pictures = self._health.pictures + self._health.missing
+        enough = seen >= self._config.least_share * pictures
+        doubts = [watch.problem for watch in self._watches.values() if watch.problem]
+        doubts += self._health.doubts()
+        if plans := self._plans + self._actions.plans:
+            doubts.append(
+                f'{plans} messages on {self._topics.labels.action} are plans of several points, '
+                'of which the first alone is compared; record what the arm is told from moment '
+                'to moment, or compare with where it went: --action-topic /joint_states.'
+            )
+        doubted = bool(losses or self._stretches.problems or doubts or self._replay.refused)
         report = {
             'frames': self._frames,
             'frames_without_action': self._comparison.unlabelled,
             'frames_dark': self._dark,
             'pictures': self._health.pictures,
+            'pictures_missing': self._health.missing,
             'least_share': self._config.least_share,
             'look_at': self._health.look_at(),
             'withheld': '' if enough else self._replay.refusals or self._replay.reason,
@@ -338,8 +355,8 @@ class _Run:
             },
             **self._health.summary(),
             # How much time a clock leaves out, or what was not recorded then, nobody knows.
-            'complete': not (losses or self._stretches.problems),
-            'problems': self._problems(refused, losses),
+            'complete': not (doubted or (refused and self._labels)),
+            'problems': [*doubts, *self._problems(refused, losses)],
         }
         if len(self._scores) > 1:
             report[COMPARE] = {**summaries[1], 'drift': self._drift.summary()}
@@ -396,6 +413,7 @@ class _Run:
         if newest is None:
             return
         time, action = newest
+        self._watches['actions'].add(action)
         self._comparison.label(time, action)
         if recorded.topic != self._topics.labels.action:
             return

@@ -45,12 +45,18 @@ def evaluate_bags(
 
     Raises:
         ValueError: `jobs` is neither a number nor an address, or more than one while bags have
-            to be prepared.
+            to be prepared; or results would be written into a recording.
     """
     if prepare is not None and jobs != '1':
         raise ValueError(f'Bags are played to a live node one by one: --jobs is {jobs}, not 1.')
     check_jobs(jobs)
     folders = {bag: out for bag in bags} if len(bags) == 1 else _folders(bags, out)
+    own = next((bag for bag, folder in folders.items() if folder.resolve() == bag.resolve()), None)
+    if own is not None:
+        raise ValueError(
+            f'The results of {own} would be written into the recording itself; name another '
+            'folder with --out.'
+        )
     # A broken checkpoint is no fault of the bags: it is said once, and first.
     contestants = load_contestants(task.choices)
     out.mkdir(parents=True, exist_ok=True)

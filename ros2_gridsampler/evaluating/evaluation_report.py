@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..bags.bag_reader import RESULT
 from ..files import read_yaml
 from .metric import BASELINES, POLICY, Metric, Report, mean, some
 from .metrics import METRICS
 
-SCHEMA = 'ros2_gridsampler evaluation 4'
-REPORT = 'report.json'
+SCHEMA = 'ros2_gridsampler evaluation 5'
+REPORT = RESULT
 KEYS = {
     'schema': 'Version of this layout.',
     'verdict': 'One sentence: whether the policy is any good on this recording.',
@@ -29,6 +30,7 @@ KEYS = {
     'frames_without_action': 'Frames before the first recorded action.',
     'frames_dark': 'Frames that show nothing.',
     'pictures': 'Pictures of the first camera.',
+    'pictures_missing': 'How many more it had given, had it not ended before the recording.',
     'least_share': 'Share of the pictures on which a verdict has to rest.',
     'look_at': 'Cameras to look at, and why.',
     'withheld': 'Why there were fewer frames than pictures; empty where there were enough.',
@@ -66,7 +68,12 @@ def _rests_on(report: Report) -> int:
 
 def sees_enough(report: Report) -> bool:
     """Whether enough of the pictures show something and could be compared."""
-    return bool(_rests_on(report) >= report['least_share'] * report['pictures'])
+    return bool(_rests_on(report) >= report['least_share'] * _expected(report))
+
+
+def _expected(report: Report) -> int:
+    """How many pictures there are, or would be with a first camera that did not end early."""
+    return int(report['pictures'] + report['pictures_missing'])
 
 
 def no_verdict(report: Report) -> str:
@@ -81,11 +88,12 @@ def no_verdict(report: Report) -> str:
     without = report['frames_without_action']
     reasons = [
         *report['look_at'],
+        *(['The first camera ends before the recording.'] if report['pictures_missing'] else []),
         *([f'Of the others: {report["withheld"]}'] if report['withheld'] else []),
         f'{without} frames have no recorded action.',
     ]
     return (
-        f'No verdict: it would rest on {_rests_on(report)} of {report["pictures"]} frames, at '
+        f'No verdict: it would rest on {_rests_on(report)} of {_expected(report)} frames, at '
         f'least {report["least_share"]:.0%} are needed. {reasons[0]}'
     )
 
@@ -224,7 +232,7 @@ def merge(
     everything = reports
     reports = [report for report in reports if sees_enough(report)] or everything
     weights = np.array([report['frames_compared'] for report in reports], float)
-    sums = ('frames', 'frames_without_action', 'frames_dark', 'pictures')
+    sums = ('frames', 'frames_without_action', 'frames_dark', 'pictures', 'pictures_missing')
     merged: dict[str, Any] = {
         **{key: sum(report[key] for report in reports) for key in sums},
         'duration_s': round(sum(report['duration_s'] for report in reports), 6),

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..acting.action_chunk import ActionChunk
 from ..acting.arm_limits import load_arm
 from ..bags.bag_files import bag_stamps, find_files
-from ..bags.bag_reader import IMAGE_TYPES, read_messages, read_topics
+from ..bags.bag_reader import IMAGE_TYPES, PREDICTIONS, read_messages, read_topics
 from ..bags.bag_storage import RecordedMessage
 from ..bags.bag_writer import TYPES, BagWriter, build, build_header
 from ..datasets.frames import depth_topics
@@ -110,7 +110,7 @@ def chunk_message(chunk: ActionChunk, names: Sequence[str], frame: str) -> Any:
     )
 
 
-MEASURED, FILM, BAG, DONE = 'measured.json', 'film.mp4', 'predictions', 'done.json'
+MEASURED, FILM, DONE = 'measured.json', 'film.mp4', 'done.json'
 
 
 Preparation = Callable[[Path, TopicMap, tuple[Contestant, ...]], tuple[Contestant, ...]]
@@ -152,6 +152,7 @@ def evaluate_to_folder(
     # If the bag cannot be read now, nothing older must stand for it.
     for old in (DONE, REPORT, MEASURED, PAGE, FILM):
         (out / old).unlink(missing_ok=True)
+    shutil.rmtree(out / PREDICTIONS, ignore_errors=True)
     if contestants is None:
         contestants = load_contestants(task.choices)
     for contestant in contestants:
@@ -179,8 +180,7 @@ def evaluate_to_folder(
             stack.callback(film.close)
             listeners.append(film)
         if task.bag:
-            shutil.rmtree(out / BAG, ignore_errors=True)
-            writer = stack.enter_context(BagWriter(out / BAG))
+            writer = stack.enter_context(BagWriter(out / PREDICTIONS))
             listeners.append(PredictionBag(writer, contestants))
         evaluation = evaluate_bag(
             bag,

@@ -14,6 +14,7 @@ from ..acting.command_message import (
 )
 from ..bags.bag_storage import RecordedMessage
 from ..datasets.label_track import LabelTrack
+from ..seeing.camera_message import stamp_seconds
 from ..seeing.joint_states import NewestJoints
 from .topic_map import JOINT_STATE, NUMBERS, TopicMap
 
@@ -44,6 +45,9 @@ class RecordedActions:
         self._period = period
         self._actions = LabelTrack()
         self._gripper = LabelTrack()
+        self._second = np.inf
+        self.plans = 0
+        """Trajectories whose second point was due before another one came."""
 
     @property
     def known_until(self) -> float:
@@ -69,6 +73,9 @@ class RecordedActions:
             ValueError: It does not fit the action space.
         """
         labels, message = self._topics.labels, recorded.message
+        if arrival > self._second + self._period:
+            self.plans += 1
+            self._second = np.inf
         time = capture if capture > 0 else arrival
         if recorded.topic == labels.gripper:
             self._gripper.add(arrival, read_float64_multi_array(message, 1))
@@ -80,6 +87,10 @@ class RecordedActions:
             return True
         space = self._space
         action = space.means.read(message, self._topics.label_type, self._names, space.frame)
+        points = getattr(message, 'points', ())
+        self._second = np.inf
+        if len(points) > 1:
+            self._second = arrival + stamp_seconds(points[1].time_from_start)
         # Plain numbers have no header.
         self._actions.add(arrival if self._topics.label_type == NUMBERS else time, action)
         return True

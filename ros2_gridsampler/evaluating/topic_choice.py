@@ -65,6 +65,9 @@ def load_topic_choice(path: Path) -> TopicChoice:
         kind = {'cameras': dict, 'joint_names': dict, 'gripper_joints': list}.get(key, str)
         if not isinstance(value, kind):
             raise ValueError(f'{path}: {key} must be a {kind.__name__}, got {value!r}.')
+        parts = [*value, *(value.values() if kind is dict else ())] if kind is not str else []
+        if wrong := [part for part in parts if not isinstance(part, str)]:
+            raise ValueError(f'{path}: {key} must hold texts, got {wrong[0]!r}.')
     content['gripper_joints'] = tuple(content.get('gripper_joints', ()))
     return TopicChoice(**content)
 

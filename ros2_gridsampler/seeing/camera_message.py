@@ -42,6 +42,8 @@ _CONVERSIONS: dict[str, tuple[int, str]] = {
     'bayer_gbrg8': (1, 'COLOR_BayerGR2RGB'),
     'bayer_grbg8': (1, 'COLOR_BayerGB2RGB'),
 }
+TRANSPORTS = ('compressed', 'compressedDepth', 'ffmpeg', 'h264', 'h265')
+"""Last part of a picture's topic that only says how it is carried."""
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START = b'\x89PNG\r\n\x1a\n'
 # Numbers by OpenCV's names of types: depth, masks, heights; only those of 8 bits are pictures.
@@ -85,9 +87,8 @@ def camera_info_topic(picture_topic: str) -> str:
 
     Beside the pictures: '/front/image_raw/compressed' has '/front/camera_info'.
     """
-    transports = ('compressed', 'compressedDepth', 'ffmpeg', 'h264', 'h265')
     base, _, last = picture_topic.rpartition('/')
-    return (base if last in transports else picture_topic).rpartition('/')[0] + '/camera_info'
+    return (base if last in TRANSPORTS else picture_topic).rpartition('/')[0] + '/camera_info'
 
 
 def stamp_seconds(stamp: Any) -> float:
@@ -128,6 +129,11 @@ def encode_jpeg(rgb: UInt8[np.ndarray, 'height width 3'], quality: int = 95) -> 
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return bytes(encoded.tobytes())
+
+
+def holds_numbers(data: bytes) -> bool:
+    """Whether a file is a PNG of one channel of 16 bits, as depth cameras write them."""
+    return data.startswith(_PNG_START) and data[24:26] == b'\x10\x00'
 
 
 def intrinsics(message: Any) -> CameraIntrinsics:
@@ -237,6 +243,12 @@ def _decode_compressed(message: Any) -> UInt8[np.ndarray, 'height width 3']:
         raise ValueError(
             f'Compressed camera image ({label!r}) holds the raw mosaic of the sensor, not a '
             'picture; publish the debayered topic, or the raw one.'
+        )
+    if holds_numbers(data) and 'mono16' not in label:
+        raise ValueError(
+            f'Compressed camera image of format {label!r} has one channel of 16 bits, as '
+            'distances have; name the topic of the colour camera, or label it mono16 if it is a '
+            'picture.'
         )
     cv2 = opencv()
     # Decoders fill the missing part of a cut file with grey and do not complain.

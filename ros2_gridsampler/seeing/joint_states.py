@@ -90,17 +90,20 @@ def read_part(
         Which of `wanted` are there, and their positions; both empty where none is.
 
     Raises:
-        ValueError: Not one position per name, a joint is there twice, or not finite.
+        ValueError: It holds one of them and not one position per name, a joint twice, or one that
+            is not finite.
     """
+    index = {name: i for i, name in enumerate(names)}
+    there = [i for i, name in enumerate(wanted) if name in index]
+    if not there:
+        return np.empty(0, np.int64), np.empty(0)
     if len(names) != len(positions):
         raise ValueError(
             f'JointState has {len(names)} names but {len(positions)} positions; '
             'the driver must publish one position per name.'
         )
-    index = {name: i for i, name in enumerate(names)}
     if len(index) != len(names):
         raise ValueError(f'JointState names a joint twice: {list(names)}.')
-    there = [i for i, name in enumerate(wanted) if name in index]
     values = np.array([positions[index[wanted[i]]] for i in there], np.float64)
     finite = np.isfinite(values)
     if not finite.all():

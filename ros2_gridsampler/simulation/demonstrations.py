@@ -107,7 +107,7 @@ START_TIME = 1.0
 def record(config: RecordConfig, out: Path) -> None:
     """Records until every task has its episodes; what is there already stays.
 
-    Tries are logged in `tries_<task>.jsonl`; a seed that was tried is not tried again.
+    Tries are logged, see `tries_log`; a seed that was tried is not tried again.
 
     Args:
         config: What to record.
@@ -119,7 +119,7 @@ def record(config: RecordConfig, out: Path) -> None:
     check_tasks(config.suite, config.tasks)
     out.mkdir(parents=True, exist_ok=True)
     for task in config.tasks:
-        log = out / f'tries_{task:02d}.jsonl'
+        log = tries_log(out, config.suite, task)
         tries = _read_tries(log)
         done, tried = sum(entry['success'] for entry in tries), len(tries)
         seed = max([config.seed, *(entry['seed'] + 1 for entry in tries)])
@@ -154,6 +154,11 @@ def record(config: RecordConfig, out: Path) -> None:
                     progress.set_postfix(tries=tried)
         finally:
             arm.close()
+
+
+def tries_log(out: Path, suite: str, task: int) -> Path:
+    """Returns where the tries of a task are; another suite has other tasks of the same numbers."""
+    return out / f'tries_{suite}_{task:02d}.jsonl'
 
 
 def _read_tries(log: Path) -> list[dict[str, Any]]:
