@@ -104,6 +104,7 @@ def test_positions_of_another_grid_are_interpolated_and_the_class_token_stays():
         (lambda t: t.update({'blocks.0.ls1.gamma': torch.ones(1)}), 'blocks.0.ls1.gamma'),
         (lambda t: t.update(pos_embed=torch.zeros(1, 100, 192)), 'side \\* side'),
         (lambda t: t['norm.weight'].fill_(torch.nan), 'not finite'),
+        (lambda t: t.update({'norm.weight': t['norm.weight'].to(torch.int8)}), 'torch.int8'),
         (lambda t: t.update({'norm.weight': torch.ones(5)}), 'has shape \\(5,\\)'),
     ],
 )

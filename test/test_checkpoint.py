@@ -199,3 +199,10 @@ def test_a_checkpoint_of_another_kind_is_not_written_over(tmp_path):
     # The same kind again is the same training again.
     save_encoder(policy.encoder, tmp_path / 'encoder', **keep)
     save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+
+
+@pytest.mark.parametrize('golden', [[], [[0.0] * 7], [[0.0] * 7] * 4 + [[0.0]]])
+def test_a_golden_chunk_of_another_shape_is_refused(folder, golden):
+    edit(folder, lambda content: content.update(golden_actions=golden))
+    with pytest.raises(BadCheckpoint, match=r'golden chunk .* shape'):
+        load_checkpoint(folder)

@@ -201,3 +201,18 @@ def test_the_policy_node_moves_an_arm_where_pytorch_cannot_be_imported(
     assert '(openvino)' in node.text
     assert node.end() == 0
     assert 'Traceback' not in node.text
+
+
+def test_a_folder_that_holds_another_checkpoint_is_left_as_it_is(checkpoint, tmp_path):
+    policy = load_checkpoint(checkpoint)[0]
+    save_checkpoint(tiny_policy(seed=1), tmp_path / 'other', training={}, results={})
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'other').iterdir()}
+    with pytest.raises(FileExistsError, match='another kind of checkpoint.*name a new folder'):
+        convert(policy, checkpoint, tmp_path / 'other')
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'other').iterdir()} == before
+
+
+def test_a_conversion_that_was_cut_is_made_again(checkpoint, copy):
+    (copy / CONVERTED).unlink()
+    convert(load_checkpoint(checkpoint)[0], checkpoint, copy)
+    load_converted(copy)

@@ -256,3 +256,21 @@ def test_a_policy_that_was_exported_before_is_not_exported_again(tmp_path):
     exported, source, targets = origin(tiny_policy())
     assert (exported, source) == (1, 'Loaded')
     assert (targets == first[2]).all()
+
+
+def test_an_engine_that_was_kept_is_taken_where_nothing_can_be_written(tmp_path):
+    obtain(tmp_path)
+    lock = next(tmp_path.glob('*.engine')).with_suffix('.lock')
+    lock.unlink(missing_ok=True)
+    # A folder in its place cannot be opened to write, whoever runs the test.
+    lock.mkdir()
+    for must_keep in (False, True):
+        engine, origin, built = obtain(tmp_path, must_keep=must_keep)
+        assert (engine, built) == (FILES, 0)
+        assert origin.startswith('Loaded from')
+
+
+def test_an_entry_that_vanishes_while_others_are_counted_costs_nothing(tmp_path):
+    (tmp_path / 'gone.engine').symlink_to(tmp_path / 'nowhere')
+    _, origin, _ = obtain(tmp_path, must_keep=True)
+    assert 'Built and kept as' in origin

@@ -689,6 +689,9 @@ def command(folder, endpoint, offline, *words):
 def test_a_checkpoint_of_the_hub_is_fetched_at_one_commit_and_never_asked_for_again(hub, tmp_path):
     robot, out = write_robot(tmp_path / 'robot.yaml', small.robot()), tmp_path / 'act'
     words = ('adopt', 'somebody/act', robot, '--out', out)
+    # Left by a download of another commit that was stopped.
+    (tmp_path / 'act.partial').mkdir()
+    (tmp_path / 'act.partial/reducers.json').write_text('{}')
     done = command(tmp_path, hub, '0', *words)
     assert done.returncode == 0, done.stderr
     assert f'somebody/act@{COMMIT}' in done.stdout

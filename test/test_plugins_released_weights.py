@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from ros2_gridsampler.vla.released_weights import (
     Release,
@@ -191,3 +192,37 @@ def test_weights_that_contradict_the_named_convention_are_refused(tmp_path):
     (tmp_path / 'text').write_text('hello')
     with pytest.raises(ValueError, match='not a safetensors file'):
         convert_file(tmp_path / 'text', 'align_corners')
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_a_policy_in_sixteen_bits_gives_its_sampler(dtype, tmp_path):
+    source = tmp_path / 'released.safetensors'
+    kind = 'half_pixel_zero_padding'
+    arrays = weights(kind)
+    named = {name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()}
+    save_tensors({**named, 'model.other.weight': torch.zeros(3, dtype=dtype)}, source)
+    target = tmp_path / 'sampler.safetensors'
+    target.write_bytes(convert_file(source, kind))
+    feature_map = torch.randn(2, 5, 5, CHANNELS)
+    got = load_released(target)(feature_map)
+    rounded = {name: tensor.float().numpy() for name, tensor in named.items()}
+    wanted = convert(rounded, Release(kind))(feature_map)
+    for each, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(each, other)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda a: a.reshape(-1), 'not the weights of a GridS sampler'),
+        (lambda a: np.full_like(a, np.nan), 'not finite'),
+        (lambda a: (10 * a).astype(np.int8), 'int8'),
+    ],
+)
+def test_a_sampler_of_wrong_numbers_is_refused_in_a_sentence(change, words, tmp_path):
+    arrays = weights('align_corners')
+    name = next(name for name in arrays if 'scout_mlp' in name and 'kernel' in name)
+    source = tmp_path / 'released.safetensors'
+    save_file({**arrays, name: change(arrays[name])}, source)
+    with pytest.raises(ValueError, match=words):
+        convert_file(source, 'align_corners')

@@ -309,7 +309,7 @@ def test_a_run_goes_on_with_the_bags_that_it_began_with(bags, tmp_path):
         pretrain(short, bags[:-1], run, tmp_path / 'cache')
     pretrain(short, bags, run, tmp_path / 'cache')
     (run / 'config.yaml').write_text('')
-    with pytest.raises(ValueError, match=r'config\.yaml is no recipe any more'):
+    with pytest.raises(ValueError, match=r'config\.yaml is of no such run'):
         pretrain(short, bags, run, tmp_path / 'cache')
 
 

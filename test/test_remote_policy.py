@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ from ros2_gridsampler.seeing.calibration import ImagePreparation
 from ros2_gridsampler.vla.array_messages import decode_message, encode_message
 from ros2_gridsampler.vla.deployed_policy import DeployedPolicy
 from ros2_gridsampler.vla.policy_client import MAX_ANSWER, RemoteFailed
-from ros2_gridsampler.vla.policy_server import MAX_CLIENTS, PolicyServer
+from ros2_gridsampler.vla.policy_server import MAX_CLIENTS, PolicyServer, describe_robot
 from ros2_gridsampler.vla.remote_policy import load_remote
-from ros2_gridsampler.vla.remote_robot import RemoteRobot, load_remote_robot
+from ros2_gridsampler.vla.remote_robot import RemoteConfig, RemoteRobot, load_remote_robot
 from ros2_gridsampler.vla.robot import Units, pose_of, state_vector
 
 TWIST = ActionSpace('end_effector_twist', TWIST_NAMES, 'panda_link0')
@@ -241,6 +242,50 @@ def test_a_server_that_dies_in_the_middle_is_found_again_when_it_is_back(deploye
     remote.elsewhere.close()
 
 
+def test_a_server_that_comes_back_for_another_robot_or_policy_is_not_followed(deployed):
+    other = tiny_policy(steps=40)
+    turned = dataclasses.replace(other.config, joints=('thumb',))
+    strange = {
+        'another robot': dataclasses.replace(deployed, config=turned),
+        'another policy': dataclasses.replace(deployed, about={'weights sha256': 'abc'}),
+    }
+    with PolicyServer(deployed, port=0) as first:
+        port = int(first.address.rpartition(':')[2])
+        remote = load_remote(first.address)
+    for what, serving in strange.items():
+        with PolicyServer(serving, port=port):
+            deadline, told = time.monotonic() + 60, remote.elsewhere.numbers
+            while (
+                remote.elsewhere.numbers['connections'] == told['connections']
+                or 'configure' not in remote.elsewhere.wrong
+            ):
+                assert time.monotonic() < deadline, what
+                with pytest.raises(ValueError, match='server'):
+                    remote.backend.predict(deployed.example)
+                time.sleep(0.02)
+            assert 'serves another policy' in remote.elsewhere.wrong
+    with PolicyServer(deployed, port=port):
+        asked_again(remote, deployed.example)
+    remote.elsewhere.close()
+
+
+def test_what_a_client_cannot_do_is_not_served_in_silence(deployed):
+    reads_more = dataclasses.replace(deployed.config.observation, earlier=1, earlier_period=0.05)
+    averages = types.SimpleNamespace(
+        **{
+            name: getattr(deployed.config, name)
+            for name in ('cameras', 'action_space', 'period', 'continues')
+        },
+        observation=deployed.config.observation,
+        ensemble_decay=0.2,
+    )
+    with pytest.raises(ValueError, match='reads 2 observations at once.* on this machine'):
+        describe_robot(types.SimpleNamespace(**{**vars(averages), 'observation': reads_more}))
+    robot = describe_robot(averages)
+    assert RemoteConfig(robot, 40).ensemble_decay == 0.2
+    assert describe_robot(deployed.config).ensemble_decay is None
+
+
 def test_an_interruption_ends_a_call_at_once_and_resuming_takes_it_back(server, remote, deployed):
     asked, released = threading.Event(), threading.Event()
 
@@ -286,7 +331,10 @@ def test_a_round_trip_that_grows_later_is_named(server, remote, deployed):
     assert remote.elsewhere.numbers['round trip, longest lately'] > 1100
 
 
-@pytest.mark.parametrize('address', ['ws://', 'ws:///x', 'wss://a:b', 'ws://a:99999999'])
+@pytest.mark.parametrize(
+    'address',
+    ['ws://', 'ws:///x', 'wss://a:b', 'ws://a:99999999', 'ws://a..b:1', f'ws://{64 * "a"}:1'],
+)
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(ValueError, match='write ws://HOST:PORT'):
         load_remote(address)

@@ -104,7 +104,8 @@ def _export_converted(policy: 'Policy', checkpoint: Path, backend: BackendName, 
     try:
         convert(policy, checkpoint, out, backend)
     except OSError as error:
-        raise OSError(f'The converted policy cannot be kept in {out}: {error}.') from error
+        reason = str(error).rstrip('.')
+        raise OSError(f'The converted policy cannot be kept in {out}: {reason}.') from error
     agreement = load_converted(out)[0].report.agreement
     size = sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6
     print(

@@ -228,6 +228,11 @@ def import_encoder(
             raise NotAnEncoder(
                 f'{name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}.'
             )
+        if not found[name].is_floating_point() or found[name].itemsize < 2:
+            raise NotAnEncoder(
+                f'{name} holds {found[name].dtype}, which means nothing without the scales of its '
+                'quantisation; give the weights in floating point.'
+            )
         if not torch.isfinite(found[name]).all():
             raise NotAnEncoder(f'{name} holds numbers that are not finite.')
     encoder.load_state_dict({name: found[name].float() for name in wanted})

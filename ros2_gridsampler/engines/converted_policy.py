@@ -24,6 +24,7 @@ from ..policy.manifest import (
     Manifest,
     check_golden_actions,
     check_inputs,
+    check_kind,
     golden_observation,
     load_manifest,
 )
@@ -90,9 +91,11 @@ def convert(policy: Policy, checkpoint: Path, out: Path, backend: str = 'openvin
     Raises:
         EngineRefused: Its library is not installed or cannot convert the policy.
         ValueError: The engine is not portable.
+        FileExistsError: The folder holds another kind of checkpoint.
     """
     from .exported_graph import export, run_eagerly
 
+    check_kind(out, PROBES)
     engine, settings = portable_engine(backend), Settings()
     machine = engine.check(settings)
     inputs = policy.probes([golden_observation(policy.config)])

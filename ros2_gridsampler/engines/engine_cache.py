@@ -99,6 +99,9 @@ class EngineCache:
             lock = FileLock(self._path(key).with_suffix('.lock'))
             lock.acquire()
         except OSError as error:
+            # What appears by a rename is whole without a lock.
+            with contextlib.suppress(EngineRefused, SafetensorError, OSError):
+                return load(self._read(key)), f'Loaded from {self._path(key)}.'
             if self._must_keep:
                 raise OSError(f'Engines cannot be kept in {self._folder}: {error}.') from error
             return load(build()), f'Built, not kept: {self._folder} cannot be used ({error}).'
@@ -162,7 +165,8 @@ class EngineCache:
             raise EngineRefused(f'{path} was made for {_differences(key, about.get("key"))}.')
         if about.get('sha256') != _hash(built):
             raise EngineRefused(f'{path} was changed or cut after it was written.')
-        os.utime(path)
+        with contextlib.suppress(OSError):  # somebody else's, or a disk that is only read
+            os.utime(path)
         return built
 
     def _write(self, key: EngineKey, built: Built) -> None:
@@ -182,14 +186,18 @@ class EngineCache:
 
     def _evict(self, newest: Path) -> None:
         """Remove what was used least recently until the rest fits."""
-        entries = [path for path in self._folder.glob(f'*{SUFFIX}') if path != newest]
-        entries.sort(key=lambda path: path.stat().st_mtime)
-        total = newest.stat().st_size + sum(path.stat().st_size for path in entries)
-        for path in entries:
+        entries: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob(f'*{SUFFIX}'):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
+                found = path.stat()
+                entries.append((found.st_mtime, found.st_size, path))
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
             if total <= self._size_limit:
                 return
-            total -= path.stat().st_size
-            path.unlink(missing_ok=True)
+            if path != newest:
+                total -= size
+                path.unlink(missing_ok=True)
 
     def _reason(self, key: EngineKey, error: Exception) -> str:
         """Why an entry could not be used, or why there is none."""

@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,6 +121,10 @@ def check_kind(folder: Path, weights: str) -> None:
     Raises:
         FileExistsError: It holds a checkpoint of another kind, which would be lost.
     """
+    if is_lerobot(folder):
+        raise FileExistsError(
+            f'{folder} holds a policy of lerobot, whose files would be lost; name a new folder.'
+        )
     if (folder / MANIFEST).exists() and not (folder / weights).exists():
         raise FileExistsError(
             f'{folder} holds another kind of checkpoint, without {weights}; name a new folder.'
@@ -239,12 +244,34 @@ def check_golden_actions(
         BadCheckpoint: It is too far off.
     """
     scale = np.array(manifest.policy.action_statistics.scale)
-    off = np.abs((actions - np.array(manifest.golden_actions)) / scale).max()
+    golden = golden_chunk(folder / MANIFEST, manifest.golden_actions, actions.shape)
+    off = np.abs((actions - golden) / scale).max()
     if not off <= GOLDEN_TOLERANCE:
         raise BadCheckpoint(
             f'The golden observation of {folder} gives another chunk here than in training: off '
             f'by {off:.2g} standard deviations, {GOLDEN_TOLERANCE:.2g} are allowed.'
         )
+
+
+def golden_chunk(
+    path: Path, rows: Sequence[Sequence[float]], shape: tuple[int, ...]
+) -> Float[np.ndarray, 'steps actions']:
+    """Returns the golden chunk that a file holds.
+
+    Args:
+        path: The file, for the text.
+        rows: What it holds.
+        shape: Steps and actions of the policy's chunks.
+
+    Raises:
+        BadCheckpoint: It is the chunk of another policy.
+    """
+    if (len(rows), *{len(row) for row in rows}) != shape:
+        raise BadCheckpoint(
+            f'The golden chunk of {path} does not have the shape {shape} of the chunks of its '
+            'policy; restore the file.'
+        )
+    return np.array(rows)
 
 
 def hash_statistics(config: PolicyConfig) -> str:

@@ -85,7 +85,9 @@ class ObservationConfig:
     earlier_period: float = setting(0.0, unit='s', minimum=0)
 
     def __post_init__(self) -> None:
-        """Refuses a range for a camera that is not there, and a history without a period."""
+        """Refuses what contradicts itself, such as a history without a period."""
+        if twice := sorted({name for name in self.joints if self.joints.count(name) > 1}):
+            raise ValueError(f'The joints {twice} are named twice; each is read once.')
         check_depth(self.depth, tuple(self.cameras))
         if self.earlier and not self.earlier_period > 0:
             raise ValueError(

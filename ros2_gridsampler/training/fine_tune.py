@@ -22,13 +22,15 @@ from ..bags.observation_replay import StreamTopics
 from ..bounds import checked, setting
 from ..datasets.episodes import ActionTopics, EpisodeConfig, EpisodeStore, store_episodes
 from ..evaluating.bag_survey import survey_episodes
-from ..vla.lerobot import SamplerPlan
+from ..policy.manifest import WEIGHTS, BadCheckpoint, check_kind
+from ..vla.lerobot import KINDS, SamplerPlan
 from ..vla.lerobot_checkpoint import (
     LerobotModel,
     load_adoption,
     load_model_folder,
     save_model_folder,
 )
+from ..vla.lerobot_folder import read_config
 from ..vla.lerobot_policy import LerobotPolicy, adopt, load_lerobot_policy
 from ..vla.lerobot_training import (
     choose_trained,
@@ -113,8 +115,14 @@ def fine_tune_in(
     dark_cameras: DarkCameras,
 ) -> LerobotPolicy:
     """Runs `fine_tune` in one of the processes."""
+    check_kind(out, WEIGHTS)
     check_batch(config.batch, fabric.world_size)
     adoption = load_adoption(base)
+    if (kind := read_config(base).type) not in KINDS:
+        raise BadCheckpoint(
+            f'{base} is of type {kind!r}, which is not trained here; a base is one of '
+            f'{list(KINDS)}. Train it with lerobot, and adopt it again.'
+        )
     content = json.dumps(cattrs.unstructure(adoption), sort_keys=True)
     robot = adoption.robot
     language = str((base / robot.language_model).resolve()) if robot.language_model else ''
@@ -188,7 +196,7 @@ class FineTuning:
         self.model = with_statistics(
             model.to(fabric.device),
             robot.state.of_dataset(self._states[self._training]),
-            robot.action.of_dataset(store.chunks[self._training, 0]),
+            robot.action.of_dataset(store.chunks[self._training]),
             store.images(self._training[:: max(len(self._training) // 50, 1)]),
         )
         self.adapted = choose_trained(self.model, config.adapter_rank)

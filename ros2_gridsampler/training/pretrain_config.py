@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cattrs
 import numpy as np
@@ -21,7 +22,7 @@ from ..policy.manifest import MANIFEST
 from .compute import FREE, Compute
 from .information_bounds import infonce
 from .mi_mae import MiMae, MiMaeConfig, draw_masks, make_likelihood, shown
-from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun
+from .run_state import BAGS, CONFIG, PRETRAIN_CONFIG, begun, read_kept
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,7 @@ def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None
     if (out / CONFIG).exists():
         raise ValueError(f'{out} holds the training of a policy; choose a new output folder.')
     if path.exists() and begun(out):
-        before = yaml.safe_load(path.read_text())
-        if not isinstance(before, dict):
-            raise ValueError(f'{path} is no recipe any more; choose a new output folder.')
+        before = read_kept(path, _as_recipe)
         other = sorted(k for k in content if k not in FREE and content[k] != before.get(k))
         if _bags_of(out) not in (None, names):
             other.append('bags')
@@ -130,12 +129,18 @@ def keep_config(config: PretrainConfig, bags: Sequence[Path], out: Path) -> None
     write_whole(out / BAGS, json.dumps(names, indent=1))
 
 
+def _as_recipe(content: object) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ValueError(f'it holds {content!r:.60}')
+    return content
+
+
 def _bags_of(out: Path) -> list[str] | None:
     """Returns what a run was trained on; runs of older versions say it in their manifest alone."""
     if (out / BAGS).exists():
-        return list(json.loads((out / BAGS).read_text()))
+        return list(read_kept(out / BAGS))
     if (out / MANIFEST).exists():
-        known = json.loads((out / MANIFEST).read_text())['training'].get('bags')
+        known = read_kept(out / MANIFEST, _as_recipe).get('training', {}).get('bags')
         return None if known is None else list(known)
     return None
 

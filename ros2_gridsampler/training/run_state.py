@@ -3,7 +3,7 @@
 """A training run <-> one file that it can go on from exactly."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import structure, write_whole
+from ..files import read_yaml, structure, write_whole
 from ..policy.manifest import MANIFEST
 from .compute import FREE
 
@@ -45,12 +45,12 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
         raise ValueError(f'{out} holds a pretraining; choose a new output folder.')
     if begun(out) and (out / CONFIG).exists():
         # A key that is new since then had its default.
-        before = _plain(structure(json.loads((out / CONFIG).read_text()), type(config)))
+        before = _plain(read_kept(out / CONFIG, lambda kept: structure(kept, type(config))))
         other = sorted(k for k in before if k not in FREE and content[k] != before[k])
         other += [
             Path(name).stem
             for name, given in inputs.items()
-            if (out / name).exists() and json.loads((out / name).read_text()) != given
+            if (out / name).exists() and read_kept(out / name) != given
         ]
         if other:
             raise ValueError(
@@ -60,6 +60,25 @@ def keep_recipe(out: Path, config: Any, bags: Sequence[Path], base: str = '') ->
     write_whole(out / CONFIG, json.dumps(content, indent=1))
     for name, given in inputs.items():
         write_whole(out / name, json.dumps(given, indent=1))
+
+
+def read_kept(path: Path, understand: Callable[[Any], Any] = lambda content: content) -> Any:
+    """Returns what a run has written of itself, in JSON or YAML.
+
+    Args:
+        path: Its file.
+        understand: Makes something of the content; raises a ValueError for what is none.
+
+    Raises:
+        ValueError: The file was cut, or is of another kind of run.
+    """
+    try:
+        yaml = path.suffix == '.yaml'
+        return understand(read_yaml(path) if yaml else json.loads(path.read_text('utf-8')))
+    except ValueError as error:
+        raise ValueError(
+            f'{path} is of no such run: {error}. Put the file back, or choose a new output folder.'
+        ) from error
 
 
 def begun(out: Path) -> bool:
@@ -157,18 +176,15 @@ class RunState:
             raise ValueError(
                 f'{path} is damaged: {error}. Choose a new output folder, or put back the file.'
             ) from error
-        model = _part(tensors, 'model.')
-        if {n: t.shape for n, t in model.items()} != {
-            n: t.shape for n, t in self.model.state_dict().items()
-        }:
+        if not self._is_whole(tensors):
             raise ValueError(
-                f'{path} is the state of another architecture; choose a new output folder.'
+                f'{path} is the state of another architecture or version, or not whole; choose a '
+                'new output folder.'
             )
-        self.model.load_state_dict(model)
+        self.model.load_state_dict(_part(tensors, 'model.'))
         self.average = {
             name: tensor.to(self.average[name].device)
             for name, tensor in _part(tensors, 'average.').items()
-            if name in self.average
         }
         for key, optimiser in self._optimisers.items():
             moments: dict[int, dict[str, Tensor]] = {}
@@ -181,6 +197,25 @@ class RunState:
             optimiser.load_state_dict({'state': moments, 'param_groups': groups})
         torch.set_rng_state(tensors['random'])
         return True
+
+    def _is_whole(self, tensors: dict[str, Tensor]) -> bool:
+        """Returns whether these are the tensors that `save` writes of this model."""
+        own = {f'model.{name}': each for name, each in self.model.state_dict().items()}
+        own |= {f'average.{name}': each for name, each in self.average.items()}
+        own['random'] = torch.get_rng_state()
+        moments = tensors.keys() - own.keys()
+        for key, optimiser in self._optimisers.items():
+            learned = [each for group in optimiser.param_groups for each in group['params']]
+            known = {f'{key}.{index}.': each for index, each in enumerate(learned)}
+            found = {name for name in moments if name.startswith(f'{key}.')}
+            # A weight without a gradient has none; whatever learned has all of Adam's.
+            for prefix, weight in known.items():
+                if any(name.startswith(prefix) for name in found):
+                    own[f'{prefix}step'] = torch.zeros(())
+                    own |= {f'{prefix}{name}': weight for name in ('exp_avg', 'exp_avg_sq')}
+            if not found:
+                return False
+        return {n: t.shape for n, t in tensors.items()} == {n: t.shape for n, t in own.items()}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

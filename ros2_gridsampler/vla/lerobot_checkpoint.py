@@ -10,13 +10,13 @@ and the reducers' in one file.
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cattrs
 import torch
-from safetensors import SafetensorError
 
 from ..files import hash_file, structure
 from ..policy.manifest import BadCheckpoint
@@ -26,6 +26,7 @@ from .lerobot_folder import (
     check_language_model,
     check_processors,
     check_statistics,
+    first_line,
     read_config,
     registered_steps,
 )
@@ -67,6 +68,7 @@ class LerobotModel:
         postprocess: Actions of the policy -> actions of the dataset.
         seen: Where it looks; None without reducers.
         plan: What was attached; None for the dense policy.
+        words: Held by whoever prepares words, which two threads at a time may not.
     """
 
     policy: Any
@@ -74,11 +76,17 @@ class LerobotModel:
     postprocess: Any
     seen: SeenPoints | None
     plan: SamplerPlan | None
+    words: Lock = field(default_factory=Lock, compare=False)
 
     @property
     def device(self) -> torch.device:
         """Where the policy computes, and its processors put what it reads."""
         return next(self.policy.parameters()).device
+
+    def prepared(self, features: dict[str, Any]) -> Any:
+        """Returns observation features as the batch that the policy reads."""
+        with self.words:
+            return self.preprocess(features)
 
     def to(self, device: torch.device) -> 'LerobotModel':
         """Moves the policy, and tells its processors; actions come back to the CPU."""
@@ -124,6 +132,12 @@ def load_model_folder(
             config.vlm_model_name = str(folder / language_model)
     if not language_model:
         check_language_model(folder, config)
+    elif not (folder / language_model).is_dir():
+        raise BadCheckpoint(
+            f'{folder} reads sentences with the language model in {folder / language_model}, '
+            'which is no folder here; bring it there, or adopt the checkpoint again with the '
+            'language_model that is here.'
+        )
     try:
         plan = load_plan(folder)
         policy, seen = load_weights(config, folder, plan)
@@ -134,10 +148,13 @@ def load_model_folder(
             preprocessor_overrides=steps[0],
             postprocessor_overrides=steps[1],
         )
-    except BadCheckpoint:
+    except (BadCheckpoint, ImportError):
         raise
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BadCheckpoint(f'{folder} cannot be loaded by lerobot: {error}') from error
+    except Exception as error:  # whatever lerobot stumbles over
+        raise BadCheckpoint(
+            f'{folder} cannot be loaded by lerobot: {first_line(error)}. Copy the folder again, '
+            'or install the version of lerobot that wrote it.'
+        ) from error
     check_statistics(folder, config, before, after, absent)
     return LerobotModel(policy.eval(), before, after, seen, plan)
 

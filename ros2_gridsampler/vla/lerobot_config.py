@@ -83,6 +83,11 @@ def describe(model: LerobotModel, robot: Robot) -> LerobotConfig:
             "'diffusion' alone; set n_obs_steps to 1 in its config.json, or train it so."
         )
     shown = _shown(policy, robot)
+    if policy.env_state_feature:
+        raise BadCheckpoint(
+            'The policy reads the state of its environment (observation.environment_state), '
+            'which nobody measures here; train it on pictures and observation.state.'
+        )
     state, action = policy.robot_state_feature, policy.action_feature
     sizes = (state.shape[0] if state else 0, action.shape[0])
     expected = (len(robot.state.scale), len(robot.action.scale))
@@ -99,8 +104,6 @@ def describe(model: LerobotModel, robot: Robot) -> LerobotConfig:
     # Diffusion Policy looks for key points of its own in each map and has no tokens.
     dense = 0 if mapless else int(TowerCells.of(model.policy, first).count.prod())
     tokens = dense if model.plan is None else model.plan.tokens
-    # ACT and its like have no step for text.
-    steps = [type(step).__name__ for step in model.preprocess.steps]
     return LerobotConfig(
         robot,
         preparations,
@@ -108,7 +111,8 @@ def describe(model: LerobotModel, robot: Robot) -> LerobotConfig:
         tokens,
         dense,
         earlier=policy.n_obs_steps - 1,
-        reads_language=any('Tokenizer' in name for name in steps),
+        # ACT and its like have no step for text.
+        reads_language=any(hasattr(step, 'input_tokenizer') for step in model.preprocess.steps),
         continues=continues(model.policy),
         ensemble_decay=_ensemble_decay(policy, robot.period),
     )

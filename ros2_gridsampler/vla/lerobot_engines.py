@@ -104,7 +104,13 @@ def compile_policy(
                 raise EngineRefused(f'it fails on a made-up observation: {error}') from error
             found = policy.targets(actions)
             scale = np.abs(policy.targets(actions + 1) - found)
-            worst = max(worst, float(np.max(np.abs(found - wanted) / scale)))
+            # An action that never changed in the statistics has no scale, and comes out the same
+            # but for rounding.
+            rounding = 4 * np.finfo(np.float32).eps * np.abs(wanted)
+            error = np.maximum(np.abs(found - wanted) - rounding, 0)
+            error = error / np.maximum(scale, np.finfo(np.float32).tiny)
+            # NumPy's maximum keeps what is not a number, Python's does not.
+            worst = float(np.maximum(worst, error.max()))
         if not worst <= allowed:
             raise EngineRefused(
                 f'its chunks are off by {worst:.2g} scales ({allowed:.2g} allowed in '

@@ -47,7 +47,7 @@ def read_config(folder: Path) -> Any:
     from lerobot.configs.policies import PreTrainedConfig
 
     path = folder / CONFIG
-    content = _read_json(path)
+    content = read_json(path)
     kind, known = content.get('type'), sorted(PreTrainedConfig.get_known_choices())
     version = importlib.metadata.version('lerobot')
     if kind not in known:
@@ -66,7 +66,7 @@ def read_config(folder: Path) -> Any:
         return PreTrainedConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # whoever parses it ends in ways of its own
         raise BadCheckpoint(
-            f'{path} cannot be read by lerobot {version}: {_first_line(error)}. Install the '
+            f'{path} cannot be read by lerobot {version}: {first_line(error)}. Install the '
             'version of lerobot that wrote it.'
         ) from error
 
@@ -97,7 +97,9 @@ def fetch_snapshot(name: str, revision: str, out: Path) -> str:
         )
     partial = out.with_name(f'{out.name}.partial')
     try:
-        commit = HfApi().model_info(name, revision=revision or None).sha
+        api = HfApi()
+        commit = api.model_info(name, revision=revision or None).sha
+        published = api.list_repo_files(name, revision=commit)
         snapshot_download(
             name,
             revision=commit,
@@ -108,10 +110,15 @@ def fetch_snapshot(name: str, revision: str, out: Path) -> str:
     except Exception as error:  # of the hub, its client, or the network
         raise BadCheckpoint(
             f'{name} is no folder here, and cannot be fetched from {constants.ENDPOINT}: '
-            f'{_first_line(error)} Look at the name, at the network, and whether it needs '
+            f'{first_line(error)} Look at the name, at the network, and whether it needs '
             '`hf auth login`.'
         ) from error
     shutil.rmtree(partial / '.cache', ignore_errors=True)
+    for path in partial.iterdir():
+        if (
+            path.is_file() and path.name not in published
+        ):  # of a download of another commit that was stopped
+            path.unlink()
     partial.replace(out)
     return f'{name}@{commit}'
 
@@ -151,7 +158,7 @@ def registered_steps(folder: Path, name: str) -> list[str | None]:
         BadCheckpoint: The file cannot be read.
     """
     path = folder / f'{name}.json'
-    steps = _read_json(path).get('steps')
+    steps = read_json(path).get('steps')
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise BadCheckpoint(f'{path} lists no steps; copy the folder again.')
     return [step.get('registry_name') for step in steps]
@@ -163,22 +170,32 @@ def check_language_model(folder: Path, config: Any) -> None:
     Raises:
         BadCheckpoint: Says how to get it once, and where to name it.
     """
-    from huggingface_hub import try_to_load_from_cache
-
     named = {getattr(config, 'vlm_model_name', None): CONFIG}
-    for step in _read_json(folder / f'{PROCESSORS[0]}.json')['steps']:
+    for step in read_json(folder / f'{PROCESSORS[0]}.json')['steps']:
         if step.get('registry_name') == 'tokenizer_processor':
             named.setdefault(step.get('config', {}).get('tokenizer_name'), _FETCHED[1])
     for name, file in named.items():
         if not name or Path(name).is_dir():
             continue
-        if not isinstance(try_to_load_from_cache(name, file), str):
+        if cached(name, file) is None:
             raise BadCheckpoint(
                 f'{folder} reads sentences with {name!r}, which is not on this machine. Fetch its '
                 f'config and tokenizer once (hf download {name} --exclude "*.safetensors" '
                 '"*.bin" "*.pt"), or name a folder that holds them as language_model in the '
                 'description of the robot.'
             )
+
+
+def cached(name: str, file: str, revision: str | None = None) -> Path | None:
+    """Returns where a file of a repository of the hub is on this machine; None where it is not."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, file, revision=revision)
+    except HFValidationError:  # a folder of the machine where it was trained
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def check_statistics(
@@ -258,7 +275,12 @@ def _tensor_names(folder: Path) -> Iterator[str]:
             ) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the keys and values of a file of a checkpoint.
+
+    Raises:
+        BadCheckpoint: It is not there, or holds none.
+    """
     try:
         content = json.loads(path.read_text('utf-8'))
     except FileNotFoundError as error:
@@ -273,5 +295,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Returns how an error of lerobot begins, which may go on over many lines."""
     return str(error).strip().partition('\n')[0][:300] or type(error).__name__

@@ -99,7 +99,7 @@ class _Pictures:
     def __init__(self, policy: LerobotPolicy) -> None:
         self.own = policy.model.policy
         self.seen = policy.model.seen
-        self.names = [f'picture_{f.rpartition(".")[2]}' for f in self.own.config.image_features]
+        self.names = {f: f'picture_{i}' for i, f in enumerate(self.own.config.image_features)}
         first = next(iter(policy.config.preparations.values()))
         self.results = {}
         if self.seen is not None:
@@ -133,9 +133,8 @@ class _Act(_Network):
                 each for name, each in given.items() if name.startswith('picture_')
             ]
         }
-        for name in ('state', 'environment_state'):
-            if name in given:
-                batch[f'observation.{name}'] = given[name]
+        if 'state' in given:
+            batch['observation.state'] = given['state']
         actions: Tensor = self.policy.model(batch)[0]
         return (actions,)
 
@@ -163,12 +162,9 @@ class ActCut:
 
     def _arrays(self, batch: dict[str, Any]) -> Arrays:
         config = self._pictures.own.config
-        pairs = zip(self._pictures.names, config.image_features, strict=True)
-        given = {name: batch[feature] for name, feature in pairs}
+        given = {name: batch[feature] for feature, name in self._pictures.names.items()}
         if config.robot_state_feature:
             given['state'] = batch['observation.state']
-        if config.env_state_feature:
-            given['environment_state'] = batch['observation.environment_state']
         return self._pictures.with_shift(given)
 
     def infer(self, sessions: Mapping[str, Session], batch: Any) -> tuple[Tensor, list[Tensor]]:
@@ -297,7 +293,9 @@ class FlowCut:
             images, shown = own.prepare_images(batch)
         else:
             images, shown = own._preprocess_images(batch)
-        given = dict(zip(self._pictures.names, images, strict=True))
+        # lerobot's order: cameras that are not there come last, and not always all of them.
+        cameras = sorted(self._pictures.names, key=lambda feature: feature not in batch)
+        given = {self._pictures.names[c]: each for c, each in zip(cameras, images, strict=False)}
         given['shown'] = torch.stack(shown, 1).float()
         words, read = batch[_WORDS], batch[_READ].float()
         # One length for all sentences; what is padded is not read.

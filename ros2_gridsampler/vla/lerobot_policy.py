@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observation -> ActionChunk by a lerobot checkpoint: SmolVLA, pi0, pi0.5, ACT."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch import Tensor
 from ..acting.action_chunk import ActionChunk
 from ..acting.action_prefix import Prefix
 from ..device import to_arrays, to_device
-from ..policy.manifest import BadCheckpoint
+from ..files import write_whole
+from ..policy.manifest import BadCheckpoint, golden_chunk
 from ..policy.prediction import Prediction
 from ..seeing.observation import Observation
 from .lerobot_checkpoint import (
@@ -32,12 +34,14 @@ from .lerobot_checkpoint import (
 )
 from .lerobot_chunking import Guidance, known_steps
 from .lerobot_config import TowerCells, describe, golden_observation
-from .lerobot_folder import read_config
+from .lerobot_folder import CONFIG, first_line, read_config
 from .lerobot_weights import merge_adapter, needs_merging
 from .robot import Robot, state_vector
 
 # Another machine's arithmetic; in parts of the range of the golden chunk.
 GOLDEN_TOLERANCE = 1e-2
+# A state farther out than the statistics of any dataset.
+_FAR = 1e6
 
 
 class LerobotPolicy:
@@ -133,12 +137,13 @@ class LerobotPolicy:
             if known is not None:
                 numbers = self.config.robot.action.of_dataset(known).astype(np.float32)
                 features['action'] = to_device((numbers,), self._model.device)[0][None]
-            return self._model.preprocess(features)
+            return self._model.prepared(features)
         seen = (observation, *observation.earlier)
         chosen = [seen[min(place, len(seen) - 1)] for place in reversed(range(count + 1))]
-        batches = [self._model.preprocess(self.features(each)) for each in chosen]
+        batches = [self._model.prepared(self.features(each)) for each in chosen]
         reads = self._model.policy.config.input_features
-        return {name: torch.stack([batch[name] for batch in batches], 1) for name in reads}
+        read = [name for name in reads if name in batches[0]]
+        return {name: torch.stack([batch[name] for batch in batches], 1) for name in read}
 
     def infer(self, batch: Any, **guidance: Any) -> tuple[Tensor, list[Tensor]]:
         """Returns actions before the processors, and where each picture was read, if anywhere."""
@@ -161,15 +166,25 @@ class LerobotPolicy:
         Raises:
             ValueError: It has more tokens than the policy reads.
         """
-        for step in self._model.preprocess.steps:
-            if 'Tokenizer' not in type(step).__name__:
-                continue
-            count = len(step.input_tokenizer(sentence)['input_ids'])
-            if count > step.max_length:
-                raise ValueError(
-                    f'The instruction has {count} tokens, and this policy reads at most '
-                    f'{step.max_length}: {sentence!r}. Say it in fewer words.'
-                )
+        if not self.config.reads_language:
+            return
+        # pi0.5 writes its state behind the sentence: here with as many digits as it can have.
+        state = torch.full((len(self.config.robot.state.scale),), _FAR, device=self._model.device)
+        with self._model.words:
+            steps = iter(self._model.preprocess.steps)
+            said = self._model.preprocess.to_transition(
+                {'observation.state': state, 'task': sentence}
+            )
+            while not hasattr(step := next(steps), 'input_tokenizer'):
+                # A copy: the step of relative actions remembers the state of the last prediction.
+                said = copy.copy(step)(said)
+            (text,) = step.get_task(said)
+            count = len(step.input_tokenizer(text)['input_ids'])
+        if count > step.max_length:
+            raise ValueError(
+                f'The instruction has {count} tokens, with what this policy adds to it, and it '
+                f'reads at most {step.max_length}: {sentence!r}. Say it in fewer words.'
+            )
 
     def features(self, observation: Observation) -> dict[str, Any]:
         """Returns an observation under lerobot's names, in the numbers of the dataset."""
@@ -230,12 +245,20 @@ def adopt(
     absent = robot.absent_cameras
     model = load_model_folder(folder, robot.language_model, absent=absent, statistics=statistics)
     policy = LerobotPolicy(model, robot)
-    chunk = policy.predict(golden_observation(policy.config)).chunk
+    try:
+        chunk = policy.predict(golden_observation(policy.config)).chunk
+    except ValueError as error:
+        raise BadCheckpoint(f'{folder} does not predict: {error}') from error
+    except Exception as error:  # whatever lerobot stumbles over
+        raise BadCheckpoint(
+            f'{folder} does not predict: lerobot ends with {type(error).__name__}: '
+            f'{first_line(error)}. Compare what the policy reads, in {CONFIG}, with the robot.'
+        ) from error
     if statistics is not None:
         save_processors(model, folder)
     golden = tuple(tuple(row) for row in chunk.targets.tolist())
     adoption = Adoption(FORMAT, robot, hash_files(folder), golden, source)
-    (folder / ROBOT).write_text(json.dumps(cattrs.unstructure(adoption), indent=1))
+    write_whole(folder / ROBOT, json.dumps(cattrs.unstructure(adoption), indent=1))
     return policy
 
 
@@ -256,7 +279,7 @@ def load_lerobot_policy(
     model = load_model_folder(folder, robot.language_model, absent=robot.absent_cameras)
     policy = LerobotPolicy(model.to(device or torch.device('cpu')), robot)
     found = policy.predict(golden_observation(policy.config)).chunk.targets
-    expected = np.array(adoption.golden_actions)
+    expected = golden_chunk(folder / ROBOT, adoption.golden_actions, found.shape)
     difference = np.abs(found - expected).max() / max(float(np.ptp(expected)), 1e-9)
     if not difference <= GOLDEN_TOLERANCE:
         raise BadCheckpoint(

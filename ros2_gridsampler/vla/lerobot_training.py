@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lerobot policy and samples in physical units -> its loss, on new statistics, full or LoRA."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +38,7 @@ def with_samplers(model: LerobotModel, plan: SamplerPlan) -> LerobotModel:
 def with_statistics(
     model: LerobotModel,
     state: Float[np.ndarray, 'samples numbers'],
-    actions: Float[np.ndarray, 'samples actions'],
+    chunks: Float[np.ndarray, 'samples steps actions'],
     pictures: UInt8[np.ndarray, 'samples height width 3'],
 ) -> LerobotModel:
     """Returns the processors that normalise by these samples, in the numbers of the dataset.
@@ -45,15 +46,23 @@ def with_statistics(
     Args:
         model: Policy whose processors are replaced.
         state: Samples of the state.
-        actions: Samples of the actions.
+        chunks: Samples of the actions, from the time of the state on.
         pictures: Pictures of all cameras; only ACT normalises pictures.
     """
     from lerobot.policies.factory import make_pre_post_processors
 
     colours = pictures.reshape(-1, 3) / 255
     found = {name: _statistics(colours, (3, 1, 1)) for name in model.policy.config.image_features}
-    found |= {STATE: _statistics(state, (-1,)), ACTION: _statistics(actions, (-1,))}
+    found |= {STATE: _statistics(state, (-1,)), ACTION: _statistics(chunks[:, 0], (-1,))}
     before, after = make_pre_post_processors(model.policy.config, dataset_stats=found)
+    for step in before.steps:
+        if type(step).__name__ == 'RelativeActionsProcessorStep' and step.enabled:
+            # What is normalised are the offsets of all steps from the state.
+            whole = {STATE: torch.from_numpy(state), ACTION: torch.from_numpy(chunks)}
+            told = copy.copy(step)(before.to_transition(whole))
+            offsets = before.to_output(told)[ACTION].numpy()
+            found[ACTION] = _statistics(offsets.reshape(-1, offsets.shape[-1]), (-1,))
+            before, after = make_pre_post_processors(model.policy.config, dataset_stats=found)
     return dataclasses.replace(model, preprocess=before, postprocess=after)
 
 

@@ -9,7 +9,6 @@ with a printed line and no more; here that is an error.
 
 import contextlib
 import io
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from ..policy.manifest import BadCheckpoint
 from .lerobot import REDUCERS, SamplerPlan, SeenPoints, attach
-from .lerobot_folder import ADAPTER, WEIGHTS
+from .lerobot_folder import ADAPTER, WEIGHTS, cached, read_json
 from .vision_tower import REDUCER
 
 
@@ -63,7 +62,10 @@ def load_weights(
             except RuntimeError as error:
                 outcome.append(str(error))
                 raise
-            outcome.append(_misfit(self, found.missing_keys, found.unexpected_keys))
+            outcome.append(
+                _misfit(self, found.missing_keys, found.unexpected_keys)
+                or _quantised(self, state_dict)
+            )
             return found
 
     # It prints what it does, and standard output may be somebody's JSON.
@@ -98,6 +100,20 @@ def _misfit(policy: Any, missing: list[str], unexpected: list[str]) -> str:
     return f'it lacks {_few(lacking)} and has {_few(unexpected)} besides{hint}'
 
 
+def _quantised(policy: Any, given: Mapping[str, Tensor]) -> str:
+    """Returns which weights are numbers of 8 bits, that mean nothing without their scales."""
+    state = policy.state_dict()
+    small = [
+        name
+        for name, tensor in given.items()
+        if state[name].is_floating_point()
+        and not (tensor.is_floating_point() and tensor.itemsize > 1)
+    ]
+    if not small:
+        return ''
+    return f'it has {_few(small)} in {given[small[0]].dtype}, not in floating point'
+
+
 def _few(names: list[str]) -> str:
     return f'{", ".join(sorted(names)[:3]) or "nothing"}{", ..." if len(names) > 3 else ""}'
 
@@ -122,7 +138,7 @@ def merge_adapter(config: Any, folder: Path) -> str:
     """
     from peft import PeftModel
 
-    content = json.loads((folder / ADAPTER).read_text('utf-8'))
+    content = read_json(folder / ADAPTER)
     name, revision = content.get('base_model_name_or_path'), content.get('revision')
     if not name:
         raise BadCheckpoint(
@@ -143,16 +159,11 @@ def merge_adapter(config: Any, folder: Path) -> str:
 
 def _base_folder(folder: Path, name: str, revision: str | None) -> Path:
     """Returns where a base is: a path, beside the adapter, or in the local cache of the hub."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
     for path in (Path(name).expanduser(), folder / name):
         if (path / WEIGHTS).is_file():
             return path
-    with contextlib.suppress(HFValidationError):
-        found = try_to_load_from_cache(name, WEIGHTS, revision=revision)
-        if isinstance(found, str):
-            return Path(found).parent
+    if (found := cached(name, WEIGHTS, revision)) is not None:
+        return found.parent
     pinned = f' --revision {revision}' if revision else ''
     raise BadCheckpoint(
         f'{folder} is an adapter (LoRA) of {name!r}, which is not on this machine. Fetch it once '

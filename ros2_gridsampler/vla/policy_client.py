@@ -63,7 +63,8 @@ class PolicyClient:
         from websockets.uri import parse_uri
 
         try:
-            parse_uri(address)
+            # The host as the resolver will be asked for it.
+            parse_uri(address).host.encode('idna')
         except (InvalidURI, ValueError) as error:
             raise ValueError(
                 f'{address!r} is no address of a policy server; write ws://HOST:PORT.'

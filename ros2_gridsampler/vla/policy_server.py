@@ -33,8 +33,17 @@ _LOG = logging.getLogger(__name__)
 
 
 def describe_robot(config: DeployedConfig) -> RemoteRobot:
-    """Returns what a client has to send to a policy, and what comes back: all in its own units."""
+    """Returns what a client has to send to a policy, and what comes back: all in its own units.
+
+    Raises:
+        ValueError: The policy reads more than a client can send.
+    """
     streams = config.observation
+    if streams.earlier:
+        raise ValueError(
+            f'This policy reads {streams.earlier + 1} observations at once, and a client sends '
+            'the newest alone; let its policy node open it on this machine.'
+        )
     return RemoteRobot(
         {camera: f'observation/images/{camera}' for camera in config.cameras},
         streams.resolution,
@@ -47,6 +56,7 @@ def describe_robot(config: DeployedConfig) -> RemoteRobot:
         uses_command=streams.uses_command,
         uses_instruction=streams.uses_instruction,
         continues=config.continues,
+        ensemble_decay=config.ensemble_decay,
         depth=dict(streams.depth),
     )
 
@@ -64,6 +74,7 @@ class PolicyServer:
         robot: What it tells clients of the robot.
 
     Raises:
+        ValueError: The policy cannot be served.
         OSError: Nobody can listen there.
     """
 

@@ -9,7 +9,6 @@ the tokens are those of the variant. At the border the variants lose part of the
 corrected, unless the border is kept as released.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..files import hash_file
 from ..policy.grid_sampler import PointReader, exact, read_bilinear
 
 Convention = Literal['align_corners', 'align_corners_layer_norm', 'half_pixel_zero_padding']
@@ -136,16 +135,26 @@ def convert(arrays: Mapping[str, NDArray[np.float32]], release: Release) -> Rele
             f'Convention {release.convention!r} has {"a" if normalised else "no"} LayerNorm '
             f'before the point predictor, but the weights have {"none" if normalised else "one"}.'
         )
-    if scale is not None and offset is not None and 'predict.0.weight' in found:
-        first = found['predict.0.weight']
-        found['predict.0.bias'] = found['predict.0.bias'] + first @ offset
-        found['predict.0.weight'] = first * scale
     try:
-        channels = found['predict.0.weight'].shape[1]
-        sampler = ReleasedSampler(channels, len(found['predict.2.bias']) // 2, release)
-        sampler.load_state_dict({name: torch.from_numpy(a) for name, a in found.items()})
-    except (KeyError, RuntimeError) as error:
+        if scale is not None and offset is not None:
+            first = found['predict.0.weight']
+            found['predict.0.bias'] = found['predict.0.bias'] + first @ offset
+            found['predict.0.weight'] = first * scale
+        return _filled({name: torch.from_numpy(a) for name, a in found.items()}, release)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f'These are not the weights of a GridS sampler: {error}') from error
+
+
+def _filled(tensors: Mapping[str, Tensor], release: Release) -> ReleasedSampler:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+            what = 'holds numbers that are not finite'
+            if not tensor.is_floating_point():
+                what = f'holds {tensor.dtype}, no weights in floating point'
+            raise ValueError(f'{name} {what}; get the file again where it was published.')
+    channels = tensors['predict.0.weight'].shape[1]
+    sampler = ReleasedSampler(channels, len(tensors['predict.2.bias']) // 2, release)
+    sampler.load_state_dict(tensors)
     return sampler.eval()
 
 
@@ -157,15 +166,17 @@ def convert_file(path: Path, convention: Convention, border: Border = 'corrected
     Raises:
         ValueError: `convert` refuses the tensors, or the file is not a safetensors file.
     """
-    data = path.read_bytes()
-    release = Release(convention, border, hashlib.sha256(data).hexdigest())
+    release = Release(convention, border, hash_file(path))
+    parts = ('scout_mlp', 'coord_encoder', 'input_norm')
     try:
-        arrays = load(data)
+        with safe_open(path, 'pt') as file:
+            named = [name for name in file.keys() if any(part in name for part in parts)]  # noqa: SIM118
+            own = {name: file.get_tensor(name) for name in named}
     except SafetensorError as error:
         raise ValueError(f'{path} is not a safetensors file: {error}') from error
-    parts = ('scout_mlp', 'coord_encoder', 'input_norm')
-    own = {name: a for name, a in arrays.items() if any(part in name for part in parts)}
-    return pack(convert(own, release))
+    # NumPy has no bfloat16, in which policies are published.
+    floats = {n: t.float() if t.is_floating_point() else t for n, t in own.items()}
+    return pack(convert({name: tensor.numpy() for name, tensor in floats.items()}, release))
 
 
 def pack(sampler: ReleasedSampler) -> bytes:
@@ -204,12 +215,9 @@ def load_released(path: Path) -> ReleasedSampler:
         metadata.get('grids.source_sha256', ''),
     )
     try:
-        channels = tensors['predict.0.weight'].shape[1]
-        sampler = ReleasedSampler(channels, len(tensors['predict.2.bias']) // 2, release)
-        sampler.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
+        return _filled(tensors, release)
+    except (KeyError, IndexError, TypeError, RuntimeError) as error:
         raise ValueError(f'{path} does not hold a GridS sampler: {error}') from error
-    return sampler.eval()
 
 
 def _rename(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -226,7 +234,8 @@ def _rename(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.f
                 raise ValueError(f'{name!r} is not a tensor of a published sampler.') from None
         if own in renamed:
             raise ValueError(f'{name!r} is there twice; convert one sampler at a time.')
-        value = np.asarray(array, np.float32)
+        # What is no floating point is refused by its name.
+        value = np.asarray(array, np.float32 if array.dtype.kind == 'f' else None)
         # Flax multiplies from the left.
         renamed[own] = np.ascontiguousarray(value.T if parts[-1] == 'kernel' else value)
     return renamed

@@ -64,6 +64,7 @@ class RemotePolicy:
         example, patience = robot.example(), robot.first_timeout
         # The first call may compile the policy, and makes the connection.
         chunk = robot.chunk(client.call(robot.message(example), patience), example)
+        self._serves = _served(client.metadata)
         self.config = RemoteConfig(robot, len(chunk.targets))
         for _ in range(_MEASURED):
             self._predict(example, patience)
@@ -123,6 +124,12 @@ class RemotePolicy:
         begin = self._steady()
         try:
             answer = self._client.call(self._robot.message(observation, prefix), limit)
+            if _served(self._client.metadata) != self._serves:
+                # Another robot's numbers may have the same shape.
+                raise ValueError(
+                    f'The server at {self._client.address} serves another policy, or another '
+                    'robot, than at configure. Serve the first one again, or configure anew.'
+                )
             chunk = self._robot.chunk(answer, observation)
             if len(chunk.targets) != self.config.steps:
                 raise ValueError(
@@ -204,6 +211,16 @@ def _described(client: PolicyClient) -> RemoteRobot:
             f'The server at {client.address} describes its robot in words that are not known '
             f'here: {error}. Install the same version on both machines, or set remote_robot.'
         ) from error
+
+
+def _served(metadata: dict[str, Any]) -> Any:
+    """What must not change while a policy drives: the robot and the weights, where ours says."""
+    described = metadata.get(DESCRIPTION)
+    if not isinstance(described, dict):
+        return None
+    policy = described.get('policy')
+    weights = policy.get('weights sha256') if isinstance(policy, dict) else None
+    return described.get('robot'), weights
 
 
 def _said(metadata: dict[str, Any]) -> Any:

@@ -70,6 +70,8 @@ class RemoteRobot:
         uses_instruction: Whether a sentence is sent.
         continues: Whether the steps under way are sent, as `observation/prefix` in the units of
             the actions; for policies of this package that go on from them.
+        ensemble_decay: How the chunks of a policy that is made for temporal ensembling weigh, as
+            `ScheduleConfig.ensemble_decay`; by default it is made for none.
         depth: Cameras that publish distances -> what their pictures show of them.
         prompt_key: Key of the sentence.
         actions_key: Key of the actions in the answer.
@@ -94,6 +96,7 @@ class RemoteRobot:
     uses_command: bool = False
     uses_instruction: bool = True
     continues: bool = False
+    ensemble_decay: float | None = field(default=None, metadata={'unit': '1/s'})
     depth: dict[str, DepthRange] = field(default_factory=dict)
     prompt_key: str = 'prompt'
     actions_key: str = 'actions'
@@ -318,8 +321,8 @@ class RemoteConfig(ConfigOfRobot):
 
     @property
     def ensemble_decay(self) -> float | None:
-        """None: whether chunks are averaged is the user's word."""
-        return None
+        """`ScheduleConfig.ensemble_decay` of a policy made for temporal ensembling, or None."""
+        return self.robot.ensemble_decay
 
     @property
     def continues(self) -> bool:

@@ -3,7 +3,7 @@
 """What the numbers of somebody else's policy mean: joints, units, cameras, period."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acting.action_chunk import ActionSpace
+from ..bounds import checked
 from ..files import read_yaml, structure
 from ..seeing.observation import Observation
 
@@ -50,6 +51,7 @@ class Units:
 
 
 @dataclass(frozen=True)
+@checked
 class Robot:
     """What a lerobot checkpoint does not say.
 
@@ -65,20 +67,20 @@ class Robot:
         action: Units of the actions' numbers.
         period: Time between two actions, 1 / fps of the dataset [s].
         language_model: Folder with config, processor and tokenizer of the policy's language
-            model, absolute or beside this file; empty for the name in config.json, which must
-            then be in the local cache.
+            model: absolute, beside the YAML file, or in the checkpoint's folder; empty for the
+            name in config.json, which must then be in the local cache.
         absent_cameras: Features of the policy that no camera of this robot provides, for
             policies that were fine-tuned without them.
     """
 
     cameras: dict[str, str]
-    resolution: tuple[int, int]
+    resolution: tuple[int, int] = field(metadata={'unit': 'px', 'minimum': 1, 'maximum': 16384})
     joints: tuple[str, ...]
     uses_pose: bool
     state: Units
     action_space: ActionSpace
     action: Units
-    period: float
+    period: float = field(metadata={'unit': 's', 'above': 0, 'maximum': 10})
     language_model: str = ''
     absent_cameras: tuple[str, ...] = ()
 
@@ -98,8 +100,6 @@ class Robot:
             raise ValueError(f'Every camera needs a feature of its own, got {self.cameras}.')
         if both := sorted(set(self.absent_cameras) & set(self.cameras.values())):
             raise ValueError(f'{both} are cameras and absent_cameras; name each once.')
-        if not self.period > 0:
-            raise ValueError(f'The period must be positive, got {self.period} s.')
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,10 @@ def load_robot(path: Path) -> Robot:
     """
     content = read_yaml(path)
     try:
-        return structure(content, Robot)
+        robot = structure(content, Robot)
     except ValueError as error:
         raise ValueError(f'{path} does not describe a robot: {error}.') from error
+    beside = path.absolute().parent / robot.language_model
+    if robot.language_model and beside.is_dir():
+        return replace(robot, language_model=str(beside))
+    return robot
