@@ -70,6 +70,17 @@ def test_the_table_of_a_card_is_what_the_manifest_beside_it_holds():
         ]
 
 
+def test_the_command_of_the_cards_shows_both_encoders_in_one_table(capsys):
+    mine = 'test/test_docs_encoders.py'
+    (block,) = [block for block in blocks('models/encoders/README.md') if block.run_by == mine]
+    ((program, *words),) = block.commands
+    assert program == 'gridsampler'
+    main(words)
+    said = capsys.readouterr().out
+    assert ' mae_libero ' in said.partition('read linearly')[2]
+    assert ' mi_mae_libero ' in said.partition('read linearly')[2]
+
+
 class LiveTutorial:
     """The commands for a running node, by the services and topics that they stand for."""
 
