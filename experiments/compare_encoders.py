@@ -16,6 +16,7 @@ from ros2_gridsampler.bags.bag_reader import find_bags
 from ros2_gridsampler.command_line.arguments import Bags, Recipe
 from ros2_gridsampler.device import torch_device
 from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
+from ros2_gridsampler.encoders.probe_scores import Score
 from ros2_gridsampler.files import write_whole
 from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.training.mi_mae import METHODS
@@ -30,7 +31,7 @@ from ros2_gridsampler.training.pretrain_encoder import pretrain
 from ros2_gridsampler.training.recipe import read_recipe
 
 from . import run
-from .probes import EPISODES, Score, prober
+from .probes import EPISODES, prober
 
 UNTRAINED = 'untrained'
 

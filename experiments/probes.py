@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frozen encoder and labelled pictures or bags -> how much a linear reader gets out of it."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cattrs
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -22,10 +24,16 @@ from ros2_gridsampler.command_line.arguments import Json
 from ros2_gridsampler.command_line.outputs import json_output
 from ros2_gridsampler.datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ros2_gridsampler.device import to_arrays, to_device, torch_device
-from ros2_gridsampler.encoders.encoder_checkpoint import EncoderManifest, load_encoder
+from ros2_gridsampler.encoders.encoder_checkpoint import (
+    EncoderManifest,
+    load_encoder,
+    load_encoder_manifest,
+)
+from ros2_gridsampler.encoders.probe_scores import PROBES, Score
 from ros2_gridsampler.evaluating.success_rate import wilson_interval
-from ros2_gridsampler.files import find
+from ros2_gridsampler.files import find, write_whole
 from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.policy.manifest import MANIFEST
 from ros2_gridsampler.training.pretrain_config import is_held_out
 from ros2_gridsampler.training.recipe import load_recipe
 
@@ -35,27 +43,6 @@ from .labelled_pictures import LabelledPictures, read_labelled
 EPISODES = Path('models/recipes/libero_spatial.yaml')
 NEIGHBOURS = 20
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Score:
-    """One line of a result.
-
-    Attributes:
-        probe: What was asked of the features.
-        features: 'mean' token, whole 'map', or 'none'.
-        value: In `unit`.
-        unit: '%' right, or 'cm' of error.
-        interval: 95%, over pictures or over episodes.
-        samples: Pictures or episodes.
-    """
-
-    probe: str
-    features: str
-    value: float
-    unit: str
-    interval: tuple[float, float]
-    samples: int
 
 
 @torch.inference_mode()
@@ -246,6 +233,7 @@ def main(
     every: int = 4,
     most: int = 10000,
     device: str = 'auto',
+    keep: bool = False,
 ) -> None:
     """Measure a frozen encoder by linear readers: classes of pictures, or positions in bags.
 
@@ -260,17 +248,19 @@ def main(
         every: One in so many frames of the bags.
         most: Labelled pictures to fit on and to measure on, each.
         device: Where the encoder computes: auto (the GPU, if any), cpu, cuda or cuda:1.
+        keep: Write the scores into the manifest of the encoder, where `gridsampler encoders list`
+            finds them.
     """
     place = torch_device(device)
     with json_output(json) as write:
-        model, manifest = load_encoder(find('models/encoders', encoder))
+        folder = find('models/encoders', encoder)
+        model, manifest = load_encoder(folder)
         ask = prober(data, recipe, cache, held_out, every, most)
         scores = ask(model.to(place), manifest)
         for score in scores:
-            low, high = score.interval
             print(
-                f'{score.probe}, {score.features}: {score.value:.2f} {score.unit} '
-                f'(95% {low:.2f} to {high:.2f}, {score.samples})'
+                f'{score.probe}, {score.features} [{score.unit}]: {score}, {score.samples} of '
+                f'{score.data}'
             )
         content = {
             'encoder': encoder,
@@ -280,6 +270,16 @@ def main(
             'scores': [asdict(score) for score in scores],
         }
         write(content)
+        if keep:
+            keep_scores(folder, scores)
+
+
+def keep_scores(folder: Path, scores: Sequence[Score]) -> None:
+    """Writes scores into the manifest of an encoder, in place of those that were there."""
+    manifest = load_encoder_manifest(folder)
+    results = {**manifest.results, PROBES: [asdict(score) for score in scores]}
+    content = cattrs.unstructure(replace(manifest, results=results))
+    write_whole(folder / MANIFEST, json.dumps(content, indent=1))
 
 
 def prober(
@@ -293,7 +293,8 @@ def prober(
         for folder in data:
             if folder not in recordings:
                 fit, measure = read_labelled(folder, manifest.preparation, most)
-                scores += probe_classes(encoder, fit, measure)
+                found = probe_classes(encoder, fit, measure)
+                scores += [replace(score, data=folder.name) for score in found]
         if recordings:
             bags = find_bags(recordings)
             places, names = read_places(bags, load_recipe(recipe).episodes, cache, every)
@@ -308,7 +309,9 @@ def prober(
                     f'The encoder was trained on {len(seen)} of the held-out bags, '
                     f'{min(seen)} for one; give its own --held-out.'
                 )
-            scores += probe_places(encoder, places, np.array(measured, np.int64))
+            found = probe_places(encoder, places, np.array(measured, np.int64))
+            name = ', '.join(path.name for path in recordings)
+            scores += [replace(score, data=name) for score in found]
         return scores
 
     return ask

@@ -3,15 +3,23 @@
 """Published and foreign encoders become ones that a policy can use, or are refused by name."""
 
 import argparse
+import json
+import os
 import pickle
 import shlex
+import signal
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from camera_bags import write_bag
+from hypothesis import given
+from hypothesis import strategies as st
 from policies import tiny_policy
 from safetensors.torch import save_file
 from test_encoder_swap import keep_encoder
@@ -19,13 +27,19 @@ from test_encoder_swap import keep_encoder
 from ros2_gridsampler.command_line.encoder_commands import list_known, show, verify
 from ros2_gridsampler.command_line.training_commands import import_encoder as import_command
 from ros2_gridsampler.encoders.compatibility import PolicyNeeds
-from ros2_gridsampler.encoders.encoder_checkpoint import ENCODER_WEIGHTS, load_encoder
+from ros2_gridsampler.encoders.encoder_checkpoint import (
+    ENCODER_WEIGHTS,
+    load_encoder,
+    load_encoder_manifest,
+)
+from ros2_gridsampler.encoders.probe_scores import Score, read_scores, score_table
 from ros2_gridsampler.encoders.published_encoders import (
     NotAnEncoder,
     import_encoder,
     read_tensors,
     resize_positions,
 )
+from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.policy.manifest import load_manifest
@@ -262,6 +276,67 @@ def test_the_list_says_what_keeps_an_encoder_from_a_policy(tmp_path, capsys):
     assert '"method": "mi_mae"' in capsys.readouterr().out
 
 
+def test_one_table_says_what_each_encoder_is_good_for(tmp_path, capsys):
+    list_known(store=tmp_path)
+    found = capsys.readouterr().out
+    table = found[found.index('read linearly') :].splitlines()
+    assert table[0].split()[-4:] == ['mae_libero', 'mi_mae_libero', 'no', 'picture']
+    (row,) = [line for line in table if line.startswith('gripper from the map')]
+    for name in ('mae_libero', 'mi_mae_libero'):
+        (score,) = [
+            score
+            for score in read_scores(load_encoder_manifest(find('models/encoders', name)))
+            if (score.probe, score.features) == ('gripper', 'map')
+        ]
+        assert f'{score.value:.2f} ({score.interval[0]:.2f} to' in row
+    assert 'gripper from the map [cm], 64 of libero_spatial' in row
+
+
+SCORES = st.lists(
+    st.builds(
+        Score,
+        probe=st.sampled_from(['object', 'goal']),
+        features=st.sampled_from(['mean', 'map', 'none']),
+        value=st.floats(0, 100),
+        unit=st.just('cm'),
+        interval=st.tuples(st.floats(0, 100), st.floats(0, 100)),
+        samples=st.integers(1, 100),
+        data=st.sampled_from(['', 'a place', 'another']),
+    ),
+    max_size=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(['one', 'two', 'three']), SCORES))
+def test_a_row_compares_only_what_was_asked_of_the_same_data(encoders):
+    heads, *rows = score_table(encoders).splitlines()
+    probed = [name for name, scores in encoders.items() if scores]
+    assert heads.split()[-len(probed) - 2 :] == [*probed, 'no', 'picture']
+    everything = [score for scores in encoders.values() for score in scores]
+    seen = [score for score in everything if score.features != 'none']
+    asked = {(s.probe, s.features, s.samples, s.data) for s in seen}
+    assert len(rows) == len(asked)
+    for score in seen:
+        assert any(score.probe in row and f'the {score.features} ' in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    'probes',
+    ['many', [{'probe': 'object'}], [{'probe': '\x1b[2J', 'features': 'map', 'value': 1.0}]],
+)
+def test_scores_that_cannot_be_read_are_told_and_do_not_hide_the_encoder(tmp_path, capsys, probes):
+    policy = tiny_policy()
+    keep_encoder(policy.encoder, tmp_path / 'received', {'probes': probes})
+    sha256 = load_encoder(tmp_path / 'received')[1].weights_sha256
+    (tmp_path / 'received').rename(tmp_path / sha256)
+    (tmp_path / 'names.json').write_text(json.dumps({'theirs': sha256}))
+    list_known(store=tmp_path)
+    said = capsys.readouterr()
+    assert 'theirs: ' in said.out
+    assert 'The scores of theirs cannot be read' in said.err
+    assert '\x1b' not in said.err + said.out
+
+
 @pytest.mark.parametrize('sample_after', [3, 0], ids=['after the tower', 'before it'])
 def test_an_encoder_learns_the_features_that_a_policy_knows(tmp_path, sample_after):
     pytest.importorskip('lightning_fabric')
@@ -273,33 +348,89 @@ def test_an_encoder_learns_the_features_that_a_policy_knows(tmp_path, sample_aft
     torch.manual_seed(5)
     keep_encoder(Encoder(policy.config.encoder), tmp_path / 'stranger')
     bags = [write_bag(tmp_path / f'bag{number}', number) for number in range(3)]
-    config = AdaptConfig(steps=60, batch=8, every=1)
-    found = adapt(
-        tmp_path / 'policy', tmp_path / 'stranger', bags, tmp_path / 'out', tmp_path / 'c', config
-    )
-    assert found['features after'] < 0.7 * found['features before']
+    config = AdaptConfig(steps=60, batch=8, every=1, check_every=20)
+    folders = (tmp_path / 'policy', tmp_path / 'stranger')
+    found = adapt(*folders, bags, tmp_path / 'out', tmp_path / 'c', config)
+    assert found.measured['features after'] < 0.7 * found.measured['features before']
+    alignment = found.fits['alignment']
+    assert found.measured['features after'] == pytest.approx(min(alignment.errors), abs=1e-5)
     adapted, manifest = load_encoder(tmp_path / 'out')
     assert adapted.config == policy.config.encoder
     needs = PolicyNeeds.of(load_manifest(tmp_path / 'policy'), 'policy')
     assert needs.is_validated(manifest)
-    assert manifest.training['adapted on'] == ['bag0', 'bag1']
+    training = manifest.training
+    assert [training[key] for key in ('adapted on', 'chosen on', 'measured on')] == [
+        ['bag0', 'bag1'],
+        ['bag2'],
+        ['bag2'],
+    ]
+    assert training['fits']['alignment']['kept'] == alignment.kept
     needs.check(manifest, 'out', allow_unvalidated=False, known=())
-    for taken in ('policy', 'stranger'):
-        with pytest.raises(ValueError, match=f'{taken} is what is to be adapted'):
-            adapt(
-                tmp_path / 'policy',
-                tmp_path / 'stranger',
-                bags,
-                tmp_path / taken,
-                tmp_path / 'c',
-                config,
-            )
+    for taken in folders:
+        with pytest.raises(ValueError, match=f'{taken.name} is what is to be adapted'):
+            adapt(*folders, bags, taken, tmp_path / 'c', config)
     with pytest.raises(ValueError, match='give a recipe'):
-        adapt(
-            tmp_path / 'policy',
-            tmp_path / 'stranger',
-            bags,
-            tmp_path / 'out',
-            tmp_path / 'c',
-            AdaptConfig(steps=1, cloning_steps=1),
-        )
+        cloning = AdaptConfig(steps=1, cloning_steps=1)
+        adapt(*folders, bags, tmp_path / 'out', tmp_path / 'c', cloning)
+    with pytest.raises(ValueError, match=r'another recipe \(batch differ\)'):
+        adapt(*folders, bags, tmp_path / 'out', tmp_path / 'c', replace(config, batch=4))
+
+
+def test_an_adaptation_that_was_stopped_goes_on_to_the_same_encoder(tmp_path):
+    pytest.importorskip('lightning_fabric')
+    from ros2_gridsampler.training.adapt_config import AdaptConfig
+    from ros2_gridsampler.training.adapt_encoder import adapt
+
+    policy = tiny_policy()
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+    torch.manual_seed(5)
+    keep_encoder(Encoder(policy.config.encoder), tmp_path / 'stranger')
+    bags = [write_bag(tmp_path / f'bag{number}', number) for number in range(4)]
+    config = AdaptConfig(steps=100, batch=8, every=1, check_every=10, held_out=0.5)
+
+    def run(name):
+        folders = (tmp_path / 'policy', tmp_path / 'stranger')
+        return adapt(*folders, bags, tmp_path / name, tmp_path / 'c', config)
+
+    whole = run('whole')
+    log = tmp_path / 'stopped' / 'alignment' / 'log.jsonl'
+
+    def stop():
+        while not log.exists() or not log.read_text():
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        with pytest.raises(InterruptedError, match='the same command goes on'):
+            run('stopped')
+        stopper.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not (tmp_path / 'stopped' / ENCODER_WEIGHTS).exists()
+    assert run('stopped') == whole
+    files = [tmp_path / name / ENCODER_WEIGHTS for name in ('whole', 'stopped')]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    training = load_encoder(tmp_path / 'whole')[1].training
+    assert [training[key] for key in ('chosen on', 'measured on')] == [['bag1'], ['bag3']]
+
+
+def test_an_encoder_that_gives_the_features_already_stays_as_it_is(tmp_path):
+    pytest.importorskip('lightning_fabric')
+    from ros2_gridsampler.training.adapt_config import AdaptConfig
+    from ros2_gridsampler.training.adapt_encoder import adapt
+
+    policy = tiny_policy()
+    keep_encoder(policy.encoder, tmp_path / 'own')
+    save_checkpoint(policy, tmp_path / 'policy', training={}, results={})
+    bags = [write_bag(tmp_path / f'bag{number}', number) for number in range(2)]
+    config = AdaptConfig(steps=1000, batch=4, every=1, check_every=5, patience=2)
+    folders = (tmp_path / 'policy', tmp_path / 'own')
+    fit = adapt(*folders, bags, tmp_path / 'out', tmp_path / 'c', config).fits['alignment']
+    # Two looks in vain, and the way down.
+    assert (fit.made, fit.kept) == (15, 0)
+    assert 'step 0 is kept' in str(fit)
+    one, other = (load_encoder(tmp_path / name)[1].encoder_sha256 for name in ('own', 'out'))
+    assert one == other

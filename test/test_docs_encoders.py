@@ -13,6 +13,8 @@ from policies import tiny_policy
 from test_encoder_swap import keep_encoder
 
 from ros2_gridsampler.command_line import main
+from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder_manifest
+from ros2_gridsampler.encoders.probe_scores import read_scores
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
@@ -41,9 +43,9 @@ def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
         'BAGS': str(tmp_path / 'bags'),
         'ENCODERS': str(tmp_path / 'encoders'),
         'ENCODERS/site_b': str(tmp_path / 'encoders' / 'site_b'),
-        '400': '3',
     }
     commands = [[names.get(word, word) for word in words] for words in tutorial()]
+    commands[0] += ['--steps', '3']
     assert [words[1] for words in commands] == ['adapt', 'encoders', 'encoders', 'encoders']
     # The last one serves until it is stopped; test_encoder_server has it.
     for words in commands[:-1]:
@@ -53,6 +55,30 @@ def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
     assert 'features after' in said
     assert 'all checks passed' in said
     assert 'mi_mae_libero' in said
+
+
+def test_the_table_of_a_card_is_what_the_manifest_beside_it_holds():
+    folders = [path.parent for path in sorted(ROOT.glob('models/encoders/*/manifest.json'))]
+    assert folders
+    for folder in folders:
+        scores = read_scores(load_encoder_manifest(folder))
+        rows = [line for line in (folder / 'README.md').read_text().splitlines() if ' to ' in line]
+        assert [row for row in rows if row.startswith('| ')] == [
+            f'| {score.probe}, {score.features} | {score.value:.2f} {score.unit} | '
+            f'{score.interval[0]:.2f} to {score.interval[1]:.2f} | {score.samples} |'
+            for score in scores
+        ]
+
+
+def test_the_command_of_the_cards_shows_both_encoders_in_one_table(capsys):
+    mine = 'test/test_docs_encoders.py'
+    (block,) = [block for block in blocks('models/encoders/README.md') if block.run_by == mine]
+    ((program, *words),) = block.commands
+    assert program == 'gridsampler'
+    main(words)
+    said = capsys.readouterr().out
+    assert ' mae_libero ' in said.partition('read linearly')[2]
+    assert ' mi_mae_libero ' in said.partition('read linearly')[2]
 
 
 class LiveTutorial:
@@ -166,6 +192,14 @@ def test_the_tutorial_swaps_serves_and_rolls_back_while_the_simulated_arm_is_dri
     assert 'Traceback' not in node.text
     assert node.end() == 0
     assert arm.end() == 0
+
+
+def test_the_page_names_the_defaults_of_an_adaptation_as_they_are():
+    from ros2_gridsampler.training.adapt_config import AdaptConfig
+
+    config = AdaptConfig()
+    for name in ('held_out', 'check_every', 'patience', 'steps', 'cloning_steps'):
+        assert f'`--{name.replace("_", "-")}` ({getattr(config, name):g})' in PAGE, name
 
 
 def test_the_page_names_the_thresholds_as_they_are():

@@ -4,9 +4,13 @@
 
 import json
 import os
+import resource
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fuzzed_encoders import SMALL, save_small_encoder
@@ -17,6 +21,9 @@ from ros2_gridsampler.encoders.server_manifest import list_encoders, write_serve
 from ros2_gridsampler.encoders.weight_chunks import CHUNK_BYTES, Chunk, chunk_count, split
 from ros2_gridsampler.policy.policy_config import EncoderConfig
 
+# A soak is asked for by numbers in the environment.
+FOLLOWERS = int(os.environ.get('GRIDSAMPLER_FLEET', '3'))
+PROCESSES = int(os.environ.get('GRIDSAMPLER_FLEET_PROCESSES', '1'))
 pytestmark = pytest.mark.timeout(1200)
 NODE = 'ros2_gridsampler.nodes.encoder_server_node'
 SERVER = '/encoder_server'
@@ -96,6 +103,17 @@ class Here:
     text = ''
 
 
+def activate(watcher, node, name):
+    """`ros2 param set /encoder_server active NAME`; the answer."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    message = Parameter('active', value=name).to_parameter_msg()
+    request = SetParameters.Request(parameters=[message])
+    service = f'{SERVER}/set_parameters'
+    return watcher.call(SetParameters, service, request, node, PATIENCE).results[0]
+
+
 def test_two_receivers_get_the_file_and_none_gets_it_twice(start_node, served, watcher, receive):
     node = start_node(NODE, folder=served, active='large')
     (first, used), (second, also) = receive('first'), receive('second')
@@ -110,36 +128,6 @@ def test_two_receivers_get_the_file_and_none_gets_it_twice(start_node, served, w
     watcher.until(lambda: used_again, node, PATIENCE)
     assert again.received == 0
     assert used_again == used
-    assert node.end() == 0
-
-
-def test_one_parameter_moves_the_fleet_and_a_name_that_is_not_there_does_not(
-    start_node, served, watcher, receive
-):
-    from rcl_interfaces.srv import SetParameters
-    from rclpy.parameter import Parameter
-
-    node = start_node(NODE, folder=served)
-
-    def activate(name):
-        message = Parameter('active', value=name).to_parameter_msg()
-        request = SetParameters.Request(parameters=[message])
-        service = f'{SERVER}/set_parameters'
-        return watcher.call(SetParameters, service, request, node, PATIENCE).results[0]
-
-    _, used = receive()
-    watcher.until(lambda: used, node, PATIENCE)
-    assert used == [None]
-    for name in ('small', 'large'):
-        assert activate(name).successful
-        count = len(used)
-        watcher.until(lambda count=count: len(used) > count, node, PATIENCE)
-        assert load_encoder(used[-1])[0].config == (SMALL if name == 'small' else LARGE)
-    refused = activate('nothing')
-    assert not refused.successful
-    assert "none of the encoders ['large', 'small']" in refused.reason
-    assert activate('').successful
-    watcher.until(lambda: used[-1] is None, node, PATIENCE)
     assert node.end() == 0
 
 
@@ -162,6 +150,93 @@ def test_a_server_that_ends_in_the_middle_of_a_transfer_costs_nothing_but_time(
     watcher.until(lambda: used, node, PATIENCE)
     assert (used[0] / ENCODER_WEIGHTS).read_bytes() == weights.read_bytes()
     assert receiver.received == len(chunks), 'what came before was not taken again'
+    assert node.end() == 0
+
+
+class Fleet:
+    """Processes of followers, and the last that each follower said of itself."""
+
+    def __init__(self, start_node, watcher):
+        self.start_node, self.watcher = start_node, watcher
+
+    def start(self, followers, store, **parameters):
+        parameters |= {'followers': followers, 'store': json.dumps(str(store))}
+        return self.start_node('fleet_followers', **parameters)
+
+    def said(self, process):
+        """Number -> chunks, state, hash; lines of a process are whole but for the last."""
+        lines = process.text.rpartition('\n')[0].splitlines()
+        # ROS writes its own lines between.
+        content = (json.loads(line) for line in lines if line[:1] == '[' and line[1].isdigit())
+        return {number: rest for number, *rest in content}
+
+    def all(self, processes, count, condition):
+        """Wait until `condition(chunks, state, hash)` holds of all of so many followers."""
+
+        def holds():
+            assert all(process.running for process in processes), processes[0].text
+            found = [each for process in processes for each in self.said(process).values()]
+            return len(found) == count and all(condition(*each) for each in found)
+
+        self.watcher.until(holds, processes[0], PATIENCE + 10 * count)
+
+
+def test_one_parameter_moves_a_fleet_whatever_happens_to_server_disk_and_followers(
+    start_node, served, watcher, tmp_path
+):
+    small, large = (
+        list_encoders(served, active=name).active_encoder for name in ('small', 'large')
+    )
+    count = chunk_count(large.bytes)
+    fleet = Fleet(start_node, watcher)
+    sizes = [len(part) for part in np.array_split(range(FOLLOWERS), PROCESSES)]
+    stores = [tmp_path / f'store {number}' for number in range(PROCESSES)]
+    ordinary = [fleet.start(size, store) for size, store in zip(sizes, stores, strict=True)]
+    full = fleet.start(1, tmp_path / 'store full', file_limit=large.bytes // 2)
+    behind = fleet.start(1, stores[0])
+    # None of them waits for another; discovery is part of what a fleet costs.
+    fleet.all([*ordinary, full, behind], FOLLOWERS + 2, lambda _, state, used: 'waiting' in state)
+
+    begin = time.monotonic()
+    node = start_node(NODE, folder=served, active='large')
+    watcher.until(lambda: any(c for p in ordinary for c, *_ in fleet.said(p).values()), node)
+    node.kill()
+    behind.send(signal.SIGSTOP)
+    taken = [chunks for p in ordinary for chunks, *_ in fleet.said(p).values()]
+    node = start_node(NODE, folder=served, active='large')
+    fleet.all(ordinary, FOLLOWERS, lambda chunks, state, used: used == large.sha256)
+    duration = time.monotonic() - begin
+    for process in ordinary:
+        # Who came late found it in the store that the followers of a process share.
+        assert max(chunks for chunks, *_ in fleet.said(process).values()) == count, 'none twice'
+    print(  # noqa: T201 - the figure of a soak
+        f'{FOLLOWERS} followers in {PROCESSES} processes, {large.bytes / 1e6:.0f} MB: the server '
+        f'was killed when they had {sum(taken)} of {count * FOLLOWERS} chunks; {duration:.1f} s '
+        'until all had the encoder.'
+    )
+
+    fleet.all([full], 1, lambda chunks, state, used: 'It is tried again' in state and not used)
+    ((_, state, _),) = fleet.said(full).values()
+    assert f'cannot be kept in {tmp_path / "store full"}: [Errno 27] File too large' in state
+    _, hard = resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    fleet.all([full], 1, lambda chunks, state, used: used == large.sha256)
+    full.kill()
+
+    assert activate(watcher, node, 'small').successful
+    fleet.all(ordinary, FOLLOWERS, lambda chunks, state, used: used == small.sha256)
+    assert not any(used == small.sha256 for *_, used in fleet.said(behind).values())
+    behind.send(signal.SIGCONT)
+    everybody = ([*ordinary, behind], FOLLOWERS + 1)
+    fleet.all(*everybody, lambda chunks, state, used: used == small.sha256)
+    for store in tmp_path.glob('store *'):
+        assert not list(store.glob('.partial-*'))
+
+    refused = activate(watcher, node, 'nothing')
+    assert not refused.successful
+    assert "none of the encoders ['large', 'small']" in refused.reason
+    assert activate(watcher, node, '').successful
+    fleet.all(*everybody, lambda chunks, state, used: "each policy's own" in state and not used)
     assert node.end() == 0
 
 

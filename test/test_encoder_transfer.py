@@ -345,7 +345,7 @@ def test_what_was_used_least_recently_gives_way(served, manifest, tmp_path):
     transfer(store, wide, served)
     assert store.find(small.sha256) is None
     assert store.find(wide.sha256) is not None
-    with pytest.raises(NotBelieved, match='has room for'):
+    with pytest.raises(OSError, match='has room for'):
         EncoderStore(tmp_path / 'store', size_limit=1000).receive(wide)
 
 

@@ -20,7 +20,6 @@ from camera_bags import SIDE, TOPIC, TWIST, write_bag
 from experiments.compare_encoders import Comparison, table
 from experiments.labelled_pictures import read_idx, read_labelled
 from experiments.probes import (
-    Score,
     bootstrap,
     probe_classes,
     probe_places,
@@ -30,7 +29,8 @@ from experiments.probes import (
 from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionSpace
 from ros2_gridsampler.bags.observation_replay import StreamTopics
 from ros2_gridsampler.datasets.episodes import ActionTopics, EpisodeConfig
-from ros2_gridsampler.encoders.encoder_checkpoint import save_encoder
+from ros2_gridsampler.encoders.encoder_checkpoint import load_encoder, save_encoder
+from ros2_gridsampler.encoders.probe_scores import Score, read_scores
 from ros2_gridsampler.policy.encoder import Encoder
 from ros2_gridsampler.policy.policy_config import EncoderConfig
 from ros2_gridsampler.seeing.calibration import ImagePreparation
@@ -237,11 +237,14 @@ def test_the_command_probes_what_the_data_is_and_never_bags_of_the_pretraining(
     data = ('--data', bags[0].parent, class_folders(tmp_path / 'pictures'))
     common = ('--recipe', recipe, '--cache', tmp_path, '--held-out', 0.3)
     out = tmp_path / 'out.json'
-    result = probe('--encoder', tmp_path / 'clean', *data, *common, '--json', out)
+    result = probe('--encoder', tmp_path / 'clean', *data, *common, '--json', out, '--keep')
     assert result.returncode == 0, result.stderr
     scores = json.loads(out.read_text())['scores']
     assert {score['unit'] for score in scores} == {'%', 'cm'}
     assert len(scores) == 2 + 9
+    kept = read_scores(load_encoder(tmp_path / 'clean')[1])
+    assert [json.loads(json.dumps(cattrs.unstructure(score))) for score in kept] == scores
+    assert {score.data for score in kept} == {'pictures', bags[0].parent.name}
     for name in ('leaky', 'adapted'):
         result = probe('--encoder', tmp_path / name, *data, *common)
         assert result.returncode == 1

@@ -8,8 +8,9 @@ from .arguments import Bags, Encoder, Folder, Policy
 
 
 def list_known(policy: str = '', store: Path | None = None) -> None:
-    """List the encoders on this machine.
+    """List the encoders on this machine, and what is read from them.
 
+    One table compares what linear readers got out of those that were probed, with 95% intervals.
     Of a policy it says, too, what keeps each encoder from it.
 
     Args:
@@ -21,6 +22,7 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
     from ..encoders.compatibility import PolicyNeeds
     from ..encoders.encoder_store import default_folder
     from ..encoders.known_encoders import known_encoders
+    from ..encoders.probe_scores import read_scores, score_table
     from ..files import find
     from ..policy.manifest import load_manifest
 
@@ -46,6 +48,14 @@ def list_known(policy: str = '', store: Path | None = None) -> None:
             fits = 'fits, measured with it' if validated else 'fits in shape, never measured'
             line += f'; {"; ".join(needs.differences(known.manifest)) or fits}'
         print(line)
+    scores = {}
+    for known in listed:
+        try:
+            scores[known.name] = read_scores(known.manifest)
+        except ValueError as error:
+            print(f'The scores of {known.name} cannot be read: {error}', file=sys.stderr)
+    if any(scores.values()):
+        print(f'\n{score_table(scores)}')
     if store is not None and not any(known.folder.parent == store for known in listed):
         print(f'{store} holds no encoder that was received from a server.', file=sys.stderr)
     elif not listed:

@@ -27,7 +27,8 @@ def adapt(
 ) -> None:
     """Fit an encoder to a policy, to be swapped in.
 
-    First its features are fitted, then, with --cloning-steps, the actions.
+    First its features are fitted, then, with --cloning-steps, the actions; each until the error
+    on bags that are held out falls no longer. A run that was stopped goes on.
 
     Args:
         policy: Checkpoint folder, or the name of one that comes with the package.
@@ -47,7 +48,7 @@ def adapt(
 
     check_folder(out)
     check_folder(cache)
-    found = adapt(
+    adapted = adapt(
         find('models', policy),
         find_encoder(encoder, default_folder()),
         find_bags(bags),
@@ -56,7 +57,9 @@ def adapt(
         config=config,
         episodes=None if recipe is None else load_recipe(recipe).episodes,
     )
-    for name, value in found.items():
+    for name, fitted in adapted.fits.items():
+        print(f'{name}: {fitted}')
+    for name, value in adapted.measured.items():
         print(f'{name}: {value:.4f}')
 
 

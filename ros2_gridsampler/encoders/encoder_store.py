@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cattrs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ..files import write_whole
 from ..policy.manifest import MANIFEST
@@ -29,6 +29,8 @@ _STALE = 86400.0
 # So long another process may hold the names [s]; who asks for them may be moving an arm.
 _PATIENCE = 1.0
 _MARGIN_BYTES = 64 << 20
+# A check takes seconds; nobody waits longer for another process that makes the same one [s].
+_CHECK_PATIENCE = 60.0
 
 
 class EncoderStore:
@@ -66,6 +68,7 @@ class EncoderStore:
         """
         with FileLock(self.folder / 'names.lock', timeout=_PATIENCE):
             known = self._names()
+            remembered = dict(known)
             for encoder in manifest.encoders:
                 before = known.setdefault(encoder.name, encoder.sha256)
                 if before != encoder.sha256:
@@ -74,21 +77,23 @@ class EncoderStore:
                         f'{encoder.sha256[:12]}...; give new weights a new name, or remove '
                         f'{self.folder / NAMES}.'
                     )
-            # The newest names are kept: a server must not fill the disk with them.
-            newest = dict(list(known.items())[-4096:])
-            write_whole(self.folder / NAMES, json.dumps(newest))
+            # What is known already is not written again: the disk may be full.
+            if known != remembered:
+                # The newest names are kept: a server must not fill the disk with them.
+                newest = dict(list(known.items())[-4096:])
+                write_whole(self.folder / NAMES, json.dumps(newest))
 
     def receive(self, encoder: ServedEncoder) -> 'Reception':
         """Begins to receive an encoder.
 
         Raises:
-            NotBelieved: There is no room for it.
+            OSError: There is no room for it.
         """
         free = shutil.disk_usage(self.folder).free
         if encoder.bytes + _MARGIN_BYTES > free or encoder.bytes > self._size_limit:
-            raise NotBelieved(
+            raise OSError(
                 f'{encoder.name!r} has {encoder.bytes >> 20} MiB, {self.folder} has room for '
-                f'{min(free, self._size_limit) >> 20} MiB; remove old encoders there.'
+                f'{min(free, self._size_limit) >> 20} MiB; remove old encoders there'
             )
         return Reception(self, encoder)
 
@@ -161,6 +166,8 @@ class Reception:
     def finish(self, check: Callable[[Path], None] = check_received) -> Path:
         """Checks all that can be checked, puts the entry in its place and returns its folder.
 
+        Of several processes that have received the same encoder one checks, the others find it.
+
         Args:
             check: Raises where the folder must not be believed.
 
@@ -168,7 +175,13 @@ class Reception:
             NotBelieved: The file is not what was announced.
             ValueError: `check_received` refuses the folder.
         """
+        turn = FileLock(self._store.folder / f'{self.encoder.sha256}.lock')
         try:
+            with contextlib.suppress(Timeout):
+                turn.acquire(timeout=_CHECK_PATIENCE)
+            if (found := self._store.find(self.encoder.sha256)) is not None:
+                self.discard()
+                return found
             self.chunks.finish()
             text = json.dumps(cattrs.unstructure(self.encoder.manifest), indent=1)
             with (self._folder / MANIFEST).open('w') as file:
@@ -177,10 +190,12 @@ class Reception:
                 os.fsync(file.fileno())
             check(self._folder)
             _sync(self._folder)
+            return self._store.keep(self.encoder.sha256, self._folder)
         except BaseException:
             self.discard()
             raise
-        return self._store.keep(self.encoder.sha256, self._folder)
+        finally:
+            turn.release()
 
     def discard(self) -> None:
         """Throws away what came."""

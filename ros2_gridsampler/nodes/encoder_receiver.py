@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rclpy.duration import Duration
 from std_msgs.msg import String, UInt8MultiArray
 
 from ..encoders.encoder_store import EncoderStore, Reception
@@ -20,12 +21,16 @@ from .topics import LATCHED
 
 _TICK = 0.05
 _ATTEMPTS = 3
+# What this machine lacks may come: it is asked after these pauses, each twice the last [s].
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class EncoderReceiver:
     """Follows a server's active encoder; what is in the store is never received again.
 
-    All of it runs in the ROS thread but the verification, which has a process of its own.
+    All of it runs in the ROS thread but the verification, which has a process of its own. What
+    the server does wrong is refused until it says something again. What is wrong here, such as a
+    full disk, is waited for.
 
     Args:
         node: Owns topics and timer.
@@ -53,7 +58,11 @@ class EncoderReceiver:
         self._encoder: ServedEncoder | None = None
         self._reception: Reception | None = None
         self._chunks: Any = None
+        self._offered = ''
         self._attempts = 0
+        self._in_use = ''
+        self._pause = _FIRST_PAUSE
+        self._again: Any = None
         self._destroyed = False
         self._verifying: threading.Thread | None = None
         self._verified: Path | Exception | None = None
@@ -78,24 +87,36 @@ class EncoderReceiver:
         self._abandon()
 
     def _take_manifest(self, message: Any) -> None:
+        self._offered = message.data
+        self._attempts = 0
+        self._pause = _FIRST_PAUSE
+        self._consider()
+
+    def _consider(self) -> None:
+        self._again = None
         try:
-            manifest = read_server_manifest(message.data)
+            manifest = read_server_manifest(self._offered)
             self._store.pin(manifest)
-        except (NotBelieved, OSError) as error:
+        except NotBelieved as error:
             self._refuse(f'The offer of {self._server} is refused: {error}')
+            return
+        except OSError as error:
+            self._wait(f'The offer of {self._server}', error)
             return
         encoder = manifest.active_encoder
         if encoder is None:
             self._abandon()
             self._encoder = None
             self.state = "the server asks for each policy's own encoder"
+            self._in_use = ''
             self._use(None)
             return
         # A server that was started again says the same: what came stays.
-        if self._encoder is not None and encoder.sha256 == self._encoder.sha256:
+        under_way = self._reception is not None or self._in_use == encoder.sha256
+        if self._encoder is not None and encoder.sha256 == self._encoder.sha256 and under_way:
             return
         self._abandon()
-        self._encoder, self._attempts = encoder, 0
+        self._encoder = encoder
         self._obtain()
 
     def _obtain(self) -> None:
@@ -107,13 +128,11 @@ class EncoderReceiver:
             return
         try:
             if (folder := self._store.find(encoder.sha256)) is not None:
-                self.state = f'{encoder.name} is in the store'
-                self._use(folder)
+                self._take(encoder, folder)
                 return
-            self._attempts += 1
             self._reception = self._store.receive(encoder)
-        except (NotBelieved, OSError) as error:
-            self._refuse(str(error))
+        except OSError as error:
+            self._wait(f'Encoder {encoder.name!r} of {self._server}', error)
             return
         self.state = f'receiving {encoder.name}'
         self._chunks = self._node.create_subscription(
@@ -146,7 +165,14 @@ class EncoderReceiver:
         except Exception as error:  # handed to the ROS thread, whatever it is
             self._verified = error
 
+    def _take(self, encoder: ServedEncoder, folder: Path) -> None:
+        self.state = f'{encoder.name} is in the store'
+        self._in_use = encoder.sha256
+        self._use(folder)
+
     def _tick(self) -> None:
+        if self._again is not None and self._node.steady_clock.now() >= self._again:
+            self._consider()
         if self._verifying is None or self._verifying.is_alive():
             return
         reception, self._reception = self._reception, None
@@ -157,19 +183,31 @@ class EncoderReceiver:
             self._obtain()  # the server changed its mind meanwhile
         elif isinstance(result, Path):
             self._node.get_logger().info(f'Encoder {self._encoder.name!r} is in {result}.')
-            self.state = f'{self._encoder.name} is in the store'
-            self._use(result)
+            self._take(self._encoder, result)
         elif result is not None:
             self._fail(result)
 
     def _fail(self, error: Exception) -> None:
         name = '' if self._encoder is None else self._encoder.name
         self._abandon()
+        if isinstance(error, OSError):
+            self._wait(f'Encoder {name!r} of {self._server}', error)
+            return
+        self._attempts += 1
         if self._attempts < _ATTEMPTS:
             self._node.get_logger().warning(f'Receiving {name!r} again: {error}')
             self._obtain()
         else:
             self._refuse(f'Encoder {name!r} of {self._server} is refused: {error}')
+
+    def _wait(self, what: str, error: OSError) -> None:
+        """Tries again later: it was not the server's fault."""
+        self._again = self._node.steady_clock.now() + Duration(seconds=self._pause)
+        self._refuse(
+            f'{what} cannot be kept in {self._store.folder}: {error}. It is tried again in '
+            f'{self._pause:g} s.'
+        )
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _refuse(self, text: str) -> None:
         self.state = text

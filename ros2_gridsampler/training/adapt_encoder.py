@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy, another encoder, bags -> that encoder, giving the features that the policy knows."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..datasets.episodes import EpisodeConfig, EpisodeStore, store_episodes
 from ..datasets.frames import FrameConfig, FrameStore, store_frames
@@ -24,28 +24,53 @@ from ..encoders.encoder_checkpoint import (
     load_encoder,
     save_encoder,
 )
+from ..encoders.probe_scores import PROBES
 from ..policy.checkpoint import load_checkpoint
 from ..policy.encoder import Encoder
 from ..policy.grid_sampler import PointReader, read_bilinear
 from ..policy.manifest import Manifest, check_kind
 from ..policy.policy import Policy
 from .adapt_config import AdaptConfig
-from .batches import Batches, held, order, split
-from .learning_rate import check_gradient, set_rate
+from .batches import Batch, Batches, held, order
+from .fit import Fitted, Plan, fit
 from .processes import check_batch, first_alone, joined_processes, prepared, share_of
+from .run_state import keep_recipe
 from .train_policy import Cloning, validate
 
+ALIGNMENT, CLONING = 'alignment', 'cloning'
+"""Folders, inside that of the result, of the two fits: config, log and state to go on from."""
 
-class RandomPoints:
-    """Points all over pictures: where a policy will look is not known without its task."""
 
-    def __init__(self, tokens: int, seed: int) -> None:
-        self._tokens = tokens
-        self._generator = torch.Generator().manual_seed(seed)
+class BagRoles(NamedTuple):
+    """Numbers of the bags that are learned from, that tell when to end, and to measure on."""
 
-    def __call__(self, pictures: int) -> Float[Tensor, 'batch tokens 2']:
-        """Returns the points of so many pictures, (x, y) in [0, 1]."""
-        return torch.rand(pictures, max(self._tokens, 1), 2, generator=self._generator)
+    training: list[int]
+    choosing: list[int]
+    measured: list[int]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of an adaptation.
+
+    Attributes:
+        measured: Name -> error on the bags to measure on.
+        fits: 'alignment' and, where it was asked for, 'cloning' -> what it did.
+    """
+
+    measured: dict[str, float]
+    fits: dict[str, Fitted]
+
+
+def random_points(
+    pictures: int, tokens: int, seed: int, number: int
+) -> Float[Tensor, 'batch tokens 2']:
+    """Returns points (x, y) in [0, 1] all over so many pictures, as many as a policy keeps.
+
+    Where it will look is not known without its task. The same number gives the same points.
+    """
+    drawn = np.random.default_rng((seed, 3, number)).random((pictures, max(tokens, 1), 2))
+    return torch.from_numpy(drawn.astype(np.float32))
 
 
 def own_features(
@@ -86,22 +111,16 @@ def feature_error(policy: Policy, encoder: Encoder, store: FrameStore) -> float:
     Policy and encoder are on one device.
     """
     chosen = np.linspace(0, len(store) - 1, min(256, len(store))).astype(int)
-    points = RandomPoints(policy.config.tokens, 0)
     errors, maps = [], []
-    for part in np.array_split(chosen, max(len(chosen) // 32, 1)):
-        images, places = to_device(
-            (store.images(part), points(len(part))), policy.camera_embedding.device
-        )
+    for number, part in enumerate(np.array_split(chosen, max(len(chosen) // 32, 1))):
+        points = random_points(len(part), policy.config.tokens, 0, number)
+        images, places = to_device((store.images(part), points), policy.camera_embedding.device)
         theirs = own_features(policy, images, places)[-1].flatten(0, -2)
         ours = features(policy, encoder, images, places)[-1].flatten(0, -2)
         errors.append((ours - theirs).square().mean(0))
         maps.append(theirs)
     variance = torch.cat(maps).var(0)
-    return round(float(torch.stack(errors).mean(0).mean() / variance.mean()), 4)
-
-
-# Share of the steps.
-_WARM_UP = 0.05
+    return float(torch.stack(errors).mean(0).mean() / variance.mean())
 
 
 def adapt(
@@ -112,7 +131,7 @@ def adapt(
     cache: Path,
     config: AdaptConfig,
     episodes: EpisodeConfig | None = None,
-) -> dict[str, float]:
+) -> Adapted:
     """Fits an encoder to a policy and writes it as a folder of its own.
 
     First the features that the policy's own encoder gives are learned from pictures alone; then,
@@ -123,17 +142,15 @@ def adapt(
         policy_folder: Folder of the checkpoint.
         encoder_folder: Folder of an encoder whose shape fits the checkpoint.
         bags: At least two bags, so that one can be held out.
-        out: Folder of the adapted encoder.
+        out: Folder of the adapted encoder; a run that was stopped goes on from what is there.
         cache: Folder where decoded bags are kept.
-        config: How long and how fast to learn.
+        config: How long at most, and how fast to learn.
         episodes: How bags are read for cloning.
 
-    Returns:
-        What was measured on the bags held out.
-
     Raises:
-        ValueError: The device is not there, bags, policy and encoder do not fit each other, or
-            `out` is one of them.
+        InterruptedError: A signal stopped the run; its state is saved.
+        ValueError: The device is not there, bags, policy and encoder do not fit each other, `out`
+            is one of them, or holds a run of another config.
         FileExistsError: `out` holds something else.
     """
     if config.cloning_steps and episodes is None:
@@ -150,38 +167,43 @@ def adapt(
         needs.check(before, encoder_folder.name, allow_unvalidated=True, known=())
         policy.to(fabric.device)
         student.to(fabric.device)
-        training, measured = split_bags(bags, config.held_out)
+        roles = split_bags(len(bags), config.held_out)
+        base = f'{manifest.weights_sha256} {before.weights_sha256}'
+        for name in (ALIGNMENT, *((CLONING,) if config.cloning_steps else ())):
+            first_alone(fabric, partial(keep_recipe, out / name, config, bags, base))
         frames = FrameConfig(policy.config.preparation, _topics(episodes), config.every)
-        unseen = first_alone(fabric, lambda: store_frames(measured, frames, cache))
-        seen = first_alone(fabric, lambda: store_frames(training, frames, cache))
+        read = partial(_read_frames, bags, roles, frames, cache)
+        seen, choosing, unseen = first_alone(fabric, read)
         found = {'features before': feature_error(policy, student, unseen)}
-        align(policy, student, seen, config, fabric)
+        fits = {ALIGNMENT: align(policy, student, seen, choosing, out, config, fabric)}
         found['features after'] = feature_error(policy, student, unseen)
         if config.cloning_steps and episodes is not None:
             store = first_alone(fabric, lambda: store_episodes(bags, episodes, cache))
-            found |= clone(policy, student, store, config, fabric)
+            fits[CLONING], errors = clone(policy, student, store, roles, out, config, fabric)
+            found |= errors
             found['features after cloning'] = feature_error(policy, student, unseen)
+        adapted = Adapted({name: round(value, 5) for name, value in found.items()}, fits)
         if fabric.is_global_zero:
-            _save(
-                student.cpu(),
-                out,
-                before,
-                training,
-                config,
-                entry(manifest, policy_folder.name, found),
-            )
+            about = entry(manifest, policy_folder.name, adapted.measured)
+            names = BagRoles(*([bags[number].name for number in part] for part in roles))
+            _save(student.cpu(), out, before, names, config, adapted, about)
         fabric.barrier()
-    return found
+    return adapted
 
 
 def _save(
     student: Encoder,
     out: Path,
     before: EncoderManifest,
-    training: Sequence[Path],
+    names: BagRoles,
     config: AdaptConfig,
-    measured: dict[str, Any],
+    adapted: Adapted,
+    about: dict[str, Any],
 ) -> None:
+    fits = {
+        name: {'made': fitted.made, 'kept': fitted.kept, 'held-out errors': list(fitted.errors)}
+        for name, fitted in adapted.fits.items()
+    }
     save_encoder(
         student,
         out,
@@ -193,14 +215,22 @@ def _save(
         training={
             **before.training,
             'adapted from': before.encoder_sha256,
-            'adapted on': [
-                *before.training.get('adapted on', ()),
-                *(bag.name for bag in training),
-            ],
+            'adapted on': [*before.training.get('adapted on', ()), *names.training],
             'adaptation': asdict(config),
+            'fits': fits,
+            'chosen on': names.choosing,
+            'measured on': names.measured,
         },
-        results={**before.results, 'policies': [measured]},
+        # What was read from it before is not read from it any more.
+        results={k: v for k, v in before.results.items() if k != PROBES} | {'policies': [about]},
     )
+
+
+def _read_frames(
+    bags: Sequence[Path], roles: BagRoles, frames: FrameConfig, cache: Path
+) -> list[FrameStore]:
+    """Returns what is learned from, what tells when to end, and what is measured on."""
+    return [store_frames([bags[number] for number in part], frames, cache) for part in roles]
 
 
 class Alignment(nn.Module):
@@ -228,57 +258,96 @@ class Alignment(nn.Module):
 
 
 def align(
-    policy: Policy, student: Encoder, store: FrameStore, config: AdaptConfig, fabric: Fabric
-) -> None:
+    policy: Policy,
+    student: Encoder,
+    store: FrameStore,
+    choosing: FrameStore,
+    out: Path,
+    config: AdaptConfig,
+    fabric: Fabric,
+) -> Fitted:
     """Learns to give the features of the policy's own encoder on unlabelled frames."""
     optimiser = make_optimiser(student, config.learning_rate)
     model, _ = fabric.setup(Alignment(policy, student, config.precision), optimiser)
-    points, share = RandomPoints(policy.config.tokens, config.seed), share_of(fabric)
-    batches = order(np.arange(len(store)), config.batch, config.seed, 0, config.steps)
+    tokens, share = policy.config.tokens, share_of(fabric)
 
     def read(samples: Int[np.ndarray, ' batch']) -> list[Tensor]:
         return to_device((store.images(share.of(samples)),), fabric.device)
 
-    ready = enumerate(prepared(read, batches, config, fabric.device))
-    for step, (images,) in tqdm(
-        ready, 'aligning', config.steps, unit='step', disable=not fabric.is_global_zero
-    ):
-        set_rate(optimiser, config.learning_rate, _WARM_UP * config.steps, step, config.steps)
-        (places,) = to_device((share.of(points(config.batch)),), fabric.device)
-        descend(fabric, optimiser, model(images, places), step)
+    def batches(first: int) -> Generator[list[Tensor], None, None]:
+        samples = np.arange(len(store))
+        chosen = order(samples, config.batch, config.seed, first, config.steps)
+        return prepared(read, chosen, config, fabric.device)
+
+    def loss(batch: list[Tensor], step: int) -> Tensor:
+        points = random_points(config.batch, tokens, config.seed, step)
+        (places,) = to_device((share.of(points),), fabric.device)
+        return torch.as_tensor(model(*batch, places))
+
+    fitted = fit(
+        fabric,
+        student,
+        optimiser,
+        Plan(config.steps, config.check_every, config.patience, config.learning_rate),
+        batches,
+        loss,
+        lambda: feature_error(policy, student, choosing),
+        out / ALIGNMENT,
+        save_every=config.save_every,
+        what='aligning',
+    )
     student.eval().requires_grad_(False)
+    return fitted
 
 
 def clone(
-    policy: Policy, student: Encoder, store: EpisodeStore, config: AdaptConfig, fabric: Fabric
-) -> dict[str, float]:
+    policy: Policy,
+    student: Encoder,
+    store: EpisodeStore,
+    roles: BagRoles,
+    out: Path,
+    config: AdaptConfig,
+    fabric: Fabric,
+) -> tuple[Fitted, dict[str, float]]:
     """Learns the recorded actions through the policy; only the encoder changes.
 
     Returns:
-        Action errors on the bags held out, by the policy's own encoder, before and after.
+        What was done, and action errors on the bags to measure on, by the policy's own encoder,
+        before and after.
     """
-    training, measured = split(store, config.held_out or 1 / len(store.bags))
+    training, choosing, measured = (np.flatnonzero(np.isin(store.episode, r)) for r in roles)
     joined = with_encoder(policy, student)
     share = share_of(fabric)
-    batches = Batches(store, joined.config, 0.0, config.seed, device=fabric.device, share=share)
+    samples = Batches(store, joined.config, 0.0, config.seed, device=fabric.device, share=share)
     found = {
-        'action error, own encoder': validate(policy, batches, measured)['action'],
-        'action error, aligned': validate(joined, batches, measured)['action'],
+        'action error, own encoder': validate(policy, samples, measured)['action'],
+        'action error, aligned': validate(joined, samples, measured)['action'],
     }
     joined.requires_grad_(False)
     optimiser = make_optimiser(student, config.cloning_learning_rate)
     model, _ = fabric.setup(Cloning(joined, share, config.precision), optimiser)
-    steps = config.cloning_steps
-    chosen = enumerate(order(training, config.cloning_batch, config.seed, 0, steps))
-    ready = prepared(lambda item: batches(item[1], item[0]), chosen, config, fabric.device)
-    for step, batch in enumerate(
-        tqdm(ready, 'cloning', steps, unit='step', disable=not fabric.is_global_zero)
-    ):
-        set_rate(optimiser, config.cloning_learning_rate, _WARM_UP * steps, step, steps)
-        descend(fabric, optimiser, model(batch)['action'], step)
+    steps, rate = config.cloning_steps, config.cloning_learning_rate
+
+    def batches(first: int) -> Generator[Batch, None, None]:
+        chosen = order(training, config.cloning_batch, config.seed, first, steps)
+        numbered = enumerate(chosen, first)
+        return prepared(lambda item: samples(item[1], item[0]), numbered, config, fabric.device)
+
+    fitted = fit(
+        fabric,
+        student,
+        optimiser,
+        Plan(steps, config.check_every, config.patience, rate),
+        batches,
+        lambda batch, _: torch.as_tensor(model(batch)['action']),
+        lambda: validate(joined, samples, choosing)['action'],
+        out / CLONING,
+        save_every=config.save_every,
+        what='cloning',
+    )
     student.eval().requires_grad_(False)
-    found['action error, cloned'] = validate(joined, batches, measured)['action']
-    return found
+    found['action error, cloned'] = validate(joined, samples, measured)['action']
+    return fitted, found
 
 
 def entry(manifest: Manifest, name: str, found: dict[str, float]) -> dict[str, Any]:
@@ -286,17 +355,19 @@ def entry(manifest: Manifest, name: str, found: dict[str, float]) -> dict[str, A
     return {'policy': name, 'policy_sha256': manifest.weights_sha256, **found}
 
 
-def split_bags(bags: Sequence[Path], held_out: float) -> tuple[list[Path], list[Path]]:
-    """Splits bags into those to train on and, at regular intervals, those to measure on.
+def split_bags(bags: int, held_out: float) -> BagRoles:
+    """Splits so many bags, in their order; those that are held out come at regular intervals.
 
     Raises:
         ValueError: There are fewer than two.
     """
-    if len(bags) < 2:
-        raise ValueError(f'{len(bags)} bags were given; one to learn from and one to measure on.')
-    kept = held(len(bags), held_out or 1 / len(bags))
-    measured = [bag for bag, is_kept in zip(bags, kept, strict=True) if is_kept]
-    return [bag for bag in bags if bag not in measured], measured
+    if bags < 2:
+        raise ValueError(f'{bags} bags were given; one to learn from and one to measure on.')
+    kept = held(bags, held_out or 1 / bags)
+    unseen = [int(number) for number in np.flatnonzero(kept)]
+    training = [int(number) for number in np.flatnonzero(~kept)]
+    # On the bags that the weights were chosen on they look better than they are.
+    return BagRoles(training, unseen[::2], unseen[1::2] or unseen)
 
 
 def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
@@ -305,15 +376,6 @@ def make_optimiser(student: Encoder, learning_rate: float) -> torch.optim.AdamW:
     student.pos_embed.requires_grad_(False)
     trained = [p for p in student.parameters() if p.requires_grad]
     return torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.0)
-
-
-def descend(fabric: Fabric, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
-    """Makes one step, whose number from 0 is for the sentence if it cannot be made."""
-    optimiser.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    trained = [p for group in optimiser.param_groups for p in group['params']]
-    check_gradient(torch.nn.utils.clip_grad_norm_(trained, 1.0), step)
-    optimiser.step()
 
 
 def _topics(episodes: EpisodeConfig | None) -> tuple[str, ...]:
