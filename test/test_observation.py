@@ -55,6 +55,7 @@ def test_joints_are_mapped_by_name_whatever_their_order():
         (['a', 'b'], [1.0, np.nan], "not finite for joint 'b'"),
         (['a', 'b', 'a'], [1.0, 2.0, 3.0], 'twice'),
         (['a', 'b'], [1.0], '2 names but 1 positions'),
+        ([], [1.0, 2.0], '0 names but 2 positions'),
     ],
 )
 def test_joint_states_that_cannot_be_trusted_are_refused_and_not_stored(names, positions, words):

@@ -103,7 +103,7 @@ class EncoderReceiver:
         if encoder is None or self._verifying is not None:
             return
         if reason := self._refusal(encoder):
-            self._refuse(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
+            self._give_up(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
             return
         try:
             if (folder := self._store.find(encoder.sha256)) is not None:
@@ -113,7 +113,7 @@ class EncoderReceiver:
             self._attempts += 1
             self._reception = self._store.receive(encoder)
         except (NotBelieved, OSError) as error:
-            self._refuse(str(error))
+            self._give_up(str(error))
             return
         self.state = f'receiving {encoder.name}'
         self._chunks = self._node.create_subscription(
@@ -169,7 +169,12 @@ class EncoderReceiver:
             self._node.get_logger().warning(f'Receiving {name!r} again: {error}')
             self._obtain()
         else:
-            self._refuse(f'Encoder {name!r} of {self._server} is refused: {error}')
+            self._give_up(f'Encoder {name!r} of {self._server} is refused: {error}')
+
+    def _give_up(self, text: str) -> None:
+        """Until the server offers it anew: a disk may have room, or a policy other needs, then."""
+        self._refuse(text)
+        self._encoder = None
 
     def _refuse(self, text: str) -> None:
         self.state = text

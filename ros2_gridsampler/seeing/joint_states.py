@@ -96,7 +96,7 @@ def read_part(
     """
     index = {name: i for i, name in enumerate(names)}
     there = [i for i, name in enumerate(wanted) if name in index]
-    if not there:
+    if len(names) and not there:
         return np.zeros(0, np.int64), np.zeros(0)
     if len(names) != len(positions):
         raise ValueError(
