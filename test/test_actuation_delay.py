@@ -44,7 +44,19 @@ def test_an_arm_that_does_not_follow_is_told():
         estimate_delay(TIMES, commanded, TIMES[:3], TIMES[:3])
 
 
-def test_a_joint_state_that_cannot_be_read_ends_the_measurement_with_the_arm_at_rest(ros_domain):
+@pytest.mark.parametrize(
+    ('begins', 'later', 'words'),
+    [
+        (0.1, [], '6 names but 0 positions'),
+        (0.1, np.full(6, -1.5), 'not believed: joint'),
+        (0.0, None, 'exactly 0: joint .* Nothing was moved'),
+        (50.0, None, 'far outside of its limits.* Nothing was moved'),
+    ],
+)
+def test_a_driver_that_says_what_cannot_be_ends_the_measurement_with_the_arm_at_rest(
+    begins, later, words, ros_domain, monkeypatch
+):
+    """At once, or in the middle of a step where `later` is what it says then."""
     pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
     from rclpy.context import Context
     from rclpy.executors import SingleThreadedExecutor
@@ -54,10 +66,12 @@ def test_a_joint_state_that_cannot_be_read_ends_the_measurement_with_the_arm_at_
 
     from ros2_gridsampler.acting.arm_limits import load_arm
     from ros2_gridsampler.files import find
-    from ros2_gridsampler.nodes.actuation_delay import measure_delay
+    from ros2_gridsampler.nodes import actuation_delay
 
+    if later is None:
+        monkeypatch.setattr(actuation_delay, '_PATIENCE', 2.0)
     limits = load_arm(find('calibration', 'so101', '.yaml')).joints
-    sent, begin = [], np.zeros(len(limits.names))
+    sent, begin = [], np.full(len(limits.names), begins)
     with Context() as context:
         node = Node('arm', context=context)
         states = node.create_publisher(JointState, '/joint_states', 10)
@@ -69,9 +83,9 @@ def test_a_joint_state_that_cannot_be_read_ends_the_measurement_with_the_arm_at_
 
         def say():
             place = sent[-1] if sent else begin
-            # In the middle of the step, somebody says names without positions.
-            moves = len(sent) > 2 and (sent[-1] != sent[-2]).any()
-            message = JointState(name=limits.names, position=[] if moves else place.tolist())
+            if len(sent) > 2 and (sent[-1] != sent[-2]).any():
+                place = np.array(later)
+            message = JointState(name=limits.names, position=place.tolist())
             message.header.stamp = node.get_clock().now().to_msg()
             states.publish(message)
 
@@ -81,11 +95,14 @@ def test_a_joint_state_that_cannot_be_read_ends_the_measurement_with_the_arm_at_
         spinning = threading.Thread(target=executor.spin, daemon=True)
         spinning.start()
         config = DelayConfig(limits.names[0], 'so101', 0.3, 2, command='/commands')
-        with pytest.raises(ValueError, match='6 names but 0 positions'):
-            measure_delay(config)
+        with pytest.raises(ValueError, match=words):
+            actuation_delay.measure_delay(config)
         executor.shutdown()
         spinning.join(10.0)
         node.destroy_node()
+    if later is None:
+        assert not sent
+        return
     rates = np.diff(sent, axis=0) / 0.02
     assert rates[:, 0].max() > 0
     np.testing.assert_allclose(rates[-1], 0.0, atol=1e-2)

@@ -138,6 +138,16 @@ class Bench:
         else:
             node.destroy_publisher(self.rival)
 
+    def look_elsewhere(self, *, begin):
+        """A second camera on the topic of the first."""
+        from sensor_msgs.msg import Image
+
+        node = self.watcher.node
+        if begin:
+            self.camera = node.create_publisher(Image, '/front/image', 10)
+        else:
+            node.destroy_publisher(self.camera)
+
     def listen(self, *, begin):
         node = self.watcher.node
         if begin:
@@ -200,6 +210,10 @@ SITUATIONS = {
     'depth for colours': (put(encoding='16UC1'), r"^Camera 'front': .*'16UC1' is not supported"),
     'a cut picture': (put(cut=100), r"^Camera 'front': .*the message was cut short"),
     'another size': (put(size=(64, 48)), r"^Camera 'front' publishes 64x48 pictures; .* 96x72"),
+    'two cameras on one topic': (
+        lambda bench, begin: bench.look_elsewhere(begin=begin),
+        r"^Camera 'front': /front/image has 2 publishers",
+    ),
     'no stamps': (
         put(stamped={'wrist': lambda t: 0.0}),
         r"^Camera 'wrist': every picture has the",

@@ -9,12 +9,12 @@ import pytest
 from command_bench import CALIBRATION, PERIOD, SO101, UPRIGHT, Bench, keep_up, panda, so101
 from scipy.spatial.transform import Rotation
 
-from ros2_gridsampler.acting.action_chunk import ActionSpace
+from ros2_gridsampler.acting.action_chunk import ActionChunk, ActionSpace
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.acting.controller import Controller
 from ros2_gridsampler.acting.loop_config import LoopConfig
-from ros2_gridsampler.acting.loop_events import Measured
+from ros2_gridsampler.acting.loop_events import Instant, Measured, Predicted
 from ros2_gridsampler.acting.safety_filter import SafeCommand
 from ros2_gridsampler.acting.tracking import TrackingWatch
 from ros2_gridsampler.bags.bag_reader import read_messages
@@ -561,3 +561,58 @@ def recorded_motion(bag, arm):
         np.array([[by[t][name] for name in names] for t in times]) for by in (commands, states)
     ]
     return times, names, *rows
+
+
+@pytest.mark.parametrize('begins', [0.0, PERIOD])
+def test_the_command_of_the_moment_in_which_the_clock_goes_back_is_no_rest_of_the_future(begins):
+    bench = so101()
+    bench.run(0.5, bench.follow)
+    bench.pause()
+    bench.run(1.0, bench.follow)
+    # Due by a clock that ran for long, and begins again now.
+    bench.steady += PERIOD
+    ran, bench.now = bench.now + PERIOD, begins
+    bench.loop.step(Instant(begins, bench.steady, ran), [bench.measured()])
+    bench.values[0] = 0.3
+    bench.run(0.1)
+    bench.resume()
+    # It is met where it stands.
+    assert bench.run(2.0)[0][0] == pytest.approx(0.3, abs=0.01)
+    bench.run(1.0, bench.follow)
+    assert not bench.holding
+
+
+@pytest.mark.parametrize('begins', [-PERIOD, 0.5])
+def test_a_prediction_from_before_the_clock_was_set_back_moves_nothing(begins):
+    bench = so101()
+    bench.now = 3.0
+    bench.wanted[0] = 0.2
+    bench.run(1.0, bench.follow)
+    before = bench.now
+    bench.now = begins
+    bench.step()
+    late = ActionChunk(before, 0.05, np.tile(np.eye(6)[1], (200, 1)))
+    bench.inbox.append(Predicted(late, 'go'))
+    sent = bench.run(2.0, bench.follow)
+    assert np.abs(sent[:, 1]).max() < 1e-6
+    assert (bench.holding, bench.loop.view.rung) == ('', Rung.FOLLOW)
+    assert bench.loop.view.information_time <= bench.now < before
+
+
+def test_an_arm_that_was_measured_long_before_commands_begin_may_be_elsewhere_by_then():
+    bench = so101()
+    bench.age, bench.values[:5] = 10.0, -1.5
+    bench.run(1.0)
+    assert '10.000 s old' in bench.holding
+    bench.age, bench.values[:5] = 0.0, 1.5
+    assert bench.run(1.0, bench.follow)[0][:5] == pytest.approx(1.5, abs=0.05)
+    assert not bench.loop.view.doubt
+
+
+@pytest.mark.parametrize('begins', [0.0, 5.0])
+def test_a_clock_that_begins_again_is_a_jump_also_where_that_is_at_0(begins):
+    bench = so101()
+    bench.run(0.1)
+    bench.now = begins - PERIOD
+    bench.step()
+    assert 'the clock jumped' in bench.loop.view.streams['clock']

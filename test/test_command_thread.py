@@ -171,3 +171,26 @@ def check_limits(values):
     assert (np.abs(rates) <= SO101.joints.max_velocity * (1 + 1e-6)).all()
     changes = np.abs(np.diff(rates, axis=0)) / CONFIG.period
     assert (changes <= SO101.joints.max_acceleration * (1 + 1e-3)).all()
+
+
+def test_a_simulated_clock_that_begins_again_is_commanded_for_at_once():
+    clock, dues = [100.0], []
+    output = Output()
+    thread = CommandThread(
+        CommandLoop(JOINTS, SO101, CONFIG),
+        CONFIG,
+        output,
+        Clocks(lambda: clock[0], time.monotonic, simulated=True),
+        measured=lambda: Measured(PLACE, clock[0]),
+        watch=lambda command, view, due: dues.append((clock[0], due)),
+        lead=0.0,
+        niceness=0,
+    )
+    thread.start()
+    for begin in (100.0, 0.0):
+        for tick in range(30):
+            clock[0] = begin + 0.01 * tick
+            time.sleep(0.01)
+    assert thread.stop(30.0)
+    assert min(now for now, _ in dues) < 1.0
+    assert all(due - now <= 2 * CONFIG.period for now, due in dues)

@@ -300,6 +300,20 @@ def test_what_a_policy_cannot_use_is_not_even_received(served, watcher, receive,
     assert receiver.received == 0
 
 
+def test_what_was_refused_is_looked_at_again_when_the_server_offers_it_anew(
+    served, watcher, receive, talk
+):
+    refusals = ['Not yet.']
+    receiver, used = receive(refusal=lambda encoder: refusals[0])
+    manifest = list_encoders(served, active='small')
+    chunks = split(served / 'small' / ENCODER_WEIGHTS, manifest.active_encoder.sha256)
+    talk(write_server_manifest(manifest), chunks)
+    watcher.until(lambda: 'Not yet.' in receiver.state, Here, PATIENCE)
+    refusals[0] = ''
+    talk(write_server_manifest(manifest))
+    watcher.until(lambda: used, Here, PATIENCE)
+
+
 def test_what_is_offered_while_another_is_verified_is_asked_for_like_any(
     served, watcher, receive, talk
 ):

@@ -69,3 +69,44 @@ def test_a_thread_that_was_given_up_neither_delivers_nor_goes_on(monkeypatch, fa
     assert inference.failure is None
     assert not [words for words in refused if 'too late' in str(words)]
     assert len(threads) == 2
+
+
+def test_a_picture_that_a_thread_found_bad_after_it_was_given_up_is_nobodys_fault(monkeypatch):
+    monkeypatch.setattr(InferenceThread, '_LONGEST', 0.1)
+    decoding, released, refused, threads = threading.Event(), threading.Event(), [], set()
+
+    class Buffer(ObservationBuffer):
+        def take(self, now):
+            decode = super().take(now)
+
+            def slow():
+                threads.add(threading.current_thread())
+                decoding.set()
+                released.wait(10)
+                return decode()
+
+            return None if decode is None else slow
+
+    inference = InferenceThread(
+        Buffer(CONFIG, StreamBudget()),
+        lambda observation: observation.time,
+        now=lambda: 10.0,
+        steady=lambda: 10.0,
+        deliver=lambda timed: None,
+        refuse=lambda *words: refused.append(words),
+        min_contrast=1000.0,
+    )
+    inference.set_instruction('go')
+    inference.start()
+    inference.add_joints(['a', 'b'], [0, 0], 10.0)
+    for camera in ('wrist', 'front'):
+        inference.add_image(camera, picture(10), 10.0)
+    assert decoding.wait(10)
+    inference.stop()
+    refused.clear()
+    released.set()
+    (old,) = threads
+    old.join(10)
+    assert not old.is_alive()
+    assert not refused
+    assert inference.busy == 0.0

@@ -24,3 +24,14 @@ def test_every_level_of_a_report_is_shown(ros_domain, level):
         console.print(monitor.render())
         assert 'Nothing is new.' in console.file.getvalue()
         monitor.destroy_node()
+
+
+@pytest.mark.parametrize('watched', ['/left/policy_node', 'left/policy_node'])
+def test_a_node_is_named_with_or_without_the_slash_in_front(ros_domain, watched):
+    with Context() as context:
+        monitor = Monitor(watched, context=context)
+        names = ('/left/policy_node', '/left/policy_node: timing', '/right/policy_node')
+        statuses = [DiagnosticStatus(level=DiagnosticStatus.OK, name=name) for name in names]
+        monitor._hear(DiagnosticArray(status=statuses))
+        assert list(monitor.statuses) == ['', 'timing']
+        monitor.destroy_node()

@@ -55,6 +55,7 @@ def test_joints_are_mapped_by_name_whatever_their_order():
         (['a', 'b'], [1.0, np.nan], "not finite for joint 'b'"),
         (['a', 'b', 'a'], [1.0, 2.0, 3.0], 'twice'),
         (['a', 'b'], [1.0], '2 names but 1 positions'),
+        ([], [1.0, 2.0], '0 names but 2 positions'),
     ],
 )
 def test_joint_states_that_cannot_be_trusted_are_refused_and_not_stored(names, positions, words):
@@ -485,3 +486,16 @@ def test_earlier_observations_are_whole_periods_before_and_copied_where_nothing_
 def test_a_history_without_a_period_is_refused():
     with pytest.raises(ValueError, match='need a time between them'):
         dataclasses.replace(CONFIG, earlier=1)
+
+
+@pytest.mark.parametrize(
+    ('names', 'positions'),
+    [(['wheel_left', 'wheel_right'], []), (['c', 'c'], [1.0, 2.0]), (['c'], [np.nan])],
+)
+def test_what_a_driver_says_of_joints_that_nobody_reads_is_no_fault(names, positions):
+    buffer = ObservationBuffer(CONFIG, StreamBudget())
+    buffer.add_joints(['a', 'b'], [0.1, 0.2], 1.0)
+    buffer.add_joints(names, positions, 1.1)
+    assert buffer.streams['joint states'].newest == 1.0
+    with pytest.raises(ValueError, match='names'):
+        buffer.add_joints(['a', *names, *names], [0.1], 1.2)

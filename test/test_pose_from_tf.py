@@ -122,10 +122,13 @@ def test_a_node_publishes_the_pose_of_the_hand(start_node, watcher):
     poses = watcher.collect(PoseStamped, '/end_effector_pose')
     publisher = watcher.node.create_publisher(messages.TFMessage, '/tf', 100)
 
+    stamped = True
+
     def say():
         moving = TransformStamped(child_frame_id='tool0')
         moving.header.frame_id = 'panda_link0'
-        moving.header.stamp = watcher.node.get_clock().now().to_msg()
+        if stamped:
+            moving.header.stamp = watcher.node.get_clock().now().to_msg()
         moving.transform.translation.z, moving.transform.rotation.w = 0.5, 1.0
         publisher.publish(messages.TFMessage(transforms=[moving]))
 
@@ -133,4 +136,8 @@ def test_a_node_publishes_the_pose_of_the_hand(start_node, watcher):
     watcher.until(lambda: len(poses) > 3, node)
     assert poses[-1].header.frame_id == 'panda_link0'
     assert poses[-1].pose.position.z == 0.5
+    # Without stamps nothing is silent: whoever reads the poses refuses them by their stamp.
+    stamped, said = False, len(poses)
+    watcher.until(lambda: sum(not p.header.stamp.sec for p in poses[said:]) > 3, node)
+    watcher.until(lambda: "'panda_link0' and 'tool0' has the stamp 0" in node.text, node)
     assert node.end() == 0

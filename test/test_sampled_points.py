@@ -31,3 +31,15 @@ def test_cameras_stand_side_by_side():
     )
     assert (drawn[:, :128] == 255).all()
     assert not drawn[:, 128:].any()
+
+
+def test_cameras_of_other_sizes_stand_side_by_side_too():
+    pictures = {
+        'front': np.full((48, 64, 3), 255, np.uint8),
+        'wrist': np.full((32, 32, 3), 255, np.uint8),
+    }
+    nothing = dict.fromkeys(pictures, np.empty((0, 2)))
+    drawn = draw_points(pictures, nothing, patch=16, scale=2)
+    assert drawn.shape == (96, 192, 3)
+    assert (drawn[:64, 128:] == 255).all()
+    assert not drawn[64:, 128:].any()

@@ -9,6 +9,7 @@ from command_bench import (
     PANDA,
     PERIOD,
     SO101,
+    TWIST,
     UPRIGHT,
     Bench,
     keep_up,
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ros2_gridsampler.acting.action_chunk import ActionSpace
+from ros2_gridsampler.acting.command_message import integrate_twist
 from ros2_gridsampler.acting.led_pose import pose_difference
 from ros2_gridsampler.acting.state_belief import StateBelief, joint_parts
 
@@ -374,3 +376,103 @@ def test_a_gripper_that_is_measured_late_is_believed_where_it_was_told_to_be():
     assert 'the gripper' in bench.holding
     bench.run(2.0, lambda: keep_up(bench))
     assert not bench.holding
+
+
+def test_a_hand_at_exactly_0_at_the_start_is_not_commanded_there():
+    bench = panda()
+    truth = bench.pose.copy()
+    bench.pose, bench.values = np.array([0, 0, 0, 0, 0, 0, 1.0]), np.array([0, 0, 0, 0.04])
+    assert not len(bench.run(1.0))
+    assert 'exactly 0: the end effector' in bench.holding
+    bench.pose, bench.values[:3] = truth, truth[:3]
+    sent = bench.run(1.0, lambda: keep_up(bench))
+    np.testing.assert_allclose(sent, np.tile(truth, (len(sent), 1)), atol=1e-9)
+    assert not bench.holding
+
+
+@pytest.mark.parametrize('apart', [False, True])
+def test_zeros_of_one_of_several_drivers_are_not_believed_at_the_start(apart):
+    bench = so101()
+    bench.values = np.array([0, 0, 0, 0, 0, 0.5])
+    if apart:
+        bench.values[2:5] = PLACE[2:5]
+        bench.times = np.full(6, bench.now)
+
+    def say():
+        if apart:
+            bench.times = bench.now - np.array([0.001, 0.001, 0, 0, 0, 0])
+
+    assert not len(bench.run(1.0, say))
+    assert "exactly 0: joint 'shoulder_pan', joint 'shoulder_lift'" in bench.holding
+    assert 'gripper' not in bench.holding
+    bench.values, bench.times = PLACE.copy(), None
+    assert len(bench.run(0.5, bench.follow))
+
+
+def test_a_shut_jaw_beside_an_arm_that_is_measured_is_no_driver_without_an_arm():
+    bench = so101()
+    bench.values = np.array([*PLACE[:5], 0.0])
+    assert len(bench.run(0.5))
+
+
+@pytest.mark.parametrize(
+    ('make', 'factor', 'named'),
+    [(so101, 180 / np.pi, "joint 'shoulder_pan' is at"), (panda, 1e3, 'the end effector is at')],
+)
+def test_a_first_state_far_outside_of_the_limits_needs_a_persons_word(make, factor, named):
+    bench = make()
+    if make is so101:
+        bench.values = PLACE.copy()
+    truth = bench.values.copy()
+    bench.values[:3] *= factor
+    assert not len(bench.run(1.0))
+    assert named in bench.holding
+    bench.values = truth
+    assert len(bench.run(0.5)), 'the truth needs nobody'
+
+
+def test_an_arm_that_stands_a_little_outside_of_its_limits_is_believed():
+    bench = so101()
+    bench.values = SO101.joints.max_position + 0.1
+    assert len(bench.run(0.5))
+
+
+@pytest.mark.parametrize('goes_on', [0.0, 0.25])
+@pytest.mark.parametrize('speed', [0.4, -0.4])
+def test_a_hand_that_goes_on_while_its_pose_is_doubted_is_believed_where_its_twists_led(
+    speed, goes_on
+):
+    """By the way of the stop, or of a controller that ends the last twist by its timeout."""
+    bench = Bench(TWIST, PANDA, [*UPRIGHT[:3], 0.04], UPRIGHT.copy())
+    bench.wanted = np.array([0, speed, 0, 0, 0, speed, 0.04])
+    truth, jump, off = UPRIGHT.copy(), 0.0, np.inf
+
+    def move():
+        nonlocal truth
+        twist = bench.sent[-1][:6] if bench.sent else np.zeros(6)
+        if bench.steady > off:
+            twist = last if bench.steady < off + goes_on else np.zeros(6)
+        truth = integrate_twist(truth, twist, PERIOD)
+        bench.pose = truth + jump * np.eye(7)[1]
+        bench.values[:3] = bench.pose[:3]
+
+    bench.run(0.6, move)
+    last, jump = bench.sent[-1][:6], 0.3
+    off = bench.steady if goes_on else np.inf
+    bench.run(1.0, move)
+    assert 'not believed' in bench.holding
+    jump = 0.0
+    bench.run(1.0, move)
+    off = np.inf
+    bench.run(1.0, move)
+    assert (bench.loop.view.doubt, bench.holding) == ('', '')
+
+
+def test_a_hand_that_comes_back_where_no_twist_led_it_needs_a_persons_word():
+    bench = Bench(TWIST, PANDA, [*UPRIGHT[:3], 0.04], UPRIGHT.copy())
+    bench.wanted = np.array([0, 0.1, 0, 0, 0, 0, 0.04])
+    bench.run(0.6)
+    bench.pose[0] += 0.3
+    bench.values[:3] = bench.pose[:3]
+    bench.run(3.0)
+    assert 'the end effector went from' in bench.holding

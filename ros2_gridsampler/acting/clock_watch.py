@@ -37,7 +37,7 @@ class ClockWatch:
 
     def look(self, ros: float, steady: float) -> list[tuple[Fault, str]]:
         """What is wrong with the ROS clock, which says `ros` [s] at steady time `steady` [s]."""
-        if self._last is None or ros <= 0:
+        if self._last is None:
             self._last = _Look(ros, steady, steady)
         last = self._last
         moved = steady if ros != last.ros else last.moved

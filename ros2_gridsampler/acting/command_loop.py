@@ -23,7 +23,7 @@ from .arm_limits import ArmLimits
 from .chunk_schedule import ChunkSchedule, Seam
 from .clock_watch import ClockWatch
 from .controller import Brake, Controller, Decision, ImplausibleChunk
-from .led_pose import LedPose
+from .led_pose import LedPose, ReckonedPose
 from .loop_config import LoopConfig
 from .loop_events import (
     Event,
@@ -151,6 +151,9 @@ class CommandLoop:
         self._controller = Controller(
             space, limits, config.schedule, config.streams.max_age, config.max_excess, leads
         )
+        turns = not leads and any(part.rotates for part in self._controller.parts)
+        lag = config.schedule.actuation_delay + config.max_lag + self._period
+        self._reckoned = ReckonedPose(self._period, lag) if turns else None
         self._tracking = TrackingWatch(self._controller, self._led, config)
         self._belief = StateBelief(
             self._controller.parts,
@@ -173,6 +176,8 @@ class CommandLoop:
         self._controller.restart()
         if self._led is not None:
             self._led.start(None)
+        if self._reckoned is not None:
+            self._reckoned.begin()
         self._tracking.begin()
         self._belief.begin()
         self._clock.begin()
@@ -268,7 +273,11 @@ class CommandLoop:
     def _judge(self, came: bool, now: Instant) -> None:
         """Judges whether a measured state of the arm can be true."""
         measured = self._measured
-        if measured is None or not self._believes(measured):
+        if measured is None:
+            return
+        # An arm that fell silent before commands began may be anywhere when it is measured again.
+        old = abs(now.due - measured.time) > self._config.streams.max_age
+        if not (old and not self._controller.started) and not self._believes(measured):
             return
         state, led = measured.values, self._led
         if led is not None and led.pose is not None:
@@ -293,14 +302,23 @@ class CommandLoop:
         if sent is None and (opening := self._controller.commanded_opening) is not None:
             sent = np.full(state.shape, np.nan)
             sent[3] = opening
-            if self._led is not None and (led := self._led.pose) is not None:
+            hand = self._reckoned or self._led
+            if hand is not None and (led := hand.pose) is not None:
                 sent[:] = [*led[:3], opening, *led[3 : 3 + turn.size]]
-        return self._belief.believe(state, times, sent)
+        believes = self._belief.believe(state, times, sent)
+        if self._reckoned is not None:
+            if believes or (last := self._belief.believed) is None:
+                self._reckoned.pose = None
+            else:
+                self._reckoned.lose(np.array([*last[:3], *last[4:]]))
+        return believes
 
     def _take_predictions(self, now: Instant) -> None:
         waiting, self._waiting = self._waiting, []
+        # Pictures of a time that is still to come were taken before the clock was set back.
+        latest = now.clock + self._config.streams.max_ahead
         for predicted in waiting:
-            if predicted.instruction != self._instruction:
+            if predicted.instruction != self._instruction or predicted.chunk.start_time > latest:
                 continue
             try:
                 seam = self._controller.add(predicted.chunk, now.due)
@@ -370,6 +388,8 @@ class CommandLoop:
             self._said = 0
         if self._led is not None and sends:
             self._led.advance(decision.values[:6])
+        if self._reckoned is not None and sends:
+            self._reckoned.advance(decision.values[:6])
         reach_time = 0.0
         if sends:
             leaves = now.steady + max(now.due - now.clock, 0.0)

@@ -1,8 +1,9 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""Twists and where the end effector began -> the pose that it is commanded to."""
+"""Twists and where the end effector began -> the pose that it is commanded to, or may be at."""
 
 import math
+from collections import deque
 
 import numpy as np
 from jaxtyping import Float
@@ -53,6 +54,39 @@ class LedPose:
         if self.pose is None:
             raise RuntimeError('A pose is commanded before the end effector was measured.')
         self.pose = integrate_twist(self.pose, twist, self._period)
+
+
+class ReckonedPose:
+    """Where twists may have led an end effector since it was last believed to be measured.
+
+    Args:
+        period: Between two twists [s].
+        lag: The twists of the last so many seconds may not show in a measurement yet.
+    """
+
+    def __init__(self, period: float, lag: float) -> None:
+        self._period = period
+        self._recent: deque[Numbers] = deque(maxlen=math.ceil(lag / period))
+        self.pose: Numbers | None = None
+        """x y z [m] and a quaternion x y z w; None while measurements are believed."""
+
+    def begin(self) -> None:
+        """Forgets everything."""
+        self._recent.clear()
+        self.pose = None
+
+    def lose(self, pose: Float[np.ndarray, '7']) -> None:
+        """It was last believed at `pose`, and is not believed now."""
+        if self.pose is None:
+            self.pose = pose
+            for twist in self._recent:
+                self.pose = integrate_twist(self.pose, twist, self._period)
+
+    def advance(self, twist: Float[np.ndarray, '6']) -> None:
+        """A twist was sent."""
+        self._recent.append(twist)
+        if self.pose is not None:
+            self.pose = integrate_twist(self.pose, twist, self._period)
 
 
 def pose_difference(one: Numbers, other: Numbers) -> tuple[float, float]:

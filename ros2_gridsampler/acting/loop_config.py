@@ -79,8 +79,9 @@ class LoopConfig:
     accept_zero_state: bool = field(
         default=False,
         metadata={
-            'help': 'Believe a first state of the arm in which every joint is exactly 0, which '
-            'drivers say that have no arm yet. For simulated arms that begin there'
+            'help': 'Believe a first state of the arm in which the joints, or the position of the '
+            'hand, are exactly 0, which drivers say that have no arm yet. For simulated arms that '
+            'begin there'
         },
     )
     max_excess: float = field(

@@ -252,10 +252,13 @@ class RestWatch:
         self._measured_at: tuple[NDArray[np.float64], float] | None = None
 
     def command(self, at_rest: bool, time: float) -> None:
-        """A command was sent at `time` [s]; `at_rest` where it holds an arm that stands."""
+        """A command was sent at `time` [s]; `at_rest` where it holds an arm that stands.
+
+        A clock set back begins anew.
+        """
         if not at_rest:
             self._commanded_since = None
-        elif self._commanded_since is None:
+        elif self._commanded_since is None or time < self._commanded_since:
             self._commanded_since = time
 
     def measure(self, state: NDArray[np.float64], time: float) -> None:

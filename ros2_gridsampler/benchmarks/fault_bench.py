@@ -293,7 +293,8 @@ class FaultBench(Node):
         return message
 
     def _take(self, message: Any, info: Any) -> None:
-        watched = self.executes or 'joints' not in self.spoil.silent
+        spoil = self.spoil
+        watched = self.executes or not ('joints' in spoil.silent or spoil.nan_joints)
         taken = self.judge.take(message, info, self.arm, watched)
         if taken is None or not self.executes:
             return

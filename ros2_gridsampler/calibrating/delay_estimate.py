@@ -22,6 +22,8 @@ class DelayConfig:
         repetitions: Number of steps.
         joint_states: Topic of the joint states.
         command: JointTrajectory topic of the controller.
+        accept_zero_state: Whether a first state in which the joints are exactly 0 is believed:
+            for simulated arms that begin there.
     """
 
     joint: str
@@ -30,6 +32,7 @@ class DelayConfig:
     repetitions: int = setting(6, minimum=2)
     joint_states: str = '/joint_states'
     command: str = '/joint_trajectory_controller/joint_trajectory'
+    accept_zero_state: bool = False
 
     def __post_init__(self) -> None:
         if self.amplitude == 0:

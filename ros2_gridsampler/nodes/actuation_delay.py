@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -13,7 +14,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..acting.arm_limits import load_arm
 from ..acting.command_message import fill_joint_trajectory
+from ..acting.loop_config import LoopConfig
 from ..acting.safety_filter import JointSafetyFilter, SafeCommand
+from ..acting.state_belief import StateBelief, joint_parts
 from ..calibrating.delay_estimate import Delay, DelayConfig, estimate_delay
 from ..files import find
 from ..seeing.camera_message import stamp_seconds
@@ -48,8 +51,16 @@ class DelayNode(Node):
         self.commanded: list[tuple[float, float]] = []
         self.measured: list[tuple[float, float]] = []
         self._joints = NewestJoints(self._limits.names)
+        self._sent: NDArray[np.float64] | None = None
+        usual = LoopConfig()
+        self.belief = StateBelief(
+            joint_parts(self._limits),
+            usual.max_tracking_error,
+            usual.rest_time,
+            config.accept_zero_state,
+        )
         self.newest: Any = None
-        """Positions of all joints; None before each has come."""
+        """Positions of all joints; None before each has come and they were believed."""
         self._output = self.create_publisher(JointTrajectory, config.command, NEWEST_RELIABLE)
         self.create_subscription(JointState, config.joint_states, self._hear, EVERY)
 
@@ -78,6 +89,7 @@ class DelayNode(Node):
         )
         now = self.get_clock().now().nanoseconds * 1e-9
         self.commanded.append((now, float(safe.values[self._row])))
+        self._sent = safe.values
         self._output.publish(message)
 
     def targets(self) -> list[Any]:
@@ -97,7 +109,9 @@ class DelayNode(Node):
     def _hear(self, message: Any) -> None:
         time = stamp_seconds(message.header.stamp)
         if self._joints.add(message.name, message.position, time):
-            self.newest = self._joints.positions
+            positions, times = self._joints.positions, self._joints.times
+            if self.belief.believe(positions, times, self._sent):
+                self.newest = positions
         if self._config.joint in message.name:
             self.measured.append((time, float(self._joints.positions[self._row])))
 
@@ -107,7 +121,8 @@ def measure_delay(config: DelayConfig) -> Delay:
 
     Raises:
         TimeoutError: No joint states come.
-        ValueError: The arm does not follow, has no such joint, or says what cannot be read.
+        ValueError: The arm does not follow, has no such joint, or says what cannot be read or
+            cannot be.
     """
     made = own_node(lambda context: DelayNode(config, context=context))
     with made as (node, executor), StopRequest() as stop:
@@ -116,6 +131,11 @@ def measure_delay(config: DelayConfig) -> Delay:
             stop.check()
             executor.spin_once(timeout_sec=0.1)
             if time.monotonic() > deadline:
+                if wrong := node.belief.wrong:
+                    raise ValueError(
+                        f'{wrong} Nothing was moved; look at the driver (--accept-zero-state for '
+                        'a simulated arm that begins at 0).'
+                    )
                 raise TimeoutError(f'Nothing came on {config.joint_states}.')
         made_filter = node.make_filter()
         due = time.monotonic()
@@ -123,6 +143,8 @@ def measure_delay(config: DelayConfig) -> Delay:
             for target in node.targets():
                 for _ in range(round(_STEP_TIME / _PERIOD)):
                     stop.check()
+                    if wrong := node.belief.wrong:
+                        raise ValueError(f'{wrong} Look at the driver, and measure again.')
                     node.step(made_filter, target)
                     due += _PERIOD
                     while (left := due - time.monotonic()) > 0:

@@ -139,6 +139,20 @@ class CameraTopics:
             for topic, said in self._listener.silent(camera.topic for camera in self.all)
         ]
 
+    def shared(self) -> list[str]:
+        """Returns which topics have several publishers, whose pictures would come in turn."""
+        found = []
+        for camera in self.all:
+            publishers = self._node.get_publishers_info_by_topic(camera.topic.name)
+            names = {f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in publishers}
+            if len(publishers) > 1:
+                found.append(
+                    f'{camera.topic.what}: {camera.topic.name} has {len(publishers)} publishers, '
+                    f'{sorted(names)}, and the pictures of all are taken for one camera; end all '
+                    'but one, or name another topic in camera_topics.'
+                )
+        return found
+
     def arrivals(self) -> list[Arrival]:
         """Returns the newest stamp of each camera, and how long ago it came."""
         now = self._steady()

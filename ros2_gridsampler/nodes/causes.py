@@ -29,7 +29,8 @@ class Cause(IntEnum):
     SILENT = 5
     """Nothing comes on a topic, or not what is needed."""
     UNUSABLE = 6
-    """What comes cannot be read: an encoding, a size, a number that is not finite."""
+    """What comes cannot be read: an encoding, a size, a number that is not finite; or it is of two
+    cameras."""
     BLANK = 7
     """Pictures come and show nothing, or always the same."""
     STAMPS = 8

@@ -27,6 +27,8 @@ _LAST_WORDS = 4
 # How often a simulated clock is looked at [s], and how many periods of real time a command of the
 # last stop waits for it.
 _LOOK, _SLOWEST_STOP = 0.001, 5
+# A deadline that is more periods ahead of a simulated clock is of one that was set back.
+_FARTHEST = 2
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class CommandThread:
                 self._clock_moved = ros, self._alive_at
             stopping, waited = self._stopping.is_set(), self._alive_at - begin
             still = self._alive_at - self._clock_moved[1] > self._config.clock_patience
-            if ros >= deadline or deadline - ros > 2 * period:
+            if ros >= deadline or deadline - ros > _FARTHEST * period:
                 return stopping
             if waited >= period and (still or (stopping and waited >= _SLOWEST_STOP * period)):
                 return stopping
@@ -257,7 +259,9 @@ class CommandThread:
         events: list[Event] = [] if measured is None else [measured]
         events = [*(self._inbox.popleft() for _ in range(len(self._inbox))), *events]
         clock, steady = self._clocks.ros(), self._clocks.steady()
-        due = clock + max(deadline - self._clocks.pace(), 0.0)
+        ahead = deadline - self._clocks.pace()
+        # A simulated clock that was set back is no reason to command for the time before.
+        due = clock + (ahead if 0.0 < ahead <= _FARTHEST * self._config.period else 0.0)
         command = self._loop.step(Instant(clock, steady, due), events)
         self.view = self._loop.view
         if command is not None:

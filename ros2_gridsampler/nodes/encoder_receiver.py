@@ -124,13 +124,16 @@ class EncoderReceiver:
         if encoder is None or self._verifying is not None:
             return
         if reason := self._refusal(encoder):
-            self._refuse(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
+            self._give_up(f'Encoder {encoder.name!r} of {self._server} is not received: {reason}')
             return
         try:
             if (folder := self._store.find(encoder.sha256)) is not None:
                 self._take(encoder, folder)
                 return
             self._reception = self._store.receive(encoder)
+        except NotBelieved as error:
+            self._give_up(str(error))
+            return
         except OSError as error:
             self._wait(f'Encoder {encoder.name!r} of {self._server}', error)
             return
@@ -198,7 +201,12 @@ class EncoderReceiver:
             self._node.get_logger().warning(f'Receiving {name!r} again: {error}')
             self._obtain()
         else:
-            self._refuse(f'Encoder {name!r} of {self._server} is refused: {error}')
+            self._give_up(f'Encoder {name!r} of {self._server} is refused: {error}')
+
+    def _give_up(self, text: str) -> None:
+        """Until the server offers it anew: a disk may have room, or a policy other needs, then."""
+        self._refuse(text)
+        self._encoder = None
 
     def _wait(self, what: str, error: OSError) -> None:
         """Tries again later: it was not the server's fault."""

@@ -183,15 +183,16 @@ class InferenceThread:
                     observation = decode()
                     check_contrast(observation, self._min_contrast)
                 except ValueError as error:
-                    self._refuse(Fault.BAD_PICTURE, 'picture', str(error))
+                    self._refuse_for(stopping, Fault.BAD_PICTURE, 'picture', str(error))
                     continue
+                if stopping.is_set():
+                    return
                 decoded = self._busy_since = self._steady()
                 self.decoded += 1
                 try:
                     prediction = self._predict(observation)
                 except ValueError as error:
-                    if not stopping.is_set():
-                        self._refuse(Fault.BAD_PREDICTION, 'policy', str(error))
+                    self._refuse_for(stopping, Fault.BAD_PREDICTION, 'policy', str(error))
                     continue
                 finally:
                     if not stopping.is_set():
@@ -213,7 +214,12 @@ class InferenceThread:
                 return
             self.failure = error
             text = f'The inference ended with {type(error).__name__}: {error}'
-            self._refuse(Fault.INFERENCE_FAILED, 'policy', text)
+            self._refuse_for(stopping, Fault.INFERENCE_FAILED, 'policy', text)
+
+    def _refuse_for(self, stopping: threading.Event, fault: Fault, stream: str, text: str) -> None:
+        """What a thread that was given up found wrong is of a session that is over."""
+        if not stopping.is_set():
+            self._refuse(fault, stream, text)
 
     def _captured(self, time: float) -> float:
         """The moment of a stamp in steady time [s], as when a picture of that stamp came.
@@ -237,7 +243,7 @@ class InferenceThread:
                     self._changed.wait(self._POLL)
             # Whoever hears of it may be busy; that must not keep the streams out.
             for each in wrong:
-                self._refuse(each.fault, each.stream, each.text)
+                self._refuse_for(stopping, each.fault, each.stream, each.text)
             if decode is not None:
                 return decode
             if wrong:

@@ -80,7 +80,8 @@ class LoopFindings:
             active: Whether the arm is commanded.
         """
         found = [Finding(Cause.SILENT, text) for text in self._inputs.silent()]
-        found += [Finding(Cause.UNUSABLE, text) for text in self._inputs.states.unusable()]
+        unusable = [*self._inputs.states.unusable(), *self._inputs.cameras.shared()]
+        found += [Finding(Cause.UNUSABLE, text) for text in unusable]
         found += self._clock_and_stamps()
         why = self._controllers.look(self._steady())
         found += [Finding(Cause.CONTROLLER, text) for text in why]

@@ -32,13 +32,13 @@ class Monitor(Node):
     """Keeps the newest report of one node.
 
     Args:
-        watched: Its name, with namespace.
+        watched: Its name, with namespace; with a '/' in front or without.
         options: Those of rclpy's Node.
     """
 
     def __init__(self, watched: str, **options: Any) -> None:
         super().__init__('monitor', **options)
-        self._watched = watched
+        self._watched = f'/{watched.strip("/")}'
         self._heard = float('-inf')
         self.statuses: dict[str, Any] = {}
         """Part ('' for the node itself) -> DiagnosticStatus."""

@@ -348,7 +348,11 @@ class PolicyLoop:
     def _deliver(self, timed: TimedPrediction) -> None:
         self._findings.delivered()
         self._post(Predicted(timed.prediction.chunk, timed.observation.instruction, timed))
-        self._reports.prediction(timed, self._config)
+        try:
+            self._reports.prediction(timed, self._config)
+        except Exception as error:  # what people watch must not end what drives the arm
+            text = f'A prediction cannot be shown: {type(error).__name__}: {error}'
+            self._problems.report('reports', text)
 
     def _refuse(self, fault: Fault, stream: str, text: str) -> None:
         self._problems.report(stream, text)

@@ -84,8 +84,16 @@ class PoseFromTfNode(RunnableNode):
         except ValueError as error:
             self._problems.report('tf', str(error))
             return
+        if not time:
+            # Published all the same, so that whoever reads it says so too.
+            self._problems.report(
+                'tf',
+                f'A transform between {self._base!r} and {self._parameters.frame!r} has the stamp '
+                '0, so nobody knows when the hand was there. Let the driver stamp what it '
+                'publishes.',
+            )
         # Other nodes move other frames.
-        if time != self._last:
+        if time != self._last or not time:
             self._last = time
             said = PoseStamped()
             fill_pose(said, pose, self._base, time)

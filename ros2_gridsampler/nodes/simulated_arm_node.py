@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.clock import Clock as SteadyClock
+from rclpy.clock import ClockType
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray, String
@@ -90,8 +92,9 @@ class SimulatedArmNode(RunnableNode):
             Float64MultiArray, arm_messages.GRIPPER_COMMAND, self._take_gripper, NEWEST
         )
         self.create_service(Trigger, '~/reset', self._reset)
-        # A failure of the other thread has to end the process.
-        self.create_timer(0.5, self._check)
+        # A failure of the other thread has to end the process, also where it was to go by /clock.
+        steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.5, self._check, clock=steady)
         self.get_logger().info(f'Building the first scene of {parameters.suite}, some seconds ...')
         if self._pace is not None:
             self._pace.start()

@@ -17,7 +17,7 @@ def draw_points(
     patch: int,
     scale: int = 3,
 ) -> UInt8[np.ndarray, 'out_height out_width 3']:
-    """Draws the points into the enlarged pictures, side by side.
+    """Draws the points into the enlarged pictures, side by side, black below the lower ones.
 
     Args:
         images: Camera name -> RGB as the policy saw it.
@@ -26,7 +26,10 @@ def draw_points(
         scale: Enlargement.
     """
     drawn = [_draw(rgb, points[name], patch, scale) for name, rgb in images.items()]
-    return np.concatenate(drawn, 1)
+    highest = max(len(rgb) for rgb in drawn)
+    return np.concatenate(
+        [np.pad(rgb, ((0, highest - len(rgb)), (0, 0), (0, 0))) for rgb in drawn], 1
+    )
 
 
 def _draw(

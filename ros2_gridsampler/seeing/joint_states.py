@@ -79,7 +79,8 @@ def read_part(
     """Reads those of the wanted joints that a JointState holds.
 
     A driver may publish arm and gripper, or left and right, in messages of their own; what one of
-    them does not hold is no fault of it.
+    them does not hold is no fault of it, nor is what it says of other joints: wheels have
+    velocities and no positions.
 
     Args:
         names: The names of the message.
@@ -90,19 +91,19 @@ def read_part(
         Which of `wanted` are there, and their positions; both empty where none is.
 
     Raises:
-        ValueError: It holds one of them and not one position per name, a joint twice, or one that
-            is not finite.
+        ValueError: Not one position per name, a joint is there twice, or not finite; where one of
+            the wanted joints is there.
     """
     index = {name: i for i, name in enumerate(names)}
     there = [i for i, name in enumerate(wanted) if name in index]
-    if not there:
-        return np.empty(0, np.int64), np.empty(0)
+    if len(names) and not there:
+        return np.zeros(0, np.int64), np.zeros(0)
     if len(names) != len(positions):
         raise ValueError(
             f'JointState has {len(names)} names but {len(positions)} positions; '
             'the driver must publish one position per name.'
         )
-    if len(index) != len(names):
+    if len(index) != len(names) and any(list(names).count(wanted[i]) > 1 for i in there):
         raise ValueError(f'JointState names a joint twice: {list(names)}.')
     values = np.array([positions[index[wanted[i]]] for i in there], np.float64)
     finite = np.isfinite(values)
