@@ -70,7 +70,9 @@ def new_site(
     The site is simulated: the camera was moved, the table has another colour. Each stage does
     what its own command does, and leaves a folder or a file in OUT:
 
-    1. record the site (recordings/; `gridsampler record --perturbation site`)
+    1. record the site (recordings/; `gridsampler record --perturbation site`), and keep its views
+       with a copy of the policy, which would not move where its cameras see another place
+       (policy/; `gridsampler calibrate reference`)
     2. adapt an encoder to the policy on these pictures, without labels (encoders/site;
        `gridsampler adapt`)
     3. compare both encoders on recordings that it did not see (compared.json;
@@ -91,6 +93,7 @@ def new_site(
     _check(config, out)
     stages: dict[str, Callable[[NewSiteConfig, Path], None]] = {
         'record': _record,
+        'reference': _keep_views,
         'adapt': _adapt,
         'compare': _compare,
         'before': lambda config, out: _measure(config, out, 'before', ''),
@@ -181,6 +184,23 @@ def _record(config: NewSiteConfig, out: Path) -> None:
         perturbation=SITE,
     )
     record(wanted, out / 'recordings')
+
+
+def _keep_views(config: NewSiteConfig, out: Path) -> None:
+    """Copies the policy and gives the copy reference views of the site."""
+    import shutil
+
+    from ..files import find
+    from .camera_calibration_commands import reference
+
+    policy = out / 'policy'
+    if policy.exists():
+        return
+    partial = out / 'policy.partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(find('models', config.policy), partial)
+    reference(str(partial), (out / 'recordings',))
+    partial.rename(policy)
 
 
 def _recordings(out: Path) -> tuple[list[Path], list[Path]]:
@@ -281,7 +301,7 @@ def _measure(config: NewSiteConfig, out: Path, when: str, encoder: str) -> None:
 
 def _swap(config: NewSiteConfig, out: Path) -> None:
     from ..encoders.swap_config import SwapConfig
-    from ..files import find, write_whole
+    from ..files import write_whole
     from ..nodes.live_swap import swap_live
     from ..simulation.libero_arm import STATES
 
@@ -298,7 +318,7 @@ def _swap(config: NewSiteConfig, out: Path) -> None:
         'perturbation': SITE,
     }
     seen = swap_live(
-        find('models', config.policy),
+        out / 'policy',
         out / 'encoders',
         ENCODER,
         shown,
