@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from ..bounds import checked
+from ..simulation.job_configs import Perturbation, Placements
 from .outputs import check_folder, where_to_look
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
 
-SUITE, SITE, PLACEMENTS, ARM = 'libero_spatial', 'site', 'anywhere', 'panda'
+SUITE, ARM = 'libero_spatial', 'panda'
+SITE: Perturbation = 'site'
+PLACEMENTS: Placements = 'anywhere'
 FIRST_SEED = 700_000
 """Of the recordings; no policy of the package was trained on placements of these seeds."""
 ENCODER = 'site'
