@@ -4,6 +4,10 @@
 
 import importlib.util
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -44,7 +48,7 @@ def test_the_tutorial_adapts_verifies_and_lists_an_encoder(tmp_path, capsys):
         'ENCODERS': str(tmp_path / 'encoders'),
         'ENCODERS/site_b': str(tmp_path / 'encoders' / 'site_b'),
     }
-    commands = [[names.get(word, word) for word in words] for words in tutorial()]
+    commands = [[names.get(word, word) for word in words] for words in tutorial(1)]
     commands[0] += ['--steps', '3']
     assert [words[1] for words in commands] == ['adapt', 'encoders', 'encoders', 'encoders']
     # The last one serves until it is stopped; test_encoder_server has it.
@@ -81,61 +85,32 @@ def test_the_command_of_the_cards_shows_both_encoders_in_one_table(capsys):
     assert ' mi_mae_libero ' in said.partition('read linearly')[2]
 
 
-class LiveTutorial:
-    """The commands for a running node, by the services and topics that they stand for."""
+@pytest.fixture
+def near_own(tmp_path):
+    """An encoder that is hardly another than that of `libero`."""
+    policy, _ = load_checkpoint(find('models', 'libero'))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.encoder.parameters():
+            parameter.mul_(1 + 1e-4 * torch.randn_like(parameter))
+    keep_encoder(policy.encoder, tmp_path / 'near_own')
+    return tmp_path / 'near_own'
 
-    def __init__(self, watcher, start_node, encoders, node):
-        from std_msgs.msg import String
 
-        from ros2_gridsampler.nodes.topics import LATCHED
+def started(words, **options):
+    """The command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'ros2_gridsampler.command_line', *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
-        self.watcher, self.start_node, self.encoders, self.node = (
-            watcher,
-            start_node,
-            encoders,
-            node,
-        )
-        self.said = watcher.collect(String, '/policy_node/encoder', LATCHED)
 
-    def do(self, words):
-        """Obey `ros2 ...`."""
-        verb = '_'.join(words[1:3])
-        getattr(self, verb)(*(word.replace('ENCODERS', str(self.encoders)) for word in words[3:]))
-
-    def param_set(self, node, name, value):
-        from rcl_interfaces.srv import SetParameters
-        from rclpy.parameter import Parameter
-
-        message = Parameter(name, value=value).to_parameter_msg()
-        request = SetParameters.Request(parameters=[message])
-        service = f'{node}/set_parameters'
-        result = self.watcher.call(SetParameters, service, request, self.node).results[0]
-        assert result.successful, result.reason
-
-    def launch_ros2_gridsampler(self, file, folder):
-        module = f'ros2_gridsampler.nodes.{file.partition(".")[0]}_node'
-        self.start_node(module, folder=folder.removeprefix('folder:='))
-
-    def topic_echo(self, topic):
-        assert topic == '/policy_node/encoder'
-        assert json.loads(self.said[-1].data)['outcome'] == 'accepted'
-
-    def service_call(self, service, kind):
-        from std_srvs.srv import Trigger
-
-        assert kind == 'std_srvs/srv/Trigger'
-        answer = self.watcher.call(Trigger, service, Trigger.Request(), self.node)
-        assert answer.success, answer.message
-
-    def settles(self, encoder, outcome):
-        """Wait until that encoder is in use, for that reason."""
-
-        def settled():
-            about = json.loads(self.said[-1].data) if self.said else {}
-            done = about.get('outcome') == outcome and about['state'] == 'idle'
-            return done and encoder in about['encoder']
-
-        self.watcher.until(settled, self.node, 400.0)
+def modified(folder):
+    """When each file of a folder was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
 
 
 @pytest.mark.skipif(
@@ -143,55 +118,58 @@ class LiveTutorial:
     reason='LIBERO is not installed; pip install .[sim]',
 )
 @pytest.mark.timeout(1800)
-def test_the_tutorial_swaps_serves_and_rolls_back_while_the_simulated_arm_is_driven(
-    watcher, start_node, tmp_path, monkeypatch
+def test_the_tutorial_stops_goes_on_and_swaps_an_encoder_into_the_running_policy(
+    near_own, tmp_path, capsys
 ):
-    from geometry_msgs.msg import TwistStamped
-    from ros_watcher import ALL
+    pytest.importorskip('lightning_fabric')
+    ((program, *words),) = tutorial()
+    assert (program, *words) == ('gridsampler', 'tutorial', 'new-site')
+    out = tmp_path / 'site'
+    # The machine of a test is busy, and may be slow for a while.
+    words += ['--small', '--out', str(out), '--max-latency-ratio', '1000', '--encoder']
+    words.append(str(near_own))
+    tries = out / 'recordings' / 'tries_00.jsonl'
+    with started(words) as first:
+        while not (tries.exists() and tries.read_text()):
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.1)
+        first.send_signal(signal.SIGINT)
+        said = first.communicate()[1]
+    assert first.returncode == 130
+    assert 'the same command goes on' in said.splitlines()[-1]
+    recorded = tries.read_text()
+    with started(words) as second:
+        said = second.communicate()
+    assert second.returncode == 0, said
+    assert tries.read_text().startswith(recorded)
 
-    policy, manifest = load_checkpoint(find('models', 'libero_spatial'))
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in policy.encoder.parameters():
-            parameter.mul_(1 + 1e-4 * torch.randn_like(parameter))
-    measured = {'policies': [{'policy_sha256': manifest.weights_sha256}]}
-    keep_encoder(policy.encoder, tmp_path / 'encoders' / 'site_b', measured)
-    monkeypatch.setenv('LP_NUM_THREADS', '1')
-    arm = start_node(
-        'ros2_gridsampler.nodes.simulated_arm_node', tasks='[0]', episodes_per_task=100
-    )
-    topics = ('instruction:=/instruction', 'twist_command:=/arm/twist_command')
-    cameras = [f'/{name}/image_raw/compressed' for name in ('agentview', 'wrist')]
-    node = start_node(
-        'ros2_gridsampler.nodes.policy_node',
-        *(word for topic in topics for word in ('-r', f'~/{topic}')),
-        policy='libero_spatial',
-        arm='panda',
-        camera_topics=f'[{", ".join(cameras)}]',
-        encoder_server='/encoder_server',
-        swap__store=tmp_path / 'store',
-        # The machine of a test is busy, and may be slow for a while.
-        swap__max_latency_ratio=1000.0,
-        swap__max_latency=100.0,
-        swap__trial_time=0.5,
-        swap__max_more_interventions=10.0,
-    )
-    twists = watcher.collect(TwistStamped, '/arm/twist_command', ALL)
-    live = LiveTutorial(watcher, start_node, tmp_path / 'encoders', node)
-    watcher.until(lambda: len(twists) > 20 and live.said, node, 400.0)
-    swap, launch, activate, echo, roll_back = tutorial(1)
-    live.do(swap)
-    live.settles('encoders/site_b', 'accepted')
-    live.do(launch)
-    live.settles('own', 'accepted')
-    live.do(activate)
-    live.settles(str(tmp_path / 'store'), 'accepted')
-    live.do(echo)
-    live.do(roll_back)
-    live.settles('own', 'rolled back')
-    assert 'Traceback' not in node.text
-    assert node.end() == 0
-    assert arm.end() == 0
+    result = json.loads((out / 'result.json').read_text())
+    served = load_encoder_manifest(out / 'encoders' / 'site').weights_sha256
+    assert result['swap']['outcome'] == 'accepted', result['swap']
+    assert result['swap']['after'] == result['encoder sha256'] == served
+    assert result['swap']['before'] != served
+    assert [state for state, _ in result['swap']['states']][-3:] == ['shadow', 'trial', 'accepted']
+    for when in ('before', 'after'):
+        assert result['rates'][when]['episodes'] == 1
+    page = (out / 'index.html').read_text()
+    assert f'<code id="in-use">{served}</code>' in page
+    for film in ('before', 'shadow', 'after'):
+        assert f'src="live/{film}.mp4"' in page
+        assert (out / 'live' / f'{film}.mp4').stat().st_size > 1000
+
+    # What is done is not done again, and a refusal is on the page with its reason.
+    swap = {**result['swap'], 'outcome': 'refused', 'reason': 'It says <other> things.'}
+    (out / 'live' / 'swap.json').write_text(json.dumps(swap))
+    stages = ('recordings', 'encoders', 'before', 'after', 'live')
+    before = {stage: modified(out / stage) for stage in stages}
+    main(words)
+    assert before == {stage: modified(out / stage) for stage in stages}
+    page = (out / 'index.html').read_text()
+    assert 'The encoder was refused' in page
+    assert 'It says &lt;other&gt; things.' in page
+    with pytest.raises(SystemExit):
+        main([*words, '--episodes', '2'])
+    assert 'holds a run with other settings' in capsys.readouterr().err
 
 
 def test_the_page_names_the_defaults_of_an_adaptation_as_they_are():

@@ -45,6 +45,9 @@ class Slider:
     def begin(self, placements, number):
         return f'state {number} of {placements}'
 
+    def perturb(self, kind, seed):
+        return self.instruction
+
     def observe(self, images=True):
         time.sleep(self.draws)
         pose = np.array([self.place, 0, 0, 0, 0, 0, 1.0])

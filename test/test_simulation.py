@@ -233,7 +233,7 @@ def test_what_does_not_exist_is_refused(arm):
         arm.step(np.full(6, np.nan), OPEN)
 
 
-@pytest.mark.parametrize('kind', ['camera', 'light', 'distractor', 'start'])
+@pytest.mark.parametrize('kind', ['camera', 'light', 'distractor', 'start', 'site'])
 def test_a_perturbation_changes_the_picture_and_the_next_reset_undoes_it(arm, kind):
     arm.reset(Official(0))
     before = arm.observe().images['agentview'].astype(int)
@@ -245,6 +245,18 @@ def test_a_perturbation_changes_the_picture_and_the_next_reset_undoes_it(arm, ki
     np.testing.assert_array_equal(again, before)
     perturb(arm, kind, 3)
     np.testing.assert_array_equal(arm.observe().images['agentview'].astype(int), changed)
+
+
+def test_another_site_is_the_same_in_every_episode_and_moves_nothing(arm):
+    seen = []
+    for seed in (0, 7):
+        arm.reset(Official(0))
+        state = arm.scene.state()
+        perturb(arm, 'site', seed)
+        np.testing.assert_array_equal(arm.scene.state(), state)
+        seen.append(arm.observe().images)
+    for camera, picture in seen[0].items():
+        np.testing.assert_array_equal(picture, seen[1][camera])
 
 
 def test_a_distractor_can_be_seen_but_not_touched(arm):

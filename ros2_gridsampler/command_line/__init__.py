@@ -22,6 +22,7 @@ from .running import answer, parse
 from .safety_commands import delay, faults, monitor, safety_tables, timing
 from .simulation_commands import demo, record, success
 from .training_commands import adapt, import_encoder, pretrain, train
+from .tutorial_commands import new_site
 
 __all__ = ['CONTENTS', 'answer', 'main']
 
@@ -59,6 +60,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None]]] = {
         'convert-sampler': convert_sampler,
     },
     'Change the encoder': {
+        'tutorial new-site': new_site,
         'pretrain': pretrain,
         'adapt': adapt,
         'import-encoder': import_encoder,

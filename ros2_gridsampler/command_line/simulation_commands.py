@@ -71,7 +71,8 @@ def success(
         rendering: 'simplified' is cheap enough for a CPU; 'original' is LIBERO's.
         perturbation: Camera moved by 3 cm and 2 degrees, light dimmed, a thing on the table,
             another start of the hand, or the instruction in other words: by rule, or an unseen
-            sentence that was written apart from those of training.
+            sentence that was written apart from those of training; or another site, its camera
+            moved by 6 cm and 4 degrees and its table painted, the same in every episode.
         encoder: Encoder folder or name to see through instead of the policy's own.
         device: Where PyTorch computes the policy: auto (the GPU, if any), cpu, cuda or cuda:1.
     """

@@ -45,7 +45,7 @@ def write_page(
     """
     names = [score.contestant.name for score in evaluation.scores]
     main = names[0]
-    page = _template('report_page.html').render(
+    page = template('report_page.html').render(
         report=report,
         names=names,
         film=film,
@@ -91,7 +91,7 @@ def write_index(
     ranks = np.array(
         [np.argsort(np.argsort(np.array(names), kind='stable')), *map(_ranks, orders)], int
     ).T
-    page = _template('report_index.html').render(
+    page = template('report_index.html').render(
         report=report,
         bags=[
             (bag, [found.get(column) for column in columns], rank.tolist())
@@ -130,7 +130,8 @@ def _scores(
 
 
 @cache
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Returns a page of this folder, to be filled in."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

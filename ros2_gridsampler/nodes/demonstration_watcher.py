@@ -110,6 +110,10 @@ class DemonstrationWatcher(Node):
         waiting = self._waiting_since
         return no_picture, 0.0 if waiting is None else self._last_picture - waiting
 
+    def pictures(self, begin: float, end: float = float('inf')) -> list[Picture]:
+        """What the policy saw between two moments [s] by this node's clock."""
+        return [picture for picture in self._pictures if begin <= picture.time < end]
+
     def traffic(self) -> dict[str, CameraTraffic]:
         """Frames of each camera between the first and the last report that can be compared."""
         traffic = {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ..bounds import checked
-from ..simulation.job_configs import Placements
+from ..simulation.job_configs import Perturbation, Placements
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class SimulationParameters:
             'help': "Episodes after these, each 'TASK PLACEMENTS NUMBER', like '5 anywhere 0'; "
             "words behind that are said instead of the suite's own instruction"
         },
+    )
+    perturbation: Perturbation = field(
+        default='none',
+        metadata={'help': 'What is changed in every episode, see `gridsampler success --help`'},
     )
     rendering: Literal['simplified', 'original'] = field(
         default='simplified',

@@ -155,8 +155,8 @@ class SimulationThread:
                         arm.close()
                     arm, opened = self._simulator.open(task, parameters.image_size), task
                 places = self._place(arm) if named is None else self._place_named(arm, named)
-                for placement in places:
-                    self._run_episode(arm, task, placement, named.instruction if named else '')
+                for placement, told in places:
+                    self._run_episode(arm, task, placement, told)
                     if self._stopping:
                         return
         except Exception as error:  # the ROS thread has to hear of it, whatever it is
@@ -170,8 +170,8 @@ class SimulationThread:
         if self.failure is None:
             self._announce(None, self.episodes)
 
-    def _place(self, arm: SimulatedArm) -> Iterator[str]:
-        """Reset the arm for each episode of its task; says how."""
+    def _place(self, arm: SimulatedArm) -> Iterator[tuple[str, str]]:
+        """Reset the arm for each episode of its task; says how, and what to say to the policy."""
         index = self._parameters.first_episode
         placements = self._parameters.placements
         # Not every seed can be widened; there is a next one, until the states are used up.
@@ -185,20 +185,23 @@ class SimulationThread:
                 except ValueError:
                     if index >= others:
                         raise
-            # The first picture of a scene takes seconds, during which no stamp would be true.
-            arm.observe()
-            yield placement
+            yield placement, self._prepare(arm, index - 1)
 
-    def _place_named(self, arm: SimulatedArm, named: NamedEpisode) -> Iterator[str]:
+    def _place_named(self, arm: SimulatedArm, named: NamedEpisode) -> Iterator[tuple[str, str]]:
         placement = arm.begin(named.placements, named.number)
-        arm.observe()
-        yield placement
+        told = self._prepare(arm, named.number)
+        yield placement, named.instruction or told
 
-    def _run_episode(self, arm: SimulatedArm, task: int, placement: str, instruction: str) -> None:
+    def _prepare(self, arm: SimulatedArm, number: int) -> str:
+        told = arm.perturb(self._parameters.perturbation, number)
+        # The first picture of a scene takes seconds, during which no stamp would be true.
+        arm.observe()
+        return told
+
+    def _run_episode(self, arm: SimulatedArm, task: int, placement: str, told: str) -> None:
         parameters = self._parameters
         with self._changed:
-            said = instruction or arm.instruction
-            episode = Episode(len(self.episodes), task, said, placement)
+            episode = Episode(len(self.episodes), task, told, placement)
             self.episodes.append(episode)
             self._skipping = False
             self._gripper = OPEN

@@ -228,6 +228,7 @@ def record_episode(
     disturb = ExecutionNoise(config.noise, generator), Slip(config.slips, generator.spawn(1)[0])
     placement = placement_of(seed, config.widened, config.anywhere)
     arm.reset(placement)
+    told = arm.perturb(config.perturbation, seed)
     _random_start(arm, generator, config.wander)
     steps = _run_expert(arm, *disturb, check)
     if not arm.success():
@@ -239,10 +240,11 @@ def record_episode(
         'noise': config.noise,
         'wander': config.wander,
         'slips': config.slips,
+        'perturbation': config.perturbation,
         'rendering': arm.rendering,
     }
     with BagWriter(bag) as writer:
-        sentence = build('std_msgs/msg/String', data=arm.instruction)
+        sentence = build('std_msgs/msg/String', data=told)
         writer.write(arm_messages.INSTRUCTION, sentence, START_TIME, latched=True)
         origin = build('std_msgs/msg/String', data=json.dumps(information))
         writer.write('/simulation/episode', origin, START_TIME, latched=True)

@@ -11,7 +11,7 @@ Placements = Literal['official', 'widened', 'anywhere', 'anywhere_scored']
 """Which evaluation states: LIBERO's, those widened by 5 cm, or everything over the whole table."""
 PLACEMENTS: tuple[Placements, ...] = get_args(Placements)
 Perturbation = Literal[
-    'none', 'camera', 'light', 'distractor', 'start', 'paraphrase', 'unseen_sentence'
+    'none', 'camera', 'light', 'distractor', 'start', 'paraphrase', 'unseen_sentence', 'site'
 ]
 """What is changed in every episode after its reset."""
 FIRST_TRAINING_SEED = 1000
@@ -42,6 +42,8 @@ class RecordConfig:
             placements.
         anywhere: Share of placements with everything drawn over the whole table; `widened` is a
             share of the others.
+        perturbation: What is changed in every episode; 'site' is a place with another camera and
+            another table, the same in all of them.
     """
 
     suite: str = 'libero_spatial'
@@ -63,6 +65,7 @@ class RecordConfig:
         },
     )
     anywhere: float = field(default=0.0, metadata={'minimum': 0, 'maximum': 1})
+    perturbation: Perturbation = 'none'
 
 
 @dataclass(frozen=True)

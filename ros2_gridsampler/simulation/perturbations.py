@@ -23,6 +23,10 @@ CAMERA_SHIFT = 0.03
 """How far the agentview camera is moved, in a random direction [m]."""
 CAMERA_TURN = 0.035
 """How far it is turned about a random axis [rad]."""
+SITE_SEED, SITE_SHIFT, SITE_TURN = 0, 0.06, 0.07
+"""Of the camera of another site: seed of the directions, way [m] and turn [rad]."""
+SITE_TABLE = (0.45, 0.6, 0.8)
+"""What another site's table leaves of red, green and blue."""
 DIMMED = (0.35, 0.75)
 """What is left of the light."""
 START_STEPS = (15, 30)
@@ -47,7 +51,8 @@ def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
         kind: 'camera' moved and turned, 'light' dimmed, a 'distractor' on the table (seen, but
             without substance), another 'start' of the hand, the instruction in a
             'paraphrase' by rule, or in an 'unseen_sentence' of
-            `models/paraphrases/evaluation.yaml`.
+            `models/paraphrases/evaluation.yaml`; another 'site', whose camera and table are the
+            same whatever the seed.
         seed: The same seed, the same change.
 
     Returns:
@@ -60,7 +65,10 @@ def perturb(arm: LiberoArm, kind: str, seed: int) -> str:
         raise ValueError(f'Perturbation {kind!r} is not known; use one of {[*PERTURBATIONS]}.')
     generator = np.random.default_rng((seed, [*PERTURBATIONS].index(kind)))
     if kind == 'camera':
-        _move_camera(arm, generator)
+        _move_camera(arm, generator, CAMERA_SHIFT, CAMERA_TURN)
+    elif kind == 'site':
+        _move_camera(arm, np.random.default_rng(SITE_SEED), SITE_SHIFT, SITE_TURN)
+        _paint_table(arm.scene.model)
     elif kind == 'light':
         _dim(arm.scene.model, float(generator.uniform(*DIMMED)))
     elif kind == 'distractor':
@@ -100,14 +108,22 @@ def unseen_sentence(instruction: str, number: int) -> str:
     return str(ways[number % len(ways)])
 
 
-def _move_camera(arm: LiberoArm, generator: np.random.Generator) -> None:
+def _move_camera(
+    arm: LiberoArm, generator: np.random.Generator, shift: float, angle: float
+) -> None:
     camera = arm.scene.model.camera('agentview')
-    camera.pos[:] += CAMERA_SHIFT * _direction(generator)
+    camera.pos[:] += shift * _direction(generator)
     turn, turned = np.empty(4), np.empty(4)
-    mujoco.mju_axisAngle2Quat(turn, _direction(generator), CAMERA_TURN)
+    mujoco.mju_axisAngle2Quat(turn, _direction(generator), angle)
     mujoco.mju_mulQuat(turned, camera.quat, turn)
     camera.quat[:] = turned
     mujoco.mj_forward(arm.scene.model, arm.scene.data)
+
+
+def _paint_table(model: Any) -> None:
+    for place in range(model.nmat):
+        if model.mat(place).name.startswith('table'):
+            model.mat_rgba[place, :3] *= SITE_TABLE
 
 
 def _dim(model: Any, factor: float) -> None:

@@ -58,9 +58,9 @@ class Decoration:
 
 
 class Looks:
-    """Cameras and lights of a model as they are now, to come back to."""
+    """Cameras, lights and colours of a model as they are now, to come back to."""
 
-    _names = ('cam_pos', 'cam_quat', 'light_diffuse')
+    _names = ('cam_pos', 'cam_quat', 'light_diffuse', 'mat_rgba')
 
     def __init__(self, model: Any) -> None:
         self._arrays = {name: getattr(model, name).copy() for name in self._names}
@@ -68,7 +68,7 @@ class Looks:
         self._headlight = headlight.diffuse.copy(), headlight.ambient.copy()
 
     def restore(self, model: Any) -> None:
-        """Gives the model its kept cameras and lights again."""
+        """Gives the model its kept cameras, lights and colours again."""
         for name, values in self._arrays.items():
             getattr(model, name)[:] = values
         model.vis.headlight.diffuse[:], model.vis.headlight.ambient[:] = self._headlight
