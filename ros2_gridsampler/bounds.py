@@ -62,7 +62,7 @@ def setting(
     said = dict(help=help, unit=unit, minimum=minimum, above=above, maximum=maximum, why=why)
     metadata = {name: value for name, value in {**said, **other}.items() if value is not None}
     made: Any = dataclasses.field(default=default, metadata=metadata)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def bound_text(bounds: Mapping[str, Any]) -> str:

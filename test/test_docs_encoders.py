@@ -22,6 +22,7 @@ from ros2_gridsampler.encoders.probe_scores import read_scores
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.encoder import Encoder
+from ros2_gridsampler.simulation.demonstrations import tries_log
 
 PAGE = ' '.join((ROOT / 'docs' / 'howto' / 'encoders.md').read_text().split())
 
@@ -128,7 +129,7 @@ def test_the_tutorial_stops_goes_on_and_swaps_an_encoder_into_the_running_policy
     # The machine of a test is busy, and may be slow for a while.
     words += ['--small', '--out', str(out), '--max-latency-ratio', '1000', '--encoder']
     words.append(str(near_own))
-    tries = out / 'recordings' / 'tries_00.jsonl'
+    tries = tries_log(out / 'recordings', 'libero_spatial', 0)
     with started(words) as first:
         while not (tries.exists() and tries.read_text()):
             assert first.poll() is None, first.communicate()

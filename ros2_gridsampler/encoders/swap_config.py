@@ -22,30 +22,35 @@ class SwapConfig:
         minimum=2,
         maximum=10000,
     )
-    shadow_time: float = setting(30.0, 'Longest wait for them', unit='s', minimum=0.1)
+    shadow_time: float = setting(
+        30.0, 'Longest wait for these observations', unit='s', minimum=0.1
+    )
     shadow_bag: str = setting('', 'Recording whose observations are used where none come live')
     min_cosine: float = setting(
         0.9,
-        'Of what the two predict for each joint, as deviations from the mean',
+        'Least cosine between what the two predict for each joint, as deviations from the mean',
         minimum=-1.0,
         maximum=1.0,
     )
     max_deviation: float = setting(
         0.3,
-        'Mean absolute difference of what they predict for each joint',
+        'Largest mean absolute difference of what they predict for each joint',
         unit='standard deviations of the actions',
         minimum=0.0,
     )
     max_latency_ratio: float = setting(
-        1.5, 'Fastest inference of the new against the old', minimum=0.0
+        1.5, 'Largest ratio of the fastest inference of the new to that of the old', minimum=0.0
     )
-    max_latency: float = setting(1.0, 'Fastest inference of the new', unit='s', minimum=0.0)
+    max_latency: float = setting(
+        1.0, 'Longest time that the fastest inference of the new may take', unit='s', minimum=0.0
+    )
     trial_time: float = setting(
-        5.0, 'After a swap: so long the old encoder comes back by itself', unit='s', minimum=0.0
+        5.0, 'How long after a swap the old encoder can come back by itself', unit='s', minimum=0.0
     )
-    trial_commands: int = setting(25, 'Commands before interventions are judged', minimum=1)
+    trial_commands: int = setting(25, 'Commands before interventions are compared', minimum=1)
     max_more_interventions: float = setting(
         0.2,
-        'Interventions of the safety filter per command, beyond those before the swap',
+        'How many more interventions of the safety filter per command than before the swap '
+        'bring the old encoder back',
         minimum=0.0,
     )

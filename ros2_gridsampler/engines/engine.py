@@ -193,7 +193,7 @@ class Engine(abc.ABC):
         """Returns a session that computes the network.
 
         Args:
-            files: From `build`.
+            files: Files that `build` returned.
             signature: Signature of the network.
             settings: How the engine computes, as for `check`.
             source: The network itself; only an engine without files asks for it.

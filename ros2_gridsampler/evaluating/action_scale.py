@@ -24,7 +24,7 @@ def action_scale(space: ActionSpace, limits: ArmLimits) -> Float[np.ndarray, ' a
 
 
 def action_units(space: ActionSpace, limits: ArmLimits) -> tuple[str, ...]:
-    """In which unit each entry of an action is, for people; empty for a share of a range."""
+    """Returns the unit of each entry of an action; empty for a share of a range."""
     return space.means.units(space.names, limits)
 
 

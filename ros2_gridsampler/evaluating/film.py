@@ -91,7 +91,7 @@ def count_frames(clip: Clip) -> int:
 
 
 def _choose(pictures: Sequence[Picture]) -> list[int]:
-    """For each frame the newest picture that was there."""
+    """Returns for each frame the newest picture that was there."""
     times = np.array([picture.time for picture in pictures])
     moments = np.arange(times[0], times[-1] + 0.5 / RATE, 1 / RATE)
     # Half a frame of grace, or jitter of a stamp would show a picture twice and skip one.

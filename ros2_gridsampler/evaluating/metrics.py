@@ -39,7 +39,7 @@ class Smoothness:
         self._sum, self._count = 0.0, 0
 
     def add(self, time: float, value: Numbers) -> None:
-        """The signal at `time` [s]; a pause or a step back starts anew."""
+        """Adds the signal at `time` [s]; a pause or a step back starts anew."""
         if self._samples and not 0 < time - self._samples[-1][0] < 0.5:
             self._samples.clear()
         self._samples.append((time, value / self._scale))
@@ -52,11 +52,11 @@ class Smoothness:
             self._count += 1
 
     def cut(self) -> None:
-        """Start anew with the next sample."""
+        """Starts anew with the next sample."""
         self._samples.clear()
 
     def value(self) -> float | None:
-        """None where there were too few samples."""
+        """Returns the root mean square; None where there were too few samples."""
         return float(np.sqrt(self._sum / self._count)) if self._count else None
 
 

@@ -47,7 +47,7 @@ class PolicyDrift:
         self._frames += 1
 
     def summary(self) -> dict[str, Any]:
-        """By step and by entry in physical units; `scaled` over all, in units of the arm."""
+        """Returns the drift by step and entry in physical units, and over all in arm units."""
         mean = self._sum / self._frames
         return {
             'mean_absolute_difference': mean.mean(1).tolist(),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the action topics, one by one -> the action that was given at any recent time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class RecordedActions:
             return True
         space = self._space
         action = space.means.read(message, self._topics.label_type, self._names, space.frame)
-        points = getattr(message, 'points', ())
+        points: Sequence[Any] = getattr(message, 'points', ())
         self._second = np.inf
         if len(points) > 1:
             self._second = arrival + stamp_seconds(points[1].time_from_start)

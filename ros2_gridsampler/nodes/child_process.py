@@ -27,7 +27,7 @@ class ChildProcess:
         parameters: ROS parameters.
         remappings: Topic of the node -> topic in the graph.
         log: File for all that it says.
-        patience: From asking it to end to making it [s].
+        patience: Time between asking it to end and killing it [s].
         environment: Environment variables of the process; by default those of this one, with one
             thread for each library.
     """

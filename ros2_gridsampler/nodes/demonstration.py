@@ -204,7 +204,7 @@ def _wait_for_report(watcher: DemonstrationWatcher, check_signals: Callable[[], 
 
 
 class DemonstrationProgress:
-    """Call it as often as you like; it draws what is new.
+    """Draws the progress of a demonstration; each call draws what is new.
 
     Args:
         bar: Counts the episodes.
@@ -221,7 +221,7 @@ class DemonstrationProgress:
         bar.write(f'To look on: export ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
 
     def __call__(self) -> None:
-        """Draw what is new."""
+        """Draws what is new."""
         watcher, bar = self._watcher, self._bar
         for announced in watcher.results[int(bar.n) :]:
             result = announced['result']

@@ -30,8 +30,8 @@ class CameraCheckConfig:
     )
     info_timeout: float = setting(
         1.0,
-        'So long configure waits for CameraInfo; without it a camera is not checked, '
-        'and one whose pictures are rectified is refused',
+        'Longest wait for CameraInfo at configure; without it a camera is not checked, and one '
+        'whose pictures are rectified is refused',
         unit='s',
         minimum=0.0,
         maximum=60.0,
@@ -43,8 +43,8 @@ class CameraCheckConfig:
     )
     max_difference: float = setting(
         MAX_DIFFERENCE,
-        'So far apart may CameraInfo and calibration file, or the CameraInfo of the '
-        'training, see the same ray',
+        'Largest distance between where CameraInfo, and the calibration file or the CameraInfo '
+        'of the training, see the same ray',
         unit='px',
         minimum=0.0,
     )
@@ -55,7 +55,7 @@ class CameraCheckConfig:
     )
     picture_timeout: float = setting(
         3.0,
-        'So long activate waits for the pictures to compare; no older one counts',
+        'Longest wait at activate for the pictures to compare; no older one counts',
         unit='s',
         minimum=0.1,
         maximum=60.0,
@@ -112,7 +112,7 @@ class PolicyParameters(LoopConfig):
         False, 'Subscribe reliably; then cameras, joints and pose must be published reliably'
     )
     camera_silence_timeout: float = setting(
-        2.0, 'Without a picture for so long: warn', unit='s', minimum=0.1
+        2.0, 'Time without a picture before a warning', unit='s', minimum=0.1
     )
     joint_states_topic: str = setting(
         'joint_states',
@@ -136,7 +136,7 @@ class PolicyParameters(LoopConfig):
         'position controllers of grippers take it',
     )
     gripper_max_effort: float = setting(
-        0.0, 'Of a GripperCommand; 0 leaves it to the controller', unit='N', minimum=0.0
+        0.0, 'max_effort of a GripperCommand; 0 leaves it to the controller', unit='N', minimum=0.0
     )
     joint_names: tuple[str, ...] = setting(
         (),
@@ -162,8 +162,8 @@ class PolicyParameters(LoopConfig):
     )
     command_lead: float = setting(
         0.004,
-        'So long before a command is due it is begun, at most half a period, so that '
-        'what making it takes does not shift it; what comes in between waits for the next',
+        'How long before its due time a command is computed (at most half a period), so that '
+        'computing does not delay it; what arrives meanwhile counts for the next one',
         unit='s',
         minimum=0.0,
     )
@@ -176,8 +176,8 @@ class PolicyParameters(LoopConfig):
     )
     watchdog_timeout: float = setting(
         0.2,
-        'The command thread is silent for so long, and for two periods: the watchdog '
-        'stops the arm',
+        'The watchdog stops the arm when the command thread has been silent for this time and '
+        'for two periods',
         unit='s',
         minimum=0.02,
     )

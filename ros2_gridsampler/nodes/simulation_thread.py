@@ -266,7 +266,7 @@ class SimulationThread:
             self._changed.notify_all()
 
     def _wait(self, deadline: float) -> float:
-        """Sleep until the deadline; the next one counts from what is returned."""
+        """Sleeps until the deadline; the next one counts from what is returned."""
         if self._clock is not None:
             self._run_to(deadline - _LAST_COMMAND)
             self._wait_for('answer', lambda answers: answers.fresh)

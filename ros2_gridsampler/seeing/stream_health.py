@@ -34,14 +34,14 @@ class StreamBudget:
     )
     frozen_time: float = setting(
         0.5,
-        'A camera that gives the same bytes for so long, while the arm moves by '
-        'frozen_motion, is frozen',
+        'A camera is frozen that gives the same bytes for this time while the arm moves by '
+        'frozen_motion',
         unit='s',
         minimum=0.0,
     )
     frozen_motion: float = setting(
         0.01,
-        'See frozen_time; 0 for cameras whose noise makes every picture another',
+        'Motion during frozen_time; 0 for cameras whose noise makes pictures differ',
         unit='rad, m',
         minimum=0.0,
     )
@@ -144,7 +144,7 @@ class LadderConfig:
     )
     deactivate_after: float = setting(
         300.0,
-        'An arm that has moved and then holds for so long is deactivated',
+        'Time after which an arm that has moved and then holds is deactivated',
         unit='s',
         minimum=0.1,
     )
@@ -201,7 +201,6 @@ class DegradationLadder:
     """
 
     def __init__(self, config: LadderConfig, now: float) -> None:
-        """Nothing is known yet."""
         self._config = config
         self._active: dict[tuple[Fault, str], _Active] = {}
         self._good = 0

@@ -185,7 +185,7 @@ def adapt(
         adapted = Adapted({name: round(value, 5) for name, value in found.items()}, fits)
         if fabric.is_global_zero:
             about = entry(manifest, policy_folder.name, adapted.measured)
-            names = BagRoles(*([bags[number].name for number in part] for part in roles))
+            names = [[bags[number].name for number in part] for part in roles]
             _save(student.cpu(), out, before, names, config, adapted, about)
         fabric.barrier()
     return adapted
@@ -195,11 +195,12 @@ def _save(
     student: Encoder,
     out: Path,
     before: EncoderManifest,
-    names: BagRoles,
+    names: Sequence[list[str]],
     config: AdaptConfig,
     adapted: Adapted,
     about: dict[str, Any],
 ) -> None:
+    learned, chosen, measured = names
     fits = {
         name: {'made': fitted.made, 'kept': fitted.kept, 'held-out errors': list(fitted.errors)}
         for name, fitted in adapted.fits.items()
@@ -215,11 +216,11 @@ def _save(
         training={
             **before.training,
             'adapted from': before.encoder_sha256,
-            'adapted on': [*before.training.get('adapted on', ()), *names.training],
+            'adapted on': [*before.training.get('adapted on', ()), *learned],
             'adaptation': asdict(config),
             'fits': fits,
-            'chosen on': names.choosing,
-            'measured on': names.measured,
+            'chosen on': chosen,
+            'measured on': measured,
         },
         # What was read from it before is not read from it any more.
         results={k: v for k, v in before.results.items() if k != PROBES} | {'policies': [about]},

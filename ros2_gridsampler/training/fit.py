@@ -214,8 +214,17 @@ def fit(
 
     if not checks.errors:
         check()
-    rhythm = {'steps': plan.steps, 'log_every': plan.every, 'save_every': save_every}
-    make_steps(fabric, state, left(), step, out, what=what, **rhythm)
+    make_steps(
+        fabric,
+        state,
+        left(),
+        step,
+        out,
+        steps=plan.steps,
+        save_every=save_every,
+        log_every=plan.every,
+        what=what,
+    )
     if fabric.is_global_zero:
         state.save(out)
     student.load_state_dict(checks.best.state_dict())

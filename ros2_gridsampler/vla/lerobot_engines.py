@@ -107,10 +107,10 @@ def compile_policy(
             # An action that never changed in the statistics has no scale, and comes out the same
             # but for rounding.
             rounding = 4 * np.finfo(np.float32).eps * np.abs(wanted)
-            error = np.maximum(np.abs(found - wanted) - rounding, 0)
-            error = error / np.maximum(scale, np.finfo(np.float32).tiny)
+            off = np.maximum(np.abs(found - wanted) - rounding, 0)
+            off = off / np.maximum(scale, np.finfo(np.float32).tiny)
             # NumPy's maximum keeps what is not a number, Python's does not.
-            worst = float(np.maximum(worst, error.max()))
+            worst = float(np.maximum(worst, off.max()))
         if not worst <= allowed:
             raise EngineRefused(
                 f'its chunks are off by {worst:.2g} scales ({allowed:.2g} allowed in '
