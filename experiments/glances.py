@@ -3,6 +3,7 @@
 """The same pictures, another sentence -> how far the sampled points move, and a picture of it."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -83,11 +84,11 @@ class Glances:
         told = next(iter(self._found.values()))
         columns = min(len(told), 3)
         rows = math.ceil(len(told) / columns)
-        figure = Figure(figsize=(4 * columns, 2.15 * rows), dpi=120, layout='constrained')
+        figure = Figure(figsize=(4 * columns, 2.4 * rows), dpi=120, layout='constrained')
         FigureCanvasAgg(figure)
         for place, (sentence, glance) in enumerate(told.items()):
             axes = figure.add_subplot(rows, columns, place + 1)
             axes.imshow(draw_points(glance.images, glance.points, patch=patch))
-            axes.set_title(sentence, fontsize=9)
+            axes.set_title(textwrap.fill(sentence, 52), fontsize=9)
             axes.set_axis_off()
         figure.savefig(path)
