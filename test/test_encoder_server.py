@@ -193,7 +193,7 @@ def test_one_parameter_moves_a_fleet_whatever_happens_to_server_disk_and_followe
     stores = [tmp_path / f'store {number}' for number in range(PROCESSES)]
     ordinary = [fleet.start(size, store) for size, store in zip(sizes, stores, strict=True)]
     full = fleet.start(1, tmp_path / 'store full', file_limit=large.bytes // 2)
-    behind = fleet.start(1, stores[0])
+    behind = fleet.start(1, tmp_path / 'store behind')
     # None of them waits for another; discovery is part of what a fleet costs.
     fleet.all([*ordinary, full, behind], FOLLOWERS + 2, lambda _, state, used: 'waiting' in state)
 
@@ -204,6 +204,11 @@ def test_one_parameter_moves_a_fleet_whatever_happens_to_server_disk_and_followe
     behind.send(signal.SIGSTOP)
     taken = [chunks for p in ordinary for chunks, *_ in fleet.said(p).values()]
     node = start_node(NODE, folder=served, active='large')
+    fleet.all([full], 1, lambda chunks, state, used: 'It is tried again' in state and not used)
+    place = tmp_path / 'store full'
+    assert f'cannot be kept in {place}: [Errno 27] File too large. It is tried' in full.text
+    _, hard = resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
     fleet.all(ordinary, FOLLOWERS, lambda chunks, state, used: used == large.sha256)
     duration = time.monotonic() - begin
     for process in ordinary:
@@ -215,11 +220,6 @@ def test_one_parameter_moves_a_fleet_whatever_happens_to_server_disk_and_followe
         'until all had the encoder.'
     )
 
-    fleet.all([full], 1, lambda chunks, state, used: 'It is tried again' in state and not used)
-    ((_, state, _),) = fleet.said(full).values()
-    assert f'cannot be kept in {tmp_path / "store full"}: [Errno 27] File too large' in state
-    _, hard = resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
     fleet.all([full], 1, lambda chunks, state, used: used == large.sha256)
     full.kill()
 
