@@ -113,7 +113,9 @@ class Bench:
 
 def so101(**config):
     """At rest, the jaw open; no encoder says exactly 0."""
-    return Bench(JOINTS, SO101, [1e-9] * 5 + [0.5], **config)
+    bench = Bench(JOINTS, SO101, [1e-9] * 5 + [0.5], **config)
+    bench.wanted[:5] = 1e-9
+    return bench
 
 
 def panda():
