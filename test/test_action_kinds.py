@@ -156,13 +156,15 @@ def test_depth_beside_colour_is_neither_guessed_nor_read_for_pretraining(tmp_pat
     plain = write_arm(tmp_path / 'arm', 20)
     bag = rewritten(plain, tmp_path / 'deep', with_depth)
     for name, each in (('plain', plain), ('deep', bag)):
-        assert run_command((each,), policy, tmp_path / name, bag=False) == 0
-    reports = [json.loads((tmp_path / n / 'report.json').read_text()) for n in ('plain', 'deep')]
+        assert run_command((each,), policy, tmp_path / 'out' / name, bag=False) == 0
+    reports = [
+        json.loads((tmp_path / 'out' / n / 'report.json').read_text()) for n in ('plain', 'deep')
+    ]
     assert reports[0]['mean_absolute_error'] == reports[1]['mean_absolute_error']
     frames = FrameConfig(ImagePreparation(72, 96))
     assert len(list(read_frames(bag, frames))) == 20
     with pytest.raises(ValueError, match="'/aligned/image_raw'] are depth images"):
         camera_topics(bag, ('/aligned/image_raw',))
     named = {'bag': False, 'camera': ('front=/aligned/image_raw',)}
-    assert run_command((bag,), policy, tmp_path / 'named', **named) == 1
+    assert run_command((bag,), policy, tmp_path / 'out' / 'named', **named) == 1
     assert 'holds depth images; name the topic of the colour camera' in capsys.readouterr().err

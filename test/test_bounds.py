@@ -62,6 +62,7 @@ def examples():
     from ros2_gridsampler.training.recipe import TrainConfig
     from ros2_gridsampler.vla.lerobot_config import LerobotConfig
     from ros2_gridsampler.vla.remote_robot import RemoteConfig, RemoteRobot
+    from ros2_gridsampler.vla.robot import Robot, Units
 
     policy = tiny_policy().config
     topics = StreamTopics({'front': '/front'}, '/joint_states')
@@ -69,6 +70,11 @@ def examples():
     model = MiMaeConfig(EncoderConfig(stem=()))
     remote = RemoteRobot(
         {'front': 'image'}, (64, 64), policy.joints, policy.action_space, policy.period
+    )
+    space = policy.action_space
+    units = Units.same(len(policy.joints)), Units.same(len(space.names))
+    robot = Robot(
+        {'front': 'image'}, (64, 64), policy.joints, False, units[0], space, units[1], 0.05
     )
     episodes = EpisodeConfig(policy.observation, topics, None, policy.action_space, 5, 0.05)
     found = (
@@ -85,6 +91,7 @@ def examples():
         TrainConfig(episodes, EncoderConfig(), TrunkConfig()),
         FineTuneConfig(topics, None),
         LerobotConfig(None, {}, 5, 16, 64),
+        robot,
         remote,
         RemoteConfig(remote, 5),
     )

@@ -146,20 +146,25 @@ def test_the_tutorial_stops_goes_on_and_swaps_an_encoder_into_the_running_policy
 
     result = json.loads((out / 'result.json').read_text())
     served = load_encoder_manifest(out / 'encoders' / 'site').weights_sha256
-    assert result['swap']['outcome'] == 'accepted', result['swap']
-    assert result['swap']['after'] == result['encoder sha256'] == served
-    assert result['swap']['before'] != served
-    assert [state for state, _ in result['swap']['states']][-3:] == ['shadow', 'trial', 'accepted']
+    swap = result['swap']
+    # Whether the trial is passed is up to how often the safety filter has to intervene.
+    assert [state for state, _ in swap['states']][-3:] == ['shadow', 'trial', swap['outcome']], (
+        swap
+    )
+    assert swap['outcome'] in ('accepted', 'rolled back')
+    assert swap['before'] != served == result['encoder sha256']
+    in_use = served if swap['outcome'] == 'accepted' else swap['before']
+    assert swap['after'] == in_use
     for when in ('before', 'after'):
         assert result['rates'][when]['episodes'] == 1
     page = (out / 'index.html').read_text()
-    assert f'<code id="in-use">{served}</code>' in page
+    assert f'<code id="in-use">{in_use}</code>' in page
     for film in ('before', 'shadow', 'after'):
         assert f'src="live/{film}.mp4"' in page
         assert (out / 'live' / f'{film}.mp4').stat().st_size > 1000
 
     # What is done is not done again, and a refusal is on the page with its reason.
-    swap = {**result['swap'], 'outcome': 'refused', 'reason': 'It says <other> things.'}
+    swap = {**swap, 'outcome': 'refused', 'reason': 'It says <other> things.'}
     (out / 'live' / 'swap.json').write_text(json.dumps(swap))
     stages = ('recordings', 'encoders', 'before', 'after', 'live')
     before = {stage: modified(out / stage) for stage in stages}

@@ -8,7 +8,7 @@ from .arguments import Bags, Encoder, Folder, Policy
 
 
 def list_known(policy: str = '', store: Path | None = None) -> None:
-    """List the encoders on this machine, and what is read from them.
+    """List the encoders here, and what is read from them.
 
     One table compares what linear readers got out of those that were probed, with 95% intervals.
     Of a policy it says, too, what keeps each encoder from it.

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -166,7 +167,8 @@ class EngineCache:
         if about.get('sha256') != _hash(built):
             raise EngineRefused(f'{path} was changed or cut after it was written.')
         with contextlib.suppress(OSError):  # somebody else's, or a disk that is only read
-            os.utime(path)
+            # The clock of files is coarser: what was just written would seem as new.
+            os.utime(path, ns=(time.time_ns(), time.time_ns()))
         return built
 
     def _write(self, key: EngineKey, built: Built) -> None:

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -24,13 +24,10 @@ from .output_topics import CommandOutput, Numbers, numbers_message
 class HandOutput(CommandOutput):
     """The hand on a topic of its own, the gripper (`GripperMessage`) on `~/gripper_command`."""
 
-    topic: ClassVar[str]
-    kind: ClassVar[Any]
-
     def __init__(
-        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
+        self, node: Any, space: ActionSpace, gripper: GripperMessage, hand: dict[str, Any]
     ) -> None:
-        super().__init__(node, {self.topic: self.kind, '~/gripper_command': gripper.kind})
+        super().__init__(node, {**hand, '~/gripper_command': gripper.kind})
         self._frame = space.frame
         self._gripper = gripper
 
@@ -42,7 +39,10 @@ class HandOutput(CommandOutput):
 class TwistOutput(HandOutput):
     """TwistStamped on `~/twist_command`."""
 
-    topic, kind = '~/twist_command', TwistStamped
+    def __init__(
+        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
+    ) -> None:
+        super().__init__(node, space, gripper, {'~/twist_command': TwistStamped})
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
@@ -55,8 +55,12 @@ class TwistOutput(HandOutput):
 class PoseOutput(HandOutput):
     """PoseStamped on `~/pose_command`."""
 
-    topic, kind = '~/pose_command', PoseStamped
     leads = True
+
+    def __init__(
+        self, node: Any, space: ActionSpace, period: float, gripper: GripperMessage
+    ) -> None:
+        super().__init__(node, space, gripper, {'~/pose_command': PoseStamped})
 
     def publish(
         self, values: Numbers, pose: Numbers | None, time: float, reach_time: float
