@@ -86,6 +86,8 @@ class Robot:
 
     def __post_init__(self) -> None:
         """Refuses a description that contradicts itself."""
+        if twice := sorted({name for name in self.joints if self.joints.count(name) > 1}):
+            raise ValueError(f'The joints {twice} are named twice; each is read once.')
         numbers = len(self.joints) + 6 * self.uses_pose
         if len(self.state.scale) != numbers:
             raise ValueError(
