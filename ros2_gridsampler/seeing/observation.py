@@ -86,8 +86,7 @@ class ObservationConfig:
 
     def __post_init__(self) -> None:
         """Refuses what contradicts itself, such as a history without a period."""
-        if twice := sorted({name for name in self.joints if self.joints.count(name) > 1}):
-            raise ValueError(f'The joints {twice} are named twice; each is read once.')
+        check_named_once(self.joints)
         check_depth(self.depth, tuple(self.cameras))
         if self.earlier and not self.earlier_period > 0:
             raise ValueError(
@@ -163,3 +162,13 @@ def check_picture_contrast(
             f'Camera {camera!r} shows nothing: its pixels differ by {contrast:.2f} of 255, at '
             f'least {least:.2f} is expected. Look after lens, light and exposure.'
         )
+
+
+def check_named_once(joints: Sequence[str]) -> None:
+    """Refuses joints of which one is there twice.
+
+    Raises:
+        ValueError: Names them.
+    """
+    if twice := sorted({name for name in joints if list(joints).count(name) > 1}):
+        raise ValueError(f'The joints {twice} are named twice; each is read once.')

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ..acting.action_chunk import ActionSpace
 from ..bounds import checked
 from ..files import read_yaml, structure
-from ..seeing.observation import Observation
+from ..seeing.observation import Observation, check_named_once
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ class Robot:
 
     def __post_init__(self) -> None:
         """Refuses a description that contradicts itself."""
-        if twice := sorted({name for name in self.joints if self.joints.count(name) > 1}):
-            raise ValueError(f'The joints {twice} are named twice; each is read once.')
+        check_named_once(self.joints)
         numbers = len(self.joints) + 6 * self.uses_pose
         if len(self.state.scale) != numbers:
             raise ValueError(
