@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An arm in simulated time is the same on every machine, and the node keeps to its clock."""
 
+import itertools
 import threading
 import time
 from itertools import pairwise
@@ -71,8 +72,9 @@ class Slider:
 class Answering:
     """What a node does, without ROS: a chunk for each picture, commands by the clock."""
 
-    def __init__(self, takes):
+    def __init__(self, takes, stalls):
         self.takes, self.seen, self.arm, self.clock = takes, [], None, None
+        self.stalls = itertools.cycle(stalls)
         self.changed = threading.Condition()
 
     def publish(self, topic, message):
@@ -96,14 +98,15 @@ class Answering:
                 wanted = np.cos(3 * place)
                 self.arm.answer(stamp)
             now = self.clock.now()
-            if now >= due:
-                self.arm.move(np.array([wanted, 0, 0, 0, 0, 0]), now)
+            if now >= due - 1e-6:
+                time.sleep(next(self.stalls))
+                self.arm.move(np.array([wanted, 0, 0, 0, 0, 0]), due)
                 due += 0.02 * max(int((now - due) / 0.02 + 1e-6), 1)
 
 
-def simulate(draws, takes, **options):
+def simulate(draws, takes, stalls=(0.0,), **options):
     """Places of the hand, and the episodes."""
-    simulator, node = Slider(draws), Answering(takes)
+    simulator, node = Slider(draws), Answering(takes, stalls)
     node.clock = SimulatedClock(lambda now: None)
     parameters = SimulationParameters(
         **{'tasks': (0,), 'maximum_steps': 25, **options}, publish_clock=True, pause=0.1
@@ -139,6 +142,16 @@ def test_a_slow_machine_simulates_slowly_and_the_same():
     np.testing.assert_allclose(moved[0][:count], moved[1][:count], rtol=1e-9)
     assert slow_result['held'] == result['held'] == 0
     assert slow_result['real_time_factor'] < PERIOD / 0.15
+
+
+def test_commands_that_come_late_now_and_then_are_waited_for():
+    quick, _ = simulate(draws=0.0, takes=0.0)
+    stalled, (episode,) = simulate(draws=0.0, takes=0.0, stalls=(0.0, 0.0, 0.05, 0.0, 0.03))
+    moved = [places[np.abs(places) > 0] for places in (quick, stalled)]
+    count = min(map(len, moved))
+    assert count >= 20
+    np.testing.assert_allclose(moved[0][:count], moved[1][:count], rtol=1e-9)
+    assert episode.result['held'] == 0
 
 
 def test_named_episodes_follow_in_their_places_and_with_their_words():

@@ -27,6 +27,8 @@ _LAST_WORDS = 4
 # How often a simulated clock is looked at [s], and how many periods of real time a command of the
 # last stop waits for it.
 _LOOK, _SLOWEST_STOP = 0.001, 5
+# Stamps are whole nanoseconds, sums of periods are not [s].
+_SAME = 1e-6
 # A deadline that is more periods ahead of a simulated clock is of one that was set back.
 _FARTHEST = 2
 
@@ -215,7 +217,7 @@ class CommandThread:
                 if self._clocks.simulated and sent < deadline:
                     # It stands still, or was set back.
                     deadline = sent
-                deadline += period * max(int((sent - deadline) / period), 1)
+                deadline += period * max(int((sent - deadline + _SAME) / period), 1)
             self.stopped_in_time = resting > _LAST_WORDS
             self._output.wait_until_received()
         except Exception as error:  # the ROS thread has to hear of it, whatever it is
@@ -238,7 +240,7 @@ class CommandThread:
                 self._clock_moved = ros, self._alive_at
             stopping, waited = self._stopping.is_set(), self._alive_at - begin
             still = self._alive_at - self._clock_moved[1] > self._config.clock_patience
-            if ros >= deadline or deadline - ros > _FARTHEST * period:
+            if ros >= deadline - _SAME or deadline - ros > _FARTHEST * period:
                 return stopping
             if waited >= period and (still or (stopping and waited >= _SLOWEST_STOP * period)):
                 return stopping
@@ -248,6 +250,15 @@ class CommandThread:
         """A thread that stops has no event to wait for any more."""
         time.sleep(max(deadline - time.monotonic(), 0.0))
         return True
+
+    def _ahead(self, deadline: float) -> float:
+        """How long a command is due after now [s]."""
+        ahead = deadline - self._clocks.pace()
+        if not self._clocks.simulated:
+            return min(max(ahead, 0.0), _FARTHEST * self._config.period)
+        # One that a simulated clock overtook is still of its own time, as on a quicker machine;
+        # that a clock was set back is no reason to command for the time before.
+        return ahead if abs(ahead) <= _FARTHEST * self._config.period else 0.0
 
     def _step(self, deadline: float) -> Command | None:
         if (brake := self._taken_over) is not None:
@@ -259,9 +270,7 @@ class CommandThread:
         events: list[Event] = [] if measured is None else [measured]
         events = [*(self._inbox.popleft() for _ in range(len(self._inbox))), *events]
         clock, steady = self._clocks.ros(), self._clocks.steady()
-        ahead = deadline - self._clocks.pace()
-        # A simulated clock that was set back is no reason to command for the time before.
-        due = clock + (ahead if 0.0 < ahead <= _FARTHEST * self._config.period else 0.0)
+        due = clock + self._ahead(deadline)
         command = self._loop.step(Instant(clock, steady, due), events)
         self.view = self._loop.view
         if command is not None:

@@ -4,6 +4,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ _READOUT, _LAST_COMMAND = 0.02, 0.02
 _PATIENCE = 2.0
 # Stamps are whole nanoseconds [s].
 _SAME = 1e-6
+# From so many gaps between commands their period is read.
+_GAPS = 9
 
 
 @dataclass
@@ -35,15 +38,30 @@ class _Answers:
 
     Attributes:
         newest: Stamp of the newest [s].
-        before: Stamp of the one before [s].
+        gaps: What lay between the stamps of the last ones [s]; a skipped one makes a longer gap.
         fresh: Whether one came since the last pictures were captured.
         expected: Whether another one is waited for.
     """
 
     newest: float = 0.0
-    before: float = 0.0
+    gaps: deque[float] = field(default_factory=lambda: deque(maxlen=_GAPS))
     fresh: bool = False
     expected: bool = False
+
+    @property
+    def next_due(self) -> float:
+        """When another one is due [s]."""
+        return self.newest + min(self.gaps, default=0.0)
+
+    def take(self, stamp: float) -> None:
+        """One of that stamp [s] came."""
+        gap = stamp - self.newest
+        if not 0.0 <= gap < _PATIENCE:
+            self.gaps.clear()
+        elif gap > _SAME:
+            self.gaps.append(gap)
+        self.newest = stamp
+        self.fresh = self.expected = True
 
 
 @dataclass
@@ -215,11 +233,14 @@ class SimulationThread:
         started = False
         steps = held = 0
         while not (self._stopping or self._skipping or (episode.result and parameters.auto_reset)):
+            twist = self._due_twist(begin + parameters.pause)
             if self._clock is not None:
                 self._waits['answer'].fresh = False
                 self._clock.limit(deadline + _READOUT)
             self._show(arm)
-            twist = self._due_twist(begin + parameters.pause)
+            if self._clock is None:
+                # Meanwhile, by as much as drawing takes, there are newer ones.
+                twist = self._due_twist(begin + parameters.pause)
             if twist is not None and not started:
                 started, begun = True, time.monotonic()
             arm.step(np.zeros(6) if twist is None else twist, self._gripper)
@@ -260,9 +281,7 @@ class SimulationThread:
 
     def _came(self, what: str, stamp: float) -> None:
         with self._changed:
-            answers = self._waits[what]
-            answers.before, answers.newest = answers.newest, stamp
-            answers.fresh = answers.expected = True
+            self._waits[what].take(stamp)
             self._changed.notify_all()
 
     def _wait(self, deadline: float) -> float:
@@ -272,9 +291,7 @@ class SimulationThread:
             self._wait_for('answer', lambda answers: answers.fresh)
             self._run_to(deadline)
             # The next one is not due yet.
-            self._wait_for(
-                'command', lambda came: 2 * came.newest - came.before > deadline + _SAME
-            )
+            self._wait_for('command', lambda came: came.next_due > deadline + _SAME)
             return deadline
         late = time.monotonic() - deadline
         if late > _MOST_LATE:
