@@ -17,6 +17,7 @@ from ros2_gridsampler.evaluating.demonstration_page import write_page
 from ros2_gridsampler.evaluating.demonstration_record import (
     CameraTraffic,
     Demonstration,
+    EncoderSwap,
     EpisodeSeen,
 )
 from ros2_gridsampler.evaluating.film import RATE, VERDICT_FRAMES, Clip, Picture, write_film
@@ -198,3 +199,31 @@ def test_the_table_says_what_the_page_says(folder):
     table = (folder / 'table.txt').read_text()
     for words in (*INSTRUCTIONS, '2 of 3 episodes', '497 received of 500, 3 dropped', '4 of 64'):
         assert words in table
+
+
+@pytest.mark.parametrize(
+    ('outcome', 'reason', 'states', 'words'),
+    [
+        ('accepted', '', ('shadow', 'trial', 'accepted'), 'site_b was accepted after 8.0 s'),
+        (
+            'refused',
+            'Its features <are> elsewhere.',
+            ('shadow', 'refused'),
+            'site_b was refused after 4.0 s, while the arm moved: Its features',
+        ),
+        ('shadow', '', ('shadow',), 'still at'),
+        ('', 'It does not fit.', (), 'was not tried before the last episode ended: It does not'),
+    ],
+)
+def test_the_page_says_what_became_of_another_encoder(
+    seen, tmp_path, outcome, reason, states, words
+):
+    times = tuple((state, 20.0 + 4.0 * number) for number, state in enumerate(states))
+    swap = EncoderSwap('site_b', outcome, reason, 64 * 'a', 64 * 'b', times)
+    table = write_page(dataclasses.replace(seen, swap=swap), tmp_path)
+    page = (tmp_path / 'index.html').read_text()
+    assert words in table
+    assert words in page.replace('&#39;', "'")
+    assert '<are>' not in page
+    assert all(f'<td>{state}</td>' in page for state in states)
+    assert json.loads((tmp_path / 'result.json').read_text())['swap']['outcome'] == outcome

@@ -12,6 +12,9 @@ from ..acting.latency import STAGES, Summary
 from .film import Picture
 from .success_rate import wilson_interval
 
+ENDED = ('accepted', 'refused', 'rolled back')
+"""What can come of an encoder."""
+
 
 @dataclass(frozen=True)
 class EpisodeSeen:
@@ -54,6 +57,40 @@ class CameraTraffic:
 
 
 @dataclass(frozen=True)
+class EncoderSwap:
+    """What a policy node did with an encoder that its server made the active one.
+
+    Attributes:
+        encoder: Its name on the server.
+        outcome: 'accepted', 'refused' or 'rolled back', as `~/encoder` says; what the node was
+            at where that had not come.
+        reason: Why it is not in use, as far as the node has said so; empty where it is.
+        before: sha256 of the encoder in use before.
+        after: sha256 of the encoder in use at the end.
+        states: What the node was at, in order, with its simulated time [s].
+    """
+
+    encoder: str
+    outcome: str
+    reason: str
+    before: str
+    after: str
+    states: tuple[tuple[str, float], ...]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if not self.states:
+            words = f'{self.encoder} was not tried before the last episode ended'
+        elif self.outcome not in ENDED:
+            words = f'{self.encoder} was still at {self.outcome!r} when the last episode ended'
+        else:
+            took = self.states[-1][1] - self.states[0][1]
+            words = f'{self.encoder} was {self.outcome} after {took:.1f} s, while the arm moved'
+        return f'{words}: {self.reason}' if self.reason else words
+
+
+@dataclass(frozen=True)
 class Demonstration:
     """Everything measured while a policy drove a simulated arm.
 
@@ -67,6 +104,7 @@ class Demonstration:
         tokens: Visual tokens kept per camera.
         dense_tokens: Visual tokens per camera before sampling.
         hardware: Property -> its words.
+        swap: The encoder that was swapped in meanwhile, if one was.
     """
 
     policy: str
@@ -78,6 +116,7 @@ class Demonstration:
     tokens: int
     dense_tokens: int
     hardware: Mapping[str, str]
+    swap: EncoderSwap | None = None
 
     @property
     def successes(self) -> int:
@@ -156,6 +195,7 @@ class Demonstration:
                 'mean': self.pace,
                 'minimum': min(self.real_time_factors(), default=None),
             },
+            'swap': asdict(self.swap) if self.swap else None,
             'hardware': dict(self.hardware),
         }
 
@@ -199,6 +239,8 @@ class Demonstration:
             rows.append(f'{"real-time factor":34s}{self.pace:.2f} (slowest {slowest:.2f})')
         held, steps = (sum(getattr(e, name) for e in self.episodes) for name in ('held', 'steps'))
         rows.append(f'{"steps without a fresh command":34s}{held} of {steps}')
+        if self.swap:
+            rows.append(f'{"encoder":34s}{self.swap.verdict}')
         words = (self.hardware.get(key, '') for key in ('processor', 'cores', 'load'))
         rows.append('on {}, {} cores, {}'.format(*words))
         return '\n'.join(rows)

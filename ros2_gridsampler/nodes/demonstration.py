@@ -14,6 +14,9 @@ from rclpy.parameter import Parameter
 from tqdm import tqdm
 
 from ..acting.latency import Summary
+from ..encoders.encoder_store import default_folder
+from ..encoders.known_encoders import find_encoder
+from ..encoders.swap_config import SwapConfig
 from ..evaluating.demonstration_page import write_page
 from ..evaluating.demonstration_record import Demonstration
 from ..evaluating.hardware import describe_hardware
@@ -26,6 +29,7 @@ from ..simulation.job_configs import DemonstrationConfig
 from ..stop_request import StopRequest
 from .child_process import ChildProcess
 from .demonstration_watcher import DemonstrationWatcher
+from .encoder_offer import EncoderOffer, encoder_server, fed_by_server
 from .node_setup import own_node
 from .private_domain import private_domain
 
@@ -57,6 +61,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
     """
     folder = find('models', config.policy)
     policy = load_manifest(folder).policy
+    encoder = find_encoder(config.encoder, default_folder()).resolve() if config.encoder else None
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         # The signals first: whatever is started later is ended.
@@ -73,9 +78,15 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
             # An empty list has no type that rcl could read.
             **({'more_episodes': list(config.more_episodes)} if config.more_episodes else {}),
         }
-        pair = arm_and_policy(folder, policy, shown, {'arm': config.arm}, out)
-        children = [stack.enter_context(child) for child in pair]
-        _watch(watcher, children, config, check_signals)
+        driven = {'arm': config.arm, **(fed_by_server(SwapConfig(), out) if encoder else {})}
+        children = list(arm_and_policy(folder, policy, shown, driven, out))
+        offer = None
+        if encoder:
+            offer = EncoderOffer(watcher, encoder.name)
+            children.append(encoder_server(encoder.parent, out))
+        for child in children:
+            stack.enter_context(child)
+        _watch(watcher, offer, children, config, check_signals)
         hardware = describe_hardware()
         _wait_for_report(watcher, check_signals)
     if any(result['result'].get('interrupted') for result in watcher.results):
@@ -90,6 +101,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
         tokens=policy.tokens,
         dense_tokens=policy.dense_tokens,
         hardware=hardware,
+        swap=offer.seen() if offer else None,
     )
     return write_page(seen, out, progress=True)
 
@@ -154,6 +166,7 @@ def arm_and_policy(
 
 def _watch(
     watcher: DemonstrationWatcher,
+    offer: EncoderOffer | None,
     children: Sequence[ChildProcess],
     config: DemonstrationConfig,
     check_signals: Callable[[], None],
@@ -170,6 +183,10 @@ def _watch(
                 child.check()
             if watcher.refusal:
                 raise ValueError(f'The policy node refuses to work: {watcher.refusal}')
+            if offer and not offer.asked and offer.ready and watcher.current >= min(1, total - 1):
+                offer.ask()
+            if offer:
+                offer.check()
             reason = stuck(watcher, deadline)
             if reason:
                 words = [child.last_words() for child in children]
