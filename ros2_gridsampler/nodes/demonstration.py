@@ -183,7 +183,7 @@ def _watch(
                 child.check()
             if watcher.refusal:
                 raise ValueError(f'The policy node refuses to work: {watcher.refusal}')
-            if offer and not offer.asked and offer.ready and watcher.current >= min(1, total - 1):
+            if offer and not offer.asked and offer.ready and watcher.commands:
                 offer.ask()
             if offer:
                 offer.check()

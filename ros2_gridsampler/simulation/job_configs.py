@@ -81,8 +81,8 @@ class DemonstrationConfig:
             'anywhere' (everything over the whole table, fixed seeds).
         more_episodes: Episodes after these, each 'TASK PLACEMENTS NUMBER', like '5 anywhere 0';
             words behind that are said instead of the suite's own instruction.
-        encoder: Encoder folder, or the name of one; from the second episode on a server offers it
-            to the policy, which compares it, and swaps to it or refuses it, while the arm moves.
+        encoder: Encoder folder, or the name of one; once the arm moves, a server offers it to the
+            policy, which compares it, and swaps to it or refuses it, while the arm goes on.
         suite: LIBERO suite.
         arm: Limits of the arm, a name in calibration/ or a YAML file.
     """
