@@ -215,7 +215,10 @@ class EncoderChanges:
         """Ends the trial of an encoder that has to go; returns whether nothing is going on."""
         counts = self._counts()
         with self._changed:
-            ended, reason = self._trial.watch(self._steady(), counts)
+            turn = self._trial.turn
+            ended, reason = self._trial.watch(self._steady(), counts, self.live.answered)
+            if self._trial.running and self._trial.turn != turn:
+                self.live.take_turn(old=self._trial.turn_of_old)
             if self.live.failure:
                 self._trial.end()
                 self._returned(self.live.failure)
@@ -308,7 +311,7 @@ class EncoderChanges:
             self.live.swap(candidate)
             self._state = 'trial'
             self._swaps += 1
-            self._trial.begin(self._steady(), counts)
+            self._trial.begin(counts)
 
     def _pause(self) -> None:
         if self._stopping:

@@ -29,8 +29,9 @@ _STALE = 86400.0
 # So long another process may hold the names [s]; who asks for them may be moving an arm.
 _PATIENCE = 1.0
 _MARGIN_BYTES = 64 << 20
-# A check takes seconds; nobody waits longer for another process that makes the same one [s].
-_CHECK_PATIENCE = 60.0
+# A check takes seconds, but on a busy machine all that lose patience check at once, and none comes
+# to an end. A process that ends lets go of the lock; this is for one that was stopped [s].
+_CHECK_PATIENCE = 600.0
 
 
 class EncoderStore:

@@ -45,12 +45,18 @@ class SwapConfig:
         1.0, 'Longest time that the fastest inference of the new may take', unit='s', minimum=0.0
     )
     trial_time: float = setting(
-        5.0, 'How long after a swap the old encoder can come back by itself', unit='s', minimum=0.0
+        40.0,
+        'How long after a swap the old and the new encoder answer in turn, and the old one can '
+        'come back by itself',
+        unit='s',
+        minimum=0.0,
     )
-    trial_commands: int = setting(25, 'Commands before interventions are compared', minimum=1)
+    trial_commands: int = setting(
+        400, 'Least number of commands in which both answer in turn', minimum=1
+    )
     max_more_interventions: float = setting(
         0.2,
-        'How many more interventions of the safety filter per command than before the swap '
-        'bring the old encoder back',
+        'How many more interventions of the safety filter per command than in the turns of the '
+        'old encoder bring it back, where chance does not explain them',
         minimum=0.0,
     )

@@ -1,11 +1,23 @@
 # Copyright 2026 The ros2_gridsampler authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the safety filter did before and after a swap -> whether the old encoder has to return."""
+"""What the safety filter does while two encoders take turns -> whether the old one returns."""
 
-from collections import deque
+import math
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import stdtrit
+
 from .swap_config import SwapConfig
+
+# In pairs: new, old, old, new, and so on; what drifts over a trial is shared by both.
+TURNS = 40
+# At the beginning of a turn, commands still come from the chunk of the other encoder.
+_SETTLING = 0.3
+# Of a one-sided t test of the pairs. It is made after each pair, so an encoder that is as good as
+# the old one returns more often than that.
+_LEVEL = 0.005
+_FIRST_VERDICT = 3
 
 
 @dataclass(frozen=True)
@@ -14,7 +26,7 @@ class Counts:
 
     Attributes:
         commands: Number of commands that were sent.
-        interventions: Number of commands that the safety filter changed.
+        interventions: Number of changes by the safety filter; one command may have several.
         bad_predictions: Number of predictions that were not finite, or far beyond the limits.
     """
 
@@ -24,7 +36,11 @@ class Counts:
 
 
 class SwapTrial:
-    """Watches the counts all the time, and judges those after a swap against those before.
+    """Compares the counts of a new encoder's turns with those of the old encoder's turns.
+
+    How often the filter intervenes depends far more on what the arm does at the moment than on
+    the encoder. Both encoders meet the same moments when they answer in turn, so the pairs of
+    neighbouring turns are compared, and never what was before the swap.
 
     Args:
         config: Thresholds of the verdict.
@@ -32,62 +48,97 @@ class SwapTrial:
 
     def __init__(self, config: SwapConfig) -> None:
         self._config = config
-        self._before: deque[tuple[float, Counts]] = deque()
-        self._begun: tuple[float, Counts, float] | None = None
+        self._duration = config.trial_time / TURNS
+        self._commands = math.ceil(config.trial_commands / TURNS)
+        self._first: Counts | None = None
+        self._rates: list[float] = []
+        self._since: float | None = None
+        self._settled: Counts | None = None
 
     @property
     def running(self) -> bool:
         """Whether a swap is on trial."""
-        return self._begun is not None
+        return self._first is not None
 
-    def begin(self, now: float, counts: Counts) -> None:
-        """Begins the trial of an encoder that was swapped in at `now` [s]."""
-        rate = 0.0
-        if self._before:
-            first = self._before[0][1]
-            commands = counts.commands - first.commands
-            rate = (counts.interventions - first.interventions) / max(commands, 1)
-        self._begun = (now, counts, rate)
+    @property
+    def turn(self) -> int:
+        """Number of the turn, from 0."""
+        return len(self._rates)
+
+    @property
+    def turn_of_old(self) -> bool:
+        """Whether the old encoder should answer now; only on trial."""
+        return self.running and self.turn % 4 in (1, 2)
+
+    def begin(self, counts: Counts) -> None:
+        """Begins the trial of an encoder that was just swapped in; it has the first turn."""
+        self._first = counts
+        self._rates = []
+        self._since = self._settled = None
 
     def end(self) -> None:
-        """Ends the trial, whatever came out; what follows is the new standard."""
-        self._begun = None
-        self._before.clear()
+        """Ends the trial, whatever came out."""
+        self._first = None
 
-    def watch(self, now: float, counts: Counts) -> tuple[bool, str]:
+    def watch(self, now: float, counts: Counts, answered: bool) -> tuple[bool, str]:
         """Looks at the counts; call it often.
+
+        Args:
+            now: Steady time [s].
+            counts: Counts of the running policy.
+            answered: Whether the encoder whose turn it is has answered in this turn.
 
         Returns:
             Whether the trial has ended, and why the old encoder has to return; empty where the
             new one may stay.
         """
-        if self._begun is None:
-            self._remember(now, counts)
+        if self._first is None:
             return False, ''
-        since, first, before = self._begun
-        if counts.commands < first.commands:
-            self._begun = (now, counts, before)  # the node was activated anew
-            return False, ''
-        if counts.bad_predictions > first.bad_predictions:
+        if counts.commands < self._first.commands:
+            # The node was activated anew, and has counted from 0.
+            self._first, self._since, self._settled = counts, None, None
+        elif counts.bad_predictions > self._first.bad_predictions:
             self.end()
             return True, 'Its prediction was not finite, or far beyond the limits of the arm.'
-        commands = counts.commands - first.commands
-        rate = (counts.interventions - first.interventions) / max(commands, 1)
-        allowed = before + self._config.max_more_interventions
-        if commands >= self._config.trial_commands and rate > allowed:
-            self.end()
-            return True, (
-                f'The safety filter intervened {rate:.2f} times per command, before the swap '
-                f'{before:.2f} times; at most {allowed:.2f} is allowed.'
-            )
-        if now - since < self._config.trial_time or commands < self._config.trial_commands:
+        if not (answered and self._over(now, counts)):
             return False, ''
-        self.end()
-        return True, ''
+        reason = '' if self.turn % 2 else self._complaint()
+        if reason or self.turn == TURNS:
+            self.end()
+            return True, reason
+        return False, ''
 
-    def _remember(self, now: float, counts: Counts) -> None:
-        if self._before and counts.commands < self._before[-1][1].commands:
-            self._before.clear()  # it was started anew
-        self._before.append((now, counts))
-        while now - self._before[0][0] > max(self._config.trial_time, 1.0):
-            self._before.popleft()
+    def _over(self, now: float, counts: Counts) -> bool:
+        """Returns whether the turn is over; its rate has then been kept."""
+        if self._since is None:
+            self._since = now
+        if self._settled is None and now - self._since >= _SETTLING * self._duration:
+            self._settled = counts
+        if self._settled is None or now - self._since < self._duration:
+            return False
+        commands = counts.commands - self._settled.commands
+        if commands < self._commands:
+            return False
+        self._rates.append((counts.interventions - self._settled.interventions) / commands)
+        self._since = self._settled = None
+        return True
+
+    def _complaint(self) -> str:
+        """Returns by how much the new encoder is worse in the pairs so far, if it is."""
+        pairs = np.array(self._rates).reshape(-1, 2)
+        # Every other pair begins with the old encoder.
+        pairs[1::2] = pairs[1::2, ::-1]
+        count = len(pairs)
+        if count < _FIRST_VERDICT:
+            return ''
+        more = pairs[:, 0] - pairs[:, 1]
+        error = more.std(ddof=1) / math.sqrt(count)
+        surely = more.mean() > stdtrit(count - 1, 1 - _LEVEL) * error
+        if not (surely and more.mean() > self._config.max_more_interventions):
+            return ''
+        new, old = pairs.mean(axis=0)
+        return (
+            f'The safety filter intervened {new:.2f} times per command, and {old:.2f} times in '
+            f'the turns of the encoder before, {count} turns each; at most '
+            f'{self._config.max_more_interventions:g} more are allowed.'
+        )

@@ -50,8 +50,9 @@ class Seen:
 class SwappableBackend:
     """Predicts by the candidate in use; keeps the one before it, ready for a rollback.
 
-    A candidate on trial that fails is replaced at once, and the old one answers the same
-    observation: no prediction is lost by it.
+    On trial, the new candidate and the one before it answer in turn. A candidate on trial that
+    fails is replaced at once, and the old one answers the same observation: no prediction is lost
+    by it.
 
     Args:
         first: Candidate in use at the beginning.
@@ -68,6 +69,9 @@ class SwappableBackend:
         self.on_trial = False
         self.failure = ''
         """Why the candidate on trial was replaced; empty where it was not."""
+        self.answered = False
+        """Whether the one whose turn it is has answered since its turn began."""
+        self._turn_of_old = False
         self._recent: deque[tuple[int, Seen]] = deque(maxlen=64)
         self._count = 0
 
@@ -82,12 +86,14 @@ class SwappableBackend:
         with self._lock:
             self._count += 1
             self._recent.append((self._count, seen))
+            self.answered |= seen.by is self._in_turn
         return seen.prediction
 
     def answer(self, observation: Observation, prefix: Prefix | None = None) -> Seen:
         """As `predict`, but not for the arm: it is not among the recent ones."""
         with self._engine:
-            candidate = self.current
+            with self._lock:
+                candidate = self._in_turn
             begin = self._clock()
             try:
                 prediction = candidate.backend.predict(observation, prefix)
@@ -105,6 +111,16 @@ class SwappableBackend:
         with self._lock:
             self.previous, self.current = self.current, new
             self.on_trial, self.failure = True, ''
+            self._turn_of_old = self.answered = False
+
+    def take_turn(self, *, old: bool) -> None:
+        """Lets the new candidate, or the one before it, answer from the next inference on.
+
+        Args:
+            old: Whether it is the one before; it never is when the trial has ended.
+        """
+        with self._lock:
+            self._turn_of_old, self.answered = old, False
 
     def accept(self) -> bool:
         """Ends the trial; False where the one on trial has failed meanwhile."""
@@ -128,6 +144,13 @@ class SwappableBackend:
                 seen for number, seen in self._recent if number > after and seen.by is self.current
             ]
             return found, self._count
+
+    @property
+    def _in_turn(self) -> Candidate:
+        """The one that should answer; the lock is held."""
+        if self.on_trial and self._turn_of_old and self.previous is not None:
+            return self.previous
+        return self.current
 
     def _replace_failed(self, candidate: Candidate, error: Exception) -> Candidate | None:
         with self._lock:
