@@ -4,6 +4,7 @@
 # make docs   the documentation as a site, build/site/index.html; links are checked
 # make test   lint, types, unit tests and two-process tests
 # make test ROS=kilted   the same with the packages of another distribution, in .venv-kilted
+# make test-aarch64   a converted policy on an emulated aarch64 (Debian with qemu-user-static)
 # All install everything they need into .venv first; a second call starts in seconds.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3.13 python3; do \
@@ -26,7 +27,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 export LP_NUM_THREADS ?= 1
 
-.PHONY: help demo demo-light docs test test-units test-simulation test-tensorrt test-tensorrt-lerobot install clean
+.PHONY: help demo demo-light docs test test-units test-simulation test-tensorrt test-tensorrt-lerobot test-aarch64 install clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -88,6 +89,12 @@ test-tensorrt-lerobot: install
 	@$(MAKE) --no-print-directory $(PLAN)/.installed
 	PYTHONPATH=. $(LEROBOT) test/lerobot_onnx.py build/lerobot_graphs
 	PYTHONPATH=$(PLAN) $(BIN)/pytest -s test/test_tensorrt_lerobot.py
+
+# What a Jetson or a Raspberry Pi would install, and the chunk that it must make. Not part of
+# `make test`: it needs an emulator and packages of another architecture.
+test-aarch64: install
+	$(BIN)/gridsampler export --backend openvino --policy libero_spatial --out build/aarch64/policy
+	sh resource/check_on_aarch64.sh $(BIN)/pip build/aarch64/policy build/aarch64/system
 
 # What builds TensorRT engines without a GPU, 233 MB, apart from .venv and on its PyTorch:
 # where the other tests could import it, they would take it for an engine that runs.
