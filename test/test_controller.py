@@ -11,6 +11,7 @@ from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionChunk, Actio
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.acting.controller import Controller, ImplausibleChunk
+from ros2_gridsampler.acting.grip_watch import GripWatch
 from ros2_gridsampler.seeing.stream_health import Fault
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
@@ -215,3 +216,10 @@ def test_the_fault_of_a_hold_is_named():
     controller.add(upwards(1.0), 1.0)
     assert run(controller, 1.0, 1.2)[-1].fault is Fault.CHUNK_OVER
     assert controller.command(9.0, PERIOD).fault is Fault.STATE_OLD
+
+
+def test_a_jaw_that_was_told_nothing_was_not_opened_and_begins_where_it_is():
+    watch = GripWatch(np.array([1]), np.array([1]), np.array([0.1]))
+    state = np.array([0.5, 0.07])
+    assert not watch.opened(state).any()
+    assert watch.start(state) is state
