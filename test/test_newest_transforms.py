@@ -100,3 +100,12 @@ def test_messages_as_a_bag_has_them_are_read():
     tree.add(back.transforms, fixed=False)
     time, pose = tree.pose('base', 'hand')
     assert (time, pose.tolist()) == (7.5, [0.1, 0.2, 0.3, 0, 0, 0, 1])
+
+
+def test_nonsense_on_tf_does_not_fill_the_memory_and_what_is_known_goes_on():
+    tree = NewestTransforms()
+    tree.add([transform('base', 'hand', time=1.0)], fixed=False)
+    with pytest.raises(ValueError, match='TF has more than 10000 frames; .* is left out'):
+        tree.add((transform('base', f'frame{i}') for i in range(20_000)), fixed=False)
+    tree.add([transform('base', 'hand', time=2.0)], fixed=False)
+    assert tree.pose('base', 'hand')[0] == 2.0

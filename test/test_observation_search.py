@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_observation import CONFIG, filled, picture
 
+from ros2_gridsampler.seeing.depth_image import DepthRange
 from ros2_gridsampler.seeing.joint_states import JointStream
 from ros2_gridsampler.seeing.observation_buffer import ObservationBuffer
 from ros2_gridsampler.seeing.observation_search import ObservationSearch
@@ -134,3 +135,10 @@ def test_a_driver_that_names_joints_at_random_does_not_fill_the_memory():
     assert stream.missing == ['j0', 'j1', 'j2', 'j3']
     stream.add(['j19'], [0.0], 1999.0)
     assert stream.repeated == 1
+
+
+def test_streams_that_contradict_each_other_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"depth names the cameras \['top'\]"):
+        dataclasses.replace(CONFIG, depth={'top': DepthRange(0.1, 1.0)})
+    with pytest.raises(ValueError, match=r"joints \['a'\] are named twice"):
+        dataclasses.replace(CONFIG, joints=('a', 'b', 'a'))
