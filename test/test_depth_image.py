@@ -3,6 +3,7 @@
 """Distances become the picture that a policy sees, or a sentence says why they cannot."""
 
 import struct
+import zlib
 from types import SimpleNamespace
 
 import cv2
@@ -108,6 +109,17 @@ def test_a_depth_image_that_is_cut_short_is_refused():
     message = raw(np.ones((4, 4)), '16UC1')
     message.data = message.data[:-1]
     with pytest.raises(ValueError, match='4x4 pixels of 16UC1 with step 8 has 31 bytes'):
+        decode_depth(message)
+
+
+def test_a_depth_image_of_a_size_that_no_camera_has_is_refused():
+    message = compressed(np.ones((4, 4)), '16UC1')
+    head = bytearray(message.data[: 12 + 33])
+    # Width and height of the first chunk, behind the transport's header and PNG's mark.
+    head[12 + 16 : 12 + 24] = struct.pack('>II', 100_000, 100_000)
+    head[12 + 29 : 12 + 33] = struct.pack('>I', zlib.crc32(head[12 + 12 : 12 + 29]))
+    message.data = bytes(head) + message.data[12 + 33 :]
+    with pytest.raises(ValueError, match='is damaged; drop it'):
         decode_depth(message)
 
 
