@@ -111,6 +111,7 @@ EXTRAS = {
         'hypothesis>=6.100,<7',
         'mypy>=1.11,<3',
         'pytest>=8,<10',
+        'pytest-cov>=5,<8',
         'pytest-rerunfailures>=14,<17',
         'pytest-timeout>=2.3,<3',
         'pytest-xdist>=3.5,<4',

@@ -48,3 +48,15 @@ def test_an_action_space_that_nobody_could_interpret_is_refused():
         ActionSpace('end_effector_twist', ('a',), 'base')
     with pytest.raises(ValueError, match='is not known'):
         ActionSpace('torque', ('a',))
+
+
+@pytest.mark.parametrize('shape', [(0, 3), (3, 0), (3,), (1, 2, 3)])
+def test_a_chunk_without_steps_or_actions_is_refused(shape):
+    with pytest.raises(ValueError, match='is .steps, actions., got shape'):
+        ActionChunk(0.0, 0.1, np.zeros(shape))
+
+
+@pytest.mark.parametrize(('start', 'period'), [(np.nan, 0.1), (0.0, 0.0), (0.0, -1.0)])
+def test_a_chunk_whose_steps_have_no_times_is_refused(start, period):
+    with pytest.raises(ValueError, match='finite start and a positive period'):
+        ActionChunk(start, period, np.zeros((3, 2)))

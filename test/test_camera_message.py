@@ -17,12 +17,15 @@ from rosbags.typesys import Stores, get_typestore
 
 from ros2_gridsampler.seeing import camera_message
 from ros2_gridsampler.seeing.camera_message import (
+    TRANSPORTS,
     UncalibratedCamera,
+    camera_info_topic,
     decode_image,
     encode_jpeg,
     intrinsics,
     stamp_seconds,
 )
+from ros2_gridsampler.seeing.opencv import MissingOpenCv, has_opencv
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 HEADER = STORE.types['std_msgs/msg/Header'](
@@ -390,3 +393,60 @@ def test_live_messages_are_read_like_recorded_ones():
     np.testing.assert_array_equal(decode_image(message), scene())
     info = messages.CameraInfo(width=64, height=48, k=[50.0, 0, 32, 0, 50, 24, 0, 0, 1])
     assert intrinsics(info).matrix[0, 2] == 32
+
+
+@pytest.mark.parametrize(
+    'between', [b'\xff', b'\xff\xff\xff', b'\xff\x01', b'\x00\x01\x02'], ids=bytes.hex
+)
+def test_bytes_between_the_segments_of_a_jpeg_do_not_make_it_another(between):
+    data = encode_jpeg(scene())
+    end = 4 + int.from_bytes(data[4:6], 'big')  # of the first segment
+    padded = data[:end] + between + data[end:]
+    np.testing.assert_array_equal(
+        decode_image(compressed('jpeg', padded)), decode_image(compressed('jpeg', data))
+    )
+    for length in range(3, len(padded) - 1, 97):
+        with pytest.raises(ValueError, match='cut short'):
+            decode_image(compressed('jpeg', padded[:length]))
+
+
+@pytest.mark.parametrize('transport', ['', *(f'/{name}' for name in TRANSPORTS)])
+def test_the_camera_info_is_beside_the_pictures_however_they_are_carried(transport):
+    assert camera_info_topic(f'/front/image_raw{transport}') == '/front/camera_info'
+
+
+def test_a_packet_of_a_video_that_is_no_picture_says_why():
+    with pytest.raises(ValueError, match='^The packet before it was lost.$'):
+        decode_image(SimpleNamespace(refused='The packet before it was lost.'))
+
+
+@pytest.mark.parametrize(
+    'wrong', [np.zeros((2, 2)), np.zeros((2, 2, 3)), np.zeros((0, 2, 3), 'u1')]
+)
+def test_what_is_no_rgb_picture_becomes_no_jpeg(wrong):
+    with pytest.raises(ValueError, match=r'made of uint8 \[height, width, 3\], got'):
+        encode_jpeg(wrong)
+
+
+@pytest.mark.parametrize(
+    ('distortion', 'words'),
+    [
+        ((0.1, np.nan, 0, 0, 0), 'distortion that is not finite'),
+        ((0.1, 0.2, 0.3), "'plumb_bob' and has 3 coefficients, expected 0 or 4 or 5"),
+    ],
+)
+def test_a_lens_that_nobody_could_rectify_is_refused(distortion, words):
+    with pytest.raises(ValueError, match=words):
+        intrinsics(camera_info([50.0, 0, 32, 0, 51, 24, 0, 0, 1], distortion))
+
+
+def test_without_opencv_a_picture_that_needs_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv2', None)
+    plain = image('rgb8', 2, 2, 6, bytes(range(12)))
+    assert decode_image(plain).ravel().tolist() == list(range(12))
+    with pytest.raises(MissingOpenCv, match='pip install .opencv-python-headless'):
+        decode_image(image('bgr8', 2, 2, 6, bytes(12)))
+    # Asked for once in a process, so not through its memory.
+    assert not has_opencv.__wrapped__()
+    monkeypatch.undo()
+    assert has_opencv.__wrapped__()

@@ -253,3 +253,14 @@ def test_chunks_that_nobody_asks_actions_of_are_not_kept():
         plan.add(ramp(10 + 0.05 * step), 10 + 0.05 * step)
     assert len(plan._entries) < 10
     assert plan.action(60.0)[0] == pytest.approx(60.0)
+
+
+def test_a_policy_that_averages_its_chunks_is_scheduled_so_and_never_otherwise_unasked():
+    made_for = ScheduleConfig.of_policy(0.01)
+    assert (made_for.seams, made_for.ensemble_decay) == ('ensemble', 0.01)
+    made_for.check_policy(0.01)
+    for other in (ScheduleConfig(), ScheduleConfig(seams='ensemble', ensemble_decay=0.5)):
+        other.check_policy(None)
+        with pytest.raises(ValueError, match=r"seams to 'ensemble' and .* to 0\.01"):
+            other.check_policy(0.01)
+    assert ScheduleConfig.of_policy(None) == ScheduleConfig()

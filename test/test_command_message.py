@@ -184,6 +184,9 @@ def test_a_damaged_trajectory_is_refused():
     message.points[1].positions = np.array([0, np.inf, 0])
     with pytest.raises(ValueError, match='finite'):
         read_joint_trajectory(message, NAMES)
+    message.points[1].positions, message.points[1].velocities = np.empty(0), np.zeros(3)
+    with pytest.raises(ValueError, match='point 1 has velocities and no positions'):
+        read_joint_trajectory(message, NAMES)
     message.points = []
     with pytest.raises(ValueError, match='no points'):
         read_joint_trajectory(message, NAMES)

@@ -11,6 +11,7 @@ from ros2_gridsampler.acting.action_chunk import TWIST_NAMES, ActionChunk, Actio
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.acting.chunk_schedule import ScheduleConfig
 from ros2_gridsampler.acting.controller import Controller, ImplausibleChunk
+from ros2_gridsampler.acting.grip_watch import GripWatch
 from ros2_gridsampler.seeing.stream_health import Fault
 
 CALIBRATION = Path(__file__).parents[1] / 'calibration'
@@ -215,3 +216,31 @@ def test_the_fault_of_a_hold_is_named():
     controller.add(upwards(1.0), 1.0)
     assert run(controller, 1.0, 1.2)[-1].fault is Fault.CHUNK_OVER
     assert controller.command(9.0, PERIOD).fault is Fault.STATE_OLD
+
+
+def test_a_jaw_that_was_told_nothing_was_not_opened_and_begins_where_it_is():
+    watch = GripWatch(np.array([1]), np.array([1]), np.array([0.1]))
+    state = np.array([0.5, 0.07])
+    assert not watch.opened(state).any()
+    assert watch.start(state) is state
+
+
+def test_of_an_arm_that_was_not_measured_nothing_is_known_and_nothing_begins():
+    controller = make(JOINTS)
+    assert controller.reach_time(REST, 1.0, PERIOD, follows=True) == 0.0
+    assert controller.return_time() == 0.0
+    assert not controller.gaps.any()
+    assert controller.commanded is None
+    with pytest.raises(ValueError, match='not measured yet'):
+        controller.start_from_measured(0.05)
+
+
+def test_a_hand_measured_at_what_is_no_number_is_stopped():
+    controller = make()
+    controller.add(upwards(1.0, steps=100), 1.0)
+    assert not run(controller, 1.0, 0.4)[-1].holding
+    lost = run(controller, 1.4, 1.0, np.array([0.5, np.nan, 0.3, 0.04]))
+    assert lost[0].fault is Fault.STATE_OLD
+    assert 'must be finite' in lost[0].holding
+    assert lost[-1].at_rest
+    assert np.isfinite([each.values for each in lost]).all()

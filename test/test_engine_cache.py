@@ -5,13 +5,19 @@
 import dataclasses
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from ros2_gridsampler.engines.engine import EngineRefused
-from ros2_gridsampler.engines.engine_cache import EngineCache, EngineKey
+from ros2_gridsampler.engines.engine_cache import EngineCache, EngineKey, default_folder
 from ros2_gridsampler.engines.exported_graph import hash_graph
 
 KEY = EngineKey(
@@ -274,3 +280,60 @@ def test_an_entry_that_vanishes_while_others_are_counted_costs_nothing(tmp_path)
     (tmp_path / 'gone.engine').symlink_to(tmp_path / 'nowhere')
     _, origin, _ = obtain(tmp_path, must_keep=True)
     assert 'Built and kept as' in origin
+
+
+ABOUT = st.text() | st.sampled_from(['[]', '1', '{}', 'null', '{"engine": "openvino 2025.1"}'])
+
+
+@given(ABOUT)
+def test_an_entry_is_never_believed_for_what_it_says_of_another_key(said):
+    with tempfile.TemporaryDirectory() as folder:
+        obtain(Path(folder))
+        path = next(Path(folder).glob('*.engine'))
+        path.write_bytes(save({'graph.bin': np.zeros(3, np.uint8)}, metadata={'key': said}))
+        engine, origin, built = obtain(Path(folder))
+        assert (engine, built) == (FILES, 1)
+        assert origin.startswith(f'An entry was refused: {path} was made for ')
+        # Under another name it is what a reader is told of.
+        path.replace(path.with_name(f'{KEY.stem}-other.engine'))
+        assert 'other.engine was made for ' in obtain(Path(folder))[1]
+
+
+def test_a_damaged_entry_of_another_machine_is_no_reason():
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f'{KEY.stem}-other.engine').write_bytes(b'no safetensors')
+        assert obtain(Path(folder))[1].startswith('There was no entry. Built and kept')
+
+
+@pytest.mark.parametrize('must_keep', [False, True])
+def test_an_entry_whose_place_is_taken_costs_the_cache_or_is_an_error_as_one_says(
+    tmp_path, must_keep
+):
+    obtain(tmp_path)
+    path = next(tmp_path.glob('*.engine'))
+    path.unlink()
+    path.with_suffix('.partial').mkdir()
+    if must_keep:
+        with pytest.raises(OSError, match='was built, but cannot be kept in'):
+            obtain(tmp_path, must_keep=True)
+    else:
+        engine, origin, built = obtain(tmp_path)
+        assert (engine, built) == (FILES, 1)
+        assert origin.startswith('There was no entry. Built, not kept: ')
+
+
+def test_engines_are_kept_where_this_users_caches_are(monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', '/somewhere')
+    assert default_folder() == Path('/somewhere/ros2_gridsampler/engines')
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setenv('HOME', '/home/somebody')
+    assert default_folder() == Path('/home/somebody/.cache/ros2_gridsampler/engines')
+
+
+def test_a_graph_that_cannot_be_remembered_costs_nothing(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for folder in (tmp_path / 'file' / 'cache', tmp_path / 'cache'):
+        cache = EngineCache(folder)
+        assert cache.graph('unknown') is None
+        cache.keep_graph('policy', 'a', 'b')
+        assert cache.graph('policy') == (None if 'file' in folder.parts else ('a', 'b'))

@@ -69,3 +69,12 @@ def test_events_of_one_moment_have_no_rate_and_are_no_error(times, rate):
     for time in times:
         window.add(time)
     assert window.rate == pytest.approx(rate)
+
+
+def test_durations_are_told_in_milliseconds():
+    monitor = DeadlineMonitor(0.02)
+    assert monitor.last is None
+    for now in (1.0, 1.02, 1.05):
+        monitor.tick(now)
+    assert monitor.last == 1.05
+    assert str(monitor.periods()) == '25.0 / 29.9 / 30.0 ms'

@@ -113,6 +113,29 @@ def test_make_alone_lists_targets_and_each_of_them_exists():
     assert [line.split()[1] for line in done.stdout.splitlines()] == listed
 
 
+def test_each_test_of_make_test_is_run_by_one_of_its_steps():
+    done = subprocess.run(
+        ['make', '--dry-run', 'test'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    apart = re.findall(r'--ignore=(\S+)', done.stdout)
+    named = set(re.findall(r' ((?:experiments/)?test/test_\w+\.py)', done.stdout))
+    assert len(apart) == len(set(apart))
+    assert named <= set(apart)
+    # That step is for x86-64 alone.
+    assert set(apart) - named <= {'test/test_tensorrt_plan.py'}
+    assert all((ROOT / each).is_file() for each in apart)
+
+
+def test_the_coverage_has_a_floor_and_make_test_measures_it_with_branches():
+    config = (ROOT / 'pyproject.toml').read_text().partition('[tool.coverage.run]')[2]
+    for folder in ('acting', 'seeing', 'engines'):
+        assert f"'ros2_gridsampler/{folder}'" in config
+    assert 'branch = true' in config
+    floor = int(re.search(r'^fail_under = (\d+)$', config, re.M).group(1))
+    declared = (ROOT / 'QUALITY_DECLARATION.md').read_text()
+    assert f'at least {floor} %' in declared
+
+
 def test_a_mistake_is_one_sentence_and_a_failure():
     result = subprocess.run(
         [sys.executable, '-m', 'ros2_gridsampler.command_line', 'success', '--policy', 'nobody'],

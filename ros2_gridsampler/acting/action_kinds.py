@@ -5,6 +5,7 @@
 To add a kind of action, write its class and name it in `KINDS`; nobody else asks which it is.
 """
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ _TRAJECTORY = 'trajectory_msgs/msg/JointTrajectory'
 _TWIST = 'geometry_msgs/msg/TwistStamped'
 
 
-class ActionKind:
+class ActionKind(abc.ABC):
     """What the entries of an action are, and what follows from that."""
 
     name: ClassVar[str]
@@ -52,13 +53,14 @@ class ActionKind:
         """How often an entry has to be differentiated to be a jerk."""
         return 2 if self.velocities else 3
 
-    def check(self, names: Sequence[str], frame: str) -> None:
+    def check(self, names: Sequence[str], frame: str) -> None:  # noqa: B027 - joints: any names
         """Checks the names of the entries and the frame.
 
         Raises:
             ValueError: Nobody could interpret them.
         """
 
+    @abc.abstractmethod
     def motion(
         self, names: Sequence[str], frame: str, limits: ArmLimits, max_excess: float
     ) -> CommandedMotion:
@@ -73,19 +75,18 @@ class ActionKind:
         Raises:
             ValueError: The arm has no limits for them.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def scale(self, names: Sequence[str], limits: ArmLimits) -> Float[np.ndarray, ' actions']:
         """Returns one unit of each entry; see `action_scale`.
 
         Raises:
             ValueError: The arm has no limits for them.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def units(self, names: Sequence[str], limits: ArmLimits) -> tuple[str, ...]:
         """Returns the unit of each entry, for people; '' for a share of a range."""
-        raise NotImplementedError
 
     def believable(self, names: Sequence[str], limits: ArmLimits) -> tuple[Numbers, Numbers]:
         """Returns the lowest and highest entries that an arm in these units could be told.
@@ -94,6 +95,7 @@ class ActionKind:
         """
         return np.full(len(names), -np.inf), np.full(len(names), np.inf)
 
+    @abc.abstractmethod
     def read(
         self, message: Any, message_type: str, names: Sequence[str], frame: str
     ) -> Float[np.ndarray, ' entries']:
@@ -108,8 +110,8 @@ class ActionKind:
         Raises:
             ValueError: It does not hold them.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def standing(self, measured: Float[np.ndarray, ' numbers']) -> Float[np.ndarray, ' actions']:
         """Returns the action that keeps an arm where it is.
 
@@ -117,7 +119,6 @@ class ActionKind:
             measured: The joints that were measured, in their order; those of the gripper are
                 one number, its opening.
         """
-        raise NotImplementedError
 
 
 class JointPositions(ActionKind):

@@ -184,11 +184,6 @@ class Controller:
         return self._started
 
     @property
-    def at_rest(self) -> bool:
-        """Whether the arm stands still once the last command is done."""
-        return self._at_rest
-
-    @property
     def gaps(self) -> Float[np.ndarray, ' joints']:
         """How far each joint is from where it was last commanded to be [rad], [m].
 

@@ -107,7 +107,7 @@ def to_onnx(graph: ExportedGraph) -> bytes:
         noisy.setLevel(logging.ERROR)  # it misses torchvision, which we do not use
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            program = torch.onnx.export(
+            program: Any = torch.onnx.export(
                 graph.program,
                 dynamo=True,
                 opset_version=OPSET,
@@ -120,8 +120,6 @@ def to_onnx(graph: ExportedGraph) -> bytes:
         raise EngineRefused(f'The policy cannot become ONNX: {first_line(cause)}') from error
     finally:
         noisy.setLevel(level)
-    if program is None:
-        raise EngineRefused("PyTorch's ONNX exporter gave no model.")
     return bytes(program.model_proto.SerializeToString())
 
 
