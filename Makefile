@@ -39,7 +39,7 @@ help:
 	@sed -n 's/^# make /make /p' Makefile
 
 demo: install
-	$(BIN)/gridsampler demo --out build/demo
+	$(BIN)/gridsampler demo --encoder mi_mae_libero_spatial --out build/demo
 # Another layout, and a sentence that no training had, through a policy that looks.
 	$(BIN)/gridsampler demo --policy libero --tasks 1 --out build/anywhere --more-episodes '2 anywhere 1' \
 		'2 official 0 fetch the bowl in the central spot of the table and drop it onto the plate'

@@ -12,6 +12,9 @@ from test_simulation import INSTRUCTION, shipped
 from experiments.expert_success import measure_experts
 from experiments.obedience import NOTHING, measure_obedience
 
+# Whole episodes, beside whatever else the machine does.
+pytestmark = pytest.mark.timeout(1200)
+
 
 def test_experts_take_bottle_and_cream_cheese_where_the_bowl_is_not_meant():
     measured = measure_experts('libero_goal', [2, 6], 1, 'official').tally.per_task

@@ -39,6 +39,8 @@ _COMMAND_TIMEOUT = 60.0
 _MOST_PER_EPISODE = 300.0
 # The policy node reports once a second.
 _REPORT_TIMEOUT = 3.0
+# The encoders that come along have a stem twice as wide as that of the policies.
+_SWAP = SwapConfig(max_latency_ratio=4.0)
 
 
 def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
@@ -78,7 +80,7 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
             # An empty list has no type that rcl could read.
             **({'more_episodes': list(config.more_episodes)} if config.more_episodes else {}),
         }
-        driven = {'arm': config.arm, **(fed_by_server(SwapConfig(), out) if encoder else {})}
+        driven = {'arm': config.arm, **(fed_by_server(_SWAP, out) if encoder else {})}
         children = list(arm_and_policy(folder, policy, shown, driven, out))
         offer = None
         if encoder:
