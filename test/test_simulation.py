@@ -35,6 +35,9 @@ from ros2_gridsampler.simulation.libero_arm import Libero, LiberoArm
 from ros2_gridsampler.simulation.perturbations import perturb
 from ros2_gridsampler.simulation.placements import MAX_SHIFT, Official, Sampled, Widened
 
+# Whole episodes, beside whatever else the machine does.
+pytestmark = pytest.mark.timeout(1200)
+
 BOWL, PLATE = 'akita_black_bowl_1', 'plate_1'
 INSTRUCTION = 'pick up the black bowl between the plate and the ramekin and place it on the plate'
 

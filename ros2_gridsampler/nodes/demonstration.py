@@ -39,8 +39,9 @@ _COMMAND_TIMEOUT = 60.0
 _MOST_PER_EPISODE = 300.0
 # The policy node reports once a second.
 _REPORT_TIMEOUT = 3.0
-# The encoders that come along have a stem twice as wide as that of the policies.
-_SWAP = SwapConfig(max_latency_ratio=4.0)
+# The encoders that come along have a stem twice as wide as that of the policies, and a demo ends
+# before a whole trial does.
+_SWAP = SwapConfig(max_latency_ratio=4.0, trial_time=10.0, trial_commands=200)
 
 
 def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
