@@ -4,7 +4,6 @@
 
 import threading
 import time
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -82,8 +81,11 @@ def test_commands_are_sent_on_a_grid_and_never_before_they_are_due(lead):
     wait_for(lambda: len(output.sent) >= 20)
     assert thread.stop(30.0)
     assert thread.failure is None
-    steps = [(later - earlier) / CONFIG.period for earlier, later in pairwise(dues)]
-    assert all(step > 0.4 for step in steps), 'no burst after a slow one'
+    # One that is late by nearly a period may be followed by the next at once, but never by more.
+    steps = [
+        (later - earlier) / CONFIG.period for earlier, later in zip(dues, dues[2:], strict=False)
+    ]
+    assert all(step > 0.9 for step in steps), 'no burst after a slow one'
 
 
 def test_an_exception_ends_the_thread_and_the_arm_is_stopped():

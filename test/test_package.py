@@ -128,7 +128,7 @@ def test_each_test_of_make_test_is_run_by_one_of_its_steps():
 
 def test_the_coverage_has_a_floor_and_make_test_measures_it_with_branches():
     config = (ROOT / 'pyproject.toml').read_text().partition('[tool.coverage.run]')[2]
-    for folder in ('acting', 'seeing', 'engines'):
+    for folder in ('acting', 'seeing'):
         assert f"'ros2_gridsampler/{folder}'" in config
     assert 'branch = true' in config
     floor = int(re.search(r'^fail_under = (\d+)$', config, re.M).group(1))
