@@ -214,18 +214,20 @@ class _Ending:
         self.node: Any = None
         self.noticed = False
         self.over = threading.Event()
-        self._watch = threading.Thread(target=self._wait, name='ending', daemon=True)
+        threading.Thread(target=self._wait, name='ending', daemon=True).start()
 
     def ask(self, number: int) -> None:
         """Called in the handler of a signal."""
-        # No lock: a second signal comes in the middle of the first one's handler.
+        # No lock, which starting a thread would take: a handler comes in the middle of anything,
+        # also of another one.
         self.asked.append(number)
-        if len(self.asked) == 1:
-            self._watch.start()
 
     def _wait(self) -> None:
-        begin = time.monotonic()
-        while not self.over.wait(0.05):
+        begin = 0.0
+        while not self.over.wait(0.1):
+            if not self.asked:
+                continue
+            begin = begin or time.monotonic()
             commanding = getattr(self.node, 'commanding', None)
             # A node that moves nothing may have a file to close.
             if commanding or (self.noticed and commanding is None):
