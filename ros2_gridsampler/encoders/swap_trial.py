@@ -10,8 +10,9 @@ from scipy.special import stdtrit
 
 from .swap_config import SwapConfig
 
-# In pairs: new, old, old, new, and so on; what drifts over a trial is shared by both.
-TURNS = 40
+# Commands of a pair of turns. They go new, old, old, new, and so on: what drifts over a trial is
+# shared by both.
+_PAIR = 20
 # At the beginning of a turn, commands still come from the chunk of the other encoder.
 _SETTLING = 0.3
 # Of a one-sided t test of the pairs. It is made after each pair, so an encoder that is as good as
@@ -48,8 +49,9 @@ class SwapTrial:
 
     def __init__(self, config: SwapConfig) -> None:
         self._config = config
-        self._duration = config.trial_time / TURNS
-        self._commands = math.ceil(config.trial_commands / TURNS)
+        self._turns = 2 * max(_FIRST_VERDICT, config.trial_commands // _PAIR)
+        self._duration = config.trial_time / self._turns
+        self._commands = math.ceil(config.trial_commands / self._turns)
         self._first: Counts | None = None
         self._rates: list[float] = []
         self._since: float | None = None
@@ -103,7 +105,7 @@ class SwapTrial:
         if not (answered and self._over(now, counts)):
             return False, ''
         reason = '' if self.turn % 2 else self._complaint()
-        if reason or self.turn == TURNS:
+        if reason or self.turn == self._turns:
             self.end()
             return True, reason
         return False, ''
