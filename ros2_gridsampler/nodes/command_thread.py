@@ -253,12 +253,11 @@ class CommandThread:
 
     def _ahead(self, deadline: float) -> float:
         """How long a command is due after now [s]."""
-        ahead = deadline - self._clocks.pace()
-        if not self._clocks.simulated:
-            return min(max(ahead, 0.0), _FARTHEST * self._config.period)
+        ahead, most = deadline - self._clocks.pace(), _FARTHEST * self._config.period
         # One that a simulated clock overtook is still of its own time, as on a quicker machine;
         # that a clock was set back is no reason to command for the time before.
-        return ahead if abs(ahead) <= _FARTHEST * self._config.period else 0.0
+        least = -most if self._clocks.simulated else 0.0
+        return ahead if least <= ahead <= most else 0.0
 
     def _step(self, deadline: float) -> Command | None:
         if (brake := self._taken_over) is not None:
