@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from policies import tiny_policy
+from scipy.stats import t as student
 
 from ros2_gridsampler.encoders.action_drift import Answer, Drift
 from ros2_gridsampler.encoders.candidate_maker import CandidateMaker
@@ -28,7 +29,7 @@ from ros2_gridsampler.encoders.known_encoders import (
     known_encoders,
 )
 from ros2_gridsampler.encoders.swap_config import SwapConfig
-from ros2_gridsampler.encoders.swap_trial import Counts, SwapTrial
+from ros2_gridsampler.encoders.swap_trial import Counts, SwapTrial, chance_of_more
 from ros2_gridsampler.encoders.swappable_backend import Candidate, SwappableBackend
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.engines.engine import Settings
@@ -534,6 +535,13 @@ def test_a_livelier_phase_is_not_held_against_an_encoder_but_double_intervention
     assert rates[1.0] <= 0.04
     assert rates[2.0] >= 0.93
     assert rates[3.0] >= 0.99
+
+
+@given(st.floats(-20, 20), st.floats(1e-3, 10), st.integers(1, 60))
+def test_the_chance_of_more_is_student_s(mean, error, freedom):
+    wanted = student.sf(mean / error, freedom)
+    assert chance_of_more(mean, error, freedom) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
+    assert chance_of_more(abs(mean), 0.0, freedom) == (0.5 if mean == 0 else pytest.approx(0))
 
 
 def test_one_prediction_that_is_not_finite_ends_the_trial_at_once():

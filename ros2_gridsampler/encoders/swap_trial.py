@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from .swap_config import SwapConfig
 
@@ -34,6 +33,31 @@ class Counts:
     commands: int
     interventions: int
     bad_predictions: int
+
+
+def chance_of_more(mean: float, error: float, freedom: int) -> float:
+    """Chance of at least this mean where the true one is zero, by Student's t distribution.
+
+    Written out for whole degrees of freedom, because a robot may have no SciPy.
+
+    Args:
+        mean: Mean of a sample.
+        error: Its standard error, at least 0.
+        freedom: Degrees of freedom, at least 1.
+
+    Source:
+        Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    """
+    angle = math.atan2(mean, error * math.sqrt(freedom))
+    odd = freedom % 2
+    term, series = math.cos(angle) ** odd, 0.0
+    for power in range(odd, freedom - 1, 2):
+        series += term
+        term *= (power + 1) / (power + 2) * math.cos(angle) ** 2
+    within = math.sin(angle) * series
+    if odd:
+        within = 2 / math.pi * (angle + within)
+    return (1 - within) / 2
 
 
 class SwapTrial:
@@ -135,7 +159,7 @@ class SwapTrial:
             return ''
         more = pairs[:, 0] - pairs[:, 1]
         error = more.std(ddof=1) / math.sqrt(count)
-        surely = more.mean() > stdtrit(count - 1, 1 - _LEVEL) * error
+        surely = chance_of_more(more.mean(), error, count - 1) < _LEVEL
         if not (surely and more.mean() > self._config.max_more_interventions):
             return ''
         new, old = pairs.mean(axis=0)
