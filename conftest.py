@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ROS 2 domain of its own for every process that runs tests, found fast and left clean."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,37 @@ def ros_domain(tmp_path_factory):
             patch.delenv(name)
         prepare_process()
         yield domain
+
+
+@pytest.fixture(scope='session', autouse=True)
+def exports_are_not_traced():
+    """Coverage sees engines/ call the exporters, and not the million calls that they make.
+
+    Under Python 3.11's tracer an export takes several times as long. On the way it runs the
+    network, whose own code is not measured.
+    """
+    if sys.gettrace() is None:
+        yield
+        return
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.export, 'export', _untraced(torch.export.export))
+        patch.setattr(torch.onnx, 'export', _untraced(torch.onnx.export))
+        yield
+
+
+def _untraced(function):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            sys.settrace(tracer)
+
+    return call
 
 
 @pytest.fixture

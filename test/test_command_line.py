@@ -11,6 +11,8 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -89,6 +91,12 @@ def test_the_help_of_a_flag_ends_with_the_unit_of_its_number(group, capsys, monk
         flag = f'--{group}.{number.name.replace("_", "-")} '
         told = said.partition(flag)[2].partition('(default')[0]
         assert told.rstrip().endswith(f'[{number.metadata["unit"]}]'), told
+
+
+def test_the_version_is_that_of_package_xml(capsys):
+    main(['--version'])
+    known = ElementTree.parse(Path(__file__).parents[1] / 'package.xml').findtext('version')
+    assert capsys.readouterr().out == f'ros2_gridsampler {known}\n'
 
 
 def test_a_command_like_no_other_is_refused_without_a_guess(capsys):

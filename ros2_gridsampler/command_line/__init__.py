@@ -3,6 +3,7 @@
 """`gridsampler`: a table of commands by task; heavy imports wait in their functions."""
 
 import difflib
+import importlib.metadata
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -104,6 +105,8 @@ def _run(given: list[str]) -> None:
         parse(COMMANDS[chosen], f'gridsampler {chosen}', rest)()
     elif given and given[0].startswith('--tyro-'):
         _application().cli(prog='gridsampler', args=given)
+    elif given == ['--version']:
+        print(f'ros2_gridsampler {importlib.metadata.version("ros2_gridsampler")}')
     elif not words and set(given) <= {'-h', '--help'}:
         print(contents())
     elif len(words) == 1 and set(given[1:]) <= {'-h', '--help'} and _below(words[0]):
