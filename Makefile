@@ -20,12 +20,13 @@ WORKERS ?= 3
 TIMED := test/test_encoder_swap_node.py test/test_fault_campaign.py test/test_timing_benchmark.py
 SIMULATED := test/test_simulation.py experiments/test/test_simulated_experiments.py
 ALONE := $(SIMULATED) test/test_tensorrt_plan.py
-# Tests of what a frame passes, in one process and without a node.
+# Tests of what a frame passes, in one process and without a node, and of the engines.
 COVERING := $(patsubst %,test/test_%.py, \
 	action_chunk action_meaning brake calibration camera_message chunk_schedule clock_watch \
 	command_loop command_message controller depth_image latency loop_faults loop_states \
 	newest_transforms observation observation_search safety_filter state_belief stream_health \
-	twist_safety_filter)
+	twist_safety_filter \
+	backends converted_policy engine_cache engine_refusals tensorrt_session)
 RERUN := --reruns 2 --only-rerun 'open_and_lock_file failed'
 # The CPU build: a plain "torch" would bring gigabytes of CUDA.
 TORCH ?= torch==2.13.0
@@ -74,8 +75,8 @@ test: install
 test-units: install
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(RERUN) $(addprefix --ignore=,$(TIMED) $(ALONE) $(COVERING))
 
-# Fails below the floor of pyproject.toml: lines and branches of acting/ and seeing/. Not of
-# engines/: where calls are traced, the exports of its tests last many times as long.
+# Fails below the floor of pyproject.toml: lines and branches of acting/, seeing/ and engines/. The
+# exporters themselves are not traced, see conftest.py.
 test-coverage: install
 	@mkdir -p build
 	@$(BIN)/pytest $(RERUN) $(COVERING) --cov > build/test_coverage.log 2>&1; \

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM -> a flag, looked at only where everything can be ended in order."""
 
+import ctypes
 import signal
 import types
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1
 
 
 class StopRequest:
@@ -48,3 +51,11 @@ class StopRequest:
     def _note(self, number: int, frame: types.FrameType | None) -> None:
         self.requested = True
         self._name = signal.Signals(number).name
+
+
+def end_with_parent() -> None:
+    """Asks for SIGTERM when the parent ends: one that was killed cannot end its children.
+
+    Runs between fork and exec, as `preexec_fn` of a process.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

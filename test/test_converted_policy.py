@@ -3,6 +3,7 @@
 """A converted policy predicts what the policy predicts, where PyTorch cannot even be imported."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -19,9 +20,13 @@ pytest.importorskip('openvino')
 from ros2_gridsampler.calibrating.reference_views import save_reference_view
 from ros2_gridsampler.engines.converted_policy import (
     CONVERTED,
+    PROBES,
     convert,
+    is_converted,
     load_converted,
 )
+from ros2_gridsampler.engines.engine import Settings
+from ros2_gridsampler.engines.table import ENGINES
 from ros2_gridsampler.policy.checkpoint import load_checkpoint, save_checkpoint
 from ros2_gridsampler.policy.manifest import (
     BadCheckpoint,
@@ -216,3 +221,64 @@ def test_a_conversion_that_was_cut_is_made_again(checkpoint, copy):
     (copy / CONVERTED).unlink()
     convert(load_checkpoint(checkpoint)[0], checkpoint, copy)
     load_converted(copy)
+
+
+def test_reference_views_go_with_the_conversion(checkpoint, tmp_path):
+    policy = load_checkpoint(checkpoint)[0]
+    viewed = tmp_path / 'viewed'
+    save_checkpoint(policy, viewed, training={}, results={})
+    save_reference_view(viewed, 'front', golden_picture(96, 72, 0))
+    convert(policy, viewed, tmp_path / 'converted')
+    assert is_converted(tmp_path / 'converted')
+    assert not is_converted(viewed)
+    copied, views = (
+        {path.name: path.read_bytes() for path in (folder / 'reference_views').iterdir()}
+        for folder in (tmp_path / 'converted', viewed)
+    )
+    assert len(views) == 1
+    assert copied == views
+
+
+def test_an_engine_that_needs_pytorch_is_not_put_into_a_folder(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match=r"Only openvino.* runs without PyTorch; 'eager' cannot"):
+        convert(load_checkpoint(checkpoint)[0], checkpoint, tmp_path, 'eager')
+    assert not any(tmp_path.iterdir())
+
+
+def test_in_another_precision_probes_alone_are_compared(copy):
+    others = [each for each in ENGINES['openvino'].look(Settings())[1] if each != 'fp32']
+    if not others:
+        pytest.skip('OpenVINO computes in float32 alone here')
+    loaded, _ = load_converted(copy, Settings(precision=others[0]))
+    assert loaded.report.settings.precision == others[0]
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'words'),
+    [
+        (lambda about: about.update(format=99), 'has format 99 of .*this package reads format'),
+        (lambda about: about.update(surprise=1), r'cannot be read: .*Export the policy again'),
+        (lambda about: about['sha256'].pop(PROBES), 'this package reads format'),
+    ],
+)
+def test_a_conversion_of_another_kind_is_refused_with_what_can_be_read(copy, spoil, words):
+    about = json.loads((copy / CONVERTED).read_text())
+    spoil(about)
+    (copy / CONVERTED).write_text(json.dumps(about))
+    with pytest.raises(BadCheckpoint, match=words):
+        load_converted(copy)
+
+
+def test_a_file_that_is_gone_or_no_probes_is_named(copy):
+    damaged = b'no probes'
+    (copy / PROBES).write_bytes(damaged)
+    with pytest.raises(BadCheckpoint, match=f'{PROBES} was changed or cut'):
+        load_converted(copy)
+    about = json.loads((copy / CONVERTED).read_text())
+    about['sha256'][PROBES] = hashlib.sha256(damaged).hexdigest()
+    (copy / CONVERTED).write_text(json.dumps(about))
+    with pytest.raises(BadCheckpoint, match=f'{PROBES}: '):
+        load_converted(copy)
+    (copy / PROBES).unlink()
+    with pytest.raises(BadCheckpoint, match=f'{PROBES} cannot be read'):
+        load_converted(copy)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an engine cannot do here is refused in a sentence; no test here needs TensorRT or a GPU."""
 
+import dataclasses
 import sys
 import tempfile
 from types import ModuleType, SimpleNamespace
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ros2_gridsampler.engines import build, tensorrt
+from ros2_gridsampler.engines import build, build_parts, onnxruntime, tensorrt
 from ros2_gridsampler.engines.compiled_policy import Refusal, Report
 from ros2_gridsampler.engines.eager import Eager
 from ros2_gridsampler.engines.engine import EngineRefused, Machine, Settings, versions
@@ -215,6 +216,36 @@ def test_memory_that_a_graph_takes_without_values_is_zero_in_every_engine():
         pytest.importorskip(ENGINES[name].library().__name__)
         made = build(Small(forgetful), [], [ENGINES[name]], Settings(), strict=True)
         assert verify(made.session, PROBES, expected, SIGNATURE, 'fp32').inputs == 2
+
+
+@pytest.mark.parametrize('name', ['openvino', 'onnxruntime', 'eager'])
+def test_a_policy_of_several_networks_is_computed_by_one_engine_and_verified_as_a_whole(name):
+    pytest.importorskip(ENGINES[name].library().__name__)
+    parts = {'prefix': Small(), 'step': Small(lambda x: x + 1)}
+
+    def whole(sessions):
+        return Agreement({'targets': 0.0}, {'targets': 'ones'}, 1)
+
+    def otherwise(sessions):
+        raise EngineRefused('The chunk is another one.')
+
+    engines = [ENGINES[name]]
+    sessions, report = build_parts(parts, [], engines, Settings(), whole=whole)
+    given = sessions['prefix'].run(PROBES[1])
+    np.testing.assert_allclose(sessions['step'].run({'x': given['y']})['y'], [[3, 5, 7]])
+    assert report.backend == name
+    assert {*report.agreement.errors} == {'prefix y', 'step y', 'targets'}
+    with pytest.raises(EngineRefused, match='The chunk is another one'):
+        build_parts(parts, [], engines, Settings(), whole=otherwise, strict=True)
+
+
+def test_more_weights_than_one_onnx_file_holds_are_refused_with_the_engines_that_take_them(
+    graph, monkeypatch
+):
+    large = dataclasses.replace(graph, program=SimpleNamespace(state_dict={'w': torch.ones(9)}))
+    monkeypatch.setattr(onnxruntime, 'LIMIT', 8)
+    with pytest.raises(EngineRefused, match="use 'openvino', or 'tensorrt' with torch-tensorrt"):
+        onnxruntime.to_onnx(large)
 
 
 @pytest.mark.parametrize('sizes', [(0, 1), (1, 0), (0, 1, 1), (0, 0), (1, 1)], ids=str)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's module, parameters and remappings -> a process that is always ended."""
 
-import ctypes
 import json
 import os
 import signal
@@ -14,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from ..stop_request import end_with_parent
+
 # On two cores Mesa's and OpenMP's own threads would only fight each other.
 _THREADS = {'LP_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
 
@@ -66,7 +66,7 @@ class ChildProcess:
                 env=self._environment,
                 # Ctrl-C in the terminal is for the parent, which ends its children in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=end_with_parent,
             )
         return self
 
@@ -78,7 +78,8 @@ class ChildProcess:
     ) -> None:
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.send_signal(signal.SIGINT)
+        # A script that runs a command in the background lets it, and its children, ignore SIGINT.
+        self._process.terminate()
         deadline = time.monotonic() + self._patience
         # Polling, because a signal must not cut the wait short.
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -126,8 +127,3 @@ class ChildProcess:
         said = self._log.read_text(errors='replace').splitlines()[-lines:]
         quoted = ''.join(f'\n  {line}' for line in said)
         return f'The end of {self._log}:{quoted or " it is empty."}'
-
-
-def _die_with_parent() -> None:
-    """Runs between fork and exec: a parent that was killed cannot end its children."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -5,6 +5,7 @@
 import contextlib
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +87,10 @@ def run_demonstration(config: DemonstrationConfig, out: Path) -> str:
         offer = None
         if encoder:
             offer = EncoderOffer(watcher, encoder.name)
-            children.append(encoder_server(encoder.parent, out))
+            # What else lies beside it is no concern of the demo.
+            served = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            (served / encoder.name).symlink_to(encoder, target_is_directory=True)
+            children.append(encoder_server(served, out))
         for child in children:
             stack.enter_context(child)
         _watch(watcher, offer, children, config, check_signals)
