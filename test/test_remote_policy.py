@@ -323,6 +323,14 @@ def test_a_chunk_that_cannot_cover_the_round_trip_is_refused_with_both_figures(d
         load_remote(server.address)
 
 
+def test_where_time_stands_still_a_slow_server_is_waited_for(deployed, server):
+    server.lie = lambda right: time.sleep(0.6) or actions(lambda a: a[:10])(right)
+    remote = load_remote(server.address, waits=True)
+    assert remote.config.duration < 0.6
+    assert len(remote.backend.predict(deployed.example).chunk.targets) == 10
+    remote.elsewhere.close()
+
+
 def test_a_round_trip_that_grows_later_is_named(server, remote, deployed):
     server.lie = lambda right: time.sleep(1.1) or right
     for _ in range(10):

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from ros2_gridsampler.acting.arm_limits import load_arm
 from ros2_gridsampler.bags.bag_reader import read_messages
+from ros2_gridsampler.command_line import main
 from ros2_gridsampler.engines import load
 from ros2_gridsampler.files import find
 from ros2_gridsampler.policy.checkpoint import load_checkpoint
@@ -315,6 +316,26 @@ def test_the_shipped_policy_is_measured_from_the_evaluation_states():
     low, high = found['interval']
     assert low < found['successes'] / 2 <= high
     assert found['tokens_per_camera'] < 0.1 * found['dense_tokens_per_camera']
+
+
+def test_a_policy_on_a_server_is_measured_as_it_is_here(tmp_path, capsys):
+    pytest.importorskip('websockets', reason="pip install 'ros2_gridsampler[remote]'")
+    from ros2_gridsampler.command_line.check_command import open_policy
+    from ros2_gridsampler.vla.policy_server import PolicyServer
+
+    said = ['success', '--tasks', '0', '--episodes', '1', '--json']
+    main([*said, str(tmp_path / 'here.json')])
+    with PolicyServer(open_policy('libero_spatial', 'eager', 1), port=0) as server:
+        address = server.address
+        main([*said, str(tmp_path / 'there.json'), '--policy', address])
+        with pytest.raises(SystemExit):
+            main([*said, '-', '--policy', address, '--device', 'cpu'])
+    here, there = (json.loads((tmp_path / f'{at}.json').read_text()) for at in ('here', 'there'))
+    assert (here.pop('policy'), there.pop('policy')) == ('libero_spatial', address)
+    for key in ('tokens_per_camera', 'dense_tokens_per_camera'):
+        assert here.pop(key) > there.pop(key) == 0, 'nobody says'
+    assert there == here
+    assert 'leave out --encoder and --device' in capsys.readouterr().err
 
 
 def test_the_start_of_the_hand_tells_nothing_of_where_the_objects_are():

@@ -2,14 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gridsampler demo`, `record`, `success`: jobs on the simulated arm."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from ..simulation.job_configs import DemonstrationConfig, Perturbation, Placements, RecordConfig
 from .arguments import Json
 from .outputs import check_folder, json_output, where_to_look
+
+if TYPE_CHECKING:
+    from ..engines import Backend
+    from ..vla.deployed_policy import DeployedConfig
 
 
 def demo(
@@ -55,11 +61,13 @@ def success(
     perturbation: Perturbation = 'none',
     encoder: str = '',
     device: str = 'auto',
+    remote_robot: str = '',
 ) -> None:
     """Measure how often a policy solves LIBERO's tasks.
 
     Args:
-        policy: Checkpoint folder, or the name of one that comes with the package.
+        policy: Checkpoint folder, the name of one that comes with the package, or ws://HOST:PORT
+            of a policy server, whose answers are waited for: simulated time stands still.
         suite: LIBERO suite.
         placements: 'official' (LIBERO's initial states), 'widened' (by 5 cm, fixed seeds),
             'anywhere' (all over the table, to develop with) or 'anywhere_scored' (others, to be
@@ -75,44 +83,22 @@ def success(
             moved by 6 cm and 4 degrees and its table painted, the same in every episode.
         encoder: Encoder folder or name to see through instead of the policy's own.
         device: Where PyTorch computes the policy: auto (the GPU, if any), cpu, cuda or cuda:1.
+        remote_robot: YAML file of the robot for a policy server, as the node's parameter;
+            models/recipes/openpi_libero_robot.yaml is one for openpi's LIBERO policies.
     """
     from ..acting.arm_limits import load_arm
-    from ..device import torch_device
-    from ..encoders.compatibility import PolicyNeeds, see_through
-    from ..engines import Backend, load
-    from ..engines.engine import Settings
     from ..files import find
-    from ..policy.checkpoint import load_checkpoint
-    from ..policy.manifest import golden_observation, is_lerobot
     from ..simulation.benchmark import all_tasks
     from ..simulation.closed_loop import measure_success
     from ..simulation.libero_arm import Libero
     from ..simulation.simulator import check_episodes
-    from ..vla.deployed_policy import DeployedConfig, keeps_encoder, load_policy
 
-    place = str(torch_device(device))
-    folder = find('models', policy)
-    if encoder and (kept := keeps_encoder(folder)):
-        raise ValueError(f'{kept} Leave out --encoder.')
     numbers = tasks or all_tasks(suite)
     simulator = Libero(suite, rendering)
     check_episodes(simulator.states, placements, episodes, first)
     simulator.check_tasks(numbers)
-    with json_output(json) as write:
-        engine: Backend
-        config: DeployedConfig
-        if is_lerobot(folder):
-            adopted = load_policy(folder, 'eager', None, Settings(device=place))
-            engine, config = adopted.backend, adopted.config
-            sha256 = adopted.about['weights sha256']
-        else:
-            model, manifest = load_checkpoint(folder)
-            if encoder:
-                model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
-            engine = load(
-                model, [golden_observation(model.config)], backends=('eager',), device=place
-            )
-            config, sha256 = model.config, manifest.weights_sha256
+    with json_output(json) as write, _opened(policy, encoder, device, remote_robot) as opened:
+        engine, config, sha256 = opened
         result = measure_success(
             engine,
             config,
@@ -129,3 +115,45 @@ def success(
         )
         print(result)
         write(result.to_json())
+
+
+@contextlib.contextmanager
+def _opened(
+    policy: str, encoder: str, device: str, remote_robot: str
+) -> 'Iterator[tuple[Backend, DeployedConfig, str]]':
+    """Yields what predicts, what it reads and commands, and the hash of its weights."""
+    from ..device import torch_device
+    from ..encoders.compatibility import PolicyNeeds, see_through
+    from ..engines import load
+    from ..engines.engine import Settings
+    from ..files import find
+    from ..policy.checkpoint import load_checkpoint
+    from ..policy.manifest import golden_observation, is_lerobot
+    from ..vla.deployed_policy import keeps_encoder, load_policy
+    from ..vla.remote_policy import is_remote, load_remote
+
+    if is_remote(policy):
+        if encoder or device != 'auto':
+            raise ValueError(
+                f'{policy} computes as it was started; leave out --encoder and --device.'
+            )
+        served = load_remote(policy, remote_robot, waits=True)
+        with contextlib.ExitStack() as ends:
+            if served.elsewhere is not None:
+                ends.callback(served.elsewhere.close)
+            yield served.backend, served.config, served.about['weights sha256']
+        return
+    if remote_robot:
+        raise ValueError(f'A robot is named for a policy at ws://HOST:PORT, got {policy!r}.')
+    place, folder = str(torch_device(device)), find('models', policy)
+    if encoder and (kept := keeps_encoder(folder)):
+        raise ValueError(f'{kept} Leave out --encoder.')
+    if is_lerobot(folder):
+        adopted = load_policy(folder, 'eager', None, Settings(device=place))
+        yield adopted.backend, adopted.config, adopted.about['weights sha256']
+        return
+    model, manifest = load_checkpoint(folder)
+    if encoder:
+        model = see_through(model, PolicyNeeds.of(manifest, folder.name), encoder)
+    engine = load(model, [golden_observation(model.config)], backends=('eager',), device=place)
+    yield engine, model.config, manifest.weights_sha256

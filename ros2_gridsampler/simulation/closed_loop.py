@@ -66,8 +66,8 @@ class Success:
         interval: Wilson's 95% interval of the rate.
         per_task: Instruction -> successes and episodes.
         outcomes: Instruction -> whether each evaluation state was solved, in order.
-        tokens_per_camera: Visual tokens kept.
-        dense_tokens_per_camera: Visual tokens of the whole map.
+        tokens_per_camera: Visual tokens kept; 0 where nobody says.
+        dense_tokens_per_camera: Visual tokens of the whole map; 0 where nobody says.
         rendering: How the pictures were made: LIBERO's 'simplified' or 'original'.
         perturbation: What was changed in every episode, or 'none'.
     """
@@ -93,11 +93,14 @@ class Success:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        return (
-            f'{Tally(self.outcomes)}, {self.placements} placements, {self.rendering} '
-            f'rendering, {self.tokens_per_camera} of {self.dense_tokens_per_camera} visual '
-            f'tokens per camera, perturbation: {self.perturbation}'
-        )
+        conditions = [
+            f'{Tally(self.outcomes)}, {self.placements} placements, {self.rendering} rendering',
+            f'perturbation: {self.perturbation}',
+        ]
+        if self.dense_tokens_per_camera:
+            kept = f'{self.tokens_per_camera} of {self.dense_tokens_per_camera}'
+            conditions.insert(1, f'{kept} visual tokens per camera')
+        return ', '.join(conditions)
 
 
 def measure_success(

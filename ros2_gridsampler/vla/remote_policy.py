@@ -42,6 +42,8 @@ class RemotePolicy:
         client: Connection to its server.
         robot: What is told and what is understood.
         steady: Returns steady time [s].
+        waits: Whether an answer may take as long as the first one, because time stands still
+            meanwhile: in a simulation. The duration of a chunk then bounds nothing.
 
     Attributes:
         config: What a node has to know.
@@ -57,6 +59,8 @@ class RemotePolicy:
         client: PolicyClient,
         robot: RemoteRobot,
         steady: Callable[[], float] = time.monotonic,
+        *,
+        waits: bool = False,
     ) -> None:
         self._client, self._robot, self._steady = client, robot, steady
         self._round_trips: tuple[float, ...] = ()
@@ -69,7 +73,9 @@ class RemotePolicy:
         for _ in range(_MEASURED):
             self._predict(example, patience)
         self.round_trip = statistics.median(self._round_trips)
-        if text := self._breach(self.round_trip, _MEASURED):
+        # What comes later than the last target is due is of no use.
+        self._limit = patience if waits else max(self.config.duration, 0.1)
+        if not waits and (text := self._breach(self.round_trip, _MEASURED)):
             raise ValueError(text)
 
     def predict(self, observation: Observation, prefix: Prefix | None = None) -> Prediction:
@@ -80,8 +86,7 @@ class RemotePolicy:
             ValueError: The answer is nothing that this arm may follow, or there is a prefix that
                 the server cannot be told.
         """
-        # What comes later than the last target is due is of no use.
-        return self._predict(observation, max(self.config.duration, 0.1), prefix)
+        return self._predict(observation, self._limit, prefix)
 
     @property
     def wrong(self) -> str:
@@ -157,13 +162,14 @@ class RemotePolicy:
         )
 
 
-def load_remote(address: str, robot: str = '') -> DeployedPolicy:
+def load_remote(address: str, robot: str = '', *, waits: bool = False) -> DeployedPolicy:
     """Connects to a server, asks it a few times, and checks that its chunks cover the way.
 
     Args:
         address: Like 'ws://192.168.1.5:8000'.
         robot: YAML file of the robot, see docs/howto/remote.md; empty for a server that describes
             its robot itself, as that of `gridsampler serve` does.
+        waits: As in `RemotePolicy`; the way is not checked then.
 
     Raises:
         ValueError: The server cannot be used for this robot; the text says why.
@@ -174,7 +180,7 @@ def load_remote(address: str, robot: str = '') -> DeployedPolicy:
     try:
         if known is None:
             known = _described(client)
-        policy = RemotePolicy(client, known)
+        policy = RemotePolicy(client, known, waits=waits)
     except Exception:
         client.close()
         raise
@@ -185,6 +191,7 @@ def load_remote(address: str, robot: str = '') -> DeployedPolicy:
         'joints': list(known.joints),
         'actions': list(known.action_space.names),
         'server says': f'{_said(client.metadata)!r:.{_WORDS}}',
+        'weights sha256': _weights(client.metadata),
     }
     return DeployedPolicy(
         policy.config,
@@ -218,9 +225,14 @@ def _served(metadata: dict[str, Any]) -> Any:
     described = metadata.get(DESCRIPTION)
     if not isinstance(described, dict):
         return None
-    policy = described.get('policy')
-    weights = policy.get('weights sha256') if isinstance(policy, dict) else None
-    return described.get('robot'), weights
+    return described.get('robot'), _weights(metadata)
+
+
+def _weights(metadata: dict[str, Any]) -> str:
+    """Returns the hash of the policy's weights; empty where the server does not say it."""
+    said = _said(metadata)
+    known = said.get('weights sha256') if isinstance(said, dict) else None
+    return known if isinstance(known, str) else ''
 
 
 def _said(metadata: dict[str, Any]) -> Any:
