@@ -2,7 +2,7 @@
 # make demo   a simulated arm driven by the policy node over ROS 2 topics
 # make demo-light   a converted policy in an environment of 300 MB, without PyTorch
 # make docs   the documentation as a site, build/site/index.html; links are checked
-# make test   lint, types, unit tests and two-process tests
+# make test   lint, types, the site of the docs, unit tests and two-process tests
 # make test ROS=kilted   the same with the packages of another distribution, in .venv-kilted
 # make test-aarch64   a converted policy on an emulated aarch64 (Debian with qemu-user-static)
 # All install everything they need into .venv first; a second call starts in seconds.
@@ -65,6 +65,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory docs
 	$(MAKE) --no-print-directory --jobs=3 test-units test-simulation test-tensorrt test-coverage
 # What judges when commands come has the machine for itself.
 	$(BIN)/pytest $(RERUN) $(TIMED)

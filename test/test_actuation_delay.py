@@ -58,7 +58,6 @@ def test_a_driver_that_says_what_cannot_be_ends_the_measurement_with_the_arm_at_
 ):
     """At once, or in the middle of a step where `later` is what it says then."""
     pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
-    from rclpy.context import Context
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
     from sensor_msgs.msg import JointState
@@ -67,12 +66,13 @@ def test_a_driver_that_says_what_cannot_be_ends_the_measurement_with_the_arm_at_
     from ros2_gridsampler.acting.arm_limits import load_arm
     from ros2_gridsampler.files import find
     from ros2_gridsampler.nodes import actuation_delay
+    from ros2_gridsampler.nodes.rclpy_repairs import own_context
 
     if later is None:
         monkeypatch.setattr(actuation_delay, '_PATIENCE', 2.0)
     limits = load_arm(find('calibration', 'so101', '.yaml')).joints
     sent, begin = [], np.full(len(limits.names), begins)
-    with Context() as context:
+    with own_context() as context:
         node = Node('arm', context=context)
         states = node.create_publisher(JointState, '/joint_states', 10)
 

@@ -341,10 +341,19 @@ def test_what_is_offered_while_another_is_verified_is_asked_for_like_any(
 def test_the_server_process_may_have_a_profile_of_the_user(monkeypatch):
     pytest.importorskip('rclpy')
     from ros2_gridsampler.nodes.encoder_server_node import PROFILE, prepare_server_process
+    from ros2_gridsampler.nodes.node_setup import profile_variable
 
-    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
-    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    variables = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
+    for name in variables:
+        monkeypatch.setenv(name, 'mine.xml')
+        for other in variables - {name}:
+            monkeypatch.delenv(other, raising=False)
+        prepare_server_process()
+        assert {each: os.environ.get(each) for each in variables} == {
+            each: 'mine.xml' if each == name else None for each in variables
+        }
+        monkeypatch.delenv(name)
     prepare_server_process()
-    assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] == 'mine.xml'
-    assert Path(os.environ['FASTDDS_DEFAULT_PROFILES_FILE']) == PROFILE
+    assert {each for each in variables if each in os.environ} == {profile_variable()}
+    assert Path(os.environ[profile_variable()]) == PROFILE
     assert 'heartbeatPeriod' in PROFILE.read_text()

@@ -8,15 +8,15 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed; pip install .[ros]')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.context import Context
 from rich.console import Console
 
 from ros2_gridsampler.nodes.monitor import Monitor
+from ros2_gridsampler.nodes.rclpy_repairs import own_context
 
 
 @pytest.mark.parametrize('level', [DiagnosticStatus.OK, DiagnosticStatus.STALE, b'\x07'])
 def test_every_level_of_a_report_is_shown(ros_domain, level):
-    with Context() as context:
+    with own_context() as context:
         monitor = Monitor('/base', context=context)
         status = DiagnosticStatus(level=level, name='/base', message='Nothing is new.')
         monitor._hear(DiagnosticArray(status=[status]))
@@ -28,7 +28,7 @@ def test_every_level_of_a_report_is_shown(ros_domain, level):
 
 @pytest.mark.parametrize('watched', ['/left/policy_node', 'left/policy_node'])
 def test_a_node_is_named_with_or_without_the_slash_in_front(ros_domain, watched):
-    with Context() as context:
+    with own_context() as context:
         monitor = Monitor(watched, context=context)
         names = ('/left/policy_node', '/left/policy_node: timing', '/right/policy_node')
         statuses = [DiagnosticStatus(level=DiagnosticStatus.OK, name=name) for name in names]

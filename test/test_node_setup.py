@@ -19,6 +19,7 @@ from ros2_gridsampler.nodes.node_setup import (
     ENDS,
     BadParameter,
     declare_parameters,
+    profile_variable,
     read_parameters,
 )
 
@@ -293,3 +294,25 @@ def test_a_private_domain_is_given_back(monkeypatch):
     # A later node of this process would be in a domain that another process may have by now.
     assert os.environ['ROS_DOMAIN_ID'] == '7'
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE' not in os.environ
+
+
+@pytest.mark.parametrize(
+    ('version', 'variable'),
+    [
+        ('6.2.7', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('8.4.3', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('9.3.3', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        ('10.0.0', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        (None, 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+    ],
+)
+def test_fast_dds_is_told_its_profiles_by_the_variable_of_its_distribution(
+    version, variable, tmp_path, monkeypatch
+):
+    if version:
+        package = tmp_path / 'share/rmw_fastrtps_shared_cpp/package.xml'
+        package.parent.mkdir(parents=True)
+        package.write_text(f'<package format="2">\n  <version>{version}</version>\n</package>\n')
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path / 'none'))
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/no/such/prefix{os.pathsep}{tmp_path}')
+    assert profile_variable() == variable

@@ -63,7 +63,7 @@ def raises(kind, act):
 
 @pytest.fixture
 def context(ros_domain):
-    with Context() as made:
+    with repairs.own_context() as made:
         yield made
 
 
@@ -120,6 +120,24 @@ def in_process(code, **environment):
         check=False,
         env=environment or None,
     )
+
+
+@shows('own_context')
+def test_a_context_is_entered_begun_by_one_distribution_and_not_begun_by_another(ros_domain):
+    def enter(begun):
+        made = Context()
+        if begun:
+            made.init()
+        try:
+            with made:
+                pass
+        finally:
+            made.try_shutdown()
+
+    refused = raises(RuntimeError, lambda: enter(True)) or raises(
+        UserWarning, lambda: enter(False)
+    )
+    assert refused, not_needed('enters a context either way', 'own_context')
 
 
 @shows('RclError')

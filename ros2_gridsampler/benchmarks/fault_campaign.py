@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from tqdm import tqdm
 
 from ..acting.arm_limits import load_arm
 from ..files import find
 from ..nodes.node_setup import prepare_process
+from ..nodes.rclpy_repairs import own_context
 from .campaign_config import CampaignConfig
 from .exercised_policy_server import ExercisedPolicyServer
 from .fault_bench import FaultBench
@@ -50,7 +50,7 @@ class FaultCampaign:
             before = os.getpriority(os.PRIO_PROCESS, 0)
             stack.callback(_prioritise, before)
             _prioritise(_BENCH_NICENESS)
-            context = stack.enter_context(Context())
+            context = stack.enter_context(own_context())
             config = self._config
             arm = load_arm(find('calibration', config.arm, '.yaml'))
             self.bench = FaultBench(

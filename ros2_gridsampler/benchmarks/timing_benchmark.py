@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rclpy.context import Context
 from std_msgs.msg import Float64MultiArray
 from tqdm import tqdm
 
@@ -21,7 +20,7 @@ from ..evaluating.hardware import describe_hardware
 from ..files import find
 from ..nodes.child_process import ChildProcess
 from ..nodes.policy_reports import TIMING_COLUMNS
-from ..nodes.rclpy_repairs import take_waiting
+from ..nodes.rclpy_repairs import own_context, take_waiting
 from ..nodes.topics import REPORTS
 from .campaign_config import BenchTopics
 from .exercise import FINGERS, save_exercise_policy
@@ -125,7 +124,7 @@ def run_timing(
     Raises:
         TimeoutError: A node does not command.
     """
-    with Context() as context, tempfile.TemporaryDirectory() as folder:
+    with own_context() as context, tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / 'policy'
         save_exercise_policy('twist', policy, _RESOLUTION)
         rows = [

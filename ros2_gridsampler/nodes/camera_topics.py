@@ -15,7 +15,7 @@ from ..seeing.depth_image import read_picture
 from ..seeing.observation import check_picture_contrast
 from ..seeing.opencv import MissingOpenCv
 from .causes import Arrival, Cause, Finding
-from .node_setup import FAST_DDS_PROFILE
+from .node_setup import FAST_DDS_PROFILE, profile_variable
 from .rclpy_repairs import take_waiting
 from .silent_topics import ListenedTopic, Listener
 from .topics import NEWEST, NEWEST_RELIABLE
@@ -24,7 +24,7 @@ from .topics import NEWEST, NEWEST_RELIABLE
 _LARGE = (
     'Fast DDS loses best-effort pictures over 512 KiB: publish CompressedImage, or publish '
     'reliably and set reliable_streams, or start the DRIVER with '
-    f'FASTRTPS_DEFAULT_PROFILES_FILE={FAST_DDS_PROFILE}.'
+    f'{profile_variable()}={FAST_DDS_PROFILE}.'
 )
 # How topics of CompressedImage end.
 _COMPRESSED = ('/compressed', '/compressedDepth')

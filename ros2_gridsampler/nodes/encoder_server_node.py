@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of encoders -> a latched manifest and the active one's weights, for a fleet."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,14 @@ from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 from ..bounds import checked, setting
 from ..encoders.served_folder import ServedFolder, check_folder_apart
 from ..encoders.weight_chunks import chunk_count, fill_chunk, split
-from .node_setup import BadParameter, RunnableNode, declare_parameters, read_parameters, run
+from .node_setup import (
+    BadParameter,
+    RunnableNode,
+    declare_parameters,
+    read_parameters,
+    run,
+    set_profile,
+)
 from .topics import LATCHED
 
 PROFILE = Path(__file__).with_name('encoder_server_profile.xml')
@@ -104,8 +110,7 @@ def weights_quality(size: int) -> QoSProfile:
 
 def prepare_server_process() -> None:
     """Sets heartbeats that suit files, before rclpy begins; a profile of the user stays."""
-    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
-        os.environ.setdefault(name, str(PROFILE))
+    set_profile(PROFILE)
 
 
 def main() -> int:

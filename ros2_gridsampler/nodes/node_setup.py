@@ -7,6 +7,7 @@ import ctypes
 import dataclasses
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ from .rclpy_repairs import (
     declare_parameter,
     initialise,
     make_executor,
+    own_context,
     patient_output,
     read_parameter,
     refuse_invalid_parameters,
@@ -272,9 +274,7 @@ def _run(create: Callable[[], Any], arguments: Sequence[str] | None, ending: _En
 
 def prepare_process() -> None:
     """Sets what must be set before `rclpy.init`; what the user has set already stays."""
-    if not any(name in os.environ for name in _PROFILE_VARIABLES):
-        for name in _PROFILE_VARIABLES:
-            os.environ[name] = str(FAST_DDS_PROFILE)
+    set_profile(FAST_DDS_PROFILE)
     set_log_folder()
     # A thread that waits for Python's lock gets it within this instead of 5 ms, a quarter of a
     # period of commands.
@@ -287,6 +287,26 @@ def prepare_process() -> None:
         libc.mallopt(-1, 256 << 20)
 
 
+def set_profile(profile: Path) -> None:
+    """Names a file of profiles to Fast DDS, before `rclpy.init`; one of the user stays."""
+    if not any(name in os.environ for name in _PROFILE_VARIABLES):
+        os.environ[profile_variable()] = str(profile)
+
+
+def profile_variable() -> str:
+    """Returns the variable by which Fast DDS is told its profiles.
+
+    It has another name since Kilted, whose rmw_fastrtps (9) warns of the former one in every node.
+    """
+    old, new = _PROFILE_VARIABLES
+    for prefix in (*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix):
+        package = Path(prefix, 'share', 'rmw_fastrtps_shared_cpp', 'package.xml')
+        if prefix and package.is_file():
+            version = re.search(r'<version>\s*(\d+)', package.read_text())
+            return new if version and int(version[1]) >= 9 else old
+    return old
+
+
 @contextlib.contextmanager
 def own_node(create: Callable[[Context], AnyNode]) -> Iterator[tuple[AnyNode, Any]]:
     """Yields a node in a context of its own, and an executor that has it.
@@ -295,7 +315,7 @@ def own_node(create: Callable[[Context], AnyNode]) -> Iterator[tuple[AnyNode, An
         create: Makes the node in a context.
     """
     prepare_process()
-    with Context() as context:
+    with own_context() as context:
         node: Any = create(context)
         try:
             executor = SingleThreadedExecutor(context=context)

@@ -26,6 +26,7 @@ import rclpy
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -37,6 +38,21 @@ RclError = RuntimeError
 
 DECLARED_BY_RCLPY = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 """How parameters begin that rclpy declares itself; no list is public. No issue was found."""
+
+
+@contextlib.contextmanager
+def own_context() -> Iterator[Context]:
+    """Yields a context beside that of the process, begun and then shut down.
+
+    Kilted warns of a `with Context()` that was not begun, Jazzy begins it in any case
+    (ros2/rclpy#1298).
+    """
+    context = Context()
+    context.init()
+    try:
+        yield context
+    finally:
+        context.try_shutdown()
 
 
 def initialise(arguments: Sequence[str] | None) -> None:
