@@ -19,6 +19,7 @@ from .each_task import each_task
 from .outputs import check_folder, where_to_look
 
 if TYPE_CHECKING:
+    from ..encoders.swap_config import SwapConfig
     from ..policy.policy import Policy
 
 SUITE, ARM = 'libero_spatial', 'panda'
@@ -48,8 +49,8 @@ class NewSiteConfig:
         max_latency_ratio: How many times as slow as with its own encoder an inference may be; the
             node's own limit, 1.5, is for encoders of one size, and those that come along have
             a stem twice as wide.
-        small: Do every stage, but with one task, three recordings, a few steps of adaptation and
-            one state. It shows how the parts work together; its figures say nothing.
+        small: Do every stage, but with one task, three recordings, a few steps of adaptation,
+            a short trial and one state: to see the parts work together; its figures say nothing.
     """
 
     policy: str = 'libero'
@@ -153,6 +154,14 @@ def _reduced(config: NewSiteConfig) -> NewSiteConfig:
     return replace(config, tasks=config.tasks[:1], recordings=3, episodes=1)
 
 
+def _thresholds(config: NewSiteConfig) -> 'SwapConfig':
+    """Returns what an encoder has to show; a small run has a short trial."""
+    from ..encoders.swap_config import SwapConfig
+
+    usual = SwapConfig(max_latency_ratio=config.max_latency_ratio)
+    return replace(usual, trial_time=8.0, trial_commands=60) if config.small else usual
+
+
 @contextlib.contextmanager
 def _timed(out: Path, name: str) -> Iterator[None]:
     """Adds what a stage takes to `times.json`, children included, however it ends [s]."""
@@ -237,7 +246,6 @@ def _adapt(config: NewSiteConfig, out: Path) -> None:
 
 def _compare(config: NewSiteConfig, out: Path) -> None:
     """Writes the answers' differences, and how far both are from what the operator did."""
-    from ..encoders.swap_config import SwapConfig
     from ..evaluating.encoder_comparison import compare_encoder
     from ..files import find, write_whole
     from ..policy.checkpoint import load_checkpoint
@@ -253,7 +261,7 @@ def _compare(config: NewSiteConfig, out: Path) -> None:
     policy, _ = load_checkpoint(folder)
     content = {
         **asdict(drift),
-        'refusal': drift.refusal(SwapConfig(max_latency_ratio=config.max_latency_ratio)),
+        'refusal': drift.refusal(_thresholds(config)),
         'recordings': [bag.name for bag in unseen],
         'action errors': _action_errors(policy, folder, encoder, unseen, out / 'cache'),
     }
@@ -299,7 +307,6 @@ def _measure(config: NewSiteConfig, out: Path, when: str, encoder: str) -> None:
 
 
 def _swap(config: NewSiteConfig, out: Path) -> None:
-    from ..encoders.swap_config import SwapConfig
     from ..files import write_whole
     from ..nodes.live_swap import swap_live
     from ..simulation.libero_arm import STATES
@@ -321,7 +328,7 @@ def _swap(config: NewSiteConfig, out: Path) -> None:
         out / 'encoders',
         ENCODER,
         shown,
-        SwapConfig(max_latency_ratio=config.max_latency_ratio),
+        _thresholds(config),
         ARM,
         path.parent,
     )
@@ -331,7 +338,6 @@ def _swap(config: NewSiteConfig, out: Path) -> None:
 def _write_page(config: NewSiteConfig, out: Path) -> str:
     """Writes the page and all that it says as JSON; returns the verdict."""
     from ..encoders.encoder_checkpoint import load_encoder_manifest
-    from ..encoders.swap_config import SwapConfig
     from ..evaluating.hardware import describe_hardware
     from ..evaluating.report_page import template
     from ..evaluating.success_rate import paired_difference
@@ -347,7 +353,7 @@ def _write_page(config: NewSiteConfig, out: Path) -> str:
         'method': manifest.method,
         'adapted': manifest.results['policies'][-1],
         'compared': json.loads((out / 'compared.json').read_text()),
-        'thresholds': asdict(SwapConfig(max_latency_ratio=config.max_latency_ratio)),
+        'thresholds': asdict(_thresholds(config)),
         'swap': json.loads((out / 'live/swap.json').read_text()),
         'outcomes': outcomes,
         'rates': {when: _rate(found) for when, found in outcomes.items()},
