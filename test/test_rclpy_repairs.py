@@ -34,9 +34,12 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ros2_gridsampler.nodes import rclpy_repairs as repairs
+from ros2_gridsampler.nodes.node_setup import profile_variable
 
 experimental = pytest.importorskip('rclpy.experimental')
 
+# Or later: what Kilted mended is repaired for Jazzy.
+KILTED = profile_variable() == 'FASTDDS_DEFAULT_PROFILES_FILE'
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 SHOWN = set()
 
@@ -218,9 +221,8 @@ def test_an_invalid_transition_is_an_error_out_of_the_executor(lifecycle):
     request = ChangeState.Request()
     request.transition.id = Transition.TRANSITION_ACTIVATE
     service = service_of(lifecycle, ChangeState)
-    assert raises(RuntimeError, lambda: service.callback(request, ChangeState.Response())), (
-        not_needed('refuses the transition', 'refuse_invalid_transitions')
-    )
+    ends = raises(RuntimeError, lambda: service.callback(request, ChangeState.Response()))
+    assert ends is not KILTED, not_needed('refuses the transition', 'refuse_invalid_transitions')
     repairs.refuse_invalid_transitions(lifecycle, lambda: 'unconfigured')
     assert not service.callback(request, ChangeState.Response()).success
 
@@ -252,8 +254,9 @@ def test_an_async_service_ends_the_events_executor(node, spinning):
     # The warning is of the coroutine that nobody awaits.
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        assert raises(TypeError, spin), not_needed('awaits async services', 'create_slow_service')
+        ends = raises(TypeError, spin)
         gc.collect()
+    assert ends is not KILTED, not_needed('awaits async services', 'create_slow_service')
 
 
 @shows('take_waiting')

@@ -36,6 +36,17 @@ def test_nothing_moves_before_enough_good_observations():
     assert ladder.rung(1000.0) is Rung.FOLLOW
 
 
+@pytest.mark.parametrize('first', [True, False])
+def test_of_what_is_seen_at_once_an_unknown_arm_is_said_before_a_sentence_that_lacks(first):
+    ladder = following()
+    seen = [(Fault.NO_INSTRUCTION, 'Say one.'), (Fault.STATE_OLD, 'Nobody measures it.')]
+    for fault, reason in seen if first else reversed(seen):
+        ladder.report(fault, 'any', reason, 1.0)
+    assert ladder.reason == 'Nobody measures it.'
+    ladder.report(Fault.NO_INSTRUCTION, 'any', 'Say one.', 2.0)
+    assert ladder.reason == 'Say one.', 'the most recent'
+
+
 def test_the_table_has_a_rung_for_every_fault_and_none_is_ignored():
     assert set(LADDER) == set(Fault)
     assert all(rung > Rung.FOLLOW for rung in LADDER.values())

@@ -217,12 +217,19 @@ class DegradationLadder:
 
     @property
     def reason(self) -> str:
-        """Why the rung is above FOLLOW, the most recent first cause; empty where it is not."""
+        """Why the rung is above FOLLOW; empty where it is not.
+
+        The most recent cause, and of those that were seen at once the one that `LADDER` has last.
+        """
         if self._rung is Rung.FOLLOW:
             return ''
         if not self._active:
             return 'No admissible observation has come yet.'
-        return max(self._active.values(), key=lambda a: (LADDER[a.fault], a.seen)).reason
+        order = [*LADDER]
+        worst = max(
+            self._active.values(), key=lambda a: (LADDER[a.fault], a.seen, order.index(a.fault))
+        )
+        return worst.reason
 
     def report(
         self, fault: Fault, stream: str, reason: str, now: float, lasting: float = 0.0
