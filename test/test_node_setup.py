@@ -316,3 +316,19 @@ def test_fast_dds_is_told_its_profiles_by_the_variable_of_its_distribution(
     monkeypatch.setattr(sys, 'prefix', str(tmp_path / 'none'))
     monkeypatch.setenv('AMENT_PREFIX_PATH', f'/no/such/prefix{os.pathsep}{tmp_path}')
     assert profile_variable() == variable
+
+
+def test_the_rclpy_of_humble_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / 'rclpy').mkdir()
+    (tmp_path / 'rclpy/__init__.py').write_text("raise AssertionError('it is not imported')\n")
+    ran = subprocess.run(
+        [sys.executable, '-c', 'import ros2_gridsampler.nodes.policy_node'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{Path(__file__).parents[1]}'},
+    )
+    assert ran.returncode == 1
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith(f'ImportError: The rclpy in {tmp_path}/rclpy is that of ROS 2 Humble')
+    assert 'run on Jazzy and Kilted' in last
