@@ -92,13 +92,21 @@ def test_a_driver_that_says_what_cannot_be_ends_the_measurement_with_the_arm_at_
         node.create_timer(0.02, say)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        spinning = threading.Thread(target=executor.spin, daemon=True)
+        over = threading.Event()
+
+        def spin():
+            # An executor that is shut down in the middle of a callback throws.
+            while not over.is_set():
+                executor.spin_once(0.05)
+
+        spinning = threading.Thread(target=spin, daemon=True)
         spinning.start()
         config = DelayConfig(limits.names[0], 'so101', 0.3, 2, command='/commands')
         with pytest.raises(ValueError, match=words):
             actuation_delay.measure_delay(config)
+        over.set()
+        spinning.join()
         executor.shutdown()
-        spinning.join(10.0)
         node.destroy_node()
     if later is None:
         assert not sent
