@@ -125,9 +125,9 @@ def test_a_choice_that_does_not_exist_is_refused_with_the_choices(make_node):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from rclpy.node import Node
-from ros2_gridsampler.nodes.node_setup import Refused, run
+from ros2_gridsampler.nodes.node_setup import ENDS, Refused, run
 
 class Example(Node):
     finished = False
@@ -144,7 +144,10 @@ class Example(Node):
             raise RuntimeError('an arm may be moving')
         if sys.argv[1] == 'refuse':
             raise Refused('Write something else.')
-        if sys.argv[1] in ('build', 'build without arm'):
+        if sys.argv[1] == 'build deaf':
+            # Another thread takes the signal, and nothing cuts the sleep short.
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+        if sys.argv[1] in ('build', 'build without arm', 'build deaf'):
             print('building', flush=True)
             time.sleep(3600)
         if sys.argv[1] == 'talk':
@@ -245,7 +248,7 @@ def test_a_second_signal_does_not_cut_the_stop_short(run_program, number):
     assert 'stopped' in output
 
 
-@pytest.mark.parametrize('job', ['build', 'build without arm'])
+@pytest.mark.parametrize('job', ['build', 'build without arm', 'build deaf'])
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_node_in_the_middle_of_a_long_callback(run_program, job, number):
     process = run_program(job)

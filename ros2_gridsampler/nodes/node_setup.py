@@ -8,6 +8,7 @@ import dataclasses
 import math
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -191,7 +192,7 @@ def run(create: Callable[[], Any], arguments: Sequence[str] | None = None) -> in
             signal.signal(number, lambda number, frame: ending.ask(number))
     with patient_output(ENDS):
         code = _run(create, arguments, ending)
-        ending.over.set()
+        ending.end()
         return code
 
 
@@ -216,6 +217,11 @@ class _Ending:
         self.node: Any = None
         self.noticed = False
         self.over = threading.Event()
+        # A handler in Python runs when the main thread comes back to Python, and where another
+        # thread took the signal not even a sleep of that is cut short. What C writes is read.
+        self._heard, heard = os.pipe()
+        os.set_blocking(heard, False)
+        signal.set_wakeup_fd(heard, warn_on_full_buffer=False)
         threading.Thread(target=self._wait, name='ending', daemon=True).start()
 
     def ask(self, number: int) -> None:
@@ -224,9 +230,16 @@ class _Ending:
         # also of another one.
         self.asked.append(number)
 
+    def end(self) -> None:
+        """Hears no signals any more; called in the main thread, when everything is done."""
+        self.over.set()
+        signal.set_wakeup_fd(-1)
+
     def _wait(self) -> None:
         begin = 0.0
-        while not self.over.wait(0.1):
+        while not self.over.is_set():
+            if select.select([self._heard], [], [], 0.1)[0]:
+                self.asked += [number for number in os.read(self._heard, 64) if number in ENDS]
             if not self.asked:
                 continue
             begin = begin or time.monotonic()
